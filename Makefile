@@ -1,0 +1,101 @@
+# One command for each thing that people do here; `make help` lists them.
+#
+# The environment is .venv, made by uv, which is installed into .tools. Three settings, where the defaults do not fit:
+#   PYTHON=python3.12      which Python to use (default: the first one from 3.11 on)
+#   UV=uv                  a uv of your own instead of the one in .tools
+#   UV_TORCH_BACKEND=cpu   PyTorch from its own index (cpu, cu130, ...), much smaller without CUDA
+
+UV_VERSION := 0.13.9
+PYTHON ?= python3
+OWN_UV := .tools/uv-$(UV_VERSION)/bin/uv
+UV ?= $(OWN_UV)
+BIN := .venv/bin
+STAMP := .venv/.set-up
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format schemas pipelines bench lock clean
+
+help: ## List what can be made
+	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 12
+
+setup: $(STAMP) ## Make .venv with everything in it, as locked
+
+demo: setup ## Run the main job on real data: pretrain, dispatch, train at the edges, fuse, compare
+	$(BIN)/cloudedge demo
+
+# Two workers share small machines: with one thread each, numpy and PyTorch do not fight over the processors.
+test: export OMP_NUM_THREADS = 1
+test: setup ## Run all tests, then the notebooks
+	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest --nbmake --timeout 600 notebooks
+
+check: setup ## Check format, lint, types, who may import whom, and that generated files are up to date
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m cloudedge.schemas --check
+	$(BIN)/python -m pipelines.compile --check
+
+format: setup ## Format the code and mend what the linter can mend
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+schemas: setup ## Write docs/schemas anew from the documents
+	$(BIN)/python -m cloudedge.schemas
+
+pipelines: setup ## Compile the pipelines to the YAML beside them
+	$(BIN)/python -m pipelines.compile
+
+bench: setup ## Measure what we claim about speed and accuracy, each beside its peer
+	$(BIN)/python -m benchmarks
+
+# One resolution for every place, then three files: PyTorch and what only its CUDA build brings stand alone, so that they can
+# be replaced by another build while all else keeps its hashes; the edge's file has what an edge needs besides PyTorch.
+# The old locks go in first: versions stay as they are unless LOCK_FLAGS=--upgrade (or --upgrade-package NAME) asks for newer ones.
+COMPILE = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  --custom-compile-command "make lock"
+ONLY_TORCH := ^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==
+lock: $(filter $(OWN_UV),$(UV)) ## Lock all dependencies with hashes
+	rm -rf .lock && mkdir .lock
+	cat requirements.lock requirements-torch.lock > .lock/all 2>/dev/null || true
+	$(COMPILE) $(LOCK_FLAGS) --extra cloud --extra edge --group dev --output-file .lock/all
+	cp .lock/all .lock/edge
+	$(COMPILE) --extra edge --output-file .lock/edge
+	awk '/^[a-z]/ { skip = /$(ONLY_TORCH)/ } !skip' .lock/all > requirements.lock
+	awk '/^[a-z]/ { skip = !/$(ONLY_TORCH)/ } !skip' .lock/all > requirements-torch.lock
+	awk '/^[a-z]/ { skip = /$(ONLY_TORCH)/ } !skip' .lock/edge > requirements-edge.lock
+	rm -rf .lock
+
+clean: ## Remove everything that is made here, .venv and .tools too
+	rm -rf .venv .tools .lock dist build local_outputs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+INSTALL = $(UV) pip install --quiet --python .venv
+
+$(STAMP): pyproject.toml requirements.lock requirements-torch.lock | $(filter $(OWN_UV),$(UV))
+	@echo "Making .venv ($(if $(UV_TORCH_BACKEND),PyTorch for $(UV_TORCH_BACKEND),about 2.5 GB to download once, \
+	most of it PyTorch for CUDA; without a GPU, UV_TORCH_BACKEND=cpu makes it small))."
+	@$(UV) venv --quiet --allow-existing --no-python-downloads --python '$(if $(filter file,$(origin PYTHON)),>=3.11,$(PYTHON))' .venv \
+	  && $(BIN)/python -c "import sys; sys.exit(sys.version_info < (3, 11))" \
+	  || { echo "cloudedge needs Python 3.11 or later. Install one, or name it: make setup PYTHON=/path/to/python3.12"; exit 1; }
+	@echo "1/3 Installing the libraries."
+	@$(INSTALL) --require-hashes --no-deps -r requirements.lock
+	@echo "2/3 Installing PyTorch."
+ifdef UV_TORCH_BACKEND
+	@$(INSTALL) "$$(sed -nE 's/^(torch==[^ ]+).*/\1/p' requirements-torch.lock)"
+else
+	@$(INSTALL) --require-hashes --no-deps -r requirements-torch.lock
+endif
+	@echo "3/3 Installing cloudedge itself, from this folder."
+	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@$(UV) pip check --quiet --python .venv
+	@touch $@
+	@echo "Ready: .venv/bin/cloudedge --help"
+
+$(OWN_UV):
+	@$(PYTHON) -c "" || { echo "No Python at '$(PYTHON)'. Install Python 3.11 or later, or name it: make setup PYTHON=/path/to/python3.12"; exit 1; }
+	@echo "Installing uv $(UV_VERSION) into .tools."
+	@rm -rf .tools && $(PYTHON) -m venv $(@D)/.. && $(@D)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION) || { \
+	  rm -rf .tools; echo "uv could not be installed. Without python3-venv (Debian, Ubuntu): apt install python3-venv." \
+	  "Or install uv in another way and say: make setup UV=uv"; exit 1; }

@@ -1,0 +1,25 @@
+"""From raw samples in a user's format to what a model is trained on.
+
+Reading, writing and packing records needs numpy alone, so that a runner that merely collects stays small; torch is imported
+only where tensors are made (`to_samples`, `load_samples`).
+"""
+
+from cloudedge.data.packing import pack, unpack
+from cloudedge.data.records import Record
+from cloudedge.data.samples import Samples, histogram, is_held_out, load_samples, split, to_samples
+from cloudedge.data.storages import endings, read_records, write_records
+
+__all__ = [
+    "Record",
+    "Samples",
+    "endings",
+    "histogram",
+    "is_held_out",
+    "load_samples",
+    "pack",
+    "read_records",
+    "split",
+    "to_samples",
+    "unpack",
+    "write_records",
+]

@@ -1,0 +1,42 @@
+"""The documents that people, cloud and edge exchange. Nothing in here does input or output.
+
+Every document carries a `schema_version`; an unknown one is refused. Each field states its unit, bounds and meaning once:
+the JSON Schema in `docs/schemas/` and the error messages come from there.
+"""
+
+from cloudedge.documents.base import Document, canonical_json, parse
+from cloudedge.documents.data import DataFormat, Field
+from cloudedge.documents.event import Event
+from cloudedge.documents.fusion import ContributionRecord, FusionRecord, LeftOut
+from cloudedge.documents.order import Inbox, Order, RemoteFile, UploadTarget, order_id
+from cloudedge.documents.report import EpochRecord, Manifest, Phase, Report, Scores, WorkError
+from cloudedge.documents.task import Collaboration, Fusion, ModelSpec, Recollection, Task, Training
+
+__all__ = [
+    "Collaboration",
+    "ContributionRecord",
+    "DataFormat",
+    "Document",
+    "EpochRecord",
+    "Event",
+    "Field",
+    "Fusion",
+    "FusionRecord",
+    "Inbox",
+    "LeftOut",
+    "Manifest",
+    "ModelSpec",
+    "Order",
+    "Phase",
+    "Recollection",
+    "RemoteFile",
+    "Report",
+    "Scores",
+    "Task",
+    "Training",
+    "UploadTarget",
+    "WorkError",
+    "canonical_json",
+    "order_id",
+    "parse",
+]

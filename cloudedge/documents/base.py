@@ -1,0 +1,112 @@
+"""What all documents have in common: strictness, versions, and errors that a person can act on."""
+
+import json
+from collections import Counter
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field as Described
+
+from cloudedge.errors import InvalidDocument
+from cloudedge.names import IN_WORDS
+
+
+class Part(BaseModel):
+    """A piece of a document: immutable, and refusing fields that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings", protected_namespaces=())
+
+
+class Document(Part):
+    """A whole document, with its version."""
+
+    schema_version: Literal[1] = Described(default=1, description="Version of this document's form.")
+
+    def to_json(self) -> bytes:
+        """The document as indented UTF-8 JSON with a final newline."""
+        return self.model_dump_json(indent=2).encode() + b"\n"
+
+
+REMEDIES = {
+    "dict_type": "give an object in braces",
+    "greater_than": "give more than {gt}",
+    "greater_than_equal": "give {ge} or more",
+    "less_than": "give less than {lt}",
+    "less_than_equal": "give {le} or less",
+    "literal_error": "give {expected}",
+    "model_type": "give an object in braces",
+    "string_too_long": "give at most {max_length} characters",
+    "too_long": "give at most {max_length}",
+    "too_short": "give at least {min_length}",
+    "tuple_type": "give a list in brackets",
+}
+"""What to do about a value, by pydantic's type of fault; its own words where this has none."""
+
+DocumentT = TypeVar("DocumentT", bound=Part)
+
+
+def parse(kind: type[DocumentT], content: bytes | str, source: str, max_bytes: int = 16 * 1024 * 1024) -> DocumentT:
+    """Read a document from JSON, or say everything that is wrong with it at once.
+
+    Args:
+        kind: Class of the document.
+        content: JSON text.
+        source: Where it came from, for the message.
+        max_bytes: Larger content is refused before it is parsed.
+
+    Raises:
+        InvalidDocument: too large, not JSON, or not such a document; names each field, its value and what is expected.
+    """
+    title = f"{source} is not a valid {kind.__name__.lower()}:"
+    if len(content) > max_bytes:
+        raise InvalidDocument(title, [f"it has {len(content)} bytes; at most {max_bytes} are allowed"])
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InvalidDocument(title, [f"it is not JSON: {error}"]) from None
+    if isinstance(value, dict):
+        value.pop("$schema", None)  # It tells editors where the schema is and means nothing to us.
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        faults = error.errors(include_url=False)
+        raise InvalidDocument(title, [_fault(fault) for fault in faults if not _is_echo(fault)]) from None
+
+
+def canonical_json(value: Any) -> bytes:
+    """JSON with sorted keys and no spaces: equal values give equal bytes, fit to be digested."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names as they are, if none stands there twice.
+
+    Raises:
+        ValueError: one does; pydantic makes a fault of it.
+    """
+    name, times = max(Counter(names).items(), key=lambda item: item[1], default=("", 0))
+    if times > 1:
+        raise ValueError(f"{name!r} stands there {times} times; name each once")
+    return names
+
+
+def _is_echo(fault: Any) -> bool:
+    """Whether pydantic calls a list too short only because it does not count the items that are wrong."""
+    return bool(fault["type"] == "too_short" and len(fault["input"]) >= fault["ctx"]["min_length"])
+
+
+def _fault(fault: Any) -> str:
+    place = ".".join(str(step) for step in fault["loc"]) or "the document"
+    if fault["type"] == "missing":
+        return f"{place}: missing; add it"
+    if fault["type"] == "extra_forbidden":
+        return f"{place}: no such field; remove it or correct its name"
+    context = fault.get("ctx", {})
+    if fault["type"] in REMEDIES:
+        remedy = REMEDIES[fault["type"]].format(**context)
+    else:
+        remedy = IN_WORDS.get(context.get("pattern", ""), fault["msg"].removeprefix("Value error, "))
+    found = repr(fault["input"])
+    return f"{place}: found {found if len(found) <= 80 else found[:77] + '...'}; {remedy[:1].lower()}{remedy[1:]}"

@@ -1,0 +1,46 @@
+"""What became of a round's results."""
+
+from typing import Any
+
+from pydantic import Field as Described
+
+from cloudedge.documents.base import Document, Part
+from cloudedge.names import NAME, SHA256
+
+
+class ContributionRecord(Part):
+    """A model that took part in a fusion."""
+
+    edge: str = Described(pattern=NAME, description="Edge that trained it.")
+    round: int = Described(ge=0, description="Round that it was trained in; an earlier one than the fusion's if it came late.")
+    sha256: str = Described(pattern=SHA256, description="Digest of its file.")
+    samples: int = Described(ge=0, description="Samples it was trained on.")
+    accuracy: float = Described(ge=0, le=1, description="On the edge's held-out samples.")
+    weight: float = Described(description="Its share in the fused model; of rules that do not average, 1 if used and 0 if not.")
+
+
+class LeftOut(Part):
+    """An edge without part in a fusion."""
+
+    edge: str = Described(pattern=NAME, description="Edge.")
+    reason: str = Described(description="Why.")
+
+
+class FusionRecord(Document):
+    """How one round's models became one. Written after the fused model, as its commit mark."""
+
+    run: str = Described(pattern=NAME, description="Run.")
+    round: int = Described(ge=0, description="Round.")
+    rule: str = Described(description="Name of the fusion rule.")
+    parameters: dict[str, Any] = Described(default_factory=dict, description="The rule's settings.")
+    base_sha256: str = Described(pattern=SHA256, description="Digest of the round's base model.")
+    base_weight: float = Described(description="The base model's share in the fused model.")
+    base_accuracy: float | None = Described(
+        default=None, description="The base model's mean accuracy on the edges' held-out samples, weighted by their number."
+    )
+    contributions: tuple[ContributionRecord, ...] = Described(description="Models fused, ordered by edge.")
+    left_out: tuple[LeftOut, ...] = Described(default=(), description="Edges without part, and why.")
+    sha256: str = Described(pattern=SHA256, description="Digest of the fused model.")
+    size: int = Described(ge=0, description="Length of the fused model's file in bytes.")
+    seconds: float = Described(ge=0, description="Duration of the fusion.")
+    bytes_read: int = Described(ge=0, description="Bytes of models read.")

@@ -1,0 +1,48 @@
+"""Patterns of the names that become paths, object keys and Kubernetes objects, and the digest of a file.
+
+A name is checked where it enters (in a document, on a command line), never where it is used.
+"""
+
+import hashlib
+import re
+from pathlib import Path
+
+from cloudedge.errors import InvalidInput
+
+NAME = r"^[a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?$"
+"""Task ids and edge names: lower-case letters, digits and inner hyphens, at most 53 characters (a DNS label with room
+for the prefixes that Kubernetes objects get)."""
+
+FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+"""A file's name without folders."""
+
+SHA256 = r"^[0-9a-f]{64}$"
+"""A SHA-256 digest in lower-case hexadecimal digits."""
+
+ORDER_ID = r"^[a-z0-9-]{1,53}\.[0-9]{1,6}\.[a-z0-9-]{1,53}\.[0-9]{1,4}$"
+"""run.round.edge.attempt"""
+
+IN_WORDS = {
+    NAME: "use lower-case letters, digits and inner hyphens, at most 53 characters",
+    FILE_NAME: "use a file name without folders: letters, digits, dots, underscores and hyphens, at most 100 characters",
+    SHA256: "give 64 lower-case hexadecimal digits",
+    ORDER_ID: "give run.round.edge.attempt",
+}
+"""What to say to a person whose text does not match a pattern."""
+
+
+def checked_name(value: str, what: str) -> str:
+    """Return the name as it is, if it is one.
+
+    Raises:
+        InvalidInput: it does not match `NAME`.
+    """
+    if not re.fullmatch(NAME, value):
+        raise InvalidInput(f"{value!r} is not a name of {what}: {IN_WORDS[NAME]}.")
+    return value
+
+
+def sha256_of(path: Path) -> str:
+    """Digest of a file's bytes, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,41 @@
+"""Processes that must not outlive another one."""
+
+import os
+import select
+import signal
+import threading
+import time
+
+_LOOK_SECONDS = 0.2
+
+
+def end_with(process: int) -> None:
+    """End this process as soon as another one is gone, whatever it is doing.
+
+    What is being written then is written whole or not at all (`cloudedge.files`).
+
+    Args:
+        process: Id of the other process.
+    """
+
+    def watch() -> None:
+        _wait_for_end(process)
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=watch, name="end-with", daemon=True).start()
+
+
+def _wait_for_end(process: int) -> None:
+    try:
+        if hasattr(os, "pidfd_open"):
+            # Linux tells at once, and also of a process that ended but that nobody has waited for yet.
+            descriptor = os.pidfd_open(process)
+            poll = select.poll()
+            poll.register(descriptor, select.POLLIN)
+            poll.poll()
+            return
+        while True:
+            os.kill(process, 0)
+            time.sleep(_LOOK_SECONDS)
+    except ProcessLookupError:
+        return

@@ -1,0 +1,67 @@
+"""The documents' JSON Schemas, as files that editors and other programs read.
+
+`python -m cloudedge.schemas` writes them to `docs/schemas/`; with `--check` it says which ones are out of date and ends with 1.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from cloudedge.documents import DataFormat, Event, FusionRecord, Inbox, Manifest, Order, Report, Task
+from cloudedge.documents.base import Part
+
+FOLDER = Path("docs/schemas")
+
+DOCUMENTS: dict[str, type[Part]] = {
+    "data-format": DataFormat,
+    "event": Event,
+    "fusion-record": FusionRecord,
+    "inbox": Inbox,
+    "manifest": Manifest,
+    "order": Order,
+    "report": Report,
+    "task": Task,
+}
+"""Every document by the name of its schema's file."""
+
+
+def schema_files() -> dict[str, bytes]:
+    """Each schema's file name and content."""
+    return {f"{name}.schema.json": _schema(document) for name, document in DOCUMENTS.items()}
+
+
+def main(arguments: list[str]) -> int:
+    """Write the schemas, or check them.
+
+    Args:
+        arguments: `--check` or nothing.
+
+    Returns:
+        Exit code: 1 if a file is out of date.
+    """
+    wanted = schema_files()
+    found = {path.name: path.read_bytes() for path in FOLDER.glob("*.json")}
+    if arguments == ["--check"]:
+        stale = sorted(name for name in wanted | found if wanted.get(name) != found.get(name))
+        if stale:
+            sys.stderr.write(f"Out of date in {FOLDER}: {', '.join(stale)}. Run `make schemas`.\n")
+        return 1 if stale else 0
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name in found.keys() - wanted.keys():
+        (FOLDER / name).unlink()
+    for name, content in wanted.items():
+        (FOLDER / name).write_bytes(content)
+    return 0
+
+
+def _schema(document: type[Part]) -> bytes:
+    schema = document.model_json_schema()
+    # Editors look for the schema's address in the document itself; `parse` lets it pass.
+    schema["properties"] = {"$schema": {"type": "string", "description": "Where this schema is, for editors."}} | schema[
+        "properties"
+    ]
+    return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema, indent=2).encode() + b"\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

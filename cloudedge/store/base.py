@@ -1,0 +1,90 @@
+"""What every object store does for us."""
+
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from cloudedge.documents.order import RemoteFile, UploadTarget
+from cloudedge.errors import InvalidInput
+
+_KEY = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}(/[A-Za-z0-9][A-Za-z0-9._-]{0,199})*$")
+
+
+class Entry(NamedTuple):
+    """An object in a listing."""
+
+    key: str
+    size: int
+    """Bytes."""
+    version: str
+    """Changes whenever the content is written again."""
+    modified: float
+    """Seconds since the epoch, by the store's clock."""
+
+
+class Store(Protocol):
+    """An object store. Keys are names joined by '/'; objects appear whole or not at all.
+
+    Every method raises StoreFailed when the store, its network or its disk does not do its work, and InvalidInput for a
+    key that is none.
+    """
+
+    def put(self, key: str, content: bytes, *, once: bool = False) -> None:
+        """Write an object.
+
+        Raises:
+            Conflict: `once`, and it exists already.
+        """
+
+    def put_file(self, key: str, path: Path, *, once: bool = False) -> None:
+        """Write an object from a local file.
+
+        Raises:
+            Conflict: `once`, and it exists already.
+        """
+
+    def get(self, key: str, max_bytes: int) -> bytes:
+        """Read an object.
+
+        Raises:
+            NotFound: there is none.
+            InvalidInput: it has more than `max_bytes`; nothing was read.
+        """
+
+    def local(self, key: str) -> AbstractContextManager[Path]:
+        """A local, read-only file with the object's content, for as long as the context lasts.
+
+        Raises:
+            NotFound: there is none.
+        """
+
+    def stat(self, key: str) -> Entry | None:
+        """The object's entry, or None if there is none."""
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        """All objects whose key begins with `prefix` and a '/', sorted by key."""
+
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        """Names of the next key parts below `prefix` that have further parts, sorted."""
+
+    def delete(self, key: str) -> None:
+        """Remove an object; that there is none is no error."""
+
+    def download(self, key: str, sha256: str, size: int, expires_seconds: float) -> RemoteFile:
+        """A URL for one GET of this object alone, with what the reader must find behind it."""
+
+    def upload(self, key: str, *, max_bytes: int, once: bool, expires_seconds: float) -> UploadTarget:
+        """A URL for PUTs of this object alone, up to a size."""
+
+
+def checked_key(key: str) -> str:
+    """Return the key as it is, if it is one.
+
+    Raises:
+        InvalidInput: it has an empty part, '..', or characters beyond letters, digits, '.', '_' and '-'.
+    """
+    if not _KEY.match(key) or ".." in key:
+        raise InvalidInput(f"{key!r} is no key of an object: use letters, digits, '.', '_' and '-', joined by '/'.")
+    return key

@@ -1,0 +1,7 @@
+"""Training and measuring models: the same code in the cloud and at the edge, and the same bytes from the same seed on CPU."""
+
+from cloudedge.training.devices import device, use_threads
+from cloudedge.training.loop import Outcome, Progress, train
+from cloudedge.training.scoring import evaluate
+
+__all__ = ["Outcome", "Progress", "device", "evaluate", "train", "use_threads"]

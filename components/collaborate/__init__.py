@@ -1,0 +1,1 @@
+"""All rounds in one step."""

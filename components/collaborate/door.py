@@ -1,0 +1,17 @@
+"""From all rounds to their artifact."""
+
+from typing import Any
+
+from components.collaborate.step import collaborate_rounds
+from components.shared.artifacts import put_model
+
+
+def run_collaborate(run_id: str, cloud_data: str, fused: Any) -> int:
+    """Run all rounds and fill the step's artifact.
+
+    Returns:
+        Number of rounds.
+    """
+    rounds = collaborate_rounds(run_id, cloud_data)
+    put_model(run_id, rounds, fused)
+    return rounds

@@ -1,0 +1,1 @@
+"""Order work from edges."""

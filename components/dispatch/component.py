@@ -1,0 +1,22 @@
+"""Dispatch, as Kubeflow sees it."""
+
+from kfp import dsl
+
+from components.shared.image import CLOUD_IMAGE
+
+
+@dsl.component(base_image=CLOUD_IMAGE, install_kfp_package=False)
+def dispatch(base: dsl.Input[dsl.Model], run: str, round_number: int) -> int:
+    """Put one order for each participating edge into its inbox.
+
+    Args:
+        base: Model that the edges begin from.
+        run: Id of the run.
+        round_number: Round, counted from 1.
+
+    Returns:
+        Number of edges that take part; 0 if the run needs no further round.
+    """
+    from components.dispatch.step import dispatch_round
+
+    return dispatch_round(run, round_number)

@@ -1,0 +1,153 @@
+"""Dispatching a round: one order for each edge that takes part, put into its inbox."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from cloudedge.documents import Order, RemoteFile, Report, Task, order_id, parse
+from cloudedge.documents.report import MAX_MANIFEST_BYTES, MAX_REPORT_BYTES
+from cloudedge.errors import InvalidInput, NotFound
+from components.shared.records import DispatchRecord
+from components.shared.step import Step, step
+
+_URL_MARGIN_SECONDS = 3600.0
+"""URLs outlive the order's time limit by this, so that a clock that is off loses no result."""
+
+_MODEL_MARGIN_BYTES = 1024 * 1024
+"""A trained model may have this much more than its base, for its header's metadata."""
+
+
+def dispatch_round(run_id: str, round_number: int) -> int:
+    """Order one round of training. Repeated, it only issues what is missing.
+
+    Returns:
+        Number of edges that take part; 0 if the run needs no further round.
+
+    Raises:
+        InvalidInput: no edge is enrolled.
+        NotFound: a named edge is not enrolled.
+    """
+    with step(run_id, f"dispatch-{round_number}") as work:
+        task = work.run.task()
+        if finished_before(work, task, round_number):
+            work.say(f"Round {round_number} is not needed.")
+            return 0
+        base = model_file(work, task, work.run.fused_key(round_number - 1), *_digest_before(work, round_number))
+        issued = dispatch(work, task, round_number, "train", {"base": base})
+        work.log("dispatched", round=round_number, orders=issued)
+        return len(issued)
+
+
+def finished_before(work: Step, task: Task, round_number: int) -> bool:
+    """Whether the run needs no such round: it does not collaborate, has had its rounds, or has reached its target."""
+    if not task.collaborate or round_number > task.collaboration.rounds:
+        return True
+    if round_number == 1 or task.collaboration.target_accuracy == 0:
+        return False
+    before = work.run.fusion(round_number - 1)
+    return before is None or (before.base_accuracy or 0.0) >= task.collaboration.target_accuracy
+
+
+def dispatch(work: Step, task: Task, round_number: int, kind: str, inputs: Mapping[str, RemoteFile]) -> list[str]:
+    """Issue the orders of a round to all who take part, except where they stand already.
+
+    Returns:
+        Ids of the orders that are open or fulfilled, sorted by edge.
+    """
+    record = _participants(work, task, round_number, keep_late=kind == "train")
+    present = {entry.key for entry in work.store.list(work.run.round_key(round_number))}
+    issued: list[str] = []
+    for edge in record.edges:
+        if edge in record.late:
+            continue
+        order = _order(work, task, round_number, kind, edge, inputs, present)
+        issued.append(order.id)
+    work.say(f"Round {round_number}: {len(issued)} orders to {kind} are out, {len(record.late)} edges are still at work.")
+    return issued
+
+
+def _participants(work: Step, task: Task, round_number: int, *, keep_late: bool) -> DispatchRecord:
+    known = work.run.dispatched(round_number)
+    if known:
+        return known
+    enrolled = work.inboxes.edges()
+    edges = sorted(task.collaboration.edges or enrolled)
+    if not edges:
+        raise InvalidInput("No edge is enrolled, so there is nobody to train. Enroll edges first, or set collaborate to false.")
+    unknown = sorted(set(edges) - set(enrolled))
+    if unknown:
+        raise NotFound(f"The task names edges that are not enrolled: {', '.join(unknown)}. Enrolled are: {', '.join(enrolled)}.")
+    before = work.run.waited(round_number - 1) if keep_late else None
+    late = {edge: number for edge, number in before.late.items() if edge in edges} if before else {}
+    record = DispatchRecord(edges=tuple(edges), late=late)
+    work.run.put(work.run.round_key(round_number, "dispatch.json"), record)
+    return record
+
+
+def _order(
+    work: Step, task: Task, round_number: int, kind: str, edge: str, inputs: Mapping[str, RemoteFile], present: set[str]
+) -> Order:
+    order_key = work.run.round_key(round_number, "orders", f"{edge}.json")
+    former = work.run.order(round_number, edge) if order_key in present else None
+    if former and _stands(work, former, present):
+        return former
+    order = _new_order(work, task, round_number, kind, edge, inputs, former.attempt + 1 if former else 1)
+    work.run.put(order_key, order)
+    work.inboxes.update(edge, lambda orders: [*(other for other in orders if other.run != work.run.id), order])
+    return order
+
+
+def _stands(work: Step, order: Order, present: set[str]) -> bool:
+    """Whether an order of an earlier try is fulfilled, or open with an edge that can still fulfil it."""
+    if work.run.manifest_key(order) in present:
+        return True
+    if order.id not in {other.id for other in work.inboxes.read(order.edge).orders}:
+        return False
+    key = work.run.report_key(order)
+    return key not in present or not parse(Report, work.store.get(key, MAX_REPORT_BYTES), key).phase.over
+
+
+def _new_order(
+    work: Step, task: Task, round_number: int, kind: str, edge: str, inputs: Mapping[str, RemoteFile], attempt: int
+) -> Order:
+    limit = task.collaboration.round_deadline_seconds
+    expires = limit + _URL_MARGIN_SECONDS
+    result = None
+    if kind == "train":
+        size = inputs["base"].size + _MODEL_MARGIN_BYTES
+        key = work.run.result_key(round_number, edge, attempt, "model.safetensors")
+        result = work.store.upload(key, max_bytes=size, once=True, expires_seconds=expires)
+    fields = {
+        "id": order_id(work.run.id, round_number, edge, attempt),
+        "kind": kind,
+        "run": work.run.id,
+        "round": round_number,
+        "edge": edge,
+        "attempt": attempt,
+        "issued_at": datetime.now(UTC),
+        "time_limit_seconds": limit,
+        "model": task.model,
+        "inputs": dict(inputs),
+        "model_file_name": task.model_file_name,
+        "data": task.data,
+        "training": task.collaboration.training,
+        "recollection": task.collaboration.recollection,
+        "seed": task.seed,
+        "result": result,
+    }
+    key = work.run.round_key(round_number, "reports", f"{edge}-{attempt}.json")
+    fields["report"] = work.store.upload(key, max_bytes=MAX_REPORT_BYTES, once=False, expires_seconds=expires)
+    key = work.run.result_key(round_number, edge, attempt, "manifest.json")
+    fields["manifest"] = work.store.upload(key, max_bytes=MAX_MANIFEST_BYTES, once=True, expires_seconds=expires)
+    return Order.model_validate(fields)
+
+
+def model_file(work: Step, task: Task, key: str, sha256: str, size: int) -> RemoteFile:
+    """A model of the run as an edge is to fetch it."""
+    return work.store.download(key, sha256, size, task.collaboration.round_deadline_seconds + _URL_MARGIN_SECONDS)
+
+
+def _digest_before(work: Step, round_number: int) -> tuple[str, int]:
+    found = work.run.fusion(round_number - 1) if round_number > 1 else work.run.pretraining()
+    if found is None:
+        raise NotFound(f"Round {round_number} of {work.run.id} has no base model yet: run the steps before it first.")
+    return found.sha256, found.size

@@ -1,0 +1,27 @@
+"""From an evaluation to its artifacts."""
+
+from typing import Any
+
+from components.evaluate.step import evaluate_run
+from components.shared.run import Run
+from components.shared.settings import Settings
+
+
+def run_evaluate(run_id: str, test_data: str, metrics: Any, confusion: Any) -> bool:
+    """Evaluate a run and fill the step's artifacts.
+
+    Returns:
+        Whether the regression gate lets the model pass.
+    """
+    evaluation = evaluate_run(run_id, test_data)
+    gate = evaluation.gate
+    if gate:
+        metrics.log_metric("pretrained_accuracy_on_edges", gate.pretrained)
+        metrics.log_metric("fused_accuracy_on_edges", gate.fused)
+    for model in evaluation.models:
+        if model.round in (0, evaluation.rounds):
+            metrics.log_metric(f"{model.name}_accuracy_on_test", model.scores["all"].accuracy)
+    if evaluation.confusion:
+        task = Run(Settings().open_store(), run_id).task()
+        confusion.log_confusion_matrix(list(task.data.classes), [list(row) for row in evaluation.confusion])
+    return gate is None or gate.passed

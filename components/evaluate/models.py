@@ -1,0 +1,75 @@
+"""A run's models on the cloud's test data."""
+
+from pathlib import Path
+
+from cloudedge.documents import DataFormat, Task
+from cloudedge.errors import InvalidSamples
+from components.shared.records import ModelScores
+from components.shared.step import Step
+
+
+def environments(test_data: Path, data: DataFormat) -> dict[str, Path]:
+    """The environments in a folder of test data: its folders, if it has any that are not classes; else it is one.
+
+    Raises:
+        InvalidSamples: there is no such folder or file.
+    """
+    if not test_data.exists():
+        raise InvalidSamples(f"There is no test data at {test_data}: correct the path, or leave it empty to do without.")
+    if test_data.is_file():
+        return {"test": test_data}
+    folders = sorted(path for path in test_data.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if data.storage == "image-folder" and any(path.name in data.classes for path in folders):
+        folders = []
+    return {path.name: path for path in folders} or {"test": test_data}
+
+
+def score_on_test_data(
+    work: Step, task: Task, rounds: int, test_data: Path
+) -> tuple[tuple[ModelScores, ...], tuple[tuple[int, ...], ...]]:
+    """Score the pretrained model, each round's fused one and the last round's edge models.
+
+    Returns:
+        Scores of each model by environment, 'all' among them; and the final model's confusion matrix, rows being true classes.
+
+    Raises:
+        InvalidSamples: the test data does not fit the task's data format.
+    """
+    import torch
+
+    from cloudedge.data import Samples, load_samples
+    from cloudedge.models import build
+    from cloudedge.training import evaluate, predict, use_threads
+    from cloudedge.weights import load
+
+    use_threads(task.pretraining.threads)
+    tests = {name: load_samples(path, task.data) for name, path in environments(test_data, task.data).items()}
+    everything = Samples(
+        inputs=torch.cat([samples.inputs for samples in tests.values()]),
+        labels=torch.cat([samples.labels for samples in tests.values()]),
+    )
+    network = build(task.model, task.data, task.seed)
+    models: list[ModelScores] = []
+
+    def score(name: str, key: str, number: int | None) -> None:
+        with work.store.local(key) as path:
+            network.load_state_dict(load(path))
+        scores = {environment: evaluate(network, samples) for environment, samples in tests.items()}
+        models.append(ModelScores(name=name, round=number, scores={**scores, "all": evaluate(network, everything)}))
+
+    last = work.run.fusion(rounds) if rounds else None
+    for contribution in last.contributions if last else ():
+        attempt = _attempt(work, rounds, contribution.edge)
+        key = work.run.result_key(contribution.round, contribution.edge, attempt, "model.safetensors")
+        score(contribution.edge, key, None)
+    for number in range(rounds + 1):
+        score(f"fused-{number}" if number else "pretrained", work.run.fused_key(number), number)
+    size = len(task.data.classes)
+    pairs = everything.labels * size + predict(network, everything)
+    confusion = torch.bincount(pairs, minlength=size * size).reshape(size, size)
+    return tuple(models), tuple(tuple(row) for row in confusion.tolist())
+
+
+def _attempt(work: Step, number: int, edge: str) -> int:
+    waited = work.run.waited(number)
+    return next(delivery.attempt for delivery in waited.delivered if delivery.edge == edge) if waited else 1

@@ -1,0 +1,1 @@
+"""Fusion: many models with the same tensors become one, streamed from file to file."""

@@ -1,0 +1,44 @@
+"""Weights that a person gives, by edge.
+
+With the base model's own weight this is the plain form theta = lambda_0 theta_base + sum_i lambda_i theta_i that the other
+averaging rules fill in; Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022 (arXiv:2109.01903), show what
+choosing lambda_0 by hand brings.
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from cloudedge.documents.base import Part
+from cloudedge.errors import InvalidInput
+from components.fuse.rule import Averaging, Candidates
+
+
+class Setting(Part):
+    """What the rule needs to know."""
+
+    weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+        description="Weight of each edge; what counts is their proportion."
+    )
+
+
+def weights(candidates: Candidates, setting: Setting) -> list[float]:
+    """Give each contribution the weight of its edge.
+
+    Raises:
+        InvalidInput: an edge without a weight, or no weight above 0.
+    """
+    without = sorted({one.edge for one in candidates.contributions} - set(setting.weights))
+    if without:
+        raise InvalidInput(f"The rule 'given' has no weight for {', '.join(without)}: add it to fusion.parameters.weights.")
+    found = [setting.weights[contribution.edge] for contribution in candidates.contributions]
+    if not any(found):
+        edges = ", ".join(contribution.edge for contribution in candidates.contributions)
+        raise InvalidInput(
+            f"The rule 'given' has the weight 0 for every edge that delivered: give one of {edges} a weight above 0 "
+            "in fusion.parameters.weights."
+        )
+    return found
+
+
+RULE = Averaging(weights, Setting)

@@ -1,0 +1,197 @@
+"""Fusing a round: every delivered model is checked, the sound ones are fused, and what became of each is written down."""
+
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cloudedge.documents import ContributionRecord, FusionRecord, LeftOut, Manifest, Task, parse
+from cloudedge.documents.report import MAX_MANIFEST_BYTES
+from cloudedge.errors import InvalidInput, InvalidModel, NotFound, QuorumMissed
+from cloudedge.weights import TensorInfo, check, layout
+from components.dispatch.step import finished_before
+from components.fuse.files import Contribution, FusionOutcome, fuse_files
+from components.shared.records import Delivery
+from components.shared.step import Step, step
+from components.shared.tracking import MetricPoint, TrackingRecord
+
+if TYPE_CHECKING:
+    from cloudedge.data import Samples
+
+
+def fuse_round(run_id: str, round_number: int, cloud_data: str = "") -> FusionRecord | None:
+    """Fuse what a round delivered.
+
+    Args:
+        run_id: Run.
+        round_number: Round, counted from 1.
+        cloud_data: Folder of the cloud's samples; the rule greedy measures candidates on their held-out part.
+
+    Returns:
+        The round's record, or None if the round was not needed.
+
+    Raises:
+        QuorumMissed: fewer sound models than the quorum.
+    """
+    with step(run_id, f"fuse-{round_number}") as work:
+        task = work.run.task()
+        if finished_before(work, task, round_number):
+            work.say(f"Round {round_number} is not needed.")
+            return None
+        record = work.run.fusion(round_number)
+        if record is None:
+            record = _fuse(work, task, round_number, cloud_data)
+            work.log("fused", round=round_number, sha256=record.sha256, edges=[c.edge for c in record.contributions], base_accuracy=record.base_accuracy)
+        _track(work, record)
+        return record
+
+
+def _fuse(work: Step, task: Task, number: int, cloud_data: str) -> FusionRecord:
+    waited = work.run.waited(number)
+    if waited is None:
+        raise NotFound(f"Round {number} of {work.run.id} was not waited for yet: run that step first.")
+    asked = task.collaboration
+    with ExitStack() as stack:
+        base = stack.enter_context(work.store.local(work.run.fused_key(number - 1)))
+        expected = layout(base)
+        sound: list[Contribution] = []
+        manifests: list[Manifest] = []
+        left_out = list(waited.missing)
+        for delivery in waited.delivered:
+            try:
+                contribution, manifest = _checked(work, stack, delivery, expected)
+            except (InvalidInput, NotFound) as error:
+                left_out.append(LeftOut(edge=delivery.edge, reason=str(error)))
+                work.say(f"{delivery.edge} is left out: {error}")
+                continue
+            sound.append(contribution)
+            manifests.append(manifest)
+        _require(number, asked.quorum, sound, left_out)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=work.scratch())))
+        output, next_state = folder / "fused.safetensors", folder / "optimizer.safetensors"
+        state = _optimizer_state(work, stack, number - 1)
+        score = _scorer(task, Path(cloud_data)) if cloud_data else None
+        outcome = fuse_files(base, sound, asked.fusion, output, score=score, state=state, next_state=next_state)
+        if next_state.exists():
+            work.store.put_file(work.run.round_key(number, "optimizer.safetensors"), next_state)
+        work.store.put_file(work.run.fused_key(number), output)
+    record = _record(work, task, number, outcome, sound, manifests, left_out)
+    work.run.put(work.run.round_key(number, "fusion.json"), record)
+    work.say(f"Round {number}: {len(sound)} models fused by the rule {asked.fusion.rule}, {len(left_out)} left out.")
+    return record
+
+
+def _checked(
+    work: Step, stack: ExitStack, delivery: Delivery, expected: dict[str, TensorInfo]
+) -> tuple[Contribution, Manifest]:
+    at = delivery.round, delivery.edge, delivery.attempt
+    key = work.run.result_key(*at, "manifest.json")
+    manifest = parse(Manifest, work.store.get(key, MAX_MANIFEST_BYTES), key)
+    if manifest.model_sha256 is None or manifest.model_size is None:
+        raise InvalidModel("its manifest names no model")
+    if manifest.samples == 0:
+        raise InvalidModel("it trained on no sample")
+    scores = manifest.scores.get("result")
+    if scores is None:
+        raise InvalidModel("its manifest has no scores of the trained model")
+    path = stack.enter_context(work.store.local(work.run.result_key(*at, "model.safetensors")))
+    check(path, expected, sha256=manifest.model_sha256, size=manifest.model_size)
+    contribution = Contribution(
+        edge=delivery.edge,
+        path=path,
+        samples=manifest.samples,
+        accuracy=scores.accuracy,
+        round=delivery.round,
+        sha256=manifest.model_sha256,
+    )
+    return contribution, manifest
+
+
+def _require(number: int, quorum: int, sound: list[Contribution], left_out: list[LeftOut]) -> None:
+    needed = quorum or len(sound) + len(left_out)
+    if len(sound) >= max(needed, 1):
+        return
+    reasons = "\n".join(f"  - {one.edge}: {one.reason}" for one in left_out)
+    raise QuorumMissed(
+        f"Round {number} has {len(sound)} sound models of the {needed} it needs:\n{reasons}\n"
+        "Mend these edges, or allow a smaller quorum in a new task."
+    )
+
+
+def _optimizer_state(work: Step, stack: ExitStack, number: int) -> Path | None:
+    key = work.run.round_key(number, "optimizer.safetensors")
+    return stack.enter_context(work.store.local(key)) if work.store.stat(key) else None
+
+
+def _scorer(task: Task, cloud_data: Path) -> Callable[[Path], float]:
+    """Measures a candidate on the cloud's held-out samples. Only the rule greedy asks, so PyTorch is loaded then only."""
+    held_out: list[Samples] = []
+
+    def score(path: Path) -> float:
+        from cloudedge.data import load_samples, split
+        from cloudedge.models import build
+        from cloudedge.training import evaluate
+        from cloudedge.weights import load
+
+        if not held_out:
+            held_out.append(split(load_samples(cloud_data, task.data), task.data.held_out)[1])
+        model = build(task.model, task.data, task.seed)
+        model.load_state_dict(load(path))
+        return evaluate(model, held_out[0]).accuracy
+
+    return score
+
+
+def _record(
+    work: Step,
+    task: Task,
+    number: int,
+    outcome: FusionOutcome,
+    sound: list[Contribution],
+    manifests: list[Manifest],
+    left_out: list[LeftOut],
+) -> FusionRecord:
+    base = work.run.fusion(number - 1) if number > 1 else work.run.pretraining()
+    if base is None:
+        raise NotFound(f"Round {number} of {work.run.id} has no base model: run the steps before it first.")
+    return FusionRecord(
+        run=work.run.id,
+        round=number,
+        rule=task.collaboration.fusion.rule,
+        parameters=task.collaboration.fusion.parameters,
+        base_sha256=base.sha256,
+        base_weight=outcome.base_weight,
+        base_accuracy=_base_accuracy(manifests),
+        contributions=tuple(
+            ContributionRecord(
+                edge=c.edge, round=c.round, sha256=c.sha256, samples=c.samples, accuracy=c.accuracy, weight=weight
+            )
+            for c, weight in zip(sound, outcome.weights, strict=True)
+        ),
+        left_out=tuple(left_out),
+        sha256=outcome.sha256,
+        size=outcome.size,
+        seconds=outcome.seconds,
+        bytes_read=outcome.bytes_read,
+    )
+
+
+def _base_accuracy(manifests: list[Manifest]) -> float | None:
+    measured = [manifest.scores["base"] for manifest in manifests if "base" in manifest.scores]
+    total = sum(scores.samples for scores in measured)
+    return sum(scores.accuracy * scores.samples for scores in measured) / total if total else None
+
+
+def _track(work: Step, record: FusionRecord) -> None:
+    # The time of the record itself, so that a repeated step gives MLflow the same points.
+    at = work.written_at(work.run.round_key(record.round, "fusion.json"))
+    values = {
+        "contributions": float(len(record.contributions)),
+        "left_out": float(len(record.left_out)),
+        "accuracy_of_edge_models": sum(c.accuracy for c in record.contributions) / len(record.contributions),
+    }
+    points = [MetricPoint(key=key, value=value, step=record.round, at=at) for key, value in values.items()]
+    if record.base_accuracy is not None:
+        points.append(MetricPoint(key="accuracy_on_edges", value=record.base_accuracy, step=record.round - 1, at=at))
+    work.track(f"fuse-{record.round:06d}", TrackingRecord(at=at, metrics=tuple(points)))

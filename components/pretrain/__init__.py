@@ -1,0 +1,1 @@
+"""Train the first model in the cloud."""

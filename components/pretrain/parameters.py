@@ -1,0 +1,85 @@
+"""A task as a flat form, as the Kubeflow UI shows it, and back."""
+
+from typing import Any
+
+from cloudedge.documents import Task, canonical_json, parse
+
+PLACES: dict[str, tuple[str, ...]] = {
+    "task_name": ("name",),
+    "task_id": ("id",),
+    "model_file_name": ("model_file_name",),
+    "model_architecture": ("model", "architecture"),
+    "model_parameters": ("model", "parameters"),
+    "data_format": ("data",),
+    "random_seed": ("seed",),
+    "pretraining_epochs": ("pretraining", "epochs"),
+    "pretraining_batch_size": ("pretraining", "batch_size"),
+    "pretraining_learning_rate": ("pretraining", "learning_rate"),
+    "pretraining_optimizer": ("pretraining", "optimizer"),
+    "pretraining_weight_decay": ("pretraining", "weight_decay"),
+    "pretraining_loss": ("pretraining", "loss"),
+    "pretraining_proximal": ("pretraining", "proximal"),
+    "pretraining_target_accuracy": ("pretraining", "target_accuracy"),
+    "pretraining_threads": ("pretraining", "threads"),
+    "collaborate": ("collaborate",),
+    "edges": ("collaboration", "edges"),
+    "rounds": ("collaboration", "rounds"),
+    "quorum": ("collaboration", "quorum"),
+    "round_deadline_seconds": ("collaboration", "round_deadline_seconds"),
+    "straggler_grace_seconds": ("collaboration", "straggler_grace_seconds"),
+    "rounds_target_accuracy": ("collaboration", "target_accuracy"),
+    "edge_epochs": ("collaboration", "training", "epochs"),
+    "edge_batch_size": ("collaboration", "training", "batch_size"),
+    "edge_learning_rate": ("collaboration", "training", "learning_rate"),
+    "edge_optimizer": ("collaboration", "training", "optimizer"),
+    "edge_weight_decay": ("collaboration", "training", "weight_decay"),
+    "edge_loss": ("collaboration", "training", "loss"),
+    "edge_proximal": ("collaboration", "training", "proximal"),
+    "edge_target_accuracy": ("collaboration", "training", "target_accuracy"),
+    "edge_threads": ("collaboration", "training", "threads"),
+    "edge_recollections": ("collaboration", "recollection", "most"),
+    "edge_recollection_wait_seconds": ("collaboration", "recollection", "wait_seconds"),
+    "fusion_rule": ("collaboration", "fusion", "rule"),
+    "fusion_parameters": ("collaboration", "fusion", "parameters"),
+    "fusion_base_weight": ("collaboration", "fusion", "base_weight"),
+}
+"""Where each parameter of the pipelines stands in the task."""
+
+
+def task_of(parameters: dict[str, Any]) -> Task:
+    """The task that a filled form asks for.
+
+    Args:
+        parameters: Values by name; names that are no part of a task are passed over.
+
+    Raises:
+        InvalidDocument: the values make no task; lists every fault.
+    """
+    task: dict[str, Any] = {}
+    for name, place in PLACES.items():
+        part = task
+        for step in place[:-1]:
+            part = part.setdefault(step, {})
+        part[place[-1]] = _integral(parameters[name])
+    return parse(Task, canonical_json(task), "The pipeline's form")
+
+
+def parameters_of(task: Task) -> dict[str, Any]:
+    """The filled form that asks for a task."""
+    values = task.model_dump(mode="json")
+    parameters: dict[str, Any] = {}
+    for name, place in PLACES.items():
+        value: Any = values
+        for step in place:
+            value = value[step]
+        parameters[name] = value
+    return parameters
+
+
+def _integral(value: Any) -> Any:
+    """Undo what kfp does to whole numbers inside lists and dictionaries: they arrive as floats."""
+    if isinstance(value, dict):
+        return {key: _integral(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_integral(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,0 +1,104 @@
+"""Pretraining: the run is created, and its first model is trained on the cloud's own samples."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cloudedge.documents import EpochRecord, Task
+from cloudedge.errors import InvalidSamples
+from cloudedge.names import sha256_of
+from components.shared.figures import epoch_points
+from components.shared.records import PretrainingRecord, RunState
+from components.shared.step import Step, set_state, step
+from components.shared.tracking import TrackingRecord, flat_params
+
+
+def pretrain(task: Task, cloud_data: str) -> PretrainingRecord:
+    """Create the run of a task, or go on with it, and train the pretrained model.
+
+    Args:
+        task: What is asked for; its id is the run's.
+        cloud_data: Folder or file of the cloud's samples.
+
+    Returns:
+        How the model came about; the model itself is in the store.
+
+    Raises:
+        Conflict: the id belongs to a run of another task.
+        InvalidSamples: the cloud's samples do not fit the task's data format, or there are none to train on.
+    """
+    with step(task.id, "pretrain") as work:
+        if work.run.create(task):
+            work.log("created", name=task.name)
+        state = work.run.state()
+        if not (state and state.state == "finished"):
+            set_state(work.run, RunState(state="running", at=datetime.now(UTC)))
+        created = work.written_at(work.run.key("task.json"))
+        tags = {"cloudedge.run": task.id, "mlflow.runName": task.id}
+        work.track("create", TrackingRecord(at=created, params=flat_params(task), tags=tags, status="running"))
+        record = work.run.pretraining()
+        if record is None:
+            record = _train(work, task, Path(cloud_data))
+            work.log("pretrained", sha256=record.sha256, seconds=record.seconds, accuracy=record.history[-1].scores.accuracy)
+        return record
+
+
+def _train(work: Step, task: Task, cloud_data: Path) -> PretrainingRecord:
+    from cloudedge.data import histogram, load_samples, split
+    from cloudedge.models import build
+    from cloudedge.training import train, use_threads
+    from cloudedge.weights import save
+
+    use_threads(task.pretraining.threads)
+    training, held_out = split(load_samples(cloud_data, task.data), task.data.held_out)
+    if len(training) == 0:
+        raise InvalidSamples(f"{cloud_data} has no sample to train on: put some there, or lower data.held_out.")
+    work.say(f"Pretraining on {len(training)} samples, measured on {len(held_out)} others.")
+    started, told = time.monotonic(), 0.0
+    epochs: list[EpochRecord] = []
+
+    def on_epoch(record: EpochRecord, _: object) -> None:
+        nonlocal told
+        epochs.append(record)
+        now = time.monotonic()
+        if now - told >= 1:
+            told = now
+            work.say(_line(record, task))
+            _track(work, epochs)
+            work.touch()
+            work.stop_if_cancelled()
+
+    checkpoint = work.scratch() / "pretraining.safetensors"
+    model = build(task.model, task.data, task.seed)
+    outcome = train(model, training, held_out, task.pretraining, task.seed, checkpoint=checkpoint, on_epoch=on_epoch)
+    work.say(_line(outcome.history[-1], task))
+    _track(work, list(outcome.history))
+    output = work.scratch() / "pretrained.safetensors"
+    save(outcome.state, output)
+    record = PretrainingRecord(
+        sha256=sha256_of(output),
+        size=output.stat().st_size,
+        samples=len(training),
+        label_histogram=histogram(training.labels, task.data),
+        history=outcome.history,
+        target_met=outcome.target_met,
+        seconds=time.monotonic() - started,
+    )
+    work.store.put_file(work.run.pretrained_key, output)
+    work.run.put(work.run.key("pretrained", "record.json"), record)
+    checkpoint.unlink(missing_ok=True)
+    output.unlink()
+    return record
+
+
+def _line(record: EpochRecord, task: Task) -> str:
+    scores = record.scores
+    return (
+        f"Epoch {record.epoch} of {task.pretraining.epochs}: accuracy {scores.accuracy:.3f}, "
+        f"recall {scores.recall:.3f}, loss {scores.loss:.3f}"
+    )
+
+
+def _track(work: Step, history: list[EpochRecord]) -> None:
+    at = work.written_at(work.run.key("task.json"))
+    work.track("pretrain", TrackingRecord(at=at, metrics=epoch_points(history, at, prefix="pretraining/")))

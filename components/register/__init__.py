@@ -1,0 +1,1 @@
+"""Name the run's model in the model registry."""

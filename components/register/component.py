@@ -1,0 +1,21 @@
+"""Register, as Kubeflow sees it."""
+
+from kfp import dsl
+
+from components.shared.image import CLOUD_IMAGE
+
+
+@dsl.component(base_image=CLOUD_IMAGE, install_kfp_package=False)
+def register(run: str, passed: bool) -> str:
+    """Give the run's model a version in the model registry, unless the regression gate refused it.
+
+    Args:
+        run: Id of the run.
+        passed: Whether the model may be registered.
+
+    Returns:
+        Name of the registered model, or an empty text.
+    """
+    from components.register.step import register_model
+
+    return register_model(run)

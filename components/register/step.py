@@ -1,0 +1,82 @@
+"""Registration: the run's model gets a version in MLflow's model registry, with where it comes from."""
+
+from pathlib import PurePath
+
+from cloudedge.documents import Manifest, Task, parse
+from cloudedge.documents.report import MAX_MANIFEST_BYTES
+from cloudedge.errors import NotFound
+from components.shared.records import Evaluation
+from components.shared.step import Step, step
+from components.shared.tracking import Ancestor, Registration, TrackingRecord
+
+
+def register_model(run_id: str) -> str:
+    """Register the run's model, unless the regression gate refused it.
+
+    Returns:
+        Name of the registered model, or an empty text if the gate refused.
+
+    Raises:
+        NotFound: the run was not evaluated.
+    """
+    with step(run_id, "register") as work:
+        task = work.run.task()
+        evaluation = work.run.evaluation()
+        if evaluation is None:
+            raise NotFound(f"Run {run_id} was not evaluated yet: run that step first.")
+        if evaluation.gate and not evaluation.gate.passed:
+            work.say("The regression gate refused the fused model: it is worse than the pretrained one. Nothing is registered.")
+            work.log("refused", sha256=evaluation.sha256)
+            return ""
+        registration = _registration(work, task, evaluation)
+        at = work.written_at(work.run.key("evaluation.json"))
+        work.track("register", TrackingRecord(at=at), registration=registration)
+        work.log("registered", model=registration.registered_model, sha256=registration.sha256)
+        return registration.registered_model
+
+
+def _registration(work: Step, task: Task, evaluation: Evaluation) -> Registration:
+    tags = {
+        "cloudedge.rounds": str(evaluation.rounds),
+        "cloudedge.rule": task.collaboration.fusion.rule if evaluation.rounds else "none",
+    }
+    if evaluation.gate:
+        tags["cloudedge.accuracy_on_edges"] = f"{evaluation.gate.fused:.4f}"
+    return Registration(
+        model_key=work.run.fused_key(evaluation.rounds),
+        sha256=evaluation.sha256,
+        registered_model=PurePath(task.model_file_name).stem,
+        aliases=("champion",),
+        tags=tags,
+        ancestors=_ancestors(work, evaluation.rounds),
+        input_shape=task.data.input_shape,
+        classes=task.data.classes,
+    )
+
+
+def _ancestors(work: Step, rounds: int) -> tuple[Ancestor, ...]:
+    pretrained = work.run.pretraining()
+    record = work.run.fusion(rounds) if rounds else None
+    ancestors: list[Ancestor] = []
+    if pretrained:
+        ancestors.append(Ancestor(role="pretrained", round=0, sha256=pretrained.sha256, samples=pretrained.samples))
+    if record is None:
+        return tuple(ancestors)
+    ancestors.append(Ancestor(role="base", round=rounds - 1, sha256=record.base_sha256, weight=record.base_weight))
+    waited = work.run.waited(rounds)
+    deliveries = {delivery.edge: delivery for delivery in waited.delivered} if waited else {}
+    for c in record.contributions:
+        key = work.run.result_key(c.round, c.edge, deliveries[c.edge].attempt, "manifest.json")
+        manifest = parse(Manifest, work.store.get(key, MAX_MANIFEST_BYTES), key)
+        ancestors.append(
+            Ancestor(
+                role="edge",
+                edge=c.edge,
+                round=c.round,
+                sha256=c.sha256,
+                weight=c.weight,
+                samples=c.samples,
+                data_fingerprint=manifest.data_fingerprint,
+            )
+        )
+    return tuple(ancestors)

@@ -1,0 +1,156 @@
+"""All that the report tells of a run, read from its objects once."""
+
+from dataclasses import dataclass
+
+from cloudedge.documents import Event, FusionRecord, Manifest, Scores, Task, parse
+from cloudedge.documents.report import MAX_MANIFEST_BYTES
+from cloudedge.errors import InvalidInput, NotFound
+from components.report.words import MOST_EDGES, MOST_ENVIRONMENTS, natural
+from components.shared.events import events
+from components.shared.records import Evaluation, ModelScores, PretrainingRecord, RunState
+from components.shared.run import Run
+
+EVERYTHING = "all"
+"""Name that evaluation gives to all test data together."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What an edge brought in one round."""
+
+    round: int
+    trained_in: int
+    """Round of the order; an earlier one if the model came late."""
+    accuracy: float
+    """Of its model on its own held-out samples."""
+    before: float | None
+    """Of the model that it began from, on the same samples."""
+    weight: float
+    manifest: Manifest | None
+
+
+@dataclass(frozen=True)
+class EdgeStory:
+    """One edge through all rounds."""
+
+    name: str
+    turns: tuple[Turn, ...]
+    absences: tuple[tuple[int, str], ...]
+    """Rounds fused without it, and why."""
+    judged: dict[str, Scores]
+    """Scores of the models 'pretrained' and 'fused' on its held-out samples, by the regression gate."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A run as far as it has come."""
+
+    id: str
+    task: Task
+    state: RunState | None
+    pretraining: PretrainingRecord | None
+    fusions: tuple[FusionRecord, ...]
+    evaluation: Evaluation | None
+    edges: tuple[EdgeStory, ...]
+    """The edges shown: all, or those with the lowest accuracy."""
+    edges_in_all: int
+    events: tuple[Event, ...]
+
+    def environments(self) -> list[str]:
+        """Test sets as they are drawn: everything first, then each, or those that the final model does worst on."""
+        final = self.by_round()[-1:]
+        if not final:
+            return []
+        scores = final[0].scores
+        others = sorted((name for name in scores if name != EVERYTHING), key=natural)
+        if len(others) == 1:
+            return [EVERYTHING]
+        if len(others) > MOST_ENVIRONMENTS:
+            kept = set(sorted(others, key=lambda name: scores[name].accuracy)[:MOST_ENVIRONMENTS])
+            others = [name for name in others if name in kept]
+        return [EVERYTHING, *others]
+
+    def environments_hidden(self) -> int:
+        """Number of environments that are not shown."""
+        final = self.by_round()[-1:]
+        shown = len(self.environments())
+        return len(final[0].scores) - shown if shown > 1 else 0
+
+    def by_round(self) -> list[ModelScores]:
+        """The pretrained model and the fused ones on the test data, ordered by round."""
+        models = self.evaluation.models if self.evaluation else ()
+        return sorted((model for model in models if model.round is not None), key=lambda model: model.round or 0)
+
+    def by_edge(self) -> list[ModelScores]:
+        """The last round's edge models on the test data."""
+        models = self.evaluation.models if self.evaluation else ()
+        return sorted((model for model in models if model.round is None), key=lambda model: natural(model.name))
+
+    def fused_at_edges(self) -> list[tuple[int, float]]:
+        """Rounds, and the accuracy that the model after that round has on the edges' held-out samples; round 0: pretrained."""
+        points = [(record.round - 1, record.base_accuracy) for record in self.fusions if record.base_accuracy is not None]
+        if self.evaluation and self.evaluation.gate:
+            points.append((self.evaluation.rounds, self.evaluation.gate.fused))
+        return points
+
+
+def gather(run: Run) -> Findings:
+    """Read a run.
+
+    Raises:
+        NotFound: there is no such run.
+        StoreFailed: the store does not do its work.
+    """
+    task = run.task()
+    fusions = tuple(record for number in range(1, run.rounds_fused() + 1) if (record := run.fusion(number)))
+    evaluation = run.evaluation()
+    names = {c.edge for record in fusions for c in record.contributions}
+    names |= {left_out.edge for record in fusions for left_out in record.left_out}
+    return Findings(
+        id=run.id,
+        task=task,
+        state=run.state(),
+        pretraining=run.pretraining(),
+        fusions=fusions,
+        evaluation=evaluation,
+        edges=_stories(run, fusions, evaluation, _shown(names, fusions)),
+        edges_in_all=len(names),
+        events=tuple(event for _, event in events(run.store, run.id)),
+    )
+
+
+def _shown(names: set[str], fusions: tuple[FusionRecord, ...]) -> list[str]:
+    accuracy = {c.edge: c.accuracy for record in fusions for c in record.contributions}
+    by_name = sorted(names, key=natural)
+    if len(by_name) <= MOST_EDGES:
+        return by_name
+    return sorted(by_name, key=lambda name: accuracy.get(name, -1.0))[:MOST_EDGES]
+
+
+def _stories(
+    run: Run, fusions: tuple[FusionRecord, ...], evaluation: Evaluation | None, names: list[str]
+) -> tuple[EdgeStory, ...]:
+    turns: dict[str, list[Turn]] = {name: [] for name in names}
+    absences: dict[str, list[tuple[int, str]]] = {name: [] for name in names}
+    for record in fusions:
+        waited = run.waited(record.round)
+        attempts = {delivery.edge: delivery.attempt for delivery in waited.delivered} if waited else {}
+        for c in record.contributions:
+            if c.edge in turns:
+                manifest = _manifest(run, c.round, c.edge, attempts.get(c.edge, 1))
+                base = manifest.scores.get("base") if manifest else None
+                before = base.accuracy if base else None
+                turns[c.edge].append(Turn(record.round, c.round, c.accuracy, before, c.weight, manifest))
+        for left_out in record.left_out:
+            if left_out.edge in absences:
+                absences[left_out.edge].append((record.round, left_out.reason))
+    judged = evaluation.gate.edges if evaluation and evaluation.gate else {}
+    return tuple(EdgeStory(name, tuple(turns[name]), tuple(absences[name]), judged.get(name, {})) for name in names)
+
+
+def _manifest(run: Run, number: int, edge: str, attempt: int) -> Manifest | None:
+    key = run.round_key(number, "results", f"{edge}-{attempt}", "manifest.json")
+    try:
+        return parse(Manifest, run.store.get(key, MAX_MANIFEST_BYTES), key)
+    except (NotFound, InvalidInput):
+        return None  # Cleared away since it was fused; the page does without its details.

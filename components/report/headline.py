@@ -1,0 +1,76 @@
+"""The report's first words: how good the model is, what became of it, and what was run."""
+
+from components.report.findings import EVERYTHING, Findings
+from components.report.markup import Html, element, joined
+from components.report.steps import spans
+from components.report.words import count, duration, share
+
+
+def headline(found: Findings) -> str:
+    """The run in one sentence, with its figures."""
+    gate = found.evaluation.gate if found.evaluation else None
+    if gate:
+        return f"Fused model: {share(gate.fused)} on the edges' held-out samples; pretrained: {share(gate.pretrained)}."
+    if not found.pretraining:
+        return "No model is trained yet."
+    own = f"Pretrained model: {share(found.pretraining.history[-1].scores.accuracy)} on the cloud's held-out samples"
+    if not found.fusions:
+        return own + "."
+    return f"{own}; {count(len(found.fusions), 'round')} fused, not evaluated yet."
+
+
+def verdict(found: Findings) -> Html:
+    """What follows from the figures, sentence by sentence; and why the run failed, if it did."""
+    evaluation, sentences = found.evaluation, []
+    models = found.by_round()
+    if len(models) > 1:
+        first, last = models[0].scores[EVERYTHING], models[-1].scores[EVERYTHING]
+        sentences.append(
+            f"On {count(last.samples, 'test sample')}: fused {share(last.accuracy)}, pretrained {share(first.accuracy)}."
+        )
+    elif models:
+        scores = models[0].scores[EVERYTHING]
+        sentences.append(f"On {count(scores.samples, 'test sample')}: {share(scores.accuracy)}.")
+    if evaluation and evaluation.gate:
+        sentences.append(
+            "Gate passed."
+            if evaluation.gate.passed
+            else "Gate refused: the fused model is worse than the pretrained one, so it is not registered."
+        )
+    registered = [event.details.get("model") for event in found.events if event.action == "registered"]
+    if registered:
+        sentences.append(f"Registered as {registered[-1]}.")
+    asked = found.task.collaboration
+    if evaluation and 0 < evaluation.rounds < asked.rounds:
+        sentences.append(
+            f"The target of {share(asked.target_accuracy)} was reached "
+            f"after {evaluation.rounds} of {count(asked.rounds, 'round')}."
+        )
+    if found.state and found.state.state == "finished":
+        sentences.append("Run finished.")
+    elif found.state and found.state.state == "running" and evaluation is None:
+        sentences.append("Run in progress.")
+    said = element("p", " ".join(sentences), class_="verdict") if sentences else Html()
+    if found.state and found.state.state in ("failed", "cancelled", "stopped"):
+        said = joined([said, element("p", element("b", f"Run {found.state.state}. "), found.state.message, class_="alert")])
+    return said
+
+
+def facts(found: Findings) -> Html:
+    """What was run, at a glance."""
+    task = found.task
+    pairs = [("Run", found.id), ("Model", task.model.architecture)]
+    if found.pretraining:
+        pairs.append(("Cloud samples", f"{found.pretraining.samples:,}"))
+    if found.edges_in_all:
+        pairs += [
+            ("Edges", f"{found.edges_in_all:,}"),
+            ("Rounds", f"{len(found.fusions):,}"),
+            ("Fusion rule", task.collaboration.fusion.rule),
+        ]
+    if found.events:
+        pairs += [
+            ("Began", f"{found.events[0].at:%Y-%m-%d %H:%M} UTC"),
+            ("Time at work", duration(sum(span.seconds for span in spans(found.events)))),
+        ]
+    return element("dl", *(element("div", element("dt", name), element("dd", value)) for name, value in pairs))

@@ -1,0 +1,59 @@
+"""HTML that cannot carry somebody's text as markup: whatever is not `Html` already is escaped when it becomes part of it."""
+
+from collections.abc import Iterable
+from html import escape
+from typing import TypeAlias
+
+Attribute: TypeAlias = str | int | float | None
+
+_VOID = frozenset({"br", "col", "meta"})
+
+
+class Html(str):
+    """Text that is markup."""
+
+    __slots__ = ()
+
+
+def element(tag: str, *children: str, **attributes: Attribute) -> Html:
+    """An element.
+
+    Args:
+        tag: Its name.
+        children: What stands in it; plain text is escaped.
+        attributes: Its attributes; None leaves one out, a final underscore is dropped (`class_`), others become hyphens.
+    """
+    opening = "".join(
+        f' {name.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
+        for name, value in attributes.items()
+        if value is not None
+    )
+    return Html(f"<{tag}{opening}>" if tag in _VOID else f"<{tag}{opening}>{joined(children)}</{tag}>")
+
+
+def joined(parts: Iterable[str]) -> Html:
+    """Parts one after the other; plain text is escaped."""
+    return Html("".join(part if isinstance(part, Html) else escape(part) for part in parts))
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]], class_: str = "") -> Html:
+    """A table of texts and cells; a cell that is no `td` or `th` already becomes a `td`. Wide ones scroll by themselves."""
+    body = (element("tr", *(_cell(cell, "td") for cell in row)) for row in rows)
+    whole = element(
+        "table",
+        element("thead", element("tr", *(_cell(cell, "th") for cell in head))),
+        element("tbody", *body),
+        class_=class_ or None,
+    )
+    return element("div", whole, class_="scroll")
+
+
+def number(text: str, **attributes: Attribute) -> Html:
+    """A cell with a figure."""
+    return element("td", text, **{"class_": "number", **attributes})
+
+
+def _cell(content: str, tag: str) -> Html:
+    if isinstance(content, Html) and content.startswith(("<td", "<th")):
+        return content
+    return element(tag, content)

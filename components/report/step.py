@@ -1,0 +1,32 @@
+"""The end of a run: the page that a person reads, and the word that it is over."""
+
+from datetime import UTC, datetime
+
+from cloudedge.errors import NotFound
+from components.report.page import render
+from components.shared.records import RunState
+from components.shared.step import set_state, step
+from components.shared.tracking import TrackingRecord
+
+
+def report_run(run_id: str) -> str:
+    """Write the run's report and end the run.
+
+    Returns:
+        The report, one HTML page without anything outside it.
+
+    Raises:
+        NotFound: the run was not evaluated.
+    """
+    with step(run_id, "report") as work:
+        if work.run.evaluation() is None:
+            raise NotFound(f"Run {run_id} was not evaluated yet: run that step first.")
+        page = render(work.run)
+        work.store.put(work.run.key("report.html"), page.encode())
+        state = work.run.state()
+        if not (state and state.state == "finished"):
+            set_state(work.run, RunState(state="finished", at=datetime.now(UTC)))
+            work.log("finished")
+        at = work.written_at(work.run.key("state.json"))
+        work.track("report", TrackingRecord(at=at, status="finished"))
+        return page

@@ -1,0 +1,43 @@
+"""Figures as a person reads them."""
+
+import re
+
+MOST_EDGES = 30
+"""Rows of a table of edges; the rest is counted."""
+
+MOST_ENVIRONMENTS = 12
+"""Environments drawn or tabled; the rest is counted."""
+
+
+def share(value: float | None) -> str:
+    """An accuracy or a weight."""
+    return "" if value is None else f"{value:.3f}"
+
+
+def count(number: int, noun: str) -> str:
+    """A number of things: '1 edge', '1,200 samples'."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """A time span."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def size(length: int) -> str:
+    """A length in bytes."""
+    value, unit = float(length), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, larger
+    return f"{value:,.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Sorting key by which edge-2 stands before edge-10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]

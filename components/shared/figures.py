@@ -1,0 +1,31 @@
+"""Epochs as MLflow's metric points."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from cloudedge.documents import EpochRecord
+from components.shared.tracking import MetricPoint
+
+
+def epoch_points(history: Sequence[EpochRecord], begin: datetime, *, first: int = 0, prefix: str = "") -> tuple[MetricPoint, ...]:
+    """The points of the epochs from index `first` on.
+
+    Their times follow from `begin` and the epochs' durations alone, so that an epoch told twice is one point to MLflow.
+
+    Args:
+        history: All epochs so far, epoch 0 first.
+        begin: When epoch 0 began.
+        first: Index of the first epoch that is wanted.
+        prefix: What the names begin with.
+    """
+    points: list[MetricPoint] = []
+    at = begin
+    for index, record in enumerate(history):
+        at += timedelta(seconds=record.seconds)
+        if index < first:
+            continue
+        values = {"accuracy": record.scores.accuracy, "recall": record.scores.recall, "loss": record.scores.loss}
+        if record.train_loss is not None:
+            values["train_loss"] = record.train_loss
+        points += [MetricPoint(key=prefix + key, value=value, step=record.epoch, at=at) for key, value in values.items()]
+    return tuple(points)

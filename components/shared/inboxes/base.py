@@ -1,0 +1,61 @@
+"""What every carrier of inboxes does."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from cloudedge.documents import Inbox, Order
+from cloudedge.documents.order import MAX_INBOX_BYTES, MAX_ORDER_BYTES
+from cloudedge.errors import InvalidInput
+
+MakeOrders = Callable[[Sequence[Order]], Sequence[Order]]
+
+
+class Inboxes(Protocol):
+    """Carries one inbox per enrolled edge. Every method raises StoreFailed when the carrier does not do its work."""
+
+    def enroll(self, edge: str) -> None:
+        """Make an edge known, with an empty inbox; one that is known stays as it is.
+
+        Raises:
+            InvalidInput: the name is none.
+        """
+
+    def edges(self) -> list[str]:
+        """Names of the enrolled edges, sorted."""
+
+    def read(self, edge: str) -> Inbox:
+        """The newest inbox of an edge.
+
+        Raises:
+            NotFound: the edge is not enrolled.
+        """
+
+    def update(self, edge: str, make_orders: MakeOrders) -> Inbox:
+        """Replace an edge's orders by what `make_orders` makes of them, in a new generation; unchanged ones cost nothing.
+
+        `make_orders` may be called again when somebody else was faster.
+
+        Raises:
+            NotFound: the edge is not enrolled.
+            InvalidInput: the orders are too large.
+        """
+
+
+def write_orders(inbox: Inbox, make_orders: MakeOrders) -> Inbox | None:
+    """The next inbox, or None if nothing changes.
+
+    Raises:
+        InvalidInput: an order has more than 64 KiB, or the inbox more than a ConfigMap may hold.
+    """
+    orders = tuple(make_orders(inbox.orders))
+    if orders == inbox.orders:
+        return None
+    for order in orders:
+        if len(order.to_json()) > MAX_ORDER_BYTES:
+            raise InvalidInput(
+                f"Order {order.id} has more than {MAX_ORDER_BYTES} bytes; make the task's data format or parameters smaller."
+            )
+    following = Inbox(edge=inbox.edge, generation=inbox.generation + 1, orders=orders)
+    if len(following.to_json()) > MAX_INBOX_BYTES:
+        raise InvalidInput(f"The inbox of {inbox.edge} is full: {len(orders)} orders are open; cancel some tasks first.")
+    return following

@@ -1,0 +1,90 @@
+"""Documents that pipeline steps leave in the store for each other. They never go to an edge."""
+
+from typing import Literal
+
+from pydantic import AwareDatetime
+from pydantic import Field as Described
+
+from cloudedge.documents import EpochRecord, LeftOut, Scores
+from cloudedge.documents.base import Document, Part
+from cloudedge.names import NAME, SHA256
+
+
+class RunState(Document):
+    """Where a run stands."""
+
+    state: Literal["running", "finished", "stopped", "failed", "cancelled"] = Described(description="Where it stands.")
+    message: str = Described(default="", description="Why it failed or was cancelled.")
+    exit_code: int = Described(default=0, ge=0, le=255, description="Exit code of the command that runs it.")
+    at: AwareDatetime = Described(description="Since when, by the cloud's clock.")
+
+
+class PretrainingRecord(Document):
+    """The pretrained model and how it came about."""
+
+    sha256: str = Described(pattern=SHA256, description="Digest of the model's file.")
+    size: int = Described(ge=0, description="Length of the model's file in bytes.")
+    samples: int = Described(ge=0, description="Samples trained on.")
+    label_histogram: dict[str, int] = Described(description="Training samples of each class.")
+    history: tuple[EpochRecord, ...] = Described(description="All epochs, epoch 0 first.")
+    target_met: bool = Described(description="Whether the target accuracy was reached, or none was set.")
+    seconds: float = Described(ge=0, description="Duration of training.")
+
+
+class DispatchRecord(Document):
+    """Who takes part in a round."""
+
+    edges: tuple[str, ...] = Described(description="Edges that got an order, sorted.")
+    late: dict[str, int] = Described(
+        default_factory=dict, description="Edges still at work on an earlier round's order, and that round; their model joins this one."
+    )
+
+
+class Delivery(Part):
+    """A result that arrived."""
+
+    edge: str = Described(pattern=NAME, description="Edge.")
+    round: int = Described(ge=0, description="Round that the order was of.")
+    attempt: int = Described(ge=1, description="Attempt that delivered.")
+
+
+class WaitRecord(Document):
+    """Who delivered in a round."""
+
+    delivered: tuple[Delivery, ...] = Described(description="Results that are in time, ordered by edge.")
+    missing: tuple[LeftOut, ...] = Described(description="Edges without a result, and why.")
+    late: dict[str, int] = Described(
+        default_factory=dict, description="Edges among them still at work, and the round of their order."
+    )
+    seconds: float = Described(ge=0, description="Duration of waiting.")
+
+
+class ModelScores(Part):
+    """One model on all test sets."""
+
+    name: str = Described(description="pretrained, fused-<round> or an edge's name.")
+    round: int | None = Described(default=None, ge=0, description="Round of a fused model, 0 for the pretrained one; none for an edge's.")
+    scores: dict[str, Scores] = Described(description="Scores by environment; 'all' is every test sample.")
+
+
+class Gate(Part):
+    """The regression gate: the fused model against the pretrained one, on the edges' held-out samples."""
+
+    passed: bool = Described(description="Whether the fused model is not worse.")
+    pretrained: float = Described(description="Accuracy of the pretrained model, weighted by samples.")
+    fused: float = Described(description="Accuracy of the fused model, weighted by samples.")
+    samples: int = Described(ge=0, description="Held-out samples of all edges that scored.")
+    edges: dict[str, dict[str, Scores]] = Described(description="Scores by edge and model.")
+
+
+class Evaluation(Document):
+    """How good the run's models are."""
+
+    rounds: int = Described(ge=0, description="Rounds fused.")
+    sha256: str = Described(pattern=SHA256, description="Digest of the run's final model.")
+    size: int = Described(ge=0, description="Length of the final model's file in bytes.")
+    gate: Gate | None = Described(default=None, description="None without collaboration.")
+    models: tuple[ModelScores, ...] = Described(default=(), description="Scores on the test data, if there are any.")
+    confusion: tuple[tuple[int, ...], ...] = Described(
+        default=(), description="Confusion matrix of the final model on all test data: rows are true classes."
+    )

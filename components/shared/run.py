@@ -1,0 +1,159 @@
+"""A run's objects in the store: their keys, and the documents behind them.
+
+    runs/<run>/
+        task.json                                     what was asked for
+        state.json                                    running, finished, failed or cancelled, and why
+        alive                                         touched while a step works; the reaper looks at its age
+        pretrained/{model.safetensors,record.json}    the pretrained model                        (folder Q1)
+        rounds/<k>/dispatch.json                      who takes part in round k
+        rounds/<k>/orders/<edge>.json
+        rounds/<k>/reports/<edge>-<attempt>.json
+        rounds/<k>/results/<edge>-<attempt>/{model.safetensors,manifest.json}  models from the edges  (folder Q4)
+        rounds/<k>/wait.json                          who delivered, who did not
+        rounds/<k>/{fused.safetensors,fusion.json,optimizer.safetensors}
+        evaluation.json  report.html
+        events/<time>-<n>.json                        the operation log
+        tracking/                                     what MLflow is told
+
+The folders Q2 (received models) and Q3 (trained models) are at the edge, below its state folder.
+"""
+
+from typing import TypeVar
+
+from cloudedge.documents import FusionRecord, Order, Task, canonical_json, parse
+from cloudedge.documents.base import Part
+from cloudedge.errors import Conflict, NotFound
+from cloudedge.names import checked_name
+from cloudedge.store import Store
+from components.shared.records import DispatchRecord, Evaluation, PretrainingRecord, RunState, WaitRecord
+
+_MOST_BYTES = 64 * 1024 * 1024
+
+PartT = TypeVar("PartT", bound=Part)
+
+
+class Run:
+    """One run's objects."""
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        """Look at the run with this id, which need not exist yet.
+
+        Raises:
+            InvalidInput: the id is none.
+        """
+        self.store = store
+        self.id = checked_name(run_id, "a task")
+
+    def key(self, *parts: object) -> str:
+        """Key of an object of this run."""
+        return "/".join(["runs", self.id, *map(str, parts)])
+
+    def round_key(self, number: int, *parts: object) -> str:
+        """Key of an object of one round."""
+        return self.key("rounds", f"{number:06d}", *parts)
+
+    @property
+    def pretrained_key(self) -> str:
+        """Key of the pretrained model."""
+        return self.key("pretrained", "model.safetensors")
+
+    def fused_key(self, number: int) -> str:
+        """Key of a round's fused model; of round 0 the pretrained one."""
+        return self.round_key(number, "fused.safetensors") if number else self.pretrained_key
+
+    def task(self) -> Task:
+        """The task.
+
+        Raises:
+            NotFound: there is no such run.
+        """
+        try:
+            return self._read(Task, self.key("task.json"))
+        except NotFound:
+            known = ", ".join(run_ids(self.store)) or "none"
+            raise NotFound(f"There is no run {self.id!r}; there are: {known}.") from None
+
+    def create(self, task: Task) -> bool:
+        """Keep the task of a new run.
+
+        Returns:
+            Whether the run is new; if not, its task is the same.
+
+        Raises:
+            Conflict: the id belongs to a run of another task.
+        """
+        try:
+            self.store.put(self.key("task.json"), task.to_json(), once=True)
+        except Conflict:
+            if canonical_json(self.task()) == canonical_json(task):
+                return False
+            raise Conflict(
+                f"The id {self.id!r} belongs to a run of another task. Give the task another id, or make it equal to "
+                f"the run's own task to go on with it (cloudedge tasks show {self.id})."
+            ) from None
+        return True
+
+    def state(self) -> RunState | None:
+        """The run's state; None before its first step."""
+        return self._find(RunState, self.key("state.json"))
+
+    def pretraining(self) -> PretrainingRecord | None:
+        """The record of pretraining, once it is done."""
+        return self._find(PretrainingRecord, self.key("pretrained", "record.json"))
+
+    def dispatched(self, number: int) -> DispatchRecord | None:
+        """Who takes part in a round, once that is settled."""
+        return self._find(DispatchRecord, self.round_key(number, "dispatch.json"))
+
+    def waited(self, number: int) -> WaitRecord | None:
+        """Who delivered in a round, once that is settled."""
+        return self._find(WaitRecord, self.round_key(number, "wait.json"))
+
+    def fusion(self, number: int) -> FusionRecord | None:
+        """How a round was fused, once it was."""
+        return self._find(FusionRecord, self.round_key(number, "fusion.json"))
+
+    def evaluation(self) -> Evaluation | None:
+        """The evaluation, once it is done."""
+        return self._find(Evaluation, self.key("evaluation.json"))
+
+    def order(self, number: int, edge: str) -> Order | None:
+        """The newest order to an edge in a round."""
+        return self._find(Order, self.round_key(number, "orders", f"{edge}.json"))
+
+    def rounds_fused(self) -> int:
+        """Number of the last round that was fused; 0 if none was."""
+        number = 0
+        while self.store.stat(self.round_key(number + 1, "fusion.json")):
+            number += 1
+        return number
+
+    def report_key(self, order: Order) -> str:
+        """Key of the reports on an order."""
+        return self.round_key(order.round, "reports", f"{order.edge}-{order.attempt}.json")
+
+    def result_key(self, number: int, edge: str, attempt: int, name: str) -> str:
+        """Key of one file of an edge's result: model.safetensors or manifest.json."""
+        return self.round_key(number, "results", f"{edge}-{attempt}", name)
+
+    def manifest_key(self, order: Order) -> str:
+        """Key of the manifest of an order's result."""
+        return self.result_key(order.round, order.edge, order.attempt, "manifest.json")
+
+    def put(self, key: str, document: Part) -> None:
+        """Write a document."""
+        self.store.put(key, document.model_dump_json(indent=2).encode() + b"\n")
+
+    def _read(self, kind: type[PartT], key: str) -> PartT:
+        return parse(kind, self.store.get(key, _MOST_BYTES), key, _MOST_BYTES)
+
+    def _find(self, kind: type[PartT], key: str) -> PartT | None:
+        try:
+            return self._read(kind, key)
+        except NotFound:
+            return None
+
+
+def run_ids(store: Store) -> tuple[str, ...]:
+    """Ids of all runs, sorted."""
+    return store.folders("runs")

@@ -1,0 +1,50 @@
+"""Where a pipeline step finds the store, the inboxes and MLflow: environment variables, set by the engine or the cluster."""
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from cloudedge.errors import InvalidInput
+from cloudedge.store import DirectoryStore, Store
+from components.shared.inboxes import DirectoryInboxes, Inboxes
+
+
+class Settings(BaseSettings):
+    """Each field is read from the variable CLOUDEDGE_<NAME>."""
+
+    model_config = SettingsConfigDict(env_prefix="CLOUDEDGE_", frozen=True, extra="ignore")
+
+    store: str = Field(description="The object store: file:///folder.")
+    inboxes: str = Field(description="The edges' inboxes: file:///folder, with one mounted directory per edge.")
+    scratch: Path = Field(description="Folder for checkpoints of pretraining and for downloads; survives a restart of the step.")
+    tracking_uri: str = Field(
+        default="", description="MLflow's address; empty: the step only keeps its records, and the laptop's engine relays them."
+    )
+    experiment: str = Field(default="cloudedge", description="MLflow experiment.")
+    actor: str = Field(default="pipeline", description="Who acts, for the operation log.")
+    poll_seconds: float = Field(default=0.1, gt=0, description="Time between two looks at the store while waiting, in seconds.")
+
+    def open_store(self) -> Store:
+        """The object store.
+
+        Raises:
+            InvalidInput: the address is of no known kind.
+        """
+        return DirectoryStore(_folder(self.store, "CLOUDEDGE_STORE"))
+
+    def open_inboxes(self) -> Inboxes:
+        """The edges' inboxes.
+
+        Raises:
+            InvalidInput: the address is of no known kind.
+        """
+        return DirectoryInboxes(_folder(self.inboxes, "CLOUDEDGE_INBOXES"))
+
+
+def _folder(address: str, variable: str) -> Path:
+    parts = urlsplit(address)
+    if parts.scheme != "file" or parts.netloc or not parts.path:
+        raise InvalidInput(f"{variable} is {address!r}; it must be a file:///folder address.")
+    return Path(unquote(parts.path))

@@ -1,0 +1,173 @@
+"""What surrounds every pipeline step: its settings, the run's state, and an orderly end however it ends."""
+
+import functools
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cloudedge.errors import Cancelled, CloudedgeError, NotFound
+from cloudedge.files import disk_errors
+from cloudedge.processes import end_with
+from cloudedge.store import Store
+from components.shared import events
+from components.shared.inboxes import Inboxes
+from components.shared.orders import close_orders
+from components.shared.records import RunState
+from components.shared.run import Run
+from components.shared.settings import Settings
+from components.shared.tracking import Registration, Relay, TrackingLog, TrackingRecord
+
+PARENT_VARIABLE = "CLOUDEDGE_PARENT_PID"
+"""Process that a step ends with, if set: on a laptop nothing must outlive `cloudedge run`."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step at work."""
+
+    name: str
+    settings: Settings
+    store: Store
+    inboxes: Inboxes
+    run: Run
+
+    @functools.cached_property
+    def _relay(self) -> Relay:
+        return Relay(self.store, self.run.id, self.settings.tracking_uri, self.settings.experiment)
+
+    def say(self, text: str) -> None:
+        """Show progress to whoever reads the step's log."""
+        print(f"{datetime.now(UTC):%H:%M:%S}  {text}", flush=True)
+
+    def log(self, action: str, **details: Any) -> None:
+        """Add to the operation log."""
+        events.record(self.store, self.run.id, f"{self.settings.actor}/{self.name}", action, **details)
+
+    def track(self, name: str, *records: TrackingRecord, registration: Registration | None = None) -> None:
+        """Keep figures for MLflow under a name that is the same when the step is repeated."""
+        TrackingLog(self.store, self.run.id).append(records, name, registration)
+
+    def written_at(self, key: str) -> datetime:
+        """When an object was written, by the store's clock.
+
+        Raises:
+            NotFound: there is none.
+        """
+        entry = self.store.stat(key)
+        if entry is None:
+            raise NotFound(f"There is no object {key!r} in the store.")
+        return datetime.fromtimestamp(entry.modified, UTC)
+
+    def scratch(self) -> Path:
+        """The step's folder for files that the store need not see.
+
+        Raises:
+            StoreFailed: it cannot be made.
+        """
+        folder = self.settings.scratch / self.run.id
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def relay(self) -> None:
+        """Carry what is kept to MLflow, where this step knows one; that it is away is no reason to fail."""
+        if not self.settings.tracking_uri:
+            return
+        try:
+            self._relay.push()
+        except CloudedgeError as error:
+            self.say(f"MLflow is not reachable; its figures are kept and sent later: {error}")
+
+    def touch(self) -> None:
+        """Tell the reaper that somebody still works on this run."""
+        self.store.put(self.run.key("alive"), b"")
+
+    def stop_if_cancelled(self) -> None:
+        """Raise if somebody cancelled the run.
+
+        Raises:
+            Cancelled: they did.
+        """
+        state = self.run.state()
+        if state and state.state == "cancelled":
+            raise Cancelled(f"Run {self.run.id} was cancelled: {state.message} Start it again under another id.")
+
+
+@contextmanager
+def step(run_id: str, name: str) -> Iterator[Step]:
+    """Do one step of a run; whatever goes wrong is written into the run's state, and no edge works on for nothing.
+
+    Raises:
+        Cancelled: the run was cancelled before.
+    """
+    _end_with_parent()
+    settings = Settings()
+    store = settings.open_store()
+    work = Step(name, settings, store, settings.open_inboxes(), Run(store, run_id))
+    work.stop_if_cancelled()
+    work.touch()
+    started = time.monotonic()
+    try:
+        with _termination_raises():
+            yield work
+    except BaseException as error:
+        _fail(work, error)
+        raise
+    finally:
+        work.relay()
+    seconds = time.monotonic() - started
+    work.say(f"{name} took {seconds:.1f} s")
+    work.log("step-done", step=name, seconds=round(seconds, 3))
+
+
+def set_state(run: Run, state: RunState) -> None:
+    """Write a run's state; a cancelled run stays cancelled."""
+    current = run.state()
+    if not (current and current.state == "cancelled"):
+        run.put(run.key("state.json"), state)
+
+
+def _fail(work: Step, error: BaseException) -> None:
+    if isinstance(error, CloudedgeError):
+        state = RunState(state="failed", message=str(error), exit_code=error.exit_code, at=datetime.now(UTC))
+    elif isinstance(error, Exception):
+        message = f"{work.name} broke: {type(error).__name__}: {error}"
+        state = RunState(state="failed", message=message, exit_code=1, at=datetime.now(UTC))
+    else:
+        state = RunState(state="stopped", message=f"{work.name} was terminated.", exit_code=130, at=datetime.now(UTC))
+    try:
+        set_state(work.run, state)
+        work.log(state.state, message=state.message)
+        close_orders(work.inboxes, work.run.id)
+    except CloudedgeError as further:
+        work.say(f"The run's end could not be recorded: {further}")
+
+
+@contextmanager
+def _termination_raises() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    former = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+@functools.cache
+def _end_with_parent() -> None:
+    parent = os.environ.get(PARENT_VARIABLE)
+    if parent is not None and int(parent) != os.getpid():
+        end_with(int(parent))

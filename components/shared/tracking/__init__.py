@@ -1,0 +1,20 @@
+"""What a run tells MLflow. Steps write records into the run's store; a relay carries them to MLflow.
+
+No step waits for MLflow or fails with it, and nothing is lost while it is away. Importing MLflow costs seconds and is done by
+the relay alone, when it has something to send; nothing else in here may import it.
+"""
+
+from components.shared.tracking.log import TrackingLog
+from components.shared.tracking.records import Ancestor, MetricPoint, Registered, Registration, TrackingRecord, flat_params
+from components.shared.tracking.relay import Relay
+
+__all__ = [
+    "Ancestor",
+    "MetricPoint",
+    "Registered",
+    "Registration",
+    "Relay",
+    "TrackingLog",
+    "TrackingRecord",
+    "flat_params",
+]

@@ -1,0 +1,88 @@
+"""The connection to MLflow: bounded in time, and with one kind of error."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+from cloudedge.errors import StoreFailed
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_ENVIRONMENT = {
+    # MLflow's own bounds, 120 s and 7 retries with back-off, would keep a step waiting for a quarter of an hour.
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    # What people train is nobody else's business.
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # A step's output is for its user: no address per finished run, no word on how a database is made.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
+
+
+def connect(tracking_uri: str) -> "MlflowClient":
+    """Connect to a server, or open a database and bring it to the present form.
+
+    Importing MLflow takes about 3 s of CPU, opening a database another 1 s, making a new one 1 s more. To be used within
+    `mlflow_errors`, which also bounds the time of each call.
+    """
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+def experiment_id(client: "MlflowClient", name: str) -> str:
+    """Id of the experiment, which is made if there is none.
+
+    Beside a SQLite database its artifacts are kept in a folder of their own; MLflow's default would be the folder that the
+    process happens to work in.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        location = None
+        if client.tracking_uri.startswith("sqlite:///"):
+            database = Path(client.tracking_uri.removeprefix("sqlite:///")).absolute()
+            location = (database.parent / f"{database.stem}-artifacts" / quote(name, safe="")).as_uri()
+        try:
+            return client.create_experiment(name, artifact_location=location)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            # Another run made it in the meantime.
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    return found.experiment_id
+
+
+@contextmanager
+def mlflow_errors(tracking_uri: str) -> Iterator[None]:
+    """Bound what is done with MLflow in time, and turn all that it, its database or the network may raise into one error.
+
+    Raises:
+        StoreFailed: MLflow did not take something; to be tried again later.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        reason = _without_password(str(error).partition("\n")[0][:500], tracking_uri)
+        raise StoreFailed(
+            f"MLflow at {_without_password(tracking_uri, tracking_uri)} did not take the run's records: {reason} "
+            "They are kept in the store, and go there as soon as it takes them."
+        ) from None
+
+
+def _without_password(text: str, uri: str) -> str:
+    password, at, _ = urlsplit(uri).netloc.rpartition("@")
+    return text.replace(password + at, "") if at else text

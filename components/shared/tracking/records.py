@@ -1,0 +1,122 @@
+"""What steps say for MLflow. The bounds are MLflow's own, so that a record which was written is never refused later."""
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, model_validator
+from pydantic import Field as Described
+
+from cloudedge.documents.base import Document, Part, canonical_json
+from cloudedge.names import NAME, SHA256
+
+Key = Annotated[str, Described(max_length=250, pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_. -]*(/[A-Za-z0-9_-][A-Za-z0-9_. -]*)*$")]
+"""Name of a metric, a parameter or a tag: parts of letters, digits, '_', '-', '.' and spaces, joined by '/'."""
+
+ALIAS = r"^[A-Za-z0-9_-]{1,255}$"
+_RESERVED_ALIAS = re.compile(r"v[0-9]+|latest", re.IGNORECASE)
+
+
+class MetricPoint(Part):
+    """One measured value."""
+
+    key: Key = Described(description="What was measured, for example accuracy.")
+    value: float = Described(description="Value; may be infinite or not a number.")
+    step: int = Described(ge=0, lt=2**63, description="Epoch of an edge's child run, round of the run itself.")
+    at: AwareDatetime = Described(description="When it was measured; kept to the millisecond.")
+
+
+class TrackingRecord(Document):
+    """What is new of a run or of one of its child runs."""
+
+    child: str | None = Described(
+        default=None,
+        max_length=200,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$",
+        description="Child run, for example round-002/edge-1; none: the run itself.",
+    )
+    round: int | None = Described(default=None, ge=0, description="Round that the child run belongs to.")
+    edge: str | None = Described(default=None, pattern=NAME, description="Edge that the child run is of.")
+    at: AwareDatetime = Described(description="When this was written. The first makes a run's start, a final status its end.")
+    params: dict[Key, str] = Described(
+        default_factory=dict, description="Settings. A setting's first value stands: MLflow changes none."
+    )
+    metrics: tuple[MetricPoint, ...] = Described(default=(), description="Values measured.")
+    tags: dict[Key, str] = Described(default_factory=dict, description="Labels; the newest value of each stands.")
+    status: Literal["running", "finished", "failed", "killed"] | None = Described(
+        default=None, description="How the run stands from now on; none: as before."
+    )
+
+
+class Ancestor(Part):
+    """A model that a registered one was made of."""
+
+    role: Literal["pretrained", "base", "edge"] = Described(description="What it was in the making.")
+    edge: str | None = Described(default=None, pattern=NAME, description="Edge that trained it, if one did.")
+    round: int = Described(ge=0, description="Round that it was trained in; 0 for the pretrained model.")
+    sha256: str = Described(pattern=SHA256, description="Digest of its file.")
+    weight: float | None = Described(default=None, description="Its share in the fused model.")
+    samples: int | None = Described(default=None, ge=0, description="Samples it was trained on.")
+    data_fingerprint: str = Described(default="", max_length=64, description="Digest over the digests of its samples.")
+
+
+class Registration(Part):
+    """A model to be registered, with where it comes from."""
+
+    model_key: str = Described(description="Key of its safetensors file in the store.")
+    sha256: str = Described(pattern=SHA256, description="Digest of that file; a run registers a file once.")
+    registered_model: str = Described(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,249}$", description="Name of the registered model that gets a new version."
+    )
+    aliases: tuple[Annotated[str, Described(pattern=ALIAS)], ...] = Described(
+        default=(), description="Names that point to this version from now on: champion, candidate, round-003."
+    )
+    tags: dict[Key, str] = Described(default_factory=dict, description="Labels of the version: accuracy, round, rule, ...")
+    ancestors: tuple[Ancestor, ...] = Described(default=(), description="Models that it was made of.")
+    input_shape: tuple[int, ...] = Described(description="Shape of one input, without the batch; float32.")
+    classes: tuple[str, ...] = Described(min_length=2, description="Names of the classes, in the order of the outputs.")
+
+    @model_validator(mode="after")
+    def _not_reserved(self) -> Self:
+        for alias in self.aliases:
+            if _RESERVED_ALIAS.fullmatch(alias):
+                raise ValueError(f"alias {alias!r} is reserved by MLflow; v<number> and latest cannot be used")
+        return self
+
+
+class TrackingBatch(Document):
+    """What one step appended at one time."""
+
+    records: tuple[TrackingRecord, ...] = Described(default=(), description="Records, in the order of writing.")
+    registration: Registration | None = Described(default=None, description="Model to be registered.")
+
+
+class Registered(Document):
+    """A version in MLflow's model registry."""
+
+    registered_model: str = Described(description="Name of the registered model.")
+    version: int = Described(ge=1, description="Its version.")
+    aliases: tuple[str, ...] = Described(description="Names that were pointed to this version.")
+    sha256: str = Described(pattern=SHA256, description="Digest of the file.")
+    model_id: str = Described(description="MLflow's id of the logged model.")
+    run_id: str = Described(description="MLflow's id of the run that it came from.")
+
+
+def flat_params(settings: BaseModel | dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Spread nested settings to MLflow parameters, so that two runs can be compared line by line.
+
+    Args:
+        settings: A document, or a dictionary with strings as keys.
+        prefix: What the names begin with.
+
+    Returns:
+        Names such as 'collaboration.fusion.rule'. Lists become JSON; characters that MLflow refuses in names become '_'.
+    """
+    values = settings.model_dump(mode="json") if isinstance(settings, BaseModel) else settings
+    params: dict[str, str] = {}
+    for key, value in values.items():
+        name = prefix + re.sub(r"[^A-Za-z0-9_.-]", "_", key)
+        if isinstance(value, dict):
+            params |= flat_params(value, f"{name}.")
+        else:
+            params[name[:250]] = value if isinstance(value, str) else canonical_json(value).decode()
+    return params

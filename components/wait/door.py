@@ -1,0 +1,17 @@
+"""From a waited-for round to its artifacts."""
+
+from typing import Any
+
+from components.shared.artifacts import put_page
+from components.wait.step import wait_round
+
+
+def run_wait(run_id: str, round_number: int, page: Any) -> int:
+    """Wait for a round and fill the step's page.
+
+    Returns:
+        Number of results.
+    """
+    results, html = wait_round(run_id, round_number)
+    put_page(html, page)
+    return results

@@ -1,0 +1,136 @@
+"""Waiting for a round: until enough edges have delivered, or it is certain that too few will."""
+
+import time
+from html import escape
+
+from cloudedge.documents import LeftOut, Phase
+from cloudedge.errors import QuorumMissed
+from components.dispatch.step import finished_before
+from components.shared.records import Delivery, WaitRecord
+from components.shared.step import Step, step
+from components.wait.relay import EdgeFigures
+from components.wait.watch import RoundWatch
+
+_TOUCH_SECONDS = 30.0
+_SAY_SECONDS = 10.0
+
+
+def wait_round(run_id: str, round_number: int) -> tuple[int, str]:
+    """Wait until a round is over.
+
+    Returns:
+        Number of results, and a page that shows how each edge fared (empty if the round was not needed).
+
+    Raises:
+        QuorumMissed: fewer results than the quorum, at the deadline or because too many edges failed.
+        Cancelled: somebody cancelled the run.
+    """
+    with step(run_id, f"wait-{round_number}") as work:
+        task = work.run.task()
+        if finished_before(work, task, round_number):
+            return 0, ""
+        record = work.run.waited(round_number)
+        watch = RoundWatch.of(work.run, round_number)
+        if record is None:
+            asked = task.collaboration
+            quorum = asked.quorum or len(watch.edges)
+            figures = EdgeFigures(work, round_number)
+            record = wait_for(
+                work, watch, round_number, quorum, asked.round_deadline_seconds, asked.straggler_grace_seconds, figures
+            )
+            work.run.put(work.run.round_key(round_number, "wait.json"), record)
+            work.log("waited", round=round_number, delivered=len(record.delivered), missing=[m.edge for m in record.missing])
+        else:
+            watch.look()
+        return len(record.delivered), _page(round_number, watch, record)
+
+
+def wait_for(
+    work: Step,
+    watch: RoundWatch,
+    round_number: int,
+    quorum: int,
+    deadline_seconds: float,
+    grace_seconds: float,
+    figures: EdgeFigures | None = None,
+) -> WaitRecord:
+    """Wait until the quorum and its grace are over, or nobody is pending.
+
+    Returns:
+        Who delivered, who did not and why.
+
+    Raises:
+        QuorumMissed: too few results at the deadline, or for certain.
+        Cancelled: somebody cancelled the run.
+    """
+    started = time.monotonic()
+    quorum_since: float | None = None
+    touched = said = float("-inf")
+    while True:
+        changed = watch.look()
+        if figures:
+            figures.keep(changed)
+        now = time.monotonic()
+        delivered = sum(watched.manifest is not None and not watched.refusal for watched in watch.edges.values())
+        pending = sum(watched.pending for watched in watch.edges.values())
+        if changed or now - said > _SAY_SECONDS:
+            said = now
+            work.say(f"Round {round_number}: {delivered} of {len(watch.edges)} edges have delivered, {pending} are at work.")
+        if quorum_since is None and delivered >= quorum:
+            quorum_since = now
+        if pending == 0 or delivered + pending < quorum:
+            break
+        if (quorum_since is not None and now - quorum_since >= grace_seconds) or now - started >= deadline_seconds:
+            break
+        if now - touched > _TOUCH_SECONDS:
+            touched = now
+            work.touch()
+            work.relay()
+        work.stop_if_cancelled()
+        time.sleep(work.settings.poll_seconds)
+    record = _record(watch, now - started)
+    if delivered < quorum:
+        raise QuorumMissed(_shortage(round_number, quorum, record, now - started >= deadline_seconds))
+    return record
+
+
+def _record(watch: RoundWatch, seconds: float) -> WaitRecord:
+    delivered, missing, late = [], [], {}
+    for edge, watched in sorted(watch.edges.items()):
+        if watched.manifest is not None and not watched.refusal:
+            delivered.append(Delivery(edge=edge, round=watched.order.round, attempt=watched.order.attempt))
+            continue
+        missing.append(LeftOut(edge=edge, reason=watched.state()))
+        if watched.pending and watched.report is not None:
+            late[edge] = watched.order.round
+    return WaitRecord(delivered=tuple(delivered), missing=tuple(missing), late=late, seconds=seconds)
+
+
+def _shortage(round_number: int, quorum: int, record: WaitRecord, timed_out: bool) -> str:
+    why = "before the deadline" if timed_out else "and no more can come"
+    lines = "\n".join(f"  - {missing.edge}: {missing.reason}" for missing in record.missing)
+    return (
+        f"Round {round_number} got {len(record.delivered)} results of the {quorum} it needs {why}:\n{lines}\n"
+        "Mend these edges and run the same task again, which goes on here; or allow a smaller quorum or a later deadline in a new task."
+    )
+
+
+def _page(round_number: int, watch: RoundWatch, record: WaitRecord) -> str:
+    rows = []
+    delivered = {delivery.edge for delivery in record.delivered}
+    for edge, watched in sorted(watch.edges.items()):
+        history = watched.manifest.history if watched.manifest else watched.report.history if watched.report else ()
+        before = f"{history[0].scores.accuracy:.3f}" if history else ""
+        after = f"{history[-1].scores.accuracy:.3f}" if history else ""
+        state = Phase.DONE if edge in delivered else watched.state()
+        samples = watched.manifest.samples if watched.manifest else ""
+        cells = (edge, state, samples, max(len(history) - 1, 0), before, after)
+        rows.append("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in cells) + "</tr>")
+    return (
+        "<!doctype html><meta charset='utf-8'><style>body{font:14px system-ui,sans-serif;margin:1.5em}"
+        "table{border-collapse:collapse}th,td{padding:.3em .8em;border-bottom:1px solid #ddd;text-align:left}</style>"
+        f"<h2>Round {round_number}: {len(delivered)} of {len(watch.edges)} edges delivered in {record.seconds:.1f} s</h2>"
+        "<table><tr><th>Edge<th>State<th>Samples<th>Epochs<th>Accuracy before<th>Accuracy after</tr>"
+        + "".join(rows)
+        + "</table>"
+    )

@@ -1,0 +1,75 @@
+"""SQLite as the edge uses it: safe against power cuts, shared by runner, work and tools, refusing versions it does not know."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cloudedge.errors import Conflict, StoreFailed
+
+_BUSY_SECONDS = 30
+
+
+@contextmanager
+def disk_trouble(path: Path) -> Iterator[None]:
+    """Turn what SQLite says of a disk into one message with a way out.
+
+    Raises:
+        StoreFailed: instead of the sqlite3.Error.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreFailed(f"Cannot use {path}: {error}. Free some space or mend the disk; nothing is lost.") from error
+
+
+def connect(path: Path, schema: str, version: int) -> sqlite3.Connection:
+    """Open a database, and make it if it is new.
+
+    Args:
+        path: The file; folders are made.
+        schema: Statements that make all tables.
+        version: Version of the schema, kept in the file.
+
+    Raises:
+        StoreFailed: the disk refuses.
+        Conflict: the file was written by another version.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreFailed(f"Cannot make {path.parent}: {error.strerror}. Choose another --state directory.") from None
+    with disk_trouble(path):
+        database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+        database.row_factory = sqlite3.Row
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        found = _version(database)
+        if found == 0:
+            with transaction(database):
+                found = _version(database)  # Someone else may have made the tables in the meantime.
+                if found == 0:
+                    for statement in schema.split(";"):
+                        database.execute(statement)
+                    database.execute(f"PRAGMA user_version = {version}")
+                    found = version
+    if found != version:
+        raise Conflict(f"{path} has version {found} of its tables, this software {version}. Use the software that wrote it.")
+    return database
+
+
+@contextmanager
+def transaction(database: sqlite3.Connection) -> Iterator[None]:
+    """All of it or nothing, alone among the writers."""
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        database.execute("COMMIT")
+    finally:
+        # A full disk may have rolled it back already.
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+
+
+def _version(database: sqlite3.Connection) -> int:
+    return int(database.execute("PRAGMA user_version").fetchone()[0])

@@ -1,0 +1,79 @@
+"""Where everything lies in a runner's state directory.
+
+    STATE/ledger.db                     orders, outbox, epochs, trained models      (written by the runner)
+    STATE/samples.db                    samples and the files they came from        (written by work and by site engineers)
+    STATE/received/<order>/<file>       models from the cloud                       (the folder Q2)
+    STATE/trained/<order>/<file>        models trained here, and their manifest     (the folder Q3)
+    STATE/checkpoints/<order>.safetensors
+    STATE/runner.lock                   held by the one runner of this state
+    STATE/workers.sock                  where the runner's own fork server listens
+
+Order ids and file names were checked against their patterns when the order was parsed, so they are safe as paths.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cloudedge.documents.order import Order
+
+
+@dataclass(frozen=True)
+class Folders:
+    """The paths below one state directory."""
+
+    state: Path
+
+    @property
+    def ledger(self) -> Path:
+        """The runner's database."""
+        return self.state / "ledger.db"
+
+    @property
+    def samples(self) -> Path:
+        """The sample store's database."""
+        return self.state / "samples.db"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one runner of this state."""
+        return self.state / "runner.lock"
+
+    @property
+    def socket(self) -> Path:
+        """Where the runner's own fork server listens."""
+        return self.state / "workers.sock"
+
+    @property
+    def all_received(self) -> Path:
+        """Folder of all models from the cloud (Q2)."""
+        return self.state / "received"
+
+    @property
+    def all_trained(self) -> Path:
+        """Folder of all models trained here (Q3)."""
+        return self.state / "trained"
+
+    @property
+    def all_checkpoints(self) -> Path:
+        """Folder of all checkpoints."""
+        return self.state / "checkpoints"
+
+    def received(self, order_id: str) -> Path:
+        """Folder of what an order brought from the cloud."""
+        return self.all_received / order_id
+
+    def trained(self, order_id: str) -> Path:
+        """Folder of what an order's work made."""
+        return self.all_trained / order_id
+
+    def model(self, order: Order) -> Path:
+        """File of the model that an order trains."""
+        return self.trained(order.id) / order.model_file_name
+
+    def manifest(self, order_id: str) -> Path:
+        """Manifest of what an order's work made; written after the model, so it marks finished work."""
+        return self.trained(order_id) / "manifest.json"
+
+    def checkpoint(self, order_id: str) -> Path:
+        """Where an order's training goes on from."""
+        return self.all_checkpoints / f"{order_id}.safetensors"

@@ -1,0 +1,44 @@
+"""What the child process does, one file a kind of work.
+
+Everything here may be killed at any moment and started again: files appear whole or not at all, a manifest marks work that
+is done, and what is random or collected is settled before it is used. So the second try ends with the bytes of the first.
+"""
+
+import sqlite3
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from cloudedge.documents import WorkError
+from cloudedge.errors import CloudedgeError, StoreFailed
+from edge.folders import Folders
+from edge.messages import Job, Message
+
+Say = Callable[[Message], None]
+"""Tells the runner."""
+
+
+def run(job: Job, say: Say) -> None:
+    """Do a job, and say how it ended."""
+    from edge.kinds import evaluate, train
+
+    work = {"train": train.work, "evaluate": evaluate.work}[job.order.kind]
+    try:
+        if not Folders(Path(job.state)).manifest(job.order.id).exists():
+            work(job, say)
+        say(Message(done=True))
+    except (StoreFailed, sqlite3.Error) as error:
+        say(Message(interrupted=work_error(error)))
+    except CloudedgeError as error:
+        say(Message(failed=work_error(error)))
+    except (BrokenPipeError, ConnectionResetError):
+        return  # The runner is gone; it asks again when it is back.
+    except Exception as error:
+        traceback.print_exc()
+        message = f"The work broke: {type(error).__name__}: {error}. The runner's log holds the details."
+        say(Message(failed=WorkError(kind=type(error).__name__, message=message[:10_000])))
+
+
+def work_error(error: Exception) -> WorkError:
+    """An error as reports carry it."""
+    return WorkError(kind=type(error).__name__, message=str(error)[:10_000])

@@ -1,0 +1,51 @@
+"""Measures models on this edge's held-out samples. Only the scores leave the edge."""
+
+import time
+from pathlib import Path
+
+from cloudedge import __version__
+from cloudedge.documents import Manifest, Phase
+from cloudedge.files import atomic_write
+from cloudedge.training import device, evaluate, use_threads
+from edge.folders import Folders
+from edge.kinds import Say
+from edge.kinds.inputs import Collector, fetch, load_checked, network
+from edge.messages import Job, Message
+
+
+def work(job: Job, say: Say) -> None:
+    """Do an order to evaluate.
+
+    Raises:
+        CloudedgeError: it cannot be done.
+    """
+    started = time.monotonic()
+    order, folders = job.order, Folders(Path(job.state))
+    use_threads(order.training.threads)
+    say(Message(phase=Phase.FETCHING))
+    models = {
+        name: fetch(job, file, folders.received(order.id) / f"{file.sha256}.safetensors", say)
+        for name, file in sorted(order.inputs.items())
+    }
+    collector = Collector(job, say)
+    collection = collector.first()
+    held_out = collector.require(collector.samples(collection, held_out=True), "measure on")
+    say(Message(phase=Phase.EVALUATING))
+    model = network(order)
+    scores = {}
+    for name, path in models.items():
+        load_checked(model, order.inputs[name], path)
+        scores[name] = evaluate(model.to(device()), held_out, order.training.loss)
+    manifest = Manifest(
+        order=order.id,
+        run=order.run,
+        round=order.round,
+        edge=order.edge,
+        attempt=order.attempt,
+        samples=0,
+        data_fingerprint=collector.fingerprint(collection),
+        scores=scores,
+        seconds=time.monotonic() - started,
+        runner_version=__version__,
+    )
+    atomic_write(folders.manifest(order.id), manifest.to_json())

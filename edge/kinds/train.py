@@ -1,0 +1,118 @@
+"""Trains the received model on this edge's samples until it reaches its target, and writes the result and its manifest."""
+
+import time
+from pathlib import Path
+
+from cloudedge import __version__, weights
+from cloudedge.data import histogram
+from cloudedge.documents import EpochRecord, Manifest, Phase
+from cloudedge.files import atomic_write
+from cloudedge.names import sha256_of
+from cloudedge.training import Progress, device, evaluate, train, use_threads
+from edge import messages
+from edge.folders import Folders
+from edge.history import thinned
+from edge.kinds import Say
+from edge.kinds.inputs import Collector, fetch, load_checked, network, seed_of
+from edge.messages import Job, Message
+
+_PROGRESS_SECONDS = 0.5
+
+
+def work(job: Job, say: Say) -> None:
+    """Do an order to train.
+
+    Raises:
+        CloudedgeError: it cannot be done.
+    """
+    started = time.monotonic()
+    order, folders = job.order, Folders(Path(job.state))
+    use_threads(order.training.threads)
+    base = order.inputs["base"]
+    say(Message(phase=Phase.FETCHING))
+    received = fetch(job, base, folders.received(order.id) / order.model_file_name, say)
+    model = network(order)
+    load_checked(model, base, received)
+    received_state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.to(device())
+
+    collector, teller = Collector(job, say), _Teller(say)
+    collection = collector.first()
+    while True:
+        training = collector.require(collector.samples(collection, held_out=False), "train on")
+        held_out = collector.samples(collection, held_out=True)
+        say(Message(phase=Phase.TRAINING, samples=len(training), recollections=collection.number))
+        model.load_state_dict(received_state)
+        outcome = train(
+            model,
+            training,
+            held_out,
+            order.training,
+            seed_of(order),
+            checkpoint=folders.checkpoint(order.id),
+            extra_epochs=collection.number * order.training.epochs,
+            on_batch=teller.on_batch,
+            on_epoch=teller.on_epoch,
+        )
+        teller.flush()
+        if outcome.target_met or collection.number >= order.recollection.most:
+            break
+        further = collector.next(collection)
+        if further is None:
+            break
+        collection = further
+
+    say(Message(phase=Phase.EVALUATING))
+    model.load_state_dict(received_state)
+    scores = {"base": evaluate(model, held_out, order.training.loss)}
+    model.load_state_dict(outcome.state)
+    scores["result"] = evaluate(model, held_out, order.training.loss)
+    result = folders.model(order)
+    lineage = {"run": order.run, "round": str(order.round), "edge": order.edge, "base_sha256": base.sha256}
+    weights.save({name: tensor.cpu() for name, tensor in outcome.state.items()}, result, lineage)
+    manifest = Manifest(
+        order=order.id,
+        run=order.run,
+        round=order.round,
+        edge=order.edge,
+        attempt=order.attempt,
+        model_sha256=sha256_of(result),
+        model_size=result.stat().st_size,
+        base_sha256=base.sha256,
+        samples=len(training),
+        label_histogram=histogram(training.labels, order.data),
+        data_fingerprint=collector.fingerprint(collection),
+        history=thinned(outcome.history),
+        scores=scores,
+        target_met=outcome.target_met,
+        recollections=collection.number,
+        seconds=time.monotonic() - started,
+        runner_version=__version__,
+    )
+    atomic_write(folders.manifest(order.id), manifest.to_json())
+
+
+class _Teller:
+    """Tells of epochs once their checkpoint is written, and of batches not more often than anyone looks."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._next = 0.0
+        self._epoch: EpochRecord | None = None
+
+    def on_epoch(self, record: EpochRecord, _: object) -> None:
+        """Remember an epoch; its checkpoint is written next."""
+        self._epoch = record
+
+    def on_batch(self, progress: Progress) -> None:
+        """Tell of the epoch before, if this batch is the first of an epoch, and of the batch if it is time."""
+        self.flush()
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + _PROGRESS_SECONDS
+            self._say(Message(progress=messages.Progress(**progress._asdict())))
+
+    def flush(self) -> None:
+        """Tell of the epoch that was remembered."""
+        if self._epoch is not None:
+            self._say(Message(epoch=self._epoch))
+            self._epoch = None

@@ -1,0 +1,55 @@
+"""What runner, fork server and work say to each other: one JSON object a line, over one connection a job.
+
+The runner sends one `Job`. The work answers with `Message`s. The fork server ends the connection with a last message
+that has `exit` set. A runner that shuts its side of the connection, or dies, ends the work.
+"""
+
+from cloudedge.documents import EpochRecord, Order, Phase, WorkError
+from cloudedge.documents.base import Part
+
+
+class Job(Part):
+    """One piece of work."""
+
+    order: Order
+    state: str
+    """The runner's state directory."""
+    samples: str | None
+    """Directory that samples are collected from; none: only those added by hand."""
+    file_roots: tuple[str, ...]
+    """Folders below which file:// URLs are accepted."""
+
+
+class Progress(Part):
+    """A batch at work."""
+
+    epoch: int
+    epochs: int
+    batch: int
+    batches: int
+    loss: float | None
+
+
+class Message(Part):
+    """Something that happened to the work; fields that say nothing are left out."""
+
+    phase: Phase | None = None
+    samples: int | None = None
+    recollections: int | None = None
+    progress: Progress | None = None
+    epoch: EpochRecord | None = None
+    trouble: WorkError | None = None
+    """What goes wrong while the work goes on, for example a store that does not answer."""
+    failed: WorkError | None = None
+    """The work ended without a result, for good."""
+    interrupted: WorkError | None = None
+    """The work ended without a result and may well succeed later, for example on a full disk."""
+    done: bool = False
+    """The work is done and its manifest written."""
+    exit: int | None = None
+    """How the process ended, from the fork server: its exit code, or minus the number of the signal that killed it."""
+
+
+def line(message: Job | Message) -> bytes:
+    """One message as it goes over the connection."""
+    return message.model_dump_json(exclude_defaults=isinstance(message, Message)).encode() + b"\n"

@@ -1,0 +1,280 @@
+"""The sample store: what this edge has collected, converted to the task's format and kept in its own database.
+
+A sample is known by the digest of its content, so the same sample is kept once however often it arrives; a deleted one
+stays deleted when its file is read again. Samples keep the order of their arrival, and their number within their class
+decides for good whether they are held out.
+"""
+
+import hashlib
+import logging
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cloudedge.data import Record, endings, is_held_out, pack, read_records, unpack
+from cloudedge.documents import DataFormat, canonical_json
+from cloudedge.errors import CloudedgeError, NotFound, StoreFailed
+from cloudedge.names import sha256_of
+from edge.database import connect, disk_trouble, transaction
+
+_log = logging.getLogger(__name__)
+
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE forms (id TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE samples (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    form TEXT NOT NULL, digest TEXT NOT NULL, label INTEGER NOT NULL, ordinal INTEGER NOT NULL,
+    content BLOB, source TEXT NOT NULL, added_at TEXT NOT NULL,
+    UNIQUE (form, digest)
+);
+CREATE INDEX samples_by_class ON samples (form, label, ordinal);
+CREATE TABLE files (
+    form TEXT NOT NULL, path TEXT NOT NULL, size INTEGER NOT NULL, changed INTEGER NOT NULL, digest TEXT NOT NULL,
+    fault TEXT, PRIMARY KEY (form, path)
+) WITHOUT ROWID;
+CREATE TABLE collections (
+    order_id TEXT NOT NULL, number INTEGER NOT NULL, last_sample INTEGER NOT NULL, PRIMARY KEY (order_id, number)
+) WITHOUT ROWID
+"""
+_INSERT = """
+INSERT INTO samples (form, digest, label, ordinal, content, source, added_at)
+VALUES (?1, ?2, ?3, (SELECT ifnull(max(ordinal) + 1, 0) FROM samples WHERE form = ?1 AND label = ?3), ?4, ?5, ?6)
+ON CONFLICT (form, digest) DO UPDATE SET content = excluded.content WHERE content IS NULL AND ?7
+"""
+_SAMPLES_PER_TRANSACTION = 1000
+
+
+@dataclass(frozen=True)
+class StoredSample:
+    """A sample in the store, without its values; `number` counts within its class from 0, in order of arrival."""
+
+    id: int
+    label: str
+    number: int
+    digest: str
+    source: str
+    added_at: str
+
+
+@dataclass(frozen=True)
+class BadFile:
+    """A file that gave no samples, and why."""
+
+    path: str
+    fault: str
+
+
+@dataclass(frozen=True)
+class Collection:
+    """The samples that a piece of work uses: those up to one of them, and how many collections after the first it took."""
+
+    number: int
+    last_sample: int
+
+
+class SampleStore:
+    """The database of samples."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it, or make it.
+
+        Raises:
+            StoreFailed: the disk refuses.
+            Conflict: it was written by another version.
+        """
+        self._path = path
+        self._database = connect(path, _SCHEMA, _VERSION)
+
+    def add(self, path: Path, data: DataFormat) -> int:
+        """Take the samples of a file or folder; ones deleted before come back.
+
+        Returns:
+            How many were not there before.
+
+        Raises:
+            InvalidSamples: something does not fit the format; nothing was added.
+            NotFound: there is no such file.
+            StoreFailed: the disk refuses.
+        """
+        records = list(read_records(path, data))
+        with disk_trouble(self._path), transaction(self._database):
+            return self._insert(records, data, str(path), revive=True)
+
+    def collect(self, directory: Path, data: DataFormat) -> int:
+        """Take what is new in a directory of samples, file by file in sorted order; a bad file is noted and passed over.
+
+        Returns:
+            How many samples were not there before.
+
+        Raises:
+            StoreFailed: the disk refuses.
+        """
+        form, added = self._form(data), 0
+        with disk_trouble(self._path):
+            rows = self._database.execute("SELECT path, size, changed, digest FROM files WHERE form = ?", (form,)).fetchall()
+        known = {row["path"]: row for row in rows}
+        batch: list[_ReadFile] = []
+        for path in _sample_files(directory, data):
+            file = _read_if_new(path, known.get(str(path)), data)
+            if file is not None:
+                batch.append(file)
+            if sum(len(file.records) + 1 for file in batch) >= _SAMPLES_PER_TRANSACTION:
+                added += self._take(batch, form, data)
+                batch = []
+        return added + self._take(batch, form, data)
+
+    def collection(self, order_id: str) -> Collection | None:
+        """The samples that an order's work was last settled on, if it was."""
+        with disk_trouble(self._path):
+            statement = "SELECT number, last_sample FROM collections WHERE order_id = ? ORDER BY number DESC LIMIT 1"
+            row = self._database.execute(statement, (order_id,)).fetchone()
+        return Collection(row["number"], row["last_sample"]) if row else None
+
+    def settle(self, order_id: str, number: int) -> Collection:
+        """Settle an order's work on the samples that are here now, so that it uses the same ones after a crash."""
+        with disk_trouble(self._path), transaction(self._database):
+            last = self._database.execute("SELECT ifnull(max(id), 0) FROM samples").fetchone()[0]
+            self._database.execute("INSERT INTO collections VALUES (?, ?, ?)", (order_id, number, last))
+        return Collection(number, last)
+
+    def has_more(self, data: DataFormat, collection: Collection) -> bool:
+        """Whether samples came after a collection."""
+        with disk_trouble(self._path):
+            statement = "SELECT 1 FROM samples WHERE form = ? AND id > ? AND content IS NOT NULL LIMIT 1"
+            return self._database.execute(statement, (self._form(data), collection.last_sample)).fetchone() is not None
+
+    def records(self, data: DataFormat, collection: Collection, *, held_out: bool) -> Iterator[Record]:
+        """The samples of a collection in order of arrival: those to measure on, or those to train on."""
+        for row in self._rows(data, collection):
+            if is_held_out(row["ordinal"], data.held_out) is held_out:
+                yield unpack(row["content"], data)
+
+    def fingerprint(self, data: DataFormat, collection: Collection) -> str:
+        """Digest over the digests of a collection's samples, in order of arrival."""
+        digest = hashlib.sha256()
+        for row in self._rows(data, collection):
+            digest.update(bytes.fromhex(row["digest"]))
+        return digest.hexdigest()
+
+    def query(self, label: str | None = None, source: str | None = None) -> Iterator[StoredSample]:
+        """Samples in order of arrival, of one class or from one file if given."""
+        with disk_trouble(self._path):
+            forms = self._database.execute("SELECT id, data FROM forms").fetchall()
+            classes = {row["id"]: DataFormat.model_validate_json(row["data"]).classes for row in forms}
+            rows = self._database.execute(
+                "SELECT id, form, label, ordinal, digest, source, added_at FROM samples WHERE content IS NOT NULL "
+                "AND (?1 IS NULL OR source = ?1) ORDER BY id",
+                (source,),
+            )
+            for row in rows:
+                name = classes[row["form"]][row["label"]]
+                if label is None or label == name:
+                    yield StoredSample(row["id"], name, row["ordinal"], row["digest"], row["source"], row["added_at"])
+
+    def count(self) -> int:
+        """Number of samples."""
+        with disk_trouble(self._path):
+            return int(self._database.execute("SELECT count(*) FROM samples WHERE content IS NOT NULL").fetchone()[0])
+
+    def delete(self, ids: Iterable[int]) -> int:
+        """Remove samples; work that has settled on them goes on without them.
+
+        Returns:
+            How many were removed.
+
+        Raises:
+            NotFound: one of them is not there; none was removed.
+        """
+        removed = 0
+        with disk_trouble(self._path), transaction(self._database):
+            for sample in ids:
+                # The row stays, so that reading its file again does not bring it back.
+                statement = "UPDATE samples SET content = NULL WHERE id = ? AND content IS NOT NULL"
+                if not self._database.execute(statement, (sample,)).rowcount:
+                    raise NotFound(f"There is no sample {sample}. 'cloudedge-edge samples query' lists them.")
+                removed += 1
+        return removed
+
+    def bad_files(self) -> list[BadFile]:
+        """Files that gave no samples when they were last read."""
+        with disk_trouble(self._path):
+            rows = self._database.execute("SELECT path, fault FROM files WHERE fault IS NOT NULL ORDER BY path").fetchall()
+        return [BadFile(row["path"], row["fault"]) for row in rows]
+
+    def _rows(self, data: DataFormat, collection: Collection) -> Iterator[sqlite3.Row]:
+        with disk_trouble(self._path):
+            yield from self._database.execute(
+                "SELECT ordinal, digest, content FROM samples WHERE form = ? AND id <= ? AND content IS NOT NULL ORDER BY id",
+                (self._form(data), collection.last_sample),
+            )
+
+    def _take(self, files: list["_ReadFile"], form: str, data: DataFormat) -> int:
+        added = 0
+        with disk_trouble(self._path), transaction(self._database):
+            for file in files:
+                added += self._insert(file.records, data, str(file.path), revive=False)
+                values = (form, str(file.path), file.size, file.changed, file.digest, file.fault)
+                self._database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", values)
+        return added
+
+    def _insert(self, records: list[Record], data: DataFormat, source: str, *, revive: bool) -> int:
+        form, now, added = self._form(data), datetime.now(UTC).isoformat(timespec="seconds"), 0
+        self._database.execute("INSERT OR IGNORE INTO forms VALUES (?, ?)", (form, data.model_dump_json()))
+        for record in records:
+            content = pack(record, data)
+            values = (form, hashlib.sha256(content).hexdigest(), record.label, content, source, now, revive)
+            added += self._database.execute(_INSERT, values).rowcount
+        return added
+
+    def _form(self, data: DataFormat) -> str:
+        """Digest of what the stored bytes depend on.
+
+        Scale, offset, held-out share and storage are not part of it, so samples serve every task that reads the same fields
+        and classes.
+        """
+        fields = [(field.name, field.dtype, field.shape) for field in data.fields]
+        return hashlib.sha256(canonical_json([fields, data.classes])).hexdigest()
+
+
+@dataclass(frozen=True)
+class _ReadFile:
+    path: Path
+    size: int
+    changed: int
+    digest: str
+    records: list[Record]
+    fault: str | None
+
+
+def _read_if_new(path: Path, known: sqlite3.Row | None, data: DataFormat) -> _ReadFile | None:
+    """Read a file unless it is as it was. The digest decides where only the times differ, as after a copy."""
+    try:
+        before = path.stat()
+        if known is not None and (known["size"], known["changed"]) == (before.st_size, before.st_mtime_ns):
+            return None
+        digest = sha256_of(path)
+    except OSError:
+        return None  # Gone again, or not readable yet: it is looked at next time.
+    records: list[Record] = []
+    fault = None
+    try:
+        records = list(read_records(path, data))
+    except StoreFailed:
+        raise
+    except CloudedgeError as error:
+        fault = str(error)
+        _log.warning("passed over %s: %s", path, fault)
+    return _ReadFile(path, before.st_size, before.st_mtime_ns, digest, records, fault)
+
+
+def _sample_files(directory: Path, data: DataFormat) -> list[Path]:
+    wanted = endings(data)
+    found = []
+    for place, folders, names in os.walk(directory):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(place, name) for name in names if not name.startswith(".") and name.lower().endswith(wanted)]
+    return sorted(found, key=lambda file: file.parts)

@@ -1,0 +1,33 @@
+"""What a runner is started with."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a runner is started with.
+
+    Attributes:
+        inbox: Directory where the inbox is mounted.
+        state: Directory that is the runner's own.
+        samples: Directory that samples are collected from; none: only those added by hand.
+        file_roots: Folders below which file:// URLs are accepted.
+        workers: Socket of a shared fork server; none: the runner starts its own when there is work.
+        parent: Process whose end ends the runner.
+        poll_seconds: Time between two looks into the inbox, in seconds.
+        report_seconds: Least time between two reports that tell only of batches, in seconds.
+        keep_workers_seconds: How long the own fork server stays after the last work, in seconds.
+        keep_models: Number of trained models whose files are kept, the newest.
+    """
+
+    inbox: Path
+    state: Path
+    samples: Path | None = None
+    file_roots: tuple[Path, ...] = ()
+    workers: Path | None = None
+    parent: int | None = None
+    poll_seconds: float = 0.2
+    report_seconds: float = 1.0
+    keep_workers_seconds: float = 60.0
+    keep_models: int = 20

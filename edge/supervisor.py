@@ -1,0 +1,141 @@
+"""The runner's side of work: gets it a process, listens to it, ends it."""
+
+import contextlib
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from edge import sockets
+from edge.messages import Job, Message, line
+
+_log = logging.getLogger(__name__)
+
+_SHARED_START_SECONDS = 15.0
+"""How long a shared fork server may take to come up before the runner starts its own."""
+
+
+class Work:
+    """A job in a process of its own."""
+
+    def __init__(self, job: Job, connection: socket.socket) -> None:
+        """Send a job over a fresh connection to a fork server."""
+        self.job = job
+        self.stopping = False
+        self.over = False
+        self._connection = connection
+        self._rest = b""
+        connection.sendall(line(job))
+        connection.setblocking(False)
+
+    def fileno(self) -> int:
+        """For selectors."""
+        return self._connection.fileno()
+
+    def stop(self) -> None:
+        """Ask the work to end, by SIGTERM and soon after by SIGKILL; it is over when `over` says so."""
+        if not self.stopping:
+            self.stopping = True
+            with contextlib.suppress(OSError):
+                self._connection.shutdown(socket.SHUT_WR)
+
+    def read(self) -> list[Message]:
+        """What the work has said since; sets `over` when its process, or the fork server, has ended."""
+        try:
+            content = self._connection.recv(1 << 20)
+        except BlockingIOError:
+            return []
+        except OSError:
+            content = b""
+        if not content:
+            self.over = True
+            self._connection.close()
+        *lines, self._rest = (self._rest + content).split(b"\n")
+        messages = []
+        for text in filter(None, lines):
+            try:
+                messages.append(Message.model_validate_json(text))
+            except ValidationError:
+                _log.warning("the work died within a message: %r", text[:100])
+        return messages
+
+
+class Supervisor:
+    """Starts work on a shared fork server, or on one of the runner's own that ends when it has long been idle."""
+
+    def __init__(self, own: Path, shared: Path | None, keep_seconds: float) -> None:
+        """Prepare to start work.
+
+        Args:
+            own: Where the runner's own fork server shall listen.
+            shared: Where a shared one listens.
+            keep_seconds: How long the own one is kept after the last work, in seconds.
+        """
+        self._own = own
+        self._shared = shared
+        self._shared_until = time.monotonic() + _SHARED_START_SECONDS
+        self._keep_seconds = keep_seconds
+        self._server: subprocess.Popen[bytes] | None = None
+        self._last_work = time.monotonic()
+
+    def start(self, job: Job) -> Work | None:
+        """Start a job; None if the fork server is not ready yet, so try again soon.
+
+        Raises:
+            OSError: the fork server cannot be started.
+        """
+        if self._shared is not None:
+            work = _connected(job, self._shared)
+            if work is not None:
+                self._shared_until = 0.0
+                return work
+            if time.monotonic() < self._shared_until:
+                return None
+            _log.warning("nobody listens at %s; starting a fork server of our own", self._shared)
+            self._shared = None
+        self._last_work = time.monotonic()
+        if self._server is None:
+            self._own.unlink(missing_ok=True)
+            command = [sys.executable, "-m", "edge.workers", "--socket", str(self._own), "--parent", str(os.getpid())]
+            self._server = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+            return None
+        return _connected(job, self._own)
+
+    def tend(self, *, needed: bool) -> None:
+        """Bury a fork server that died, and end one that has been idle for long."""
+        if self._server is None:
+            return
+        if self._server.poll() is not None:
+            _log.warning("the fork server ended with %s", self._server.returncode)
+            self._server = None
+            # Its children died with it and, in a container, became ours to reap.
+            with contextlib.suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+        elif needed:
+            self._last_work = time.monotonic()
+        elif time.monotonic() - self._last_work > self._keep_seconds:
+            self.end()
+
+    def end(self) -> None:
+        """End the own fork server, and all work in it."""
+        if self._server is not None:
+            self._server.terminate()
+            try:
+                self._server.wait(5)
+            except subprocess.TimeoutExpired:
+                self._server.kill()
+                self._server.wait()
+            self._server = None
+
+
+def _connected(job: Job, path: Path) -> Work | None:
+    try:
+        return Work(job, sockets.connect(path))
+    except OSError:
+        return None

@@ -1,0 +1,1 @@
+"""The DAGs, what runs them on a laptop, and the command line."""

@@ -1,0 +1,45 @@
+"""The command line `cloudedge`."""
+
+import sys
+
+import typer
+
+from cloudedge import __version__
+from cloudedge.errors import CloudedgeError
+from pipelines.commands import fuse, run, tasks
+
+app = typer.Typer(
+    help="Train one model across a cloud and many edge nodes, without moving raw data.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+run.add_to(app)
+fuse.add_to(app)
+tasks.add_to(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version and end."),
+) -> None:
+    del version
+
+
+def main() -> None:
+    """Run a command; every error that is known is one message and a documented exit code."""
+    try:
+        app()
+    except CloudedgeError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The commands of `cloudedge`, one file for each family."""

@@ -1,0 +1,70 @@
+"""Options that several commands share, and how results are printed."""
+
+import getpass
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cloudedge.documents import Task, parse
+from cloudedge.errors import NotFound
+from pipelines.home import DEFAULT, Home
+
+HomeOption = Annotated[
+    Path, typer.Option("--home", envvar="CLOUDEDGE_HOME", help="Folder that runs, models, logs and MLflow's database live in.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output, for programs.")]
+TaskArgument = Annotated[Path, typer.Argument(metavar="TASK", help="The task, a JSON file.")]
+RunArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the task and its run.")]
+HOME_DEFAULT = DEFAULT
+
+
+def read_task(path: Path) -> Task:
+    """Read a task file.
+
+    Raises:
+        NotFound: there is no such file.
+        InvalidDocument: it is no task; names all its faults.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise NotFound(f"There is no file {path}: correct the path of the task.") from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise NotFound(f"Cannot read {path}: {error.strerror}.") from None
+    return parse(Task, content, str(path))
+
+
+def open_home(folder: Path) -> Home:
+    """An existing home.
+
+    Raises:
+        NotFound: nothing has run there yet.
+    """
+    home = Home(folder)
+    if not home.store.root.is_dir():
+        raise NotFound(f"Nothing has run in {folder} yet: run a task first (cloudedge demo), or name another folder with --home.")
+    return home
+
+
+def actor() -> str:
+    """Who types, for the operation log."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def print_json(value: Any) -> None:
+    """Print a result for a program."""
+    json.dump(value, sys.stdout, indent=2, default=str)
+    sys.stdout.write("\n")
+
+
+def print_table(rows: list[tuple[str, ...]]) -> None:
+    """Print rows in columns, the first row being the titles."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,111 @@
+"""Running tasks: cloudedge demo, run, validate, compile."""
+
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cloudedge.documents import Task
+from cloudedge.errors import EXIT_INTERRUPTED
+from cloudedge.files import atomic_write
+from components.shared.run import Run
+from pipelines.commands.options import HOME_DEFAULT, HomeOption, JsonOption, TaskArgument, print_json, read_task
+from pipelines.home import Home
+from pipelines.laptop import Data, run_task
+from pipelines.live import RunDisplay
+from pipelines.outcome import print_outcome
+from pipelines.summary import overview, summary
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", help="Folder with cloud/, edges/<edge>/ and test/ (optional); without it the demo's digits are used."),
+]
+EdgesOption = Annotated[int | None, typer.Option("--edges", min=1, max=200, help="Number of edges; without it all with samples.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command("demo")(demo)
+    app.command("run")(run)
+    app.command("validate")(validate)
+    app.command("compile")(compile_task)
+
+
+def demo(
+    home: HomeOption = HOME_DEFAULT,
+    edges: Annotated[int, typer.Option("--edges", min=1, max=20, help="Number of edges.")] = 4,
+    as_json: JsonOption = False,
+) -> None:
+    """Train digits across a cloud and some edges on this machine, and show what collaboration bought."""
+    from pipelines.demo import demo_task
+
+    task = demo_task(edges)
+    task_file = home / "digits.json"
+    atomic_write(task_file, task.to_json())
+    _run(task, _demo_data(home, edges), None, home, as_json, task_file)
+
+
+def run(
+    task: TaskArgument,
+    data: DataOption = None,
+    edges: EdgesOption = None,
+    home: HomeOption = HOME_DEFAULT,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a task on this machine. The same task again goes on where it was."""
+    asked = read_task(task)
+    folder = data if data is not None else _demo_data(home, edges or 4)
+    _run(asked, folder, edges, home, as_json, task)
+
+
+def validate(task: TaskArgument, as_json: JsonOption = False) -> None:
+    """Say whether a task file is right, or all that is wrong with it."""
+    asked = read_task(task)
+    if as_json:
+        print_json(asked.model_dump(mode="json"))
+    else:
+        how = f"{asked.collaboration.rounds} rounds" if asked.collaborate else "pretraining only"
+        print(f"{task} is a valid task: {asked.name} ({asked.id}), {asked.model.architecture}, {how}.")
+
+
+def compile_task(
+    task: TaskArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the pipeline package (YAML) goes.")],
+) -> None:
+    """Compile a task to a pipeline package for Kubeflow, with the task's values as the form's defaults."""
+    from pipelines.compile import package_of
+
+    atomic_write(output, package_of(read_task(task)))
+    print(output)
+
+
+def _demo_data(home: Path, edges: int) -> Path:
+    from pipelines.demo import write_digits
+
+    folder = home / "data" / f"digits-{edges}"
+    if not (folder / "cloud").exists():
+        write_digits(folder, edges)
+    return folder
+
+
+def _run(task: Task, data: Path, edges: int | None, folder: Path, as_json: bool, task_file: Path) -> None:
+    home = Home(folder)
+    console = Console(stderr=True, highlight=False)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with RunDisplay(console, home.logs(task.id) / "pipeline.log") as display:
+            run = run_task(task, Data(data), edges, home, display)
+    except KeyboardInterrupt:
+        print(f"Stopped. 'cloudedge run {task_file}' goes on where this run was.", file=sys.stderr)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    _show(run, home, as_json, task_file)
+
+
+def _show(run: Run, home: Home, as_json: bool, task_file: Path) -> None:
+    if as_json:
+        print_json({**overview(run), **summary(run)})
+    else:
+        print_outcome(Console(highlight=False), run, home, task_file)

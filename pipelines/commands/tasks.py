@@ -1,0 +1,149 @@
+"""Looking at runs and ending them: cloudedge tasks, events, report."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cloudedge.errors import NotFound
+from components.shared.events import events as run_events
+from components.shared.lifecycle import cancel as cancel_run
+from components.shared.lifecycle import reap as reap_runs
+from components.shared.run import Run, run_ids
+from pipelines.commands.options import (
+    HOME_DEFAULT,
+    HomeOption,
+    JsonOption,
+    RunArgument,
+    actor,
+    open_home,
+    print_json,
+    print_table,
+)
+from pipelines.summary import overview, summary
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    tasks = typer.Typer(help="Look at runs and end them.", no_args_is_help=True)
+    tasks.command("list")(list_tasks)
+    tasks.command("show")(show)
+    tasks.command("cancel")(cancel)
+    tasks.command("reap")(reap)
+    app.add_typer(tasks, name="tasks")
+    app.command("events")(events)
+    app.command("report")(report)
+
+
+def list_tasks(home: HomeOption = HOME_DEFAULT, as_json: JsonOption = False) -> None:
+    """List all runs."""
+    place = open_home(home)
+    rows = [overview(Run(place.store, run)) for run in run_ids(place.store)]
+    if as_json:
+        print_json(rows)
+    elif not rows:
+        print("There are no runs.")
+    else:
+        titles = ("id", "name", "state", "rounds", "pretrained", "fused", "since")
+        print_table([titles, *(tuple(_text(row[title]) for title in titles) for row in rows)])
+
+
+def show(run_id: RunArgument, home: HomeOption = HOME_DEFAULT, as_json: JsonOption = False) -> None:
+    """Show one run: what was asked, where it stands, what came of it."""
+    place = open_home(home)
+    run = Run(place.store, run_id)
+    found = {**overview(run), **summary(run), "task": run.task().model_dump(mode="json")}
+    if as_json:
+        print_json(found)
+        return
+    for key, value in found.items():
+        if key != "task":
+            _print_value(key, value)
+    print(f"task: {run.store.root / run.key('task.json') if hasattr(run.store, 'root') else run.key('task.json')}")
+
+
+def cancel(run_id: RunArgument, home: HomeOption = HOME_DEFAULT, as_json: JsonOption = False) -> None:
+    """Cancel a run: its pipeline ends at its next look, and its edges stop."""
+    place = open_home(home)
+    fresh = cancel_run(place.store, place.inboxes, run_id, actor())
+    if as_json:
+        print_json({"id": run_id, "state": "cancelled", "already": not fresh})
+    else:
+        print(f"Run {run_id} is cancelled." if fresh else f"Run {run_id} was cancelled already.")
+
+
+def reap(
+    home: HomeOption = HOME_DEFAULT,
+    silent_seconds: Annotated[
+        float, typer.Option(help="A running run without a sign of life for this many seconds is taken for dead.")
+    ] = 600,
+    as_json: JsonOption = False,
+) -> None:
+    """Close the orders of runs that are over or dead, so that no edge works for nothing."""
+    place = open_home(home)
+    closed = dict(reap_runs(place.store, place.inboxes, actor(), silent_seconds))
+    if as_json:
+        print_json(closed)
+    elif not closed:
+        print("There is nothing to close.")
+    else:
+        for run, orders in closed.items():
+            print(f"{run}: {len(orders)} orders closed.")
+
+
+def events(run_id: RunArgument, home: HomeOption = HOME_DEFAULT, as_json: JsonOption = False) -> None:
+    """Show the operation log of a run: who did what, when."""
+    place = open_home(home)
+    Run(place.store, run_id).task()
+    found = [event for _, event in run_events(place.store, run_id)]
+    if as_json:
+        print_json([event.model_dump(mode="json") for event in found])
+        return
+    rows = [
+        (f"{event.at:%Y-%m-%d %H:%M:%S}", event.actor, event.action, ", ".join(f"{k} {_short(v)}" for k, v in event.details.items()))
+        for event in found
+    ]
+    print_table([("when (UTC)", "who", "what", "with"), *rows])
+
+
+def report(
+    run_id: RunArgument,
+    home: HomeOption = HOME_DEFAULT,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Copy the page to this file.")] = None,
+) -> None:
+    """Say where the run's report is, or copy it."""
+    place = open_home(home)
+    run = Run(place.store, run_id)
+    run.task()
+    try:
+        page = place.store.get(run.key("report.html"), 64 * 1024 * 1024)
+    except NotFound:
+        raise NotFound(f"Run {run_id} has no report yet: it is written at the run's end (cloudedge tasks show {run_id}).") from None
+    if output is None:
+        print(place.store.root / run.key("report.html"))
+        return
+    from cloudedge.files import atomic_write
+
+    atomic_write(output, page)
+    print(output)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _short(value: Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else _text(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _print_value(key: str, value: Any, depth: int = 0) -> None:
+    indent = "  " * depth
+    if isinstance(value, dict):
+        print(f"{indent}{key}:")
+        for inner, content in value.items():
+            _print_value(inner, content, depth + 1)
+    else:
+        print(f"{indent}{key}: {_text(value)}")

@@ -1,0 +1,73 @@
+"""Compiling pipelines to what Kubeflow takes; the packages kept in the repository are checked against their source.
+
+    python -m pipelines.compile            write them
+    python -m pipelines.compile --check    fail if one is out of date
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kfp import compiler
+
+from cloudedge.documents import Task
+from cloudedge.files import atomic_write
+from components.pretrain.parameters import parameters_of
+from pipelines.collaborative_training import collaborative_training, with_rounds
+from pipelines.collaborative_training_compact import collaborative_training_compact
+
+FOLDER = Path(__file__).parent
+FLAT_ROUNDS = 3
+"""Up to this many rounds a task is compiled with a task for each step; beyond, with all rounds in one."""
+
+
+def package(pipeline: Any, parameters: dict[str, Any] | None = None) -> bytes:
+    """The pipeline's package as YAML, with a task's values as the form's defaults.
+
+    Args:
+        pipeline: A pipeline of this room.
+        parameters: Defaults by name; the pipeline's own if none.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "package.yaml"
+        compiler.Compiler().compile(pipeline, str(path), pipeline_parameters=parameters)
+        # kfp writes dictionaries in an order that changes from run to run; sorted, the same source gives the same bytes.
+        documents = list(yaml.safe_load_all(path.read_bytes()))
+        return yaml.safe_dump_all(documents, sort_keys=True, allow_unicode=True).encode()
+
+
+def package_of(task: Task) -> bytes:
+    """The package that runs a task: flat up to three rounds, compact beyond."""
+    rounds = task.collaboration.rounds if task.collaborate else 0
+    pipeline = with_rounds(rounds) if rounds <= FLAT_ROUNDS else collaborative_training_compact
+    return package(pipeline, parameters_of(task))
+
+
+def main() -> int:
+    """Write or check the packages in the repository."""
+    parser = argparse.ArgumentParser(description="Compile the pipelines beside their sources.")
+    parser.add_argument("--check", action="store_true", help="fail if a package is out of date, and change nothing")
+    check = parser.parse_args().check
+    stale = []
+    for name, pipeline in (
+        ("collaborative_training", collaborative_training),
+        ("collaborative_training_compact", collaborative_training_compact),
+    ):
+        path = FOLDER / f"{name}.yaml"
+        content = package(pipeline)
+        if path.exists() and path.read_bytes() == content:
+            continue
+        stale.append(path.name)
+        if not check:
+            atomic_write(path, content)
+    if check and stale:
+        print(f"Out of date: {', '.join(stale)}. Run: python -m pipelines.compile", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The demo: real data, and a task for it."""

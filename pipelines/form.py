@@ -1,0 +1,78 @@
+"""The form that every pipeline shows in the Kubeflow UI, taken from the pretraining step, so that it stands in one place."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from kfp import dsl
+
+from cloudedge.documents import Collaboration, DataFormat, Field, ModelSpec, Task, Training
+from components.pretrain.component import pretrain
+from components.pretrain.parameters import PLACES, parameters_of
+
+EXAMPLE = Task(
+    name="Digits",
+    id="digits",
+    model_file_name="digits.safetensors",
+    model=ModelSpec(architecture="mlp", parameters={"layers": 2, "width": 64}),
+    data=DataFormat(
+        storage="npz",
+        fields=(Field(name="image", shape=(1, 8, 8), dtype="uint8", scale=1 / 16),),
+        classes=tuple("0123456789"),
+    ),
+    pretraining=Training(epochs=20),
+    collaboration=Collaboration(rounds=3, training=Training(epochs=5)),
+)
+"""The task whose values the form shows at first; its id is left empty there, so that each Kubeflow run is a new one."""
+
+Body = Callable[[dict[str, Any]], None]
+
+
+def pipeline(name: str, description: str) -> Callable[[Body], Any]:
+    """Make a pipeline of a function that takes the whole form.
+
+    Args:
+        name: The pipeline's name.
+        description: What the Kubeflow UI says of it.
+    """
+
+    def decorate(body: Body) -> Any:
+        parameters = _parameters()
+
+        def function(*values: Any) -> None:
+            body(dict(zip(parameters, values, strict=True)))
+
+        function.__name__ = name.replace("-", "_")
+        function.__doc__ = description
+        function.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
+        return dsl.pipeline(name=name, description=description)(function)
+
+    return decorate
+
+
+def pretrain_task(form: dict[str, Any], most_rounds: int) -> Any:
+    """The pretraining task of a filled form.
+
+    Args:
+        form: The pipeline's parameters.
+        most_rounds: Rounds that the pipeline has tasks for, 0 for any number.
+    """
+    values = {name: form[name] for name in (*PLACES, "cloud_data")}
+    return pretrain(**values, kubeflow_run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, most_rounds=most_rounds)
+
+
+def show_as(task: Any, name: str) -> Any:
+    """Name a task for people, and never answer it from the cache: all our steps look at what is there by themselves."""
+    task.set_display_name(name)
+    task.set_caching_options(False)
+    return task
+
+
+def _parameters() -> dict[str, inspect.Parameter]:
+    defaults: dict[str, Any] = {**parameters_of(EXAMPLE), "task_id": "", "cloud_data": "", "test_data": ""}
+    signature = inspect.signature(pretrain.python_func).parameters
+    kinds = {name: signature[name].annotation for name in (*PLACES, "cloud_data")} | {"test_data": str}
+    return {
+        name: inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=defaults[name], annotation=kind)
+        for name, kind in kinds.items()
+    }

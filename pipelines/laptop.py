@@ -1,0 +1,182 @@
+"""A whole run on this machine: one runner per edge, the pipeline in kfp's local engine, and MLflow on SQLite.
+
+Nothing here outlives the command: every process that is started watches the one that started it.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from cloudedge.documents import Task
+from cloudedge.errors import Cancelled, CloudedgeError, InvalidInput, WorkFailed
+from cloudedge.files import atomic_write
+from components.shared.records import RunState
+from components.shared.run import Run
+from components.shared.tracking import Relay
+from pipelines.home import Home
+from pipelines.processes import Runners, end, start
+
+FLAT_ROUNDS = 10
+"""Up to this many rounds each step is a task of its own; beyond, all rounds are one task, which costs less."""
+
+_LOOK_SECONDS = 0.1
+
+
+class Data:
+    """Where a run's samples are: DIR/cloud, DIR/edges/<edge>, DIR/test."""
+
+    def __init__(self, folder: Path) -> None:
+        """Look at a folder.
+
+        Raises:
+            InvalidInput: it does not exist, or has no cloud/ in it.
+        """
+        self.folder = folder.absolute()
+        self.cloud = self.folder / "cloud"
+        if not self.cloud.exists():
+            raise InvalidInput(
+                f"{folder} has no folder 'cloud': put the cloud's samples into {folder}/cloud, each edge's into "
+                f"{folder}/edges/<edge>, and samples that nobody trains on into {folder}/test (optional)."
+            )
+
+    def edges(self) -> dict[str, Path]:
+        """Folder of samples by edge."""
+        root = self.folder / "edges"
+        folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+        return {path.name: path for path in folders}
+
+    @property
+    def test(self) -> str:
+        """Folder of the test data, or an empty text."""
+        folder = self.folder / "test"
+        return str(folder) if folder.exists() else ""
+
+
+def run_task(task: Task, data: Data, edges: int | None, home: Home, watch: Callable[[Run], None], compact: bool | None = None) -> Run:
+    """Run a task, or go on with it where it was.
+
+    Args:
+        task: What is asked for.
+        data: The samples.
+        edges: Number of edges to start; none: all that have samples.
+        home: Where everything is kept.
+        watch: Called again and again meanwhile, to show what happens.
+        compact: Whether all rounds are one task; none: beyond ten rounds.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        CloudedgeError: what made the run fail, with its exit code.
+    """
+    folders = _chosen(task, data, edges)
+    run = Run(home.store, task.id)
+    _refuse_if_over(run)
+    with home.alone(), ExitStack() as stack:
+        runners = None
+        if task.collaborate:
+            for edge in folders:
+                home.inboxes.enroll(edge)
+            runners = stack.enter_context(Runners.at_work(home, run, folders))
+        relay = stack.enter_context(_relaying(home, run))
+        stack.callback(watch, run)
+        if task.collaborate and not task.collaboration.edges:
+            task = task.model_copy(update={"collaboration": task.collaboration.model_copy(update={"edges": tuple(sorted(folders))})})
+        flat = not compact if compact is not None else task.collaboration.rounds <= FLAT_ROUNDS
+        with _pipeline(home, task, data, "flat" if flat else "compact") as pipeline:
+            while pipeline.poll() is None:
+                if runners:
+                    runners.keep_alive()
+                watch(run)
+                time.sleep(_LOOK_SECONDS)
+        if pipeline.returncode:
+            raise _reason(run, home)
+        relay()
+    return run
+
+
+def _chosen(task: Task, data: Data, edges: int | None) -> dict[str, Path]:
+    if not task.collaborate:
+        return {}
+    folders = data.edges()
+    named = task.collaboration.edges
+    missing = sorted(set(named) - set(folders))
+    if missing:
+        raise InvalidInput(f"The task names the edges {', '.join(missing)}, but {data.folder}/edges has no such folders.")
+    names = list(named or folders)
+    if edges is not None:
+        if edges > len(names):
+            raise InvalidInput(f"--edges is {edges}, but there are samples for {len(names)} edges in {data.folder}/edges.")
+        if named and edges != len(named):
+            raise InvalidInput(f"--edges is {edges}, but the task names {len(named)} edges: leave --edges out.")
+        names = names[:edges]
+    if not names:
+        raise InvalidInput(f"{data.folder}/edges has no folder: make one per edge with its samples, or set collaborate to false.")
+    return {name: folders[name] for name in names}
+
+
+def _refuse_if_over(run: Run) -> None:
+    state = run.state()
+    if state and state.state == "cancelled":
+        raise Cancelled(f"Run {run.id} was cancelled: {state.message} Start it again under another id.")
+
+
+@contextmanager
+def _pipeline(home: Home, task: Task, data: Data, shape: str) -> Iterator["subprocess.Popen[bytes]"]:
+    logs = home.logs(task.id)
+    task_file = logs / "task.json"
+    atomic_write(task_file, task.to_json())
+    root = home.folder / "pipelines" / task.id
+    arguments = [str(task_file), str(os.getpid()), str(data.cloud), data.test, str(root), shape]
+    process = start([sys.executable, "-m", "pipelines.local", *arguments], logs / "pipeline.log", home.environment())
+    try:
+        yield process
+    finally:
+        end([process])
+
+
+@contextmanager
+def _relaying(home: Home, run: Run) -> Iterator[Callable[[], None]]:
+    """Carry the run's figures to MLflow meanwhile. Yields what waits until all of them are there."""
+    relay = Relay(home.store, run.id, home.tracking_uri, "cloudedge")
+    over = threading.Event()
+    log = home.logs(run.id) / "mlflow.log"
+
+    def work() -> None:
+        while not over.wait(1.0):
+            _push(relay, log)
+
+    thread = threading.Thread(target=work, name="relay", daemon=True)
+    thread.start()
+
+    def finish() -> None:
+        over.set()
+        thread.join()
+        _push(relay, log)
+
+    try:
+        yield finish
+    finally:
+        over.set()
+
+
+def _push(relay: Relay, log: Path) -> None:
+    try:
+        relay.push()
+    except CloudedgeError as error:
+        with log.open("a") as file:
+            print(error, file=file)
+
+
+def _reason(run: Run, home: Home) -> CloudedgeError:
+    state: RunState | None = run.state()
+    if state and state.state in ("failed", "stopped", "cancelled"):
+        error = WorkFailed(state.message)
+        error.exit_code = state.exit_code or WorkFailed.exit_code
+        return error
+    return WorkFailed(f"The pipeline broke before its first step; see {home.logs(run.id) / 'pipeline.log'}.")

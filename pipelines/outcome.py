@@ -1,0 +1,78 @@
+"""What a finished run brought, drawn on the terminal."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from components.shared.records import Evaluation
+from components.shared.run import Run
+from pipelines.home import Home
+from pipelines.live import sparkline
+
+_BAR = 24
+
+
+def print_outcome(console: Console, run: Run, home: Home, task_file: Path) -> None:
+    """Print the figures of a run, and where to look next."""
+    evaluation = run.evaluation()
+    console.print()
+    if evaluation:
+        _print_gate(console, evaluation)
+        _print_environments(console, evaluation)
+        with run.store.local(run.fused_key(evaluation.rounds)) as path:
+            console.print(f"Model     {path}", soft_wrap=True)
+    console.print(f"Report    {home.store.root / run.key('report.html')}", soft_wrap=True)
+    console.print(f"MLflow    mlflow ui --backend-store-uri {home.tracking_uri}", soft_wrap=True)
+    console.print(f"Task      {task_file}   (change it, give it another id, and: cloudedge run {task_file})", soft_wrap=True)
+
+
+def _print_gate(console: Console, evaluation: Evaluation) -> None:
+    gate = evaluation.gate
+    if gate is None:
+        return
+    word = "better than or as good as" if gate.passed else "WORSE than"
+    console.print(
+        Text(
+            f"After {evaluation.rounds} rounds the fused model has {gate.fused:.3f} accuracy on the edges' own held-out samples: "
+            f"{word} the pretrained model's {gate.pretrained:.3f}."
+        )
+    )
+    console.print()
+
+
+def _print_environments(console: Console, evaluation: Evaluation) -> None:
+    named = {model.name: model for model in evaluation.models}
+    if not named:
+        return
+    pretrained = named["pretrained"]
+    fused = named.get(f"fused-{evaluation.rounds}")
+    own = [model for model in evaluation.models if model.round is None]
+    table = Table(title="Accuracy on samples that nobody trained on", title_justify="left", box=None, pad_edge=False)
+    for title in ("environment", "pretrained", "best edge model", "fused", ""):
+        table.add_column(title, justify="left" if title in ("", "environment") else "right")
+    for environment in pretrained.scores:
+        before = pretrained.scores[environment].accuracy
+        best = max((model.scores[environment].accuracy for model in own), default=None)
+        after = fused.scores[environment].accuracy if fused else None
+        table.add_row(
+            environment,
+            f"{before:.3f}",
+            "-" if best is None else f"{best:.3f}",
+            "-" if after is None else f"{after:.3f}",
+            _bar(before, after) if after is not None else "",
+            style="bold" if environment == "all" else "",
+        )
+    console.print(table)
+    if fused:
+        rounds = [named[f"fused-{number}" if number else "pretrained"].scores["all"].accuracy for number in range(evaluation.rounds + 1)]
+        console.print(f"\nOver the rounds  {sparkline(rounds)}  {rounds[0]:.3f} → {rounds[-1]:.3f}\n")
+
+
+def _bar(before: float, after: float) -> Text:
+    start, end = round(before * _BAR), round(after * _BAR)
+    text = Text("█" * min(start, end), style="dim")
+    text.append("█" * max(end - start, 0), style="green")
+    text.append("░" * max(start - end, 0), style="red")
+    return text

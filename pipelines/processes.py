@@ -1,0 +1,95 @@
+"""The processes of a laptop's run: started with a log each, kept alive as a node keeps its pods alive, and ended together."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+from cloudedge.errors import WorkFailed
+from components.shared.run import Run
+from pipelines.home import Home
+
+_END_SECONDS = 10.0
+_MOST_STARTS = 20
+
+
+def start(command: list[str], log: Path, environment: dict[str, str] | None = None) -> "subprocess.Popen[bytes]":
+    """Start a process whose output goes to the end of a log."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **(environment or {})}
+        )
+
+
+def end(processes: "list[subprocess.Popen[bytes]]") -> None:
+    """Ask processes to end, and kill those that do not within ten seconds."""
+    for process in processes:
+        process.terminate()
+    limit = time.monotonic() + _END_SECONDS
+    for process in processes:
+        try:
+            process.wait(max(0.0, limit - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class Runners:
+    """One runner for each edge, and one process that they all fork their work from, so that PyTorch is loaded once."""
+
+    def __init__(self, commands: dict[str, list[str]], logs: Path) -> None:
+        """Start the commands, by name."""
+        self._commands = commands
+        self._logs = logs
+        self._processes = {name: start(command, logs / f"{name}.log") for name, command in commands.items()}
+        self._starts = dict.fromkeys(commands, 1)
+
+    @classmethod
+    @contextmanager
+    def at_work(cls, home: Home, run: Run, folders: dict[str, Path]) -> Iterator[Self]:
+        """Runners for as long as the context lasts.
+
+        Args:
+            home: Where their inboxes and states are.
+            run: Run that their logs are kept with.
+            folders: Folder of samples by edge.
+        """
+        with tempfile.TemporaryDirectory(prefix="cloudedge-") as sockets:
+            workers = Path(sockets) / "workers"
+            parent = ("--parent", str(os.getpid()))
+            commands = {"workers": [sys.executable, "-m", "edge.workers", "--socket", str(workers), *parent]}
+            for edge, samples in folders.items():
+                commands[edge] = [
+                    *(sys.executable, "-m", "edge.runner"),
+                    *("--inbox", str(home.inboxes.root / edge)),
+                    *("--state", str(home.edge_state(edge))),
+                    *("--samples", str(samples)),
+                    *("--files-root", str(home.store.root)),
+                    *("--workers", str(workers)),
+                    *parent,
+                ]
+            runners = cls(commands, home.logs(run.id))
+            try:
+                yield runners
+            finally:
+                end(list(runners._processes.values()))
+
+    def keep_alive(self) -> None:
+        """Start again what has ended, as a node does with its pods.
+
+        Raises:
+            WorkFailed: one ends again and again.
+        """
+        for name, process in self._processes.items():
+            if process.poll() is None:
+                continue
+            log = self._logs / f"{name}.log"
+            if self._starts[name] >= _MOST_STARTS:
+                raise WorkFailed(f"The runner {name} ended {_MOST_STARTS} times, the last time with code {process.returncode}; see {log}.")
+            self._starts[name] += 1
+            self._processes[name] = start(self._commands[name], log)

@@ -1,0 +1,69 @@
+"""A run in figures, for `--json` and for `cloudedge tasks`."""
+
+from typing import Any
+
+from components.shared.events import events
+from components.shared.run import Run
+
+
+def overview(run: Run) -> dict[str, Any]:
+    """One line's worth of a run.
+
+    Raises:
+        NotFound: there is no such run.
+    """
+    task = run.task()
+    state = run.state()
+    pretraining = run.pretraining()
+    evaluation = run.evaluation()
+    gate = evaluation.gate if evaluation else None
+    own = pretraining.history[-1].scores.accuracy if pretraining else None
+    return {
+        "id": run.id,
+        "name": task.name,
+        "state": state.state if state else "created",
+        "message": state.message if state else "",
+        "since": f"{state.at:%Y-%m-%d %H:%M:%S}" if state else None,
+        "rounds": run.rounds_fused(),
+        "pretrained": gate.pretrained if gate else own,
+        "fused": gate.fused if gate else None,
+    }
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """What came of a run: its model, how good it is and where, and what took how long."""
+    evaluation = run.evaluation()
+    found: dict[str, Any] = {"model": None, "accuracy": {}, "gate_passed": None, "seconds": seconds(run)}
+    if evaluation is None:
+        return found
+    key = run.fused_key(evaluation.rounds)
+    with run.store.local(key) as path:
+        found["model"] = {"path": str(path), "key": key, "sha256": evaluation.sha256, "size": evaluation.size}
+    accuracy: dict[str, Any] = {}
+    if evaluation.gate:
+        gate = evaluation.gate
+        found["gate_passed"] = gate.passed
+        accuracy["on_edges"] = {
+            "pretrained": gate.pretrained,
+            "fused": gate.fused,
+            "edges": {edge: {name: scores.accuracy for name, scores in of.items()} for edge, of in gate.edges.items()},
+        }
+    if evaluation.models:
+        named = {model.name: {at: scores.accuracy for at, scores in model.scores.items()} for model in evaluation.models}
+        test: dict[str, Any] = {"pretrained": named["pretrained"]}
+        if evaluation.rounds:
+            test["fused"] = named[f"fused-{evaluation.rounds}"]
+            test["edges"] = {model.name: named[model.name] for model in evaluation.models if model.round is None}
+            test["rounds"] = [named["pretrained" if number == 0 else f"fused-{number}"]["all"] for number in range(evaluation.rounds + 1)]
+        accuracy["on_test"] = test
+    found["accuracy"] = accuracy
+    return found
+
+
+def seconds(run: Run) -> dict[str, float]:
+    """Duration of each finished step by its name, from the operation log; of a repeated step, the last."""
+    return {
+        str(event.details["step"]): float(event.details["seconds"])
+        for _, event in events(run.store, run.id)
+        if event.action == "step-done"
+    }

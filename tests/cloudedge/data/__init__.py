@@ -1,0 +1,1 @@
+"""Samples: the four storages, packing, and what a model gets of them."""

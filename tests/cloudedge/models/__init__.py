@@ -1,0 +1,1 @@
+"""Architectures: what a task can name, and what is refused."""

@@ -1,0 +1,207 @@
+"""Documents survive the way through JSON, and refuse what they must with all reasons at once."""
+
+import contextlib
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cloudedge.documents import DataFormat, Inbox, Order, Scores, Task, canonical_json, order_id, parse
+from cloudedge.documents.base import Part
+from cloudedge.errors import InvalidDocument
+from cloudedge.schemas import DOCUMENTS
+from tests.strategies import JSON_VALUES, documents
+
+ANY_DOCUMENT = st.sampled_from(list(DOCUMENTS.values())).flatmap(documents)
+slow_to_make = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], max_examples=30)
+
+
+def task(**changes: Any) -> dict[str, Any]:
+    """A task as a user writes it, with changes."""
+    return {
+        "name": "Lamps",
+        "id": "lamps-1",
+        "data": {"storage": "csv", "fields": [{"name": "brightness"}], "classes": ["off", "on"]},
+    } | changes
+
+
+def faults_of(kind: type[Part], value: object) -> list[str]:
+    with pytest.raises(InvalidDocument) as caught:
+        parse(kind, json.dumps(value), "lamps.json")
+    assert str(caught.value).startswith(f"lamps.json is not a valid {kind.__name__.lower()}:\n")
+    return caught.value.faults
+
+
+@slow_to_make
+@given(ANY_DOCUMENT)
+def test_a_document_comes_back_from_json_as_it_was_and_gives_the_same_bytes_again(document: Part) -> None:
+    content = document.model_dump_json()
+
+    again = parse(type(document), content, "test")
+
+    assert again == document
+    assert again.model_dump_json() == content
+
+
+@pytest.mark.parametrize("loss", [math.inf, -math.inf, math.nan])
+def test_a_loss_that_is_no_number_any_more_can_be_reported(loss: float) -> None:
+    scores = Scores(samples=1, loss=loss, accuracy=0, recall=0)
+
+    again = parse(Scores, scores.model_dump_json(), "test")
+
+    assert str(again.loss) == str(loss)
+
+
+@given(st.dictionaries(st.text(), JSON_VALUES, max_size=5), st.randoms())
+def test_equal_values_have_one_canonical_form_whatever_their_order(value: dict[str, Any], random: Any) -> None:
+    keys = list(value)
+    random.shuffle(keys)
+
+    assert canonical_json({key: value[key] for key in keys}) == canonical_json(value)
+    assert json.loads(canonical_json(value)) == value
+
+
+def test_the_smallest_task_names_itself_and_its_data_and_gets_defaults_for_the_rest() -> None:
+    parsed = parse(Task, json.dumps(task()), "lamps.json")
+
+    assert (parsed.collaborate, parsed.collaboration.rounds, parsed.collaboration.fusion.rule) == (True, 3, "samples")
+    assert parsed.model_file_name == "model.safetensors"
+
+
+def test_a_task_file_may_name_its_schema_for_editors() -> None:
+    assert parse(Task, json.dumps({"$schema": "docs/schemas/task.schema.json", **task()}), "a") == Task(**task())
+
+
+def test_a_wrong_task_file_lists_all_its_faults_at_once_each_with_field_value_and_remedy() -> None:
+    wrong = task(
+        id="Lamps 1",
+        schema_version=2,
+        model_file_name="../model",
+        pretraining={"epochs": 0, "learning_rat": 0.1, "optimizer": "lion"},
+        collaboration={"edges": ["edge-1", "Edge 2", "edge-1"], "quorum": -1, "rounds": "many"},
+        data={"storage": "csv", "fields": [{"name": "brightness", "shape": [0]}], "classes": ["off", "off"], "held_out": 1},
+    )
+    del wrong["name"]
+
+    assert faults_of(Task, wrong) == [
+        "schema_version: found 2; give 1",
+        "name: missing; add it",
+        "id: found 'Lamps 1'; use lower-case letters, digits and inner hyphens, at most 53 characters",
+        "model_file_name: found '../model'; use a file name without folders: letters, digits, dots, underscores and hyphens, "
+        "at most 100 characters",
+        "data.fields.0.shape.0: found 0; give 1 or more",
+        "data.classes: found ['off', 'off']; 'off' stands there 2 times; name each once",
+        "data.held_out: found 1; give less than 1.0",
+        "pretraining.epochs: found 0; give 1 or more",
+        "pretraining.optimizer: found 'lion'; give 'sgd', 'momentum', 'adam' or 'adamw'",
+        "pretraining.learning_rat: no such field; remove it or correct its name",
+        "collaboration.edges.1: found 'Edge 2'; use lower-case letters, digits and inner hyphens, at most 53 characters",
+        "collaboration.rounds: found 'many'; input should be a valid integer, unable to parse string as an integer",
+        "collaboration.quorum: found -1; give 0 or more",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"edges": ["a", "b", "a"]}, "collaboration.edges: found ['a', 'b', 'a']; 'a' stands there 2 times; name each once"),
+        (
+            {"edges": ["a"], "quorum": 2},
+            "collaboration: found {'edges': ['a'], 'quorum': 2}; quorum 2 is larger than the number of edges, 1",
+        ),
+    ],
+)
+def test_edges_are_named_once_and_a_quorum_can_be_met(change: dict[str, Any], fault: str) -> None:
+    assert faults_of(Task, task(collaboration=change)) == [fault]
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        (["a", "a"], "fields: found [{'name': 'a'}, {'name': 'a'}]; 'a' stands there 2 times; name each once"),
+        (["a", "b"], "an image folder has one field, of shape (channels, height, width)"),
+        (["a"], "an image folder has one field, of shape (channels, height, width)"),
+    ],
+)
+def test_a_data_format_that_contradicts_itself_is_refused(fields: list[str], fault: str) -> None:
+    value = {"storage": "image-folder", "fields": [{"name": name} for name in fields], "classes": ["off", "on"]}
+
+    (found,) = faults_of(DataFormat, value)
+
+    assert found.endswith(fault)
+
+
+def test_a_sample_too_large_for_any_memory_is_refused_before_one_is_read() -> None:
+    value = {"storage": "npz", "fields": [{"name": "scan", "shape": [10_000, 10_000]}], "classes": ["off", "on"]}
+
+    (fault,) = faults_of(DataFormat, value)
+
+    assert fault == "fields.0.shape: found [10000, 10000]; these are 100000000 numbers; at most 50000000 are allowed"
+
+
+@pytest.mark.parametrize("name", ["edge-1\n", "edge/1", "..", "", "-edge", "edge-", "Edge", "e" * 54, "édge"])
+def test_no_name_reaches_a_path_unchecked(name: str) -> None:
+    (fault,) = faults_of(Task, task(id=name))
+    assert fault.startswith(f"id: found {name!r}; ")
+    (fault,) = faults_of(Task, task(collaboration={"edges": [name]}))
+    assert fault.startswith(f"collaboration.edges.0: found {name!r}; ")
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"{", "it is not JSON: "),
+        (b"\xff\xfe", "it is not JSON: "),
+        (b"[" * 100_000, "it is not JSON: "),
+        (b'{"seed": ' + b"9" * 5000 + b"}", "it is not JSON: "),
+        (b"[]", "the document: found []; give an object in braces"),
+        (b"null", "the document: found None; give an object in braces"),
+        (b"", "it is not JSON: "),
+    ],
+)
+def test_what_is_no_document_at_all_is_refused_with_the_reason(content: bytes, fault: str) -> None:
+    with pytest.raises(InvalidDocument) as caught:
+        parse(Task, content, "lamps.json")
+
+    (found,) = caught.value.faults
+    assert found.startswith(fault)
+
+
+def test_a_document_over_its_size_is_refused_unread() -> None:
+    with pytest.raises(InvalidDocument, match="it has 11 bytes; at most 10 are allowed"):
+        parse(Task, b"not json...", "lamps.json", max_bytes=10)
+
+
+@slow_to_make
+@given(JSON_VALUES, ANY_DOCUMENT)
+def test_any_json_is_a_document_or_a_list_of_faults_and_never_anything_else(value: Any, document: Part) -> None:
+    mixed = document.model_dump(mode="json") | (value if isinstance(value, dict) else {"extra": value})
+    for candidate in (value, mixed):
+        with contextlib.suppress(InvalidDocument):
+            parse(type(document), json.dumps(candidate), "test")
+
+
+@slow_to_make
+@given(documents(Order))
+def test_an_order_has_the_id_of_its_work_and_of_no_other(order: Order) -> None:
+    assert order.id == order_id(order.run, order.round, order.edge, order.attempt)
+    changed = order.model_dump(mode="json") | {"attempt": order.attempt % 9999 + 1}
+
+    (fault,) = faults_of(Order, changed)
+
+    assert fault.endswith("is not run.round.edge.attempt of the other fields")
+
+
+@slow_to_make
+@given(documents(Inbox).filter(lambda inbox: inbox.orders))
+def test_an_inbox_holds_each_order_once_and_only_its_own_edges(inbox: Inbox) -> None:
+    value = inbox.model_dump(mode="json")
+
+    (twice,) = faults_of(Inbox, value | {"orders": [value["orders"][0]] * 2})
+    (foreign,) = faults_of(Inbox, value | {"edge": f"x{value['edge'][1:]}x"[:53]})
+
+    assert twice.endswith("two orders have the same id")
+    assert f"is for the edge {inbox.edge}, not " in foreign

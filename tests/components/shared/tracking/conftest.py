@@ -1,0 +1,51 @@
+"""A real MLflow: one database for all tests here, because making one takes seconds; each test has its own experiment."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cloudedge.store import DirectoryStore
+
+if TYPE_CHECKING:
+    # Importing it costs seconds, which collecting the tests need not.
+    from mlflow import MlflowClient
+
+
+@pytest.fixture(scope="session")
+def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+
+
+@pytest.fixture(scope="session")
+def client(tracking_uri: str) -> "MlflowClient":
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri, tracking_uri)
+
+
+@pytest.fixture
+def experiment() -> str:
+    return f"experiment-{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DirectoryStore:
+    return DirectoryStore(tmp_path / "store")
+
+
+@pytest.fixture(autouse=True)
+def outside_of_kubeflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLFLOW_RUN_ID", "KFP_MLFLOW_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_in_the_working_directory() -> Iterator[None]:
+    before = set(Path().iterdir())
+    yield
+    assert {path for path in Path().iterdir() if path.name.startswith("ml")} <= before

@@ -1,0 +1,259 @@
+import json
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cloudedge.errors import StoreFailed
+from cloudedge.store import DirectoryStore
+from components.shared.tracking import MetricPoint, Relay, TrackingLog, TrackingRecord
+from tests.components.shared.tracking import told
+from tests.components.shared.tracking.told import START, after, edge_record, history, point, runs_of
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+pytestmark = pytest.mark.filterwarnings(*told.WARNINGS_OF_MLFLOW)
+
+
+@pytest.fixture
+def log(store: DirectoryStore) -> TrackingLog:
+    return TrackingLog(store, "digits")
+
+
+@pytest.fixture
+def relay(store: DirectoryStore, tracking_uri: str, experiment: str) -> Relay:
+    return Relay(store, "digits", tracking_uri, experiment)
+
+
+def test_a_run_and_its_edges_become_a_run_with_child_runs(
+    client: "MlflowClient", experiment: str, log: TrackingLog, relay: Relay
+) -> None:
+    log.append(
+        [
+            TrackingRecord(
+                at=START,
+                params={"seed": "7"},
+                tags={"cloudedge.rule": "samples"},
+                metrics=(point("accuracy", 0.5, 0), point("accuracy", 0.75, 1, 60)),
+            )
+        ],
+        "pretrain",
+    )
+    log.append([edge_record(1, "edge-1", point("loss", 0.25, 1, 70), seconds=65, status="running")], "wait-001-000001")
+    log.append([edge_record(1, "edge-1", point("loss", 0.125, 2, 80), seconds=81, status="finished")], "wait-001-000002")
+    log.append([TrackingRecord(at=after(90), status="finished")], "end")
+
+    assert relay.push() == 4
+
+    runs = runs_of(client, experiment)
+    run, child = runs["digits"], runs["round-001/edge-1"]
+    assert set(runs) == {"digits", "round-001/edge-1"}
+    assert run.data.params == {"seed": "7"}
+    assert run.data.tags["cloudedge.run"] == "digits"
+    assert run.data.tags["cloudedge.rule"] == "samples"
+    assert history(client, run, "accuracy") == [(0, 0.5), (1, 0.75)]
+    assert (run.info.status, run.info.start_time, run.info.end_time) == ("FINISHED", _ms(0), _ms(90))
+    assert child.data.tags["mlflow.parentRunId"] == run.info.run_id
+    assert (child.data.tags["cloudedge.round"], child.data.tags["cloudedge.edge"]) == ("1", "edge-1")
+    assert history(client, child, "loss") == [(1, 0.25), (2, 0.125)]
+    assert (child.info.status, child.info.start_time, child.info.end_time) == ("FINISHED", _ms(65), _ms(81))
+
+
+def test_what_was_sent_is_not_sent_again(log: TrackingLog, relay: Relay) -> None:
+    log.append([edge_record(1, "edge-1", point("loss", 0.5, 1))], "wait-1")
+    assert relay.push() == 1
+    assert relay.push() == 0
+    log.append([edge_record(1, "edge-1", point("loss", 0.25, 2))], "wait-2")
+    assert relay.push() == 1
+
+
+def test_another_process_goes_on_where_the_first_was(
+    client: "MlflowClient", store: DirectoryStore, tracking_uri: str, experiment: str, log: TrackingLog, relay: Relay
+) -> None:
+    log.append([TrackingRecord(at=START), edge_record(1, "edge-1", point("loss", 0.5, 1))], "wait-1")
+    relay.push()
+    log.append([edge_record(1, "edge-1", point("loss", 0.25, 2)), edge_record(1, "edge-2", point("loss", 1, 1))], "wait-2")
+
+    assert Relay(store, "digits", tracking_uri, experiment).push() == 2
+
+    runs = runs_of(client, experiment)
+    assert set(runs) == {"digits", "round-001/edge-1", "round-001/edge-2"}
+    assert history(client, runs["round-001/edge-1"], "loss") == [(1, 0.5), (2, 0.25)]
+
+
+def test_a_repeated_step_adds_only_what_it_measured_anew(
+    client: "MlflowClient", store: DirectoryStore, tracking_uri: str, experiment: str, log: TrackingLog, relay: Relay
+) -> None:
+    log.append([edge_record(1, "edge-1", point("loss", 0.5, 1), point("loss", math.nan, 2))], "wait-1")
+    relay.push()
+    again = (point("loss", 0.5, 1, 99), point("loss", math.nan, 2, 99), point("loss", 0.25, 3, 99), point("seconds", 2, 1, 99))
+    log.append([edge_record(1, "edge-1", *again, seconds=99)], "wait-1")
+
+    assert Relay(store, "digits", tracking_uri, experiment).push() == 2
+
+    child = runs_of(client, experiment)["round-001/edge-1"]
+    assert [step for step, _ in history(client, child, "loss")] == [1, 2, 3]
+    assert history(client, child, "seconds") == [(1, 2.0)]
+
+
+def test_a_lost_cursor_tells_mlflow_nothing_twice(
+    client: "MlflowClient", store: DirectoryStore, tracking_uri: str, experiment: str, log: TrackingLog, relay: Relay
+) -> None:
+    log.append([TrackingRecord(at=START, params={"seed": "7"}, metrics=(point("accuracy", math.inf, 1),))], "pretrain")
+    log.append([edge_record(1, "edge-1", point("loss", 0.5, 1))], "wait-1")
+    relay.push()
+    # As after a crash between telling MLflow and writing the cursor.
+    key = "runs/digits/tracking/relayed.json"
+    cursor = json.loads(store.get(key, 10_000))
+    store.put(key, json.dumps({**cursor, "versions": {}, "parent": ""}).encode())
+
+    assert Relay(store, "digits", tracking_uri, experiment).push() == 0
+
+    runs = runs_of(client, experiment)
+    assert set(runs) == {"digits", "round-001/edge-1"}
+    assert history(client, runs["digits"], "accuracy") == [(1, sys.float_info.max)]
+
+
+def test_two_stores_with_the_same_run_id_have_a_run_each(
+    client: "MlflowClient", tmp_path: Path, tracking_uri: str, experiment: str, log: TrackingLog, relay: Relay
+) -> None:
+    other = DirectoryStore(tmp_path / "other")
+    for each in (log, TrackingLog(other, "digits")):
+        each.append([TrackingRecord(at=START)], "pretrain")
+    relay.push()
+    Relay(other, "digits", tracking_uri, experiment).push()
+    found = client.get_experiment_by_name(experiment)
+    assert found is not None
+    assert [run.info.run_name for run in client.search_runs([found.experiment_id])] == ["digits", "digits"]
+
+
+def test_a_changed_parameter_keeps_its_first_value_and_holds_nothing_up(
+    client: "MlflowClient", experiment: str, log: TrackingLog, relay: Relay
+) -> None:
+    log.append([TrackingRecord(at=START, params={"seed": "7"})], "first")
+    relay.push()
+    log.append(
+        [TrackingRecord(at=after(1), params={"seed": "8", "rule": "uniform"}, metrics=(point("accuracy", 1, 1),))], "then"
+    )
+    assert relay.push() == 1
+    assert runs_of(client, experiment)["digits"].data.params == {"seed": "7", "rule": "uniform"}
+
+
+def test_more_than_one_call_can_hold_arrives_whole(
+    client: "MlflowClient", experiment: str, log: TrackingLog, relay: Relay
+) -> None:
+    log.append(
+        [
+            TrackingRecord(
+                at=START,
+                params={f"p{n}": "x" * 7000 for n in range(250)},
+                tags={f"t{n}": "y" * 9000 for n in range(120)},
+                metrics=tuple(point("loss", n / 4, n, n) for n in range(2000)),
+            )
+        ],
+        "pretrain",
+    )
+    assert relay.push() == 2000
+    run = runs_of(client, experiment)["digits"]
+    assert history(client, run, "loss") == [(n, n / 4) for n in range(2000)]
+    assert (len(run.data.params), sum(key.startswith("t") for key in run.data.tags)) == (250, 120)
+
+
+def test_the_run_that_kubeflow_made_is_used_and_left_for_kubeflow_to_end(
+    client: "MlflowClient", experiment: str, log: TrackingLog, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubeflow = client.create_experiment(f"{experiment}-kubeflow")
+    pipeline = client.create_run(kubeflow, run_name="pipeline").info.run_id
+    task = client.create_run(kubeflow, run_name="wait-2", tags={"mlflow.parentRunId": pipeline}).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", task)
+    monkeypatch.setenv("KFP_MLFLOW_CONFIG", "{}")
+    log.append([TrackingRecord(at=START, status="finished"), edge_record(1, "edge-1", point("loss", 0.5, 1))], "wait-1")
+
+    relay.push()
+
+    runs = runs_of(client, f"{experiment}-kubeflow")
+    assert set(runs) == {"pipeline", "wait-2", "round-001/edge-1"}
+    assert runs["pipeline"].info.status == "RUNNING"
+    assert runs["pipeline"].data.tags["cloudedge.run"] == "digits"
+    assert runs["round-001/edge-1"].data.tags["mlflow.parentRunId"] == pipeline
+    assert client.get_experiment_by_name(experiment) is None
+
+
+def test_a_run_thrown_away_in_mlflow_is_told_whole_again(
+    client: "MlflowClient", store: DirectoryStore, tracking_uri: str, experiment: str, log: TrackingLog, relay: Relay
+) -> None:
+    log.append([TrackingRecord(at=START, metrics=(point("accuracy", 0.5, 0),))], "pretrain")
+    relay.push()
+    client.delete_run(runs_of(client, experiment)["digits"].info.run_id)
+    log.append([TrackingRecord(at=after(1), metrics=(point("accuracy", 1, 1),))], "evaluate")
+
+    assert Relay(store, "digits", tracking_uri, experiment).push() == 2
+
+    assert history(client, runs_of(client, experiment)["digits"], "accuracy") == [(0, 0.5), (1, 1.0)]
+
+
+def test_a_child_run_thrown_away_in_mlflow_stays_away_and_holds_nothing_up(
+    client: "MlflowClient", store: DirectoryStore, tracking_uri: str, experiment: str, log: TrackingLog, relay: Relay
+) -> None:
+    log.append([edge_record(1, "edge-1", point("loss", 0.5, 1)), edge_record(1, "edge-2", point("loss", 0.5, 1))], "wait-1")
+    relay.push()
+    client.delete_run(runs_of(client, experiment)["round-001/edge-1"].info.run_id)
+    log.append([edge_record(1, "edge-1", point("loss", 0.25, 2)), edge_record(1, "edge-2", point("loss", 0.25, 2))], "wait-2")
+
+    assert Relay(store, "digits", tracking_uri, experiment).push() == 1
+
+    runs = runs_of(client, experiment)
+    assert set(runs) == {"digits", "round-001/edge-2"}
+    assert history(client, runs["round-001/edge-2"], "loss") == [(1, 0.5), (2, 0.25)]
+
+
+def test_a_malformed_batch_is_left_out_and_holds_nothing_up(
+    client: "MlflowClient",
+    store: DirectoryStore,
+    experiment: str,
+    log: TrackingLog,
+    relay: Relay,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store.put("runs/digits/tracking/records/bad.json", b'{"records": [{"at": "yesterday"}]}')
+    log.append([TrackingRecord(at=START, metrics=(point("accuracy", 0.5, 0),))], "pretrain")
+    assert relay.push() == 1
+    assert relay.push() == 0
+    assert "bad.json is not a valid trackingbatch" in caplog.text
+    assert set(runs_of(client, experiment)) == {"digits"}
+
+
+def test_a_database_that_is_none_is_one_clear_error_and_a_later_push_succeeds(
+    tmp_path: Path, store: DirectoryStore, experiment: str, log: TrackingLog, client: "MlflowClient", tracking_uri: str
+) -> None:
+    (tmp_path / "mlflow.db").write_text("this is no database, but it is longer than a header of one would be")
+    log.append([TrackingRecord(at=START, metrics=(point("accuracy", 0.5, 0),))], "pretrain")
+    with pytest.raises(StoreFailed, match=r"MLflow at sqlite:.*file is not a database.* They are kept in the store"):
+        Relay(store, "digits", f"sqlite:///{tmp_path / 'mlflow.db'}", experiment).push()
+    assert Relay(store, "digits", tracking_uri, experiment).push() == 1
+
+
+def test_a_password_in_the_address_is_not_shown(
+    store: DirectoryStore, experiment: str, log: TrackingLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    log.append([TrackingRecord(at=START)], "pretrain")
+    with pytest.raises(StoreFailed, match=r"MLflow at http://127\.0\.0\.1:9 did not take") as failure:
+        Relay(store, "digits", "http://somebody:secret@127.0.0.1:9", experiment).push()
+    assert "secret" not in str(failure.value)
+
+
+def test_metrics_keep_the_time_at_which_they_were_measured(
+    client: "MlflowClient", experiment: str, log: TrackingLog, relay: Relay
+) -> None:
+    log.append([TrackingRecord(at=START, metrics=(MetricPoint(key="loss", value=1, step=0, at=after(1.2345)),))], "pretrain")
+    relay.push()
+    run = runs_of(client, experiment)["digits"]
+    assert [metric.timestamp for metric in client.get_metric_history(run.info.run_id, "loss")] == [_ms(1.234)]
+
+
+def _ms(seconds: float) -> int:
+    return round(START.timestamp() * 1000 + seconds * 1000)

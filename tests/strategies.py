@@ -1,0 +1,129 @@
+"""Hypothesis strategies that make any document out of its own fields and bounds."""
+
+import datetime
+import enum
+import types
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from hypothesis import strategies as st
+from pydantic import AwareDatetime, BaseModel
+
+from cloudedge.documents import Collaboration, DataFormat, Field, Inbox, Order, order_id
+
+Kind = TypeVar("Kind", bound=BaseModel)
+Values = dict[str, Any]
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=3,
+)
+ZONES = st.integers(-12 * 60, 14 * 60).map(lambda minutes: datetime.timezone(datetime.timedelta(minutes=minutes)))
+MOST_ITEMS = 2
+"""Longer lists would only make the tests slow."""
+
+
+def documents(kind: type[Kind]) -> st.SearchStrategy[Kind]:
+    """Valid documents of a kind; fields that must agree with each other are made to."""
+    fields = st.fixed_dictionaries({name: _values(info.annotation, info.metadata) for name, info in kind.model_fields.items()})
+    agree = AGREEMENTS.get(kind, dict)
+    return fields.map(lambda values: kind.model_validate(agree(values)))
+
+
+def _values(annotation: Any, metadata: Sequence[Any] = ()) -> st.SearchStrategy[Any]:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        inner = [part for extra in arguments[1:] for part in getattr(extra, "metadata", [extra])]
+        return _values(arguments[0], [*metadata, *inner])
+    if origin is Literal:
+        return st.sampled_from(arguments)
+    if origin in (types.UnionType, typing.Union):
+        return st.one_of(*(_values(argument, metadata) for argument in arguments))
+    if origin is tuple:
+        least = _bound(metadata, MinLen, "min_length") or 0
+        return st.lists(_values(arguments[0]), min_size=least, max_size=max(least, MOST_ITEMS)).map(tuple)
+    if origin is dict:
+        least = _bound(metadata, MinLen, "min_length") or 0
+        return st.dictionaries(_values(arguments[0]), _values(arguments[1]), min_size=least, max_size=max(least, MOST_ITEMS))
+    return _single_values(annotation, metadata)
+
+
+def _single_values(annotation: Any, metadata: Sequence[Any]) -> st.SearchStrategy[Any]:
+    if annotation is Any:
+        return JSON_VALUES
+    if annotation is AwareDatetime:
+        return st.datetimes(timezones=ZONES)
+    if annotation is type(None) or annotation is None:
+        return st.none()
+    if annotation is bool:
+        return st.booleans()
+    if annotation is int:
+        return st.integers(_bound(metadata, Ge, "ge"), _bound(metadata, Le, "le") or 2**63 - 1)
+    if annotation is float:
+        least, above = _bound(metadata, Ge, "ge"), _bound(metadata, Gt, "gt")
+        most, below = _bound(metadata, Le, "le"), _bound(metadata, Lt, "lt")
+        return st.floats(
+            least if least is not None else above,
+            most if most is not None else below,
+            exclude_min=above is not None,
+            exclude_max=below is not None,
+            allow_nan=False,
+            allow_infinity=False,
+        )
+    if annotation is str:
+        patterns = [part.pattern for part in metadata if getattr(part, "pattern", None)]
+        if patterns:
+            return st.from_regex(patterns[0], fullmatch=True)
+        return st.text(min_size=_bound(metadata, MinLen, "min_length") or 0, max_size=10)
+    if issubclass(annotation, enum.Enum):
+        return st.sampled_from(list(annotation))
+    return documents(annotation)
+
+
+def _bound(metadata: Sequence[Any], kind: type, name: str) -> Any:
+    return next((getattr(part, name) for part in metadata if isinstance(part, kind)), None)
+
+
+def _field(values: Values) -> Values:
+    return values | {"shape": tuple(length % 20 + 1 for length in values["shape"])}
+
+
+def _data_format(values: Values) -> Values:
+    fields = tuple({field.name: field for field in values["fields"]}.values())
+    classes = tuple(dict.fromkeys((*values["classes"], "one", "two")))
+    if values["storage"] == "image-folder":
+        fields = (fields[0].model_copy(update={"shape": (1, 8, 8)}),)
+    return values | {"fields": fields, "classes": classes}
+
+
+def _collaboration(values: Values) -> Values:
+    edges = tuple(dict.fromkeys(values["edges"]))
+    return values | {"edges": edges, "quorum": min(values["quorum"], len(edges))}
+
+
+def _order(values: Values) -> Values:
+    values["id"] = order_id(values["run"], values["round"], values["edge"], values["attempt"])
+    if values["kind"] == "train":
+        values["inputs"] = {"base": next(iter(values["inputs"].values()))}
+        values["result"] = values["result"] or values["manifest"]
+    return values
+
+
+def _inbox(values: Values) -> Values:
+    orders = (
+        order.model_copy(update={"edge": values["edge"], "id": order_id(order.run, order.round, values["edge"], order.attempt)})
+        for order in values["orders"]
+    )
+    return values | {"orders": tuple({order.id: order for order in orders}.values())}
+
+
+AGREEMENTS: dict[type[BaseModel], Callable[[Values], Values]] = {
+    Collaboration: _collaboration,
+    DataFormat: _data_format,
+    Field: _field,
+    Inbox: _inbox,
+    Order: _order,
+}

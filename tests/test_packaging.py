@@ -1,0 +1,70 @@
+"""The wheel holds the four rooms and nothing else, and the locks hold what pyproject.toml asks for."""
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from itertools import chain
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    built = subprocess.run(command, capture_output=True, text=True)
+    assert built.returncode == 0, built.stdout + built.stderr
+    (path,) = folder.glob("*.whl")
+    return zipfile.ZipFile(path)
+
+
+def test_the_wheel_holds_the_four_rooms_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+    top = {name.split("/")[0] for name in wheel.namelist()}
+
+    assert {name for name in top if not name.endswith(".dist-info")} == {"cloudedge", "components", "pipelines", "edge"}
+
+
+def test_the_wheel_holds_every_source_and_compiled_pipeline_of_the_rooms(wheel: zipfile.ZipFile) -> None:
+    rooms = ("cloudedge", "components", "pipelines", "edge")
+    endings = (".py", ".yaml")
+    sources = {str(path.relative_to(ROOT)) for room in rooms for path in (ROOT / room).rglob("*") if path.suffix in endings}
+
+    assert {name for name in wheel.namelist() if name.endswith(endings)} == sources
+
+
+def test_the_wheel_cannot_be_uploaded_by_mistake_and_brings_two_commands(wheel: zipfile.ZipFile) -> None:
+    (metadata,) = (wheel.read(name).decode() for name in wheel.namelist() if name.endswith("/METADATA"))
+    (commands,) = (wheel.read(name).decode() for name in wheel.namelist() if name.endswith("/entry_points.txt"))
+
+    assert "Classifier: Private :: Do Not Upload" in metadata
+    assert set(re.findall(r"^(\S+) = ", commands, re.MULTILINE)) >= {"cloudedge", "cloudedge-edge"}
+
+
+def test_the_locks_hold_what_the_project_asks_for() -> None:
+    text = "".join((ROOT / name).read_text() for name in ("requirements.lock", "requirements-torch.lock"))
+    pins: dict[str, list[str]] = {}
+    for name, version in re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.MULTILINE):
+        pins.setdefault(name, []).append(version)
+    project = PROJECT["project"]
+    asked = [
+        *project["dependencies"],
+        *chain.from_iterable(project["optional-dependencies"].values()),
+        *PROJECT["dependency-groups"]["dev"],
+    ]
+
+    for line in asked:
+        requirement = Requirement(line)
+        assert any(version in requirement.specifier for version in pins.get(requirement.name.lower(), [])), (
+            f"{line}: run `make lock`"
+        )
+
+
+def test_the_build_is_locked_too() -> None:
+    assert set(PROJECT["build-system"]["requires"]) <= set(PROJECT["dependency-groups"]["dev"])
