@@ -43,7 +43,7 @@ from pipelines.demo.digits import write_digits
 from pipelines.demo.task import demo_task
 
 POOLED = Training(epochs=60, batch_size=32, learning_rate=0.05, optimizer="momentum")
-"""How the upper bound is trained: to convergence, and from the start, which turned out better than from the pretrained model."""
+"""How the upper bound is trained: to convergence, and from the start."""
 
 ALL = "all"
 """Every environment's test samples together."""
@@ -156,7 +156,9 @@ def table(results: Mapping[int, Mapping[str, Any]]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the table, write the figures."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description="What collaboration buys on the demo's data.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.accuracy", description="What collaboration buys on the demo's data."
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="one measurement for each (default: 0 1 2)")
     parser.add_argument("--edges", type=int, default=4, help="number of edges (default: 4)")
     parser.add_argument("--rounds", type=int, default=30, help="number of rounds (default: 30)")
@@ -178,9 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         atomic_write(asked.out, json.dumps(figures, indent=2).encode() + b"\n")
 
 
-def _edge_models(
-    task: Task, world: World, base: State, training: Training, number: int, folder: Path
-) -> list[Contribution]:
+def _edge_models(task: Task, world: World, base: State, training: Training, number: int, folder: Path) -> list[Contribution]:
     """What each edge makes of a base model in a round."""
     contributions = []
     for edge, place in world.edges.items():

@@ -1,6 +1,6 @@
 """Ways to average model files, each run in a process of its own by `benchmarks.fusion` and measured there.
 
-All read `model-0.safetensors`, `model-1.safetensors`, ... of a folder and write one file; the weights are the same for each.
+All read `model-0000.safetensors`, `model-0001.safetensors`, ... of a folder and write one file, with the same weights.
 """
 
 import json
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PIECE_BYTES = 1024 * 1024
+
+
+def weights_of(models: list[Path]) -> list[float]:
+    """Weights as edges with 100, 101, 102, ... samples have them: no two are equal, as it is in practice."""
+    total = sum(range(100, 100 + len(models)))
+    return [(100 + number) / total for number in range(len(models))]
 
 
 def read_all(models: list[Path], output: Path) -> None:
@@ -40,8 +46,8 @@ def numpy_memory_maps(models: list[Path], output: Path) -> None:
         file.seek(header.data_begin)
         for name, info in header.tensors.items():
             total = np.zeros(info.shape, np.float32)
-            for path in models:
-                total += np.float32(1 / len(models)) * np.memmap(path, np.float32, "r", header.begins[name], info.shape)
+            for path, weight in zip(models, weights_of(models), strict=True):
+                total += np.float32(weight) * np.memmap(path, np.float32, "r", header.begins[name], info.shape)
             total.tofile(file)
 
 
@@ -51,9 +57,9 @@ def torch_add(models: list[Path], output: Path) -> None:
     from safetensors.torch import load_file
 
     total = {name: torch.zeros(info.shape) for name, info in read_header(models[0]).tensors.items()}
-    for path in models:
+    for path, weight in zip(models, weights_of(models), strict=True):
         for name, tensor in load_file(path).items():
-            total[name].add_(tensor, alpha=1 / len(models))
+            total[name].add_(tensor, alpha=weight)
     with output.open("wb") as file:
         file.seek(read_header(models[0]).data_begin)
         for name in read_header(models[0]).tensors:
@@ -75,8 +81,8 @@ def ours_whole(models: list[Path], output: Path) -> None:
     from cloudedge.documents import Fusion
     from components.fuse.files import Contribution, fuse_files
 
-    contributions = [Contribution(f"edge-{i:06d}", path, 1, 1.0, 1, "") for i, path in enumerate(models)]
-    fuse_files(models[0], contributions, Fusion(rule="uniform"), output)
+    contributions = [Contribution(f"edge-{i:06d}", path, 100 + i, 1.0, 1, "") for i, path in enumerate(models)]
+    fuse_files(models[0], contributions, Fusion(rule="samples"), output)
 
 
 PEERS: dict[str, Callable[[list[Path], Path], None]] = {
@@ -111,7 +117,7 @@ def _ours(models: list[Path], output: Path, threads: int | None) -> None:
     from components.fuse.streaming import Block, Buffers, Models, Output, blocks, spans, walk
 
     with Models(models) as opened, output.open("wb") as file:
-        average = Average.of(opened.files, [1 / len(models)] * len(models))
+        average = Average.of(opened.files, weights_of(models))
         written = Output(file.fileno(), opened.layouts[0])
 
         def write(block: Block, buffers: Buffers) -> None:

@@ -33,8 +33,8 @@ CREATE TABLE samples (
 );
 CREATE INDEX samples_by_class ON samples (form, label, ordinal);
 CREATE TABLE files (
-    form TEXT NOT NULL, path TEXT NOT NULL, size INTEGER NOT NULL, changed INTEGER NOT NULL, digest TEXT NOT NULL,
-    fault TEXT, PRIMARY KEY (form, path)
+    reading TEXT NOT NULL, path TEXT NOT NULL, size INTEGER NOT NULL, changed INTEGER NOT NULL, digest TEXT NOT NULL,
+    fault TEXT, PRIMARY KEY (reading, path)
 ) WITHOUT ROWID;
 CREATE TABLE collections (
     order_id TEXT NOT NULL, number INTEGER NOT NULL, last_sample INTEGER NOT NULL, PRIMARY KEY (order_id, number)
@@ -113,9 +113,9 @@ class SampleStore:
         Raises:
             StoreFailed: the disk refuses.
         """
-        form, added = self._form(data), 0
+        added = 0
         with disk_trouble(self._path):
-            rows = self._database.execute("SELECT path, size, changed, digest FROM files WHERE form = ?", (form,)).fetchall()
+            rows = self._database.execute("SELECT * FROM files WHERE reading = ?", (_reading(data),)).fetchall()
         known = {row["path"]: row for row in rows}
         batch: list[_ReadFile] = []
         for path in _sample_files(directory, data):
@@ -123,9 +123,9 @@ class SampleStore:
             if file is not None:
                 batch.append(file)
             if sum(len(file.records) + 1 for file in batch) >= _SAMPLES_PER_TRANSACTION:
-                added += self._take(batch, form, data)
+                added += self._take(batch, data)
                 batch = []
-        return added + self._take(batch, form, data)
+        return added + self._take(batch, data)
 
     def collection(self, order_id: str) -> Collection | None:
         """The samples that an order's work was last settled on, if it was."""
@@ -145,7 +145,7 @@ class SampleStore:
         """Whether samples came after a collection."""
         with disk_trouble(self._path):
             statement = "SELECT 1 FROM samples WHERE form = ? AND id > ? AND content IS NOT NULL LIMIT 1"
-            return self._database.execute(statement, (self._form(data), collection.last_sample)).fetchone() is not None
+            return self._database.execute(statement, (_form(data), collection.last_sample)).fetchone() is not None
 
     def records(self, data: DataFormat, collection: Collection, *, held_out: bool) -> Iterator[Record]:
         """The samples of a collection in order of arrival: those to measure on, or those to train on."""
@@ -209,20 +209,20 @@ class SampleStore:
         with disk_trouble(self._path):
             yield from self._database.execute(
                 "SELECT ordinal, digest, content FROM samples WHERE form = ? AND id <= ? AND content IS NOT NULL ORDER BY id",
-                (self._form(data), collection.last_sample),
+                (_form(data), collection.last_sample),
             )
 
-    def _take(self, files: list["_ReadFile"], form: str, data: DataFormat) -> int:
+    def _take(self, files: list["_ReadFile"], data: DataFormat) -> int:
         added = 0
         with disk_trouble(self._path), transaction(self._database):
             for file in files:
                 added += self._insert(file.records, data, str(file.path), revive=False)
-                values = (form, str(file.path), file.size, file.changed, file.digest, file.fault)
+                values = (_reading(data), str(file.path), file.size, file.changed, file.digest, file.fault)
                 self._database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", values)
         return added
 
     def _insert(self, records: list[Record], data: DataFormat, source: str, *, revive: bool) -> int:
-        form, now, added = self._form(data), datetime.now(UTC).isoformat(timespec="seconds"), 0
+        form, now, added = _form(data), datetime.now(UTC).isoformat(timespec="seconds"), 0
         self._database.execute("INSERT OR IGNORE INTO forms VALUES (?, ?)", (form, data.model_dump_json()))
         for record in records:
             content = pack(record, data)
@@ -230,14 +230,20 @@ class SampleStore:
             added += self._database.execute(_INSERT, values).rowcount
         return added
 
-    def _form(self, data: DataFormat) -> str:
-        """Digest of what the stored bytes depend on.
 
-        Scale, offset, held-out share and storage are not part of it, so samples serve every task that reads the same fields
-        and classes.
-        """
-        fields = [(field.name, field.dtype, field.shape) for field in data.fields]
-        return hashlib.sha256(canonical_json([fields, data.classes])).hexdigest()
+def _form(data: DataFormat) -> str:
+    """Digest of what the stored bytes depend on.
+
+    Scale, offset, held-out share and storage are not part of it, so samples serve every task that reads the same fields and
+    classes.
+    """
+    fields = [(field.name, field.dtype, field.shape) for field in data.fields]
+    return hashlib.sha256(canonical_json([fields, data.classes])).hexdigest()
+
+
+def _reading(data: DataFormat) -> str:
+    """Digest of what reading a file depends on: a file that is bad in one format may be good in another."""
+    return hashlib.sha256(canonical_json([_form(data), data.storage, data.label])).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,6 @@
 
 from cloudedge.training.devices import device, use_threads
 from cloudedge.training.loop import Outcome, Progress, train
-from cloudedge.training.scoring import evaluate
+from cloudedge.training.scoring import evaluate, predict
 
-__all__ = ["Outcome", "Progress", "device", "evaluate", "train", "use_threads"]
+__all__ = ["Outcome", "Progress", "device", "evaluate", "predict", "train", "use_threads"]

@@ -22,24 +22,38 @@ def evaluate(model: nn.Module, samples: Samples, loss: str = "cross-entropy", ba
     """
     if not len(samples):
         return Scores(samples=0, loss=0.0, accuracy=0.0, recall=0.0)
-    place = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    measure = LOSSES[loss]
-    total = 0.0
-    predictions = []
-    model.eval()
-    with torch.inference_mode():
-        for inputs, labels in zip(
-            torch.split(samples.inputs, batch_size), torch.split(samples.labels, batch_size), strict=True
-        ):
-            logits = model(inputs.to(place))
-            total += float(measure(logits, labels.to(place))) * len(labels)
-            predictions.append(logits.argmax(dim=1).cpu())
-    correct = samples.labels[torch.cat(predictions) == samples.labels]
+    logits = _logits(model, samples, batch_size)
+    losses = [
+        float(LOSSES[loss](part, labels)) * len(labels)
+        for part, labels in zip(logits.split(batch_size), samples.labels.split(batch_size), strict=True)
+    ]
+    correct = samples.labels[logits.argmax(dim=1) == samples.labels]
     present = samples.labels.bincount()
     found = correct.bincount(minlength=len(present))
     return Scores(
         samples=len(samples),
-        loss=total / len(samples),
+        loss=sum(losses) / len(samples),
         accuracy=len(correct) / len(samples),
         recall=float((found[present > 0].double() / present[present > 0]).mean()),
     )
+
+
+def predict(model: nn.Module, samples: Samples, batch_size: int = 512) -> torch.Tensor:
+    """The model's answers. It is left in evaluation mode.
+
+    Args:
+        model: From float32 [n, *input_shape] to logits [n, classes], on any device.
+        samples: What to answer.
+        batch_size: Samples computed at once.
+
+    Returns:
+        Index of each sample's class, int64 [n], on the CPU.
+    """
+    return _logits(model, samples, batch_size).argmax(dim=1)
+
+
+def _logits(model: nn.Module, samples: Samples, batch_size: int) -> torch.Tensor:
+    place = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    model.eval()
+    with torch.inference_mode():
+        return torch.cat([model(inputs.to(place)).cpu() for inputs in samples.inputs.split(batch_size)])

@@ -19,41 +19,40 @@ must not either: a variance could become negative. They are averaged."""
 class Average:
     """A weighted average, summed in a fixed order.
 
-    It is computed as reference - sum of w_i (reference - x_i), which is the same and rounds better: errors are relative to
-    how far the models lie apart, and equal models give back their own bytes.
+    Two passes over a block in the cache for each model (multiply, add) are what numpy can do least, and both round as IEEE
+    754 says, so that the bytes are the same on every processor.
 
     Attributes:
-        reference: The model of the largest weight. Integers, which cannot be averaged, are taken from it.
-        others: Every other model with a weight, in the order of summation.
+        models: The models with a weight above 0, in the order of summation, and their weights, which sum to 1.
+        heaviest: The model of the largest weight. Integers, which cannot be averaged, are taken from it.
     """
 
-    reference: ModelFile
-    others: Sequence[tuple[ModelFile, float]]
+    models: Sequence[tuple[ModelFile, float]]
+    heaviest: ModelFile
 
     @staticmethod
     def of(files: Sequence[ModelFile], weights: Sequence[float]) -> "Average":
         """The average with these weights, which sum to 1; a file of weight 0 is not read."""
-        first = max(range(len(files)), key=lambda i: weights[i])
-        return Average(files[first], [(files[i], weights[i]) for i in range(len(files)) if i != first and weights[i] > 0])
+        heaviest = max(range(len(files)), key=lambda i: weights[i])
+        weighted = [(file, weight) for file, weight in zip(files, weights, strict=True) if weight > 0]
+        return Average(weighted, files[heaviest])
 
     def block(self, block: Block, buffers: Buffers) -> Array:
         """The averaged block, shape (count,), in a buffer."""
         kind = computed_type(block.span.dtype)
-        reference = buffers.take("reference", block.count, kind)
-        buffers.read(self.reference, block, reference)
-        if block.span.dtype not in FLOATING or not self.others:
-            return reference
-        values = buffers.take("values", block.count, kind)
         total = buffers.take("total", block.count, kind)
-        for number, (file, weight) in enumerate(self.others):
+        if block.span.dtype not in FLOATING or len(self.models) == 1:
+            buffers.read(self.heaviest, block, total)
+            return total
+        values = buffers.take("values", block.count, kind)
+        for number, (file, weight) in enumerate(self.models):
             buffers.read(file, block, values)
-            np.subtract(reference, values, out=values)
             if number == 0:
                 np.multiply(values, weight, out=total)
             else:
                 np.multiply(values, weight, out=values)
                 np.add(total, values, out=total)
-        return np.subtract(reference, total, out=total)
+        return total
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ _COLOURS = {
 }
 """CSS variable for each placeholder."""
 
-_MOST_DOTS = 1500
+MOST_DOTS = 1500
 """Beyond this many edge models a band from the lowest to the highest says more, in fewer bytes."""
 
 
@@ -60,7 +60,7 @@ def rounds_chart(name: str, rounds: Rounds, bounds: tuple[float, float], *, wide
     width, height = (720, 270) if wide else (330, 200)
     with _figure(name, width, height) as figure:
         axes = _axes(figure)
-        last = max(number for number, _ in rounds.fused)
+        last = max(number for number, _ in (*rounds.fused, *rounds.edges))
         axes.set_ylim(*bounds)
         axes.set_xlim(-0.02 * last, last * (1.02 if wide else 1.03))
         if wide:
@@ -135,7 +135,7 @@ def bounds_of(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _draw_edges(axes: "Axes", edges: Sequence[tuple[int, float]]) -> None:
-    if len(edges) <= _MOST_DOTS:
+    if len(edges) <= MOST_DOTS:
         x, y = [number for number, _ in edges], [value for _, value in edges]
         axes.plot(x, y, linestyle="", marker="o", markersize=5, markeredgewidth=0, color=_COLOURS["edge"], alpha=0.55)
         return
@@ -200,7 +200,7 @@ def _svg(figure: "Figure", title: str) -> Html:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
     referenced = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
-    svg = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in referenced else "", svg)
+    svg = re.sub(r'(<\w+) id="([^"]*)"', lambda found: found[0 if found[2] in referenced else 1], svg)
     svg = re.sub(r"font-family: [^;]*; ", "", svg)
     svg = re.sub(r"\s*\n\s*", " ", svg)
     for variable, colour in _COLOURS.items():

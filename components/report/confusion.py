@@ -28,7 +28,9 @@ def _matrix(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Html:
             right = predicted == true
             share = times / total if total else 0.0
             title = f"{classes[true]} taken for {classes[predicted]}: {times:,} of {total:,}"
-            style = f"--heat-share: {share * 0.8:.2f}" if times else None
+            # Rare confusions matter, so the colour of errors grows with the root of their share.
+            heat = share * 0.8 if right else share**0.5 * 0.8
+            style = f"--heat-share: {heat:.2f}" if times else None
             cells.append(number(f"{times:,}" if times else "", class_="right" if right else "wrong", style=style, title=title))
         found = f"{row[true] / total:.0%}" if total else ""
         rows.append([*cells, number(found, class_="number muted")])

@@ -25,8 +25,11 @@ def verdict(found: Findings) -> Html:
     models = found.by_round()
     if len(models) > 1:
         first, last = models[0].scores[EVERYTHING], models[-1].scores[EVERYTHING]
+        best = max((model.scores[EVERYTHING].accuracy for model in found.by_edge()), default=None)
+        between = f"best edge model {share(best)}, " if best is not None else ""
         sentences.append(
-            f"On {count(last.samples, 'test sample')}: fused {share(last.accuracy)}, pretrained {share(first.accuracy)}."
+            f"On {count(last.samples, 'test sample')}: "
+            f"fused {share(last.accuracy)}, {between}pretrained {share(first.accuracy)}."
         )
     elif models:
         scores = models[0].scores[EVERYTHING]

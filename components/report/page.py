@@ -6,7 +6,7 @@ A section without data is left out, so the page of a run that failed half-way is
 
 from importlib.resources import files
 
-from components.report.charts import Bar, Rounds, bars_chart, bounds_of, rounds_chart
+from components.report.charts import MOST_DOTS, Bar, Rounds, bars_chart, bounds_of, rounds_chart
 from components.report.confusion import confusion_map
 from components.report.edges import edge_table, edges_hidden, heatmap
 from components.report.findings import EVERYTHING, Findings, gather
@@ -90,7 +90,6 @@ def _rounds(found: Findings) -> Html:
         element("figure", element("figcaption", title), rounds_chart(f"rounds-{index}", rounds, bounds, wide=index == 0))
         for index, (title, rounds) in enumerate(panels)
     ]
-    several = "Test data is nobody's: no model was trained on it. " if on_tests else ""
     return _section(
         "Accuracy over rounds",
         _legend("fused", "pretrained", "edge"),
@@ -98,7 +97,11 @@ def _rounds(found: Findings) -> Html:
         element("div", *figures[1:], class_="panels") if figures[1:] else Html(),
         _note(
             "At the edges, an edge's own model is measured on that edge's samples alone; the fused model on those of all.",
-            several + _hidden_environments(found),
+            "The band reaches from the lowest of the edges' own models to the highest."
+            if any(len(rounds.edges) > MOST_DOTS for _, rounds in panels)
+            else "",
+            "No model was trained on the test data." if on_tests else "",
+            _hidden_environments(found),
         ),
     )
 
@@ -168,7 +171,7 @@ def _confusion(found: Findings) -> Html:
     return _section(
         "What the final model takes for what",
         confusion_map(found.evaluation.confusion, found.task.data.classes),
-        _note("On all test data."),
+        _note("Samples of all test data by their true class and the class predicted."),
     )
 
 

@@ -21,7 +21,7 @@ def count(number: int, noun: str) -> str:
 
 def duration(seconds: float) -> str:
     """A time span."""
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

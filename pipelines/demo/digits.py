@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy
 from numpy.typing import NDArray
-from sklearn.datasets import load_digits
 
 from cloudedge.data import Record, write_records
 from cloudedge.documents import DataFormat, Field
@@ -60,6 +59,8 @@ def edge_names(edges: int) -> tuple[str, ...]:
 def write_digits(folder: Path, edges: int = 4, seed: int = 0) -> None:
     """Lay out the digits as FOLDER/cloud, FOLDER/edges/<edge> and FOLDER/test/<environment>. Equal arguments give equal bytes.
 
+    FOLDER/cloud is written last: where it is, all is there.
+
     Args:
         folder: Where to; it is made if need be.
         edges: Number of edges. They share the same images, so the more edges, the fewer samples each has.
@@ -92,7 +93,6 @@ def write_digits(folder: Path, edges: int = 4, seed: int = 0) -> None:
             records.append(Record({"image": image[numpy.newaxis]}, int(labels[index])))
         write_records(records, place, DATA, name)
 
-    write(random.permutation(cloud).tolist(), folder / "cloud", "digits", [(CLEAN, 0.0)])
     views = _views(names)
     for name, chosen in zip(names, _shares(rest, edges, random), strict=True):
         for number, part in enumerate(numpy.array_split(random.permutation(chosen), _FILES_PER_EDGE), start=1):
@@ -101,10 +101,13 @@ def write_digits(folder: Path, edges: int = 4, seed: int = 0) -> None:
     for environment in {view[0]: None for view in views.values()}:
         # An environment with several edges is tested at each one's strength in turn.
         write(test, folder / "test" / environment, "digits", [view for view in views.values() if view[0] == environment])
+    write(random.permutation(cloud).tolist(), folder / "cloud", "digits", [(CLEAN, 0.0)])
 
 
 def _originals() -> tuple[list[Pixels], NDArray[numpy.int64]]:
     """Clean images from 0 to 255, and their labels [1797]."""
+    from sklearn.datasets import load_digits  # Takes a second, and only who writes the images needs it.
+
     digits = load_digits()
     return list(digits.images / 16 * 255), digits.target
 
@@ -118,10 +121,8 @@ def _views(names: Sequence[str]) -> dict[str, tuple[str, float]]:
     }
 
 
-def _shares(
-    by_class: Sequence[NDArray[numpy.intp]], edges: int, random: numpy.random.Generator
-) -> list[list[int]]:
-    """Divide each class's images among the edges, unevenly: two neighbouring edges favour complementary halves of the classes."""
+def _shares(by_class: Sequence[NDArray[numpy.intp]], edges: int, random: numpy.random.Generator) -> list[list[int]]:
+    """Divide each class's images among the edges, unevenly: of two neighbours each favours the other half of the classes."""
     favour = numpy.ones((edges, len(by_class)))
     for edge in range(edges):
         if edge % 2 == 0:

@@ -18,7 +18,7 @@ from edge.ledger import Ledger
 from tests.edge.site import RunnerProcess, Site, gone, write_samples
 from tests.waiting import until
 
-WORK = Training(epochs=150, batch_size=4, learning_rate=0.02, optimizer="adam")
+WORK = Training(epochs=40, batch_size=4, learning_rate=0.02, optimizer="adam")
 SLOW = Training(epochs=3, batch_size=1, learning_rate=0.01)
 
 
@@ -46,7 +46,7 @@ def kill_work(site: Site, runner: RunnerProcess) -> RunnerProcess:
     return runner
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     kills=st.lists(st.tuples(st.sampled_from([kill_runner, kill_work]), st.integers(0, WORK.epochs)), min_size=1, max_size=3)
 )
@@ -116,7 +116,7 @@ def test_samples_that_arrive_after_a_crash_wait_for_the_next_order(site: Site, u
 
 
 def test_a_kill_between_collections_changes_no_byte(site: Site, tmp_path: Path) -> None:
-    target = Training(epochs=20, batch_size=4, learning_rate=1e-5, target_accuracy=1.0)
+    target = Training(epochs=8, batch_size=4, learning_rate=1e-5, target_accuracy=1.0)
     digests = []
     for disturbed in (False, True):
         place = Site(tmp_path / str(disturbed), site.workers, site.server)
@@ -125,11 +125,11 @@ def test_a_kill_between_collections_changes_no_byte(site: Site, tmp_path: Path) 
         place.want(order)
         runner = place.start()
         try:
-            until(lambda place=place, order=order: place.phase(order) is Phase.COLLECTING and place.epochs(order) == 20)  # type: ignore[misc]
+            until(lambda place=place, order=order: place.phase(order) is Phase.COLLECTING and place.epochs(order) == 8)  # type: ignore[misc]
             if disturbed:
                 runner = kill_runner(place, runner)
             write_samples(place.samples / "second.jsonl", seed=1)
-            until(lambda place=place, order=order: place.epochs(order) > 20)  # type: ignore[misc]
+            until(lambda place=place, order=order: place.epochs(order) > 8)  # type: ignore[misc]
             if disturbed:
                 runner = kill_runner(place, runner)
             place.finish(order)
@@ -209,11 +209,10 @@ def test_no_process_survives_its_runner(site: Site, number: int) -> None:
 def test_a_runner_ends_with_its_parent(site: Site) -> None:
     order = site.order(training=Training(epochs=100_000, batch_size=4))
     site.want(order)
-    parent = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    runner = site.start("--parent", str(parent.pid))
-    until(lambda: site.epochs(order) > 2)
-    parent.kill()
-    parent.wait()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as parent:
+        runner = site.start("--parent", str(parent.pid))
+        until(lambda: site.epochs(order) > 2)
+        parent.kill()
     assert runner.process.wait(10) == 0
     until(lambda: not site.work(), what="the end of the work")
 

@@ -92,7 +92,9 @@ class RunBuilder:
             ),
             pretraining=Training(epochs=20),
             collaborate=self.rounds > 0,
-            collaboration=Collaboration(rounds=max(self.rounds, 1), training=Training(epochs=5), fusion=Fusion(base_weight=0.1)),
+            collaboration=Collaboration(
+                rounds=max(self.rounds, 1), training=Training(epochs=5), fusion=Fusion(base_weight=0.1)
+            ),
         )
 
     def _did(self, actor: str, action: str, seconds: float, **details: object) -> None:
@@ -104,20 +106,24 @@ class RunBuilder:
             sha256=digest("round 0"),
             size=23_144,
             samples=160,
-            label_histogram={name: 16 for name in self.classes},
+            label_histogram=dict.fromkeys(self.classes, 16),
             history=tuple(epoch(number, 0.58 - 0.48 * 0.7**number) for number in range(21)),
             target_met=True,
             seconds=3.1,
         )
 
     def _round(self, run: Run, number: int) -> None:
-        self._did(f"dispatch-{number}", "dispatched", 0.3, round=number, orders=[order_id("digits", number, e, 1) for e in self.edges])
+        self._did(
+            f"dispatch-{number}", "dispatched", 0.3, round=number, orders=[order_id("digits", number, e, 1) for e in self.edges]
+        )
         present = [edge for edge in self.edges if (number, edge) not in self.left_out]
         missing = tuple(LeftOut(edge=edge, reason=self.left_out[number, edge]) for edge in self.edges if edge not in present)
         delivered = tuple(Delivery(edge=edge, round=self.late.get((number, edge), number), attempt=1) for edge in present)
         seconds = 4.2 + number % 3
         run.put(run.round_key(number, "wait.json"), WaitRecord(delivered=delivered, missing=missing, seconds=seconds))
-        self._did(f"wait-{number}", "waited", seconds, round=number, delivered=len(delivered), missing=[m.edge for m in missing])
+        self._did(
+            f"wait-{number}", "waited", seconds, round=number, delivered=len(delivered), missing=[m.edge for m in missing]
+        )
         contributions = []
         for delivery in delivered:
             index = self.edges.index(delivery.edge)

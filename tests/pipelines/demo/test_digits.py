@@ -55,7 +55,7 @@ def test_clean_images_of_cloud_and_test_differ(laid_out: Path) -> None:
     assert not cloud & test
 
 
-@pytest.mark.parametrize("edges", [1, 2, 3, 4, 7, MOST_EDGES])
+@pytest.mark.parametrize("edges", [1, 3, MOST_EDGES])
 def test_any_number_of_edges_shares_all_the_images_evenly(tmp_path: Path, edges: int) -> None:
     write_digits(tmp_path, edges)
     counts = {path.name: len(labels(path)) for path in (tmp_path / "edges").iterdir()}
@@ -65,10 +65,8 @@ def test_any_number_of_edges_shares_all_the_images_evenly(tmp_path: Path, edges:
     assert {path.name for path in (tmp_path / "test").iterdir()} == {CLEAN, *list(ENVIRONMENTS)[:edges]}
 
 
-@pytest.mark.parametrize("edges", [4, MOST_EDGES])
-def test_an_edge_has_every_class_but_mostly_half_of_them(tmp_path: Path, edges: int) -> None:
-    write_digits(tmp_path, edges)
-    for path in (tmp_path / "edges").iterdir():
+def test_an_edge_has_every_class_but_mostly_half_of_them(laid_out: Path) -> None:
+    for path in (laid_out / "edges").iterdir():
         counts = numpy.sort(numpy.bincount(labels(path), minlength=10))
         assert counts[0] > 0
         assert counts[5:].sum() > 0.85 * counts.sum()
@@ -119,7 +117,7 @@ def test_an_environment_of_several_edges_is_tested_at_each_ones_strength(laid_ou
 
 
 @given(edges=st.integers(1, MOST_EDGES))
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 def test_edge_names_are_different_and_say_their_environment(edges: int) -> None:
     names = edge_names(edges)
     assert len(set(names)) == edges
