@@ -42,7 +42,7 @@ from components.fuse.files import Contribution, fuse_files
 from pipelines.demo.digits import write_digits
 from pipelines.demo.task import demo_task
 
-POOLED = Training(epochs=60, batch_size=32, learning_rate=0.05, optimizer="momentum")
+POOLED = Training(epochs=60, batch_size=16, learning_rate=0.05, optimizer="momentum", weight_decay=0.001)
 """How the upper bound is trained: to convergence, and from the start."""
 
 ALL = "all"
@@ -161,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="one measurement for each (default: 0 1 2)")
     parser.add_argument("--edges", type=int, default=4, help="number of edges (default: 4)")
-    parser.add_argument("--rounds", type=int, default=30, help="number of rounds (default: 30)")
+    parser.add_argument("--rounds", type=int, default=20, help="number of rounds (default: 20)")
     parser.add_argument("--out", type=Path, help="file for the figures, as JSON")
     asked = parser.parse_args(arguments)
     results = {seed: measure(seed, asked.edges, asked.rounds) for seed in asked.seeds}

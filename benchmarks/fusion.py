@@ -1,15 +1,15 @@
 """Speed and memory of fusion: cloudedge beside a plain read, a plain copy, numpy and PyTorch, in one run.
 
-    python -m benchmarks.fusion --models 10 100 --parameters 25000000 --repeats 3 --out fusion.json
+    python -m benchmarks.fusion --models 10 100 --parameters 25000000 --repeats 5 --out fusion.json
 
-Each peer runs in a process of its own, in turn, `--repeats` times; ratios are taken within a turn, so that what else the
-machine does hits all alike, and their median is told. The models are written to a temporary folder first (100 bytes for 25
-parameters) and stay in the page cache if it is large enough; nothing here measures the disk.
+Each peer runs in a process of its own; all take turns, `--repeats` times, and the fastest of each peer's turns counts: it is
+the one that other work on the machine disturbed least. The models are written to a temporary folder first (4 bytes a
+parameter) and stay in the page cache if it is large enough: the disk is not measured.
 """
 
 import argparse
 import json
-import statistics
+import os
 import subprocess
 import sys
 import tempfile
@@ -34,9 +34,9 @@ class Row:
     Attributes:
         peer: Its name.
         models: Models fused.
-        gigabytes_per_second: Input bytes (1e9) per second, the median of all turns.
-        of_read: Speed as a share of the plain read's in the same turn, the median.
-        of_copy: Speed as a share of the plain copy's in the same turn, the median.
+        gigabytes_per_second: Input bytes (1e9) per second.
+        of_read: Speed as a share of the plain read's.
+        of_copy: Speed as a share of the plain copy's.
         memory_mebibytes: Peak memory of the whole process, interpreter and libraries included, without the page cache
             (RssAnon); the largest of all turns.
         seconds: Of each turn.
@@ -65,24 +65,22 @@ def measure(models: int, parameters: int, repeats: int, parent: Path | None = No
     """
     with tempfile.TemporaryDirectory(prefix="fusion-", dir=parent) as name:
         folder = Path(name)
-        _write_models(folder, models, parameters)
-        turns = [{peer: _run(peer, folder) for peer in PEERS} for _ in range(repeats)]
+        write_models(folder, models, parameters)
+        turns = [{peer: run(peer, folder) for peer in PEERS} for _ in range(repeats)]
         _compare(folder)
-    rows = []
-    for peer in PEERS:
-        seconds = [turn[peer]["seconds"] for turn in turns]
-        rows.append(
-            Row(
-                peer=peer,
-                models=models,
-                gigabytes_per_second=models * parameters * 4 / statistics.median(seconds) / 1e9,
-                of_read=statistics.median(turn["read"]["seconds"] / turn[peer]["seconds"] for turn in turns),
-                of_copy=statistics.median(turn["copy"]["seconds"] / turn[peer]["seconds"] for turn in turns),
-                memory_mebibytes=max(turn[peer]["peak_bytes"] for turn in turns) / 2**20,
-                seconds=tuple(seconds),
-            )
+    fastest = {peer: min(turn[peer]["seconds"] for turn in turns) for peer in PEERS}
+    return [
+        Row(
+            peer=peer,
+            models=models,
+            gigabytes_per_second=models * parameters * 4 / fastest[peer] / 1e9,
+            of_read=fastest["read"] / fastest[peer],
+            of_copy=fastest["copy"] / fastest[peer],
+            memory_mebibytes=max(turn[peer]["peak_bytes"] for turn in turns) / 2**20,
+            seconds=tuple(turn[peer]["seconds"] for turn in turns),
         )
-    return rows
+        for peer in PEERS
+    ]
 
 
 def as_table(rows: Sequence[Row]) -> str:
@@ -97,16 +95,8 @@ def as_table(rows: Sequence[Row]) -> str:
         for row in rows
     ]
     explained = [f"- `{name}`: {(peer.__doc__ or '').strip()}" for name, peer in PEERS.items()]
-    return "\n".join(
-        [
-            *lines,
-            "",
-            *explained,
-            "",
-            "Memory is that of the whole process, interpreter and libraries included, without the page cache (RssAnon).",
-            "",
-        ]
-    )
+    memory = "Memory is that of the whole process, interpreter and libraries included, without the page cache (RssAnon)."
+    return "\n".join([*lines, "", *explained, "", memory, ""])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -114,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Speed and memory of fusion.")
     parser.add_argument("--models", type=int, nargs="+", default=[10, 100], help="numbers of models (default: 10 and 100)")
     parser.add_argument("--parameters", type=int, default=25_000_000, help="float32 numbers in each model")
-    parser.add_argument("--repeats", type=int, default=3, help="turns of all peers")
+    parser.add_argument("--repeats", type=int, default=5, help="turns of all peers")
     parser.add_argument("--folder", type=Path, help="where the models are written for the time being")
     parser.add_argument("--out", type=Path, help="JSON file; a .md file goes beside it")
     parser.add_argument("--quick", action="store_true", help="small and once, to see that it works: figures mean nothing")
@@ -133,20 +123,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         given.out.with_suffix(".md").write_text(table)
 
 
-def _write_models(folder: Path, models: int, parameters: int) -> None:
+def write_models(folder: Path, models: int, parameters: int) -> None:
+    """Write models of random float32 numbers, in tensors of at most `LARGEST_TENSOR`."""
     generator = np.random.default_rng(0)
     for number in range(models):
+        path = folder / f"model-{number:04d}.safetensors"
         tensors = {
             f"layer-{begin // LARGEST_TENSOR:04d}": generator.random(min(LARGEST_TENSOR, parameters - begin), np.float32)
             for begin in range(0, parameters, LARGEST_TENSOR)
         }
-        save_file(tensors, folder / f"model-{number:04d}.safetensors")
+        save_file(tensors, path)
+        # What is still on its way to the disk would slow down whoever runs first.
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
 
 
-def _run(peer: str, folder: Path) -> dict[str, float]:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.fusion_peers", peer, str(folder)], stdout=subprocess.PIPE, text=True, check=True
-    )
+def run(peer: str, folder: Path) -> dict[str, float]:
+    """Let a peer fuse the models of a folder, in a process of its own; seconds and peak_bytes of memory."""
+    command = [sys.executable, "-m", "benchmarks.fusion_peers", peer, str(folder)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout)
     return found
 

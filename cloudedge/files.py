@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from cloudedge.errors import Conflict, StoreFailed
+from cloudedge.errors import Conflict, NotFound, StoreFailed
 
 TEMPORARY = ".part-"
 """Prefix of files that are being written. A crash may leave one behind; nothing reads it."""
@@ -35,15 +35,18 @@ def atomic_copy(source: Path, path: Path, *, once: bool = False) -> None:
     """Copy a file as `atomic_write` writes one.
 
     Raises:
+        NotFound: there is no file to copy.
         Conflict: `once`, and there is one already.
         StoreFailed: the disk is full, read-only or broken; nothing was changed.
     """
-
-    def copy(file: BinaryIO) -> None:
-        with source.open("rb") as original:
-            shutil.copyfileobj(original, file, 1024 * 1024)
-
-    atomic_place(path, copy, once=once)
+    try:
+        original = source.open("rb")
+    except FileNotFoundError:
+        raise NotFound(f"There is no file {source} to copy.") from None
+    except OSError as error:
+        raise StoreFailed(f"Cannot read {source}: {error.strerror}. Check the disk and start again.") from error
+    with original:
+        atomic_place(path, lambda file: shutil.copyfileobj(original, file, 1024 * 1024), once=once)
 
 
 @contextmanager
@@ -79,7 +82,7 @@ def atomic_place(path: Path, write: Callable[[BinaryIO], object], *, once: bool 
         StoreFailed: the disk is full, read-only or broken; nothing was changed.
     """
     with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         descriptor, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -94,13 +97,21 @@ def atomic_place(path: Path, write: Callable[[BinaryIO], object], *, once: bool 
                     raise Conflict(f"{path} exists already and can be written only once.") from None
             else:
                 Path(name).replace(path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         finally:
             with contextlib.suppress(FileNotFoundError):
                 Path(name).unlink()
 
 
-def _sync_folder(folder: Path) -> None:
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Let what was made, renamed or removed in a folder survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cloudedge.errors import StoreFailed
+from cloudedge.errors import NotFound, StoreFailed
+from cloudedge.files import disk_errors, sync_folder
 
 DATA = "..data"
 """Name of the link that the whole state hangs on."""
@@ -32,18 +33,22 @@ def write_mount(directory: Path, files: Mapping[str, bytes]) -> None:
         StoreFailed: the disk refuses; the former state stays.
     """
     link, next_link = directory / DATA, directory / f"{DATA}_tmp"
-    try:
+    with disk_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=datetime.now(UTC).strftime("..%Y_%m_%d_%H_%M_%S."), dir=directory))
-        folder.chmod(0o755)
-        for name, content in files.items():
-            with (folder / name).open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        next_link.unlink(missing_ok=True)
-        next_link.symlink_to(folder.name)
-        next_link.rename(link)
+        try:
+            folder.chmod(0o755)
+            for name, content in files.items():
+                with (folder / name).open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+            next_link.unlink(missing_ok=True)
+            next_link.symlink_to(folder.name)
+            next_link.rename(link)
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)  # Nothing leads to it.
+            raise
         for name in files:
             if not (directory / name).is_symlink():
                 (directory / name).symlink_to(Path(DATA) / name)
@@ -52,5 +57,27 @@ def write_mount(directory: Path, files: Mapping[str, bytes]) -> None:
                 entry.unlink()
             elif entry.name.startswith("..") and not entry.is_symlink() and entry.name != folder.name:
                 shutil.rmtree(entry, ignore_errors=True)
-    except OSError as error:
-        raise StoreFailed(f"Cannot write {directory}: {error.strerror}. Free the disk or mend its permissions.") from None
+        sync_folder(directory)
+
+
+def read_mount(directory: Path, name: str) -> bytes:
+    """Content of one file of a mounted directory, whole, whoever replaces it meanwhile.
+
+    Raises:
+        NotFound: nothing is mounted there, or it has no such file.
+        StoreFailed: it cannot be read.
+    """
+    former: Path | None = None
+    while True:
+        try:
+            folder = (directory / DATA).readlink()
+            try:
+                return (directory / folder / name).read_bytes()
+            except FileNotFoundError:
+                if folder == former:
+                    raise
+                former = folder  # It may have been replaced between the two looks; the same one twice has no such file.
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotFound(f"There is no {name} mounted at {directory}.") from None
+        except OSError as error:
+            raise StoreFailed(f"Cannot read {directory}: {error.strerror}. Check the disk and its permissions.") from error

@@ -308,7 +308,7 @@ def read_header(path: Path, *, size: int | None = None) -> Header:
 
 def _parsed(text: bytes, file_size: int) -> Header:
     """Turn a header's JSON into a header; raises ValueError, TypeError or KeyError for whatever is wrong with it."""
-    entries = json.loads(text, object_pairs_hook=_without_duplicates)
+    entries = json.loads(text, object_pairs_hook=_checked_object)
     if not isinstance(entries, dict):
         raise TypeError("its header is not a JSON object")
     metadata = entries.pop("__metadata__", {})
@@ -348,10 +348,13 @@ def _placed(name: str, entry: Any) -> tuple[str, TensorInfo, int, int]:
     return name, info, offsets[0], offsets[1]
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _checked_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     entries = dict(pairs)
     if len(entries) != len(pairs):
         raise ValueError("its header has a name twice")
+    for text in (*entries, *(value for value in entries.values() if isinstance(value, str))):
+        # JSON can write half a surrogate pair, which is no text: ValueError.
+        text.encode()
     return entries
 
 

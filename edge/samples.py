@@ -17,7 +17,6 @@ from pathlib import Path
 from cloudedge.data import Record, endings, is_held_out, pack, read_records, unpack
 from cloudedge.documents import DataFormat, canonical_json
 from cloudedge.errors import CloudedgeError, NotFound, StoreFailed
-from cloudedge.names import sha256_of
 from edge.database import connect, disk_trouble, transaction
 
 _log = logging.getLogger(__name__)
@@ -33,8 +32,8 @@ CREATE TABLE samples (
 );
 CREATE INDEX samples_by_class ON samples (form, label, ordinal);
 CREATE TABLE files (
-    reading TEXT NOT NULL, path TEXT NOT NULL, size INTEGER NOT NULL, changed INTEGER NOT NULL, digest TEXT NOT NULL,
-    fault TEXT, PRIMARY KEY (reading, path)
+    reading TEXT NOT NULL, path TEXT NOT NULL, size INTEGER NOT NULL, changed INTEGER NOT NULL, fault TEXT,
+    PRIMARY KEY (reading, path)
 ) WITHOUT ROWID;
 CREATE TABLE collections (
     order_id TEXT NOT NULL, number INTEGER NOT NULL, last_sample INTEGER NOT NULL, PRIMARY KEY (order_id, number)
@@ -149,15 +148,19 @@ class SampleStore:
 
     def records(self, data: DataFormat, collection: Collection, *, held_out: bool) -> Iterator[Record]:
         """The samples of a collection in order of arrival: those to measure on, or those to train on."""
-        for row in self._rows(data, collection):
-            if is_held_out(row["ordinal"], data.held_out) is held_out:
-                yield unpack(row["content"], data)
+        statement = "SELECT ordinal, content FROM samples WHERE form = ? AND id <= ? AND content IS NOT NULL ORDER BY id"
+        with disk_trouble(self._path):
+            for row in self._database.execute(statement, (_form(data), collection.last_sample)):
+                if is_held_out(row["ordinal"], data.held_out) is held_out:
+                    yield unpack(row["content"], data)
 
     def fingerprint(self, data: DataFormat, collection: Collection) -> str:
         """Digest over the digests of a collection's samples, in order of arrival."""
+        statement = "SELECT digest FROM samples WHERE form = ? AND id <= ? AND content IS NOT NULL ORDER BY id"
         digest = hashlib.sha256()
-        for row in self._rows(data, collection):
-            digest.update(bytes.fromhex(row["digest"]))
+        with disk_trouble(self._path):
+            for row in self._database.execute(statement, (_form(data), collection.last_sample)):
+                digest.update(bytes.fromhex(row["digest"]))
         return digest.hexdigest()
 
     def query(self, label: str | None = None, source: str | None = None) -> Iterator[StoredSample]:
@@ -205,20 +208,13 @@ class SampleStore:
             rows = self._database.execute("SELECT path, fault FROM files WHERE fault IS NOT NULL ORDER BY path").fetchall()
         return [BadFile(row["path"], row["fault"]) for row in rows]
 
-    def _rows(self, data: DataFormat, collection: Collection) -> Iterator[sqlite3.Row]:
-        with disk_trouble(self._path):
-            yield from self._database.execute(
-                "SELECT ordinal, digest, content FROM samples WHERE form = ? AND id <= ? AND content IS NOT NULL ORDER BY id",
-                (_form(data), collection.last_sample),
-            )
-
     def _take(self, files: list["_ReadFile"], data: DataFormat) -> int:
         added = 0
         with disk_trouble(self._path), transaction(self._database):
             for file in files:
                 added += self._insert(file.records, data, str(file.path), revive=False)
-                values = (_reading(data), str(file.path), file.size, file.changed, file.digest, file.fault)
-                self._database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", values)
+                values = (_reading(data), str(file.path), file.size, file.changed, file.fault)
+                self._database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", values)
         return added
 
     def _insert(self, records: list[Record], data: DataFormat, source: str, *, revive: bool) -> int:
@@ -251,20 +247,18 @@ class _ReadFile:
     path: Path
     size: int
     changed: int
-    digest: str
     records: list[Record]
     fault: str | None
 
 
 def _read_if_new(path: Path, known: sqlite3.Row | None, data: DataFormat) -> _ReadFile | None:
-    """Read a file unless it is as it was. The digest decides where only the times differ, as after a copy."""
+    """Read a file unless it is as it was."""
     try:
-        before = path.stat()
-        if known is not None and (known["size"], known["changed"]) == (before.st_size, before.st_mtime_ns):
-            return None
-        digest = sha256_of(path)
+        found = path.stat()
     except OSError:
         return None  # Gone again, or not readable yet: it is looked at next time.
+    if known is not None and (known["size"], known["changed"]) == (found.st_size, found.st_mtime_ns):
+        return None
     records: list[Record] = []
     fault = None
     try:
@@ -274,7 +268,7 @@ def _read_if_new(path: Path, known: sqlite3.Row | None, data: DataFormat) -> _Re
     except CloudedgeError as error:
         fault = str(error)
         _log.warning("passed over %s: %s", path, fault)
-    return _ReadFile(path, before.st_size, before.st_mtime_ns, digest, records, fault)
+    return _ReadFile(path, found.st_size, found.st_mtime_ns, records, fault)
 
 
 def _sample_files(directory: Path, data: DataFormat) -> list[Path]:

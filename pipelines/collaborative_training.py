@@ -22,7 +22,7 @@ def with_rounds(rounds: int) -> Any:
 
     @pipeline(
         name="collaborative-training",
-        description=f"Train one model across cloud and edges without moving raw data; at most {rounds} rounds, each to look at.",
+        description=f"Train one model across cloud and edges without moving raw data; up to {rounds} rounds, each to look at.",
     )
     def collaborative_training(form: dict[str, Any]) -> None:
         pretrained = show_as(pretrain_task(form, rounds), "Pretrain")

@@ -17,11 +17,10 @@ from pipelines.form import pipeline, pretrain_task, show_as
     description="Train one model across cloud and edges without moving raw data; all rounds in one task, any number of them.",
 )
 def collaborative_training_compact(form: dict[str, Any]) -> None:
+    """Lay out the tasks."""
     pretrained = show_as(pretrain_task(form, 0), "Pretrain")
     run = pretrained.outputs["Output"]
-    rounds = show_as(
-        collaborate(base=pretrained.outputs["pretrained"], run=run, cloud_data=form["cloud_data"]), "All rounds"
-    )
+    rounds = show_as(collaborate(base=pretrained.outputs["pretrained"], run=run, cloud_data=form["cloud_data"]), "All rounds")
     judged = show_as(evaluate(model=rounds.outputs["fused"], run=run, test_data=form["test_data"]), "Evaluate")
     registered = show_as(register(run=run, passed=judged.outputs["Output"]), "Register")
     show_as(report(run=run, registered_model=registered.output), "Report")

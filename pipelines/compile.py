@@ -1,7 +1,7 @@
 """Compiling pipelines to what Kubeflow takes; the packages kept in the repository are checked against their source.
 
-    python -m pipelines.compile            write them
-    python -m pipelines.compile --check    fail if one is out of date
+python -m pipelines.compile            write them
+python -m pipelines.compile --check    fail if one is out of date
 """
 
 import argparse

@@ -1,11 +1,11 @@
 """The folder that everything of a laptop's runs lives in.
 
-    HOME/store/              the object store: runs, models, reports (the folders Q1 and Q4 are in it)
-    HOME/inboxes/<edge>/     what each edge's runner sees as its mounted inbox
-    HOME/edges/<edge>/       each runner's state: ledger, samples, received and trained models (folders Q2 and Q3)
-    HOME/mlflow.db           MLflow's database, and HOME/artifacts/ its models
-    HOME/logs/<run>/         what the pipeline and the runners said
-    HOME/scratch/            checkpoints of pretraining
+HOME/store/              the object store: runs, models, reports (the folders Q1 and Q4 are in it)
+HOME/inboxes/<edge>/     what each edge's runner sees as its mounted inbox
+HOME/edges/<edge>/       each runner's state: ledger, samples, received and trained models (folders Q2 and Q3)
+HOME/mlflow.db           MLflow's database, and HOME/artifacts/ its models
+HOME/logs/<run>/         what the pipeline and the runners said
+HOME/scratch/            checkpoints of pretraining
 """
 
 import fcntl
@@ -53,6 +53,7 @@ class Home:
             "CLOUDEDGE_STORE": self.store.root.as_uri(),
             "CLOUDEDGE_INBOXES": self.inboxes.root.as_uri(),
             "CLOUDEDGE_SCRATCH": str(self.folder / "scratch"),
+            "CLOUDEDGE_POLL_SECONDS": "0.05",
         }
 
     @contextmanager

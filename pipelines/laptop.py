@@ -10,13 +10,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from cloudedge.documents import Task
-from cloudedge.errors import Cancelled, CloudedgeError, InvalidInput, WorkFailed
+from cloudedge.errors import EXIT_INTERRUPTED, Cancelled, CloudedgeError, InvalidInput, WorkFailed
 from cloudedge.files import atomic_write
+from components.shared import events
+from components.shared.lifecycle import create
+from components.shared.orders import close_orders
 from components.shared.records import RunState
 from components.shared.run import Run
+from components.shared.step import set_state
 from components.shared.tracking import Relay
 from pipelines.home import Home
 from pipelines.processes import Runners, end, start
@@ -57,7 +63,9 @@ class Data:
         return str(folder) if folder.exists() else ""
 
 
-def run_task(task: Task, data: Data, edges: int | None, home: Home, watch: Callable[[Run], None], compact: bool | None = None) -> Run:
+def run_task(
+    task: Task, data: Data, edges: int | None, home: Home, watch: Callable[[Run], None], compact: bool | None = None
+) -> Run:
     """Run a task, or go on with it where it was.
 
     Args:
@@ -75,29 +83,39 @@ def run_task(task: Task, data: Data, edges: int | None, home: Home, watch: Calla
         CloudedgeError: what made the run fail, with its exit code.
     """
     folders = _chosen(task, data, edges)
+    if task.collaborate:
+        named = task.collaboration.model_copy(update={"edges": tuple(sorted(folders))})
+        task = task.model_copy(update={"collaboration": named})
     run = Run(home.store, task.id)
-    _refuse_if_over(run)
     with home.alone(), ExitStack() as stack:
+        create(run, task, "cloudedge run")
+        relay = stack.enter_context(_relaying(home, run))
+        if not _finished(run):
+            flat = not compact if compact is not None else task.collaboration.rounds <= FLAT_ROUNDS
+            with _orders_closed_at_a_stop(home, run):
+                _work(task, data, folders, home, run, watch, "flat" if flat else "compact")
+        relay()
+        watch(run)
+    return run
+
+
+def _work(
+    task: Task, data: Data, folders: dict[str, Path], home: Home, run: Run, watch: Callable[[Run], None], shape: str
+) -> None:
+    with ExitStack() as stack:
         runners = None
-        if task.collaborate:
+        if folders:
             for edge in folders:
                 home.inboxes.enroll(edge)
             runners = stack.enter_context(Runners.at_work(home, run, folders))
-        relay = stack.enter_context(_relaying(home, run))
-        stack.callback(watch, run)
-        if task.collaborate and not task.collaboration.edges:
-            task = task.model_copy(update={"collaboration": task.collaboration.model_copy(update={"edges": tuple(sorted(folders))})})
-        flat = not compact if compact is not None else task.collaboration.rounds <= FLAT_ROUNDS
-        with _pipeline(home, task, data, "flat" if flat else "compact") as pipeline:
-            while pipeline.poll() is None:
-                if runners:
-                    runners.keep_alive()
-                watch(run)
-                time.sleep(_LOOK_SECONDS)
+        pipeline = stack.enter_context(_pipeline(home, task, data, shape))
+        while pipeline.poll() is None:
+            if runners:
+                runners.keep_alive()
+            watch(run)
+            time.sleep(_LOOK_SECONDS)
         if pipeline.returncode:
             raise _reason(run, home)
-        relay()
-    return run
 
 
 def _chosen(task: Task, data: Data, edges: int | None) -> dict[str, Path]:
@@ -116,14 +134,37 @@ def _chosen(task: Task, data: Data, edges: int | None) -> dict[str, Path]:
             raise InvalidInput(f"--edges is {edges}, but the task names {len(named)} edges: leave --edges out.")
         names = names[:edges]
     if not names:
-        raise InvalidInput(f"{data.folder}/edges has no folder: make one per edge with its samples, or set collaborate to false.")
+        raise InvalidInput(
+            f"{data.folder}/edges has no folder: make one per edge with its samples, or set collaborate to false."
+        )
     return {name: folders[name] for name in names}
 
 
-def _refuse_if_over(run: Run) -> None:
+def _finished(run: Run) -> bool:
     state = run.state()
     if state and state.state == "cancelled":
         raise Cancelled(f"Run {run.id} was cancelled: {state.message} Start it again under another id.")
+    return state is not None and state.state == "finished"
+
+
+@contextmanager
+def _orders_closed_at_a_stop(home: Home, run: Run) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        _end_run(home, run, "stopped", "Interrupted.", EXIT_INTERRUPTED)
+        raise
+    except CloudedgeError as error:
+        state = run.state()
+        if state is None or state.state == "running":  # No step could say it.
+            _end_run(home, run, "failed", str(error), error.exit_code)
+        raise
+
+
+def _end_run(home: Home, run: Run, state: Literal["stopped", "failed"], message: str, exit_code: int) -> None:
+    set_state(run, RunState(state=state, message=message, exit_code=exit_code, at=datetime.now(UTC)))
+    close_orders(home.inboxes, run.id)
+    events.record(home.store, run.id, "cloudedge run", state, message=message)
 
 
 @contextmanager

@@ -36,7 +36,7 @@ class RunDisplay:
         self._log = log
         self._watch: tuple[int, RoundWatch] | None = None
         self._accuracies: dict[int, float] = {}
-        self._told = ""
+        self._told: str | None = None
         self._looked = 0.0
         self._began = time.monotonic()
 
@@ -65,6 +65,9 @@ class RunDisplay:
             return
 
     def _tell(self, run: Run) -> None:
+        if self._told is None:
+            # What an earlier try did is known; only what is new is told.
+            self._told = max((key for key, _ in events(run.store, run.id)), default="")
         for key, event in events(run.store, run.id, after=self._told):
             self._told = key
             line = _sentence(event.action, event.details)
@@ -100,7 +103,7 @@ class RunDisplay:
         table = Table(box=None, pad_edge=False, show_header=True, header_style="dim")
         for title in ("edge", "phase", "", "epoch", "before", "now", "samples"):
             table.add_column(title)
-        for edge, watched in list(sorted(watch.edges.items()))[:_MOST_EDGES]:
+        for edge, watched in sorted(watch.edges.items())[:_MOST_EDGES]:
             table.add_row(edge, *_cells(watched))
         if len(watch.edges) > _MOST_EDGES:
             table.add_row(f"and {len(watch.edges) - _MOST_EDGES} more", "", "", "", "", "", "")
@@ -135,7 +138,12 @@ def _cells(watched: Watched) -> tuple[str | ProgressBar, ...]:
     total = max(report.epochs * max(report.batches, 1), 1)
     done = max(report.epoch - 1, 0) * max(report.batches, 1) + report.batch
     phase = watched.state() if report.phase in (Phase.FAILED, Phase.CANCELLED) else str(report.phase)
-    return (phase, ProgressBar(total, min(done, total), width=20), *_accuracy(report.history, report.epoch), str(report.samples))
+    return (
+        phase,
+        ProgressBar(total, min(done, total), width=20),
+        *_accuracy(report.history, report.epoch),
+        str(report.samples),
+    )
 
 
 def _accuracy(history: tuple[EpochRecord, ...], epoch: int) -> tuple[str, str, str]:
@@ -155,7 +163,8 @@ def _sentence(action: str, details: dict[str, object]) -> str:
         case "created":
             return f"Run created: {details.get('name')}."
         case "pretrained":
-            return f"Pretrained in {details.get('seconds', 0):.1f} s: accuracy {details.get('accuracy', 0):.3f} on held-out cloud samples."
+            took, accuracy = details.get("seconds", 0), details.get("accuracy", 0)
+            return f"Pretrained in {took:.1f} s: accuracy {accuracy:.3f} on held-out cloud samples."
         case "fused":
             edges = details.get("edges")
             base = details.get("base_accuracy")

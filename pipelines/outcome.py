@@ -35,8 +35,8 @@ def _print_gate(console: Console, evaluation: Evaluation) -> None:
     word = "better than or as good as" if gate.passed else "WORSE than"
     console.print(
         Text(
-            f"After {evaluation.rounds} rounds the fused model has {gate.fused:.3f} accuracy on the edges' own held-out samples: "
-            f"{word} the pretrained model's {gate.pretrained:.3f}."
+            f"After {evaluation.rounds} rounds the fused model has {gate.fused:.3f} accuracy on the edges' own held-out "
+            f"samples: {word} the pretrained model's {gate.pretrained:.3f}."
         )
     )
     console.print()
@@ -66,7 +66,10 @@ def _print_environments(console: Console, evaluation: Evaluation) -> None:
         )
     console.print(table)
     if fused:
-        rounds = [named[f"fused-{number}" if number else "pretrained"].scores["all"].accuracy for number in range(evaluation.rounds + 1)]
+        rounds = [
+            named[f"fused-{number}" if number else "pretrained"].scores["all"].accuracy
+            for number in range(evaluation.rounds + 1)
+        ]
         console.print(f"\nOver the rounds  {sparkline(rounds)}  {rounds[0]:.3f} → {rounds[-1]:.3f}\n")
 
 

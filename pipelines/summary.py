@@ -54,7 +54,9 @@ def summary(run: Run) -> dict[str, Any]:
         if evaluation.rounds:
             test["fused"] = named[f"fused-{evaluation.rounds}"]
             test["edges"] = {model.name: named[model.name] for model in evaluation.models if model.round is None}
-            test["rounds"] = [named["pretrained" if number == 0 else f"fused-{number}"]["all"] for number in range(evaluation.rounds + 1)]
+            test["rounds"] = [
+                named["pretrained" if number == 0 else f"fused-{number}"]["all"] for number in range(evaluation.rounds + 1)
+            ]
         accuracy["on_test"] = test
     found["accuracy"] = accuracy
     return found

@@ -45,7 +45,7 @@ class Order(Document):
     attempt: int = Described(default=1, ge=1, le=9999, description="Attempt of this edge in this round, counted from 1.")
     issued_at: AwareDatetime = Described(description="When the cloud wrote it, by the cloud's clock; for people only.")
     time_limit_seconds: float = Described(
-        gt=0, description="How long the edge may work, in seconds from acceptance, by the edge's own clock."
+        gt=0, le=10_000_000, description="How long the edge may work, in seconds from acceptance, by the edge's own clock."
     )
     model: ModelSpec = Described(description="The network that the files belong to.")
     inputs: dict[str, RemoteFile] = Described(

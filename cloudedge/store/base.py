@@ -9,7 +9,8 @@ from typing import NamedTuple, Protocol
 from cloudedge.documents.order import RemoteFile, UploadTarget
 from cloudedge.errors import InvalidInput
 
-_KEY = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}(/[A-Za-z0-9][A-Za-z0-9._-]{0,199})*$")
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}(/[A-Za-z0-9][A-Za-z0-9._-]{0,199})*")
+_MOST_KEY_CHARACTERS = 1024  # As S3 has it.
 
 
 class Entry(NamedTuple):
@@ -25,7 +26,7 @@ class Entry(NamedTuple):
 
 
 class Store(Protocol):
-    """An object store. Keys are names joined by '/'; objects appear whole or not at all.
+    """An object store. Keys are names joined by '/'; objects appear whole or not at all. No object's key is another's folder.
 
     Every method raises StoreFailed when the store, its network or its disk does not do its work, and InvalidInput for a
     key that is none.
@@ -42,6 +43,7 @@ class Store(Protocol):
         """Write an object from a local file.
 
         Raises:
+            NotFound: there is no such file.
             Conflict: `once`, and it exists already.
         """
 
@@ -67,7 +69,7 @@ class Store(Protocol):
         """All objects whose key begins with `prefix` and a '/', sorted by key."""
 
     def folders(self, prefix: str) -> tuple[str, ...]:
-        """Names of the next key parts below `prefix` that have further parts, sorted."""
+        """Names of the next key parts below `prefix` that have objects below them, sorted."""
 
     def delete(self, key: str) -> None:
         """Remove an object; that there is none is no error."""
@@ -83,8 +85,11 @@ def checked_key(key: str) -> str:
     """Return the key as it is, if it is one.
 
     Raises:
-        InvalidInput: it has an empty part, '..', or characters beyond letters, digits, '.', '_' and '-'.
+        InvalidInput: it is too long, has an empty part, '..', or characters beyond letters, digits, '.', '_' and '-'.
     """
-    if not _KEY.match(key) or ".." in key:
-        raise InvalidInput(f"{key!r} is no key of an object: use letters, digits, '.', '_' and '-', joined by '/'.")
+    if len(key) > _MOST_KEY_CHARACTERS or not _KEY.fullmatch(key) or ".." in key:
+        raise InvalidInput(
+            f"{key!r} is no key of an object: use letters, digits, '.', '_' and '-', joined by '/', "
+            f"at most {_MOST_KEY_CHARACTERS} characters."
+        )
     return key

@@ -1,12 +1,14 @@
 """The object store as a directory: what a laptop uses."""
 
+import contextlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from cloudedge.documents.order import RemoteFile, UploadTarget
-from cloudedge.errors import InvalidInput, NotFound
+from cloudedge.errors import InvalidInput, NotFound, StoreFailed
 from cloudedge.files import atomic_copy, atomic_write, disk_errors
 from cloudedge.store.base import Entry, checked_key
 
@@ -28,11 +30,8 @@ class DirectoryStore:
 
     def get(self, key: str, max_bytes: int) -> bytes:
         """See `Store.get`."""
-        try:
-            with self._path(key).open("rb") as file:
-                content = file.read(max_bytes + 1)
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-            raise NotFound(f"There is no object {key!r} in {self.root}.") from None
+        with self._read_errors(key), self._path(key).open("rb") as file:
+            content = file.read(max_bytes + 1)
         if len(content) > max_bytes:
             raise InvalidInput(f"The object {key!r} has more than the {max_bytes} bytes that are read of such an object.")
         return content
@@ -40,37 +39,33 @@ class DirectoryStore:
     @contextmanager
     def local(self, key: str) -> Iterator[Path]:
         """See `Store.local`; the object's own file, nothing is copied."""
-        path = self._path(key)
-        if not path.is_file():
-            raise NotFound(f"There is no object {key!r} in {self.root}.")
-        yield path
+        with self._read_errors(key):
+            _entry(key, self._path(key).stat())
+        yield self._path(key)
 
     def stat(self, key: str) -> Entry | None:
         """See `Store.stat`."""
         try:
-            return _entry(key, self._path(key).stat())
-        except (FileNotFoundError, NotADirectoryError):
+            with self._read_errors(key):
+                return _entry(key, self._path(key).stat())
+        except NotFound:
             return None
 
     def list(self, prefix: str) -> Iterator[Entry]:
         """See `Store.list`."""
-        entries: list[Entry] = []
-        _walk(self._path(prefix), prefix, entries)
-        yield from sorted(entries)
+        yield from sorted(_walk(self._path(prefix), prefix))
 
     def folders(self, prefix: str) -> tuple[str, ...]:
         """See `Store.folders`."""
-        try:
-            children = list(os.scandir(self._path(prefix)))
-        except (FileNotFoundError, NotADirectoryError):
-            return ()
-        return tuple(sorted(child.name for child in children if child.is_dir() and not child.name.startswith(".")))
+        root = self._path(prefix)
+        names = sorted(child.name for child in _children(root) if child.is_dir())
+        return tuple(name for name in names if any(_walk(root / name, f"{prefix}/{name}")))
 
     def delete(self, key: str) -> None:
         """See `Store.delete`."""
         path = self._path(key)
-        with disk_errors(path):
-            path.unlink(missing_ok=True)
+        with disk_errors(path), contextlib.suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            path.unlink()
 
     def download(self, key: str, sha256: str, size: int, expires_seconds: float) -> RemoteFile:
         """See `Store.download`; a file's URL does not expire."""
@@ -85,24 +80,47 @@ class DirectoryStore:
     def _path(self, key: str) -> Path:
         return self.root / checked_key(key)
 
+    @contextmanager
+    def _read_errors(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            raise NotFound(f"There is no object {key!r} in {self.root}.") from None
+        except OSError as error:
+            raise _unreadable(self._path(key), error) from error
 
-def _walk(folder: Path, prefix: str, entries: list[Entry]) -> None:
-    try:
-        children = list(os.scandir(folder))
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for child in children:
-        if child.name.startswith("."):
-            continue
+
+def _walk(folder: Path, prefix: str) -> Iterator[Entry]:
+    for child in _children(folder):
         key = f"{prefix}/{child.name}"
         if child.is_dir():
-            _walk(folder / child.name, key, entries)
+            yield from _walk(folder / child.name, key)
         else:
-            try:
-                entries.append(_entry(key, child.stat()))
-            except FileNotFoundError:
-                continue
+            with contextlib.suppress(FileNotFoundError):  # It was removed since.
+                yield _entry(key, child.stat())
+
+
+def _children(folder: Path) -> "list[os.DirEntry[str]]":
+    """What is in a folder, but for what is being written there or is not ours."""
+    try:
+        with os.scandir(folder) as children:
+            return [child for child in children if not child.name.startswith(".")]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise _unreadable(folder, error) from error
 
 
 def _entry(key: str, status: os.stat_result) -> Entry:
+    """An object's entry.
+
+    Raises:
+        IsADirectoryError: it is no object but a folder of some.
+    """
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(key)
     return Entry(key, status.st_size, f"{status.st_mtime_ns}-{status.st_size}-{status.st_ino}", status.st_mtime)
+
+
+def _unreadable(path: Path, error: OSError) -> StoreFailed:
+    return StoreFailed(f"Cannot read {path}: {error.strerror}. Check the disk and its permissions.")

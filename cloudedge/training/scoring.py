@@ -20,26 +20,35 @@ def evaluate(model: nn.Module, samples: Samples, loss: str = "cross-entropy", ba
     Returns:
         Mean loss, accuracy, and recall averaged over the classes that have samples.
     """
-    if not len(samples):
+    return measured(logits_of(model, samples, batch_size), samples.labels, loss)
+
+
+def measured(logits: torch.Tensor, labels: torch.Tensor, loss: str = "cross-entropy") -> Scores:
+    """Measure answers that a model gave.
+
+    Args:
+        logits: Float32 [n, classes], on the CPU.
+        labels: Index of each sample's true class, int64 [n].
+        loss: Name of the loss, as in the training settings.
+
+    Returns:
+        As `evaluate`.
+    """
+    if not len(labels):
         return Scores(samples=0, loss=0.0, accuracy=0.0, recall=0.0)
-    logits = _logits(model, samples, batch_size)
-    losses = [
-        float(LOSSES[loss](part, labels)) * len(labels)
-        for part, labels in zip(logits.split(batch_size), samples.labels.split(batch_size), strict=True)
-    ]
-    correct = samples.labels[logits.argmax(dim=1) == samples.labels]
-    present = samples.labels.bincount()
+    correct = labels[logits.argmax(dim=1) == labels]
+    present = labels.bincount()
     found = correct.bincount(minlength=len(present))
     return Scores(
-        samples=len(samples),
-        loss=sum(losses) / len(samples),
-        accuracy=len(correct) / len(samples),
+        samples=len(labels),
+        loss=float(LOSSES[loss](logits, labels)),
+        accuracy=len(correct) / len(labels),
         recall=float((found[present > 0].double() / present[present > 0]).mean()),
     )
 
 
-def predict(model: nn.Module, samples: Samples, batch_size: int = 512) -> torch.Tensor:
-    """The model's answers. It is left in evaluation mode.
+def logits_of(model: nn.Module, samples: Samples, batch_size: int = 512) -> torch.Tensor:
+    """A model's answers, in logits. It is left in evaluation mode.
 
     Args:
         model: From float32 [n, *input_shape] to logits [n, classes], on any device.
@@ -47,13 +56,15 @@ def predict(model: nn.Module, samples: Samples, batch_size: int = 512) -> torch.
         batch_size: Samples computed at once.
 
     Returns:
-        Index of each sample's class, int64 [n], on the CPU.
+        Float32 [n, classes], on the CPU.
     """
-    return _logits(model, samples, batch_size).argmax(dim=1)
-
-
-def _logits(model: nn.Module, samples: Samples, batch_size: int) -> torch.Tensor:
+    if not len(samples):
+        return torch.empty(0, 0)
     place = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     model.eval()
     with torch.inference_mode():
-        return torch.cat([model(inputs.to(place)).cpu() for inputs in samples.inputs.split(batch_size)])
+        return torch.cat([model(inputs.to(place)).cpu() for inputs in samples.inputs.tensor_split(_parts(samples, batch_size))])
+
+
+def _parts(samples: Samples, batch_size: int) -> list[int]:
+    return list(range(batch_size, len(samples), batch_size))

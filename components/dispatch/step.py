@@ -75,7 +75,9 @@ def _participants(work: Step, task: Task, round_number: int, *, keep_late: bool)
         raise InvalidInput("No edge is enrolled, so there is nobody to train. Enroll edges first, or set collaborate to false.")
     unknown = sorted(set(edges) - set(enrolled))
     if unknown:
-        raise NotFound(f"The task names edges that are not enrolled: {', '.join(unknown)}. Enrolled are: {', '.join(enrolled)}.")
+        raise NotFound(
+            f"The task names edges that are not enrolled: {', '.join(unknown)}. Enrolled are: {', '.join(enrolled)}."
+        )
     before = work.run.waited(round_number - 1) if keep_late else None
     late = {edge: number for edge, number in before.late.items() if edge in edges} if before else {}
     record = DispatchRecord(edges=tuple(edges), late=late)

@@ -39,7 +39,7 @@ def score_on_test_data(
 
     from cloudedge.data import Samples, load_samples
     from cloudedge.models import build
-    from cloudedge.training import evaluate, predict, use_threads
+    from cloudedge.training import logits_of, measured, use_threads
     from cloudedge.weights import load
 
     use_threads(task.pretraining.threads)
@@ -48,14 +48,18 @@ def score_on_test_data(
         inputs=torch.cat([samples.inputs for samples in tests.values()]),
         labels=torch.cat([samples.labels for samples in tests.values()]),
     )
+    sizes = [len(samples) for samples in tests.values()]
     network = build(task.model, task.data, task.seed)
     models: list[ModelScores] = []
 
-    def score(name: str, key: str, number: int | None) -> None:
+    def score(name: str, key: str, number: int | None) -> torch.Tensor:
         with work.store.local(key) as path:
             network.load_state_dict(load(path))
-        scores = {environment: evaluate(network, samples) for environment, samples in tests.items()}
-        models.append(ModelScores(name=name, round=number, scores={**scores, "all": evaluate(network, everything)}))
+        logits = logits_of(network, everything)
+        parts = zip(tests, torch.split(logits, sizes), torch.split(everything.labels, sizes), strict=True)
+        scores = {environment: measured(answers, labels) for environment, answers, labels in parts}
+        models.append(ModelScores(name=name, round=number, scores={**scores, "all": measured(logits, everything.labels)}))
+        return logits
 
     last = work.run.fusion(rounds) if rounds else None
     for contribution in last.contributions if last else ():
@@ -63,9 +67,9 @@ def score_on_test_data(
         key = work.run.result_key(contribution.round, contribution.edge, attempt, "model.safetensors")
         score(contribution.edge, key, None)
     for number in range(rounds + 1):
-        score(f"fused-{number}" if number else "pretrained", work.run.fused_key(number), number)
+        logits = score(f"fused-{number}" if number else "pretrained", work.run.fused_key(number), number)
     size = len(task.data.classes)
-    pairs = everything.labels * size + predict(network, everything)
+    pairs = everything.labels * size + logits.argmax(dim=1)
     confusion = torch.bincount(pairs, minlength=size * size).reshape(size, size)
     return tuple(models), tuple(tuple(row) for row in confusion.tolist())
 

@@ -75,11 +75,9 @@ def _gate(work: Step, task: Task, rounds: int) -> Gate:
     def accuracy(name: str) -> float:
         return sum(scores[name].accuracy * scores[name].samples for scores in edges.values()) / total if total else 0.0
 
-    passed = accuracy("fused") >= accuracy("pretrained") and total > 0
-    work.say(
-        f"On {total} held-out samples of {len(edges)} edges: pretrained {accuracy('pretrained'):.3f}, fused {accuracy('fused'):.3f}."
-    )
-    return Gate(passed=passed, pretrained=accuracy("pretrained"), fused=accuracy("fused"), samples=total, edges=edges)
+    before, after = accuracy("pretrained"), accuracy("fused")
+    work.say(f"On {total} held-out samples of {len(edges)} edges: pretrained {before:.3f}, fused {after:.3f}.")
+    return Gate(passed=after >= before and total > 0, pretrained=before, fused=after, samples=total, edges=edges)
 
 
 def _track(work: Step, evaluation: Evaluation) -> None:

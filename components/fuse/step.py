@@ -42,7 +42,13 @@ def fuse_round(run_id: str, round_number: int, cloud_data: str = "") -> FusionRe
         record = work.run.fusion(round_number)
         if record is None:
             record = _fuse(work, task, round_number, cloud_data)
-            work.log("fused", round=round_number, sha256=record.sha256, edges=[c.edge for c in record.contributions], base_accuracy=record.base_accuracy)
+            work.log(
+                "fused",
+                round=round_number,
+                sha256=record.sha256,
+                edges=[c.edge for c in record.contributions],
+                base_accuracy=record.base_accuracy,
+            )
         _track(work, record)
         return record
 

@@ -8,6 +8,7 @@ from cloudedge.documents import EpochRecord, Task
 from cloudedge.errors import InvalidSamples
 from cloudedge.names import sha256_of
 from components.shared.figures import epoch_points
+from components.shared.lifecycle import create
 from components.shared.records import PretrainingRecord, RunState
 from components.shared.step import Step, set_state, step
 from components.shared.tracking import TrackingRecord, flat_params
@@ -24,12 +25,12 @@ def pretrain(task: Task, cloud_data: str) -> PretrainingRecord:
         How the model came about; the model itself is in the store.
 
     Raises:
-        Conflict: the id belongs to a run of another task.
+        Conflict: the id belongs to a run of another task, which stays as it is.
+        InvalidInput: there is no such architecture or fusion rule, or it has other parameters.
         InvalidSamples: the cloud's samples do not fit the task's data format, or there are none to train on.
     """
     with step(task.id, "pretrain") as work:
-        if work.run.create(task):
-            work.log("created", name=task.name)
+        create(work.run, task, work.settings.actor)
         state = work.run.state()
         if not (state and state.state == "finished"):
             set_state(work.run, RunState(state="running", at=datetime.now(UTC)))

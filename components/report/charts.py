@@ -74,7 +74,7 @@ def rounds_chart(name: str, rounds: Rounds, bounds: tuple[float, float], *, wide
         labels = []
         if rounds.pretrained is not None:
             axes.axhline(rounds.pretrained, color=_COLOURS["pretrained"], linewidth=1.5, linestyle=(0, (4, 3)))
-            labels.append((rounds.pretrained, "pretrained", share(rounds.pretrained)))
+            labels.append((rounds.pretrained, "pretrained", last))
         axes.plot(
             *zip(*rounds.fused, strict=True),
             color=_COLOURS["fused"],
@@ -82,8 +82,8 @@ def rounds_chart(name: str, rounds: Rounds, bounds: tuple[float, float], *, wide
             marker="o" if last <= 30 else "",
             markersize=4.5,
         )
-        labels.append((rounds.fused[-1][1], "fused", share(rounds.fused[-1][1])))
-        _label_ends(axes, labels, last, height, wide=wide)
+        labels.append((rounds.fused[-1][1], "fused", rounds.fused[-1][0]))
+        _label_ends(axes, labels, height, wide=wide)
         return _svg(figure, f"Accuracy over {last} rounds")
 
 
@@ -145,17 +145,17 @@ def _draw_edges(axes: "Axes", edges: Sequence[tuple[int, float]]) -> None:
     axes.fill_between(numbers, low, high, color=_COLOURS["edge"], alpha=0.25, linewidth=0)
 
 
-def _label_ends(axes: "Axes", labels: list[tuple[float, str, str]], last: int, height: int, *, wide: bool) -> None:
-    """Write what each line is at its right end, apart from each other."""
+def _label_ends(axes: "Axes", labels: list[tuple[float, str, int]], height: int, *, wide: bool) -> None:
+    """Write at each line's right end (its value, kind and round) what it is, the texts apart from each other."""
     low, high = axes.get_ylim()
     apart = (high - low) * 19 / (height - 45)
     placed: list[float] = []
-    for value, kind, text in sorted(labels):
+    for value, kind, number in sorted(labels):
         y = max(value, placed[-1] + apart) if placed else value
         placed.append(y)
         axes.annotate(
-            f"{kind} {text}" if wide else text,
-            (last, y),
+            f"{kind} {share(value)}" if wide else share(value),
+            (number, y),
             xytext=(16 if wide else 12, 0),
             textcoords="offset points",
             va="center",

@@ -91,7 +91,7 @@ def _remarks(story: EdgeStory, rounds: int) -> list[Html]:
         remarks.append(f"Collected samples {count(manifest.recollections, 'more time')}.")
     if manifest and not manifest.target_met:
         remarks.append("Below its target accuracy.")
-    return [element("div", remark) for remark in remarks]
+    return [element("div", remark, title=remark) for remark in remarks]
 
 
 def _heat_row(

@@ -7,7 +7,9 @@ from cloudedge.documents import EpochRecord
 from components.shared.tracking import MetricPoint
 
 
-def epoch_points(history: Sequence[EpochRecord], begin: datetime, *, first: int = 0, prefix: str = "") -> tuple[MetricPoint, ...]:
+def epoch_points(
+    history: Sequence[EpochRecord], begin: datetime, *, first: int = 0, prefix: str = ""
+) -> tuple[MetricPoint, ...]:
     """The points of the epochs from index `first` on.
 
     Their times follow from `begin` and the epochs' durations alone, so that an epoch told twice is one point to MLflow.

@@ -1,9 +1,10 @@
-"""Ending runs: cancelling one on purpose, and reaping those that died."""
+"""The life of a run: creating it, cancelling it on purpose, and reaping those that died."""
 
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from cloudedge.documents import Task
 from cloudedge.errors import Conflict
 from cloudedge.store import Store
 from components.shared import events
@@ -12,6 +13,16 @@ from components.shared.orders import close_orders
 from components.shared.records import RunState
 from components.shared.run import Run, run_ids
 from components.shared.step import set_state
+
+
+def create(run: Run, task: Task, actor: str) -> None:
+    """Keep the task of a new run; going on with a run of the same task is no error.
+
+    Raises:
+        Conflict: the id belongs to a run of another task.
+    """
+    if run.create(task):
+        events.record(run.store, run.id, actor, "created", name=task.name)
 
 
 def cancel(store: Store, inboxes: Inboxes, run_id: str, actor: str) -> bool:

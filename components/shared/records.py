@@ -36,7 +36,8 @@ class DispatchRecord(Document):
 
     edges: tuple[str, ...] = Described(description="Edges that got an order, sorted.")
     late: dict[str, int] = Described(
-        default_factory=dict, description="Edges still at work on an earlier round's order, and that round; their model joins this one."
+        default_factory=dict,
+        description="Edges still at work on an earlier round's order, and that round; their model joins this one.",
     )
 
 
@@ -63,7 +64,9 @@ class ModelScores(Part):
     """One model on all test sets."""
 
     name: str = Described(description="pretrained, fused-<round> or an edge's name.")
-    round: int | None = Described(default=None, ge=0, description="Round of a fused model, 0 for the pretrained one; none for an edge's.")
+    round: int | None = Described(
+        default=None, ge=0, description="Round of a fused model, 0 for the pretrained one; none for an edge's."
+    )
     scores: dict[str, Scores] = Described(description="Scores by environment; 'all' is every test sample.")
 
 

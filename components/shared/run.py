@@ -73,6 +73,25 @@ class Run:
             known = ", ".join(run_ids(self.store)) or "none"
             raise NotFound(f"There is no run {self.id!r}; there are: {known}.") from None
 
+    def exists(self) -> bool:
+        """Whether the run was created."""
+        return self.store.stat(self.key("task.json")) is not None
+
+    def is_of(self, task: Task) -> bool:
+        """Whether the run was created, of this task.
+
+        Raises:
+            Conflict: it was created of another one.
+        """
+        if not self.exists():
+            return False
+        if canonical_json(self.task()) != canonical_json(task):
+            raise Conflict(
+                f"The id {self.id!r} belongs to a run of another task. Give the task another id, or make it equal to "
+                f"the run's own task to go on with it (cloudedge tasks show {self.id})."
+            )
+        return True
+
     def create(self, task: Task) -> bool:
         """Keep the task of a new run.
 
@@ -85,12 +104,8 @@ class Run:
         try:
             self.store.put(self.key("task.json"), task.to_json(), once=True)
         except Conflict:
-            if canonical_json(self.task()) == canonical_json(task):
-                return False
-            raise Conflict(
-                f"The id {self.id!r} belongs to a run of another task. Give the task another id, or make it equal to "
-                f"the run's own task to go on with it (cloudedge tasks show {self.id})."
-            ) from None
+            self.is_of(task)
+            return False
         return True
 
     def state(self) -> RunState | None:
@@ -156,4 +171,4 @@ class Run:
 
 def run_ids(store: Store) -> tuple[str, ...]:
     """Ids of all runs, sorted."""
-    return store.folders("runs")
+    return tuple(name for name in store.folders("runs") if Run(store, name).exists())

@@ -18,7 +18,9 @@ class Settings(BaseSettings):
 
     store: str = Field(description="The object store: file:///folder.")
     inboxes: str = Field(description="The edges' inboxes: file:///folder, with one mounted directory per edge.")
-    scratch: Path = Field(description="Folder for checkpoints of pretraining and for downloads; survives a restart of the step.")
+    scratch: Path = Field(
+        description="Folder for checkpoints of pretraining and for downloads; survives a restart of the step."
+    )
     tracking_uri: str = Field(
         default="", description="MLflow's address; empty: the step only keeps its records, and the laptop's engine relays them."
     )

@@ -111,11 +111,11 @@ def step(run_id: str, name: str) -> Iterator[Step]:
     settings = Settings()
     store = settings.open_store()
     work = Step(name, settings, store, settings.open_inboxes(), Run(store, run_id))
-    work.stop_if_cancelled()
-    work.touch()
     started = time.monotonic()
     try:
         with _termination_raises():
+            work.stop_if_cancelled()
+            work.touch()
             yield work
     except BaseException as error:
         _fail(work, error)
@@ -128,9 +128,9 @@ def step(run_id: str, name: str) -> Iterator[Step]:
 
 
 def set_state(run: Run, state: RunState) -> None:
-    """Write a run's state; a cancelled run stays cancelled."""
+    """Write a run's state; a cancelled run stays cancelled, and a finished one finished, however often a step is repeated."""
     current = run.state()
-    if not (current and current.state == "cancelled"):
+    if not (current and current.state in ("cancelled", "finished")):
         run.put(run.key("state.json"), state)
 
 
@@ -143,8 +143,9 @@ def _fail(work: Step, error: BaseException) -> None:
     else:
         state = RunState(state="stopped", message=f"{work.name} was terminated.", exit_code=130, at=datetime.now(UTC))
     try:
-        set_state(work.run, state)
-        work.log(state.state, message=state.message)
+        if not isinstance(error, Cancelled):  # Whoever cancelled it has written so.
+            set_state(work.run, state)
+            work.log(state.state, message=state.message)
         close_orders(work.inboxes, work.run.id)
     except CloudedgeError as further:
         work.say(f"The run's end could not be recorded: {further}")

@@ -45,7 +45,9 @@ def open_home(folder: Path) -> Home:
     """
     home = Home(folder)
     if not home.store.root.is_dir():
-        raise NotFound(f"Nothing has run in {folder} yet: run a task first (cloudedge demo), or name another folder with --home.")
+        raise NotFound(
+            f"Nothing has run in {folder} yet: run a task first (cloudedge demo), or name another folder with --home."
+        )
     return home
 
 

@@ -21,9 +21,21 @@ from pipelines.summary import overview, summary
 
 DataOption = Annotated[
     Path | None,
-    typer.Option("--data", help="Folder with cloud/, edges/<edge>/ and test/ (optional); without it the demo's digits are used."),
+    typer.Option(
+        "--data", help="Folder with cloud/, edges/<edge>/ and test/ (optional); without it the demo's digits are used."
+    ),
 ]
-EdgesOption = Annotated[int | None, typer.Option("--edges", min=1, max=200, help="Number of edges; without it all with samples.")]
+EdgesOption = Annotated[
+    int | None, typer.Option("--edges", min=1, max=200, help="Number of edges; without it all with samples.")
+]
+
+
+ShapeOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--compact/--flat", help="All rounds in one pipeline task, or a task for each step; else flat up to ten rounds."
+    ),
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -53,12 +65,13 @@ def run(
     data: DataOption = None,
     edges: EdgesOption = None,
     home: HomeOption = HOME_DEFAULT,
+    compact: ShapeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a task on this machine. The same task again goes on where it was."""
     asked = read_task(task)
     folder = data if data is not None else _demo_data(home, edges or 4)
-    _run(asked, folder, edges, home, as_json, task)
+    _run(asked, folder, edges, home, as_json, task, compact)
 
 
 def validate(task: TaskArgument, as_json: JsonOption = False) -> None:
@@ -91,13 +104,15 @@ def _demo_data(home: Path, edges: int) -> Path:
     return folder
 
 
-def _run(task: Task, data: Path, edges: int | None, folder: Path, as_json: bool, task_file: Path) -> None:
+def _run(
+    task: Task, data: Path, edges: int | None, folder: Path, as_json: bool, task_file: Path, compact: bool | None = None
+) -> None:
     home = Home(folder)
     console = Console(stderr=True, highlight=False)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with RunDisplay(console, home.logs(task.id) / "pipeline.log") as display:
-            run = run_task(task, Data(data), edges, home, display)
+            run = run_task(task, Data(data), edges, home, display, compact)
     except KeyboardInterrupt:
         print(f"Stopped. 'cloudedge run {task_file}' goes on where this run was.", file=sys.stderr)
         raise typer.Exit(EXIT_INTERRUPTED) from None

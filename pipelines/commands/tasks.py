@@ -100,7 +100,12 @@ def events(run_id: RunArgument, home: HomeOption = HOME_DEFAULT, as_json: JsonOp
         print_json([event.model_dump(mode="json") for event in found])
         return
     rows = [
-        (f"{event.at:%Y-%m-%d %H:%M:%S}", event.actor, event.action, ", ".join(f"{k} {_short(v)}" for k, v in event.details.items()))
+        (
+            f"{event.at:%Y-%m-%d %H:%M:%S}",
+            event.actor,
+            event.action,
+            ", ".join(f"{k} {_short(v)}" for k, v in event.details.items()),
+        )
         for event in found
     ]
     print_table([("when (UTC)", "who", "what", "with"), *rows])
@@ -118,7 +123,9 @@ def report(
     try:
         page = place.store.get(run.key("report.html"), 64 * 1024 * 1024)
     except NotFound:
-        raise NotFound(f"Run {run_id} has no report yet: it is written at the run's end (cloudedge tasks show {run_id}).") from None
+        raise NotFound(
+            f"Run {run_id} has no report yet: it is written at the run's end (cloudedge tasks show {run_id})."
+        ) from None
     if output is None:
         print(place.store.root / run.key("report.html"))
         return

@@ -7,7 +7,9 @@ Each image is used once: in the cloud, at one edge, or for testing. An edge sees
 the classes far more often than the others. Every environment's test set is made of the same images, all classes alike.
 """
 
+import gzip
 from collections.abc import Sequence
+from importlib.metadata import distribution
 from pathlib import Path
 
 import numpy
@@ -17,7 +19,7 @@ from cloudedge.data import Record, write_records
 from cloudedge.documents import DataFormat, Field
 from cloudedge.errors import InvalidInput
 from cloudedge.seeds import derived_seed
-from pipelines.demo.environments import ENVIRONMENTS, Pixels, seen
+from pipelines.demo.environments import ENVIRONMENTS, seen
 
 MOST_EDGES = 20
 """With more, some edges would not have samples of all classes."""
@@ -71,7 +73,8 @@ def write_digits(folder: Path, edges: int = 4, seed: int = 0) -> None:
         StoreFailed: the disk does not take them.
     """
     names = edge_names(edges)
-    images, labels = _originals()
+    images, labels = originals()
+    images = images / 16 * 255
     random = numpy.random.default_rng(derived_seed(seed, "which digits go where"))
     test: list[int] = []
     cloud: list[int] = []
@@ -104,12 +107,13 @@ def write_digits(folder: Path, edges: int = 4, seed: int = 0) -> None:
     write(random.permutation(cloud).tolist(), folder / "cloud", "digits", [(CLEAN, 0.0)])
 
 
-def _originals() -> tuple[list[Pixels], NDArray[numpy.int64]]:
-    """Clean images from 0 to 255, and their labels [1797]."""
-    from sklearn.datasets import load_digits  # Takes a second, and only who writes the images needs it.
-
-    digits = load_digits()
-    return list(digits.images / 16 * 255), digits.target
+def originals() -> tuple[NDArray[numpy.float64], NDArray[numpy.int64]]:
+    """All images as scikit-learn has them, [1797, 8, 8] from 0 to 16, and their labels, [1797]."""
+    # The same file that sklearn.datasets.load_digits reads, without the seconds that importing scikit-learn takes.
+    file = distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")
+    with gzip.open(str(file), "rt") as lines:
+        table = numpy.loadtxt(lines, delimiter=",")
+    return table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(numpy.int64)
 
 
 def _views(names: Sequence[str]) -> dict[str, tuple[str, float]]:

@@ -4,7 +4,7 @@ from cloudedge.documents import Collaboration, Fusion, ModelSpec, Task, Training
 from pipelines.demo.digits import DATA, edge_names
 
 
-def demo_task(edges: int = 4, rounds: int = 30) -> Task:
+def demo_task(edges: int = 4, rounds: int = 20) -> Task:
     """A task for the folder that `write_digits` lays out.
 
     Args:
@@ -15,17 +15,17 @@ def demo_task(edges: int = 4, rounds: int = 30) -> Task:
         InvalidInput: the digits are not enough for so many edges, or there is no edge.
     """
     return Task(
-        name="Handwritten digits on four factory floors",
+        name="Handwritten digits on factory floors",
         id="demo",
         model_file_name="digits.safetensors",
-        model=ModelSpec(architecture="convnet", parameters={"channels": [16, 32]}),
+        model=ModelSpec(architecture="convnet", parameters={"channels": [32, 64]}),
         data=DATA,
         pretraining=Training(epochs=40, batch_size=32, learning_rate=0.05, optimizer="momentum"),
         collaboration=Collaboration(
             edges=edge_names(edges),
             rounds=rounds,
             round_deadline_seconds=120,
-            training=Training(epochs=2, batch_size=32, learning_rate=0.02, optimizer="momentum"),
+            training=Training(epochs=2, batch_size=16, learning_rate=0.05, optimizer="momentum", weight_decay=0.001),
             fusion=Fusion(rule="samples"),
         ),
     )

@@ -92,6 +92,12 @@ def test_a_transposed_view_is_saved_as_it_looks(tmp_path: Path) -> None:
     assert load(tmp_path / "model")["tensor"].tolist() == tensor.tolist()
 
 
+def test_what_is_no_model_cannot_be_loaded(tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(b"pickled, perhaps")
+    with pytest.raises(InvalidModel, match="model is no safetensors file"):
+        load(tmp_path / "model")
+
+
 def test_a_layout_names_types_and_shapes(tmp_path: Path) -> None:
     save({"weight": torch.zeros(3, 2), "count": torch.tensor(1)}, tmp_path / "model")
     assert layout(tmp_path / "model") == {"count": TensorInfo("I64", ()), "weight": TensorInfo("F32", (3, 2))}
@@ -203,6 +209,8 @@ def test_any_other_bytes_are_refused_and_never_break(tmp_path_factory: pytest.Te
         (b"[" * 100_000, b"", "no whole safetensors file"),
         (b'{"a": ' + b"9" * 5000 + b"}", b"", "no whole safetensors file"),
         (b"\xff\xfe{}", b"", "no whole safetensors file"),
+        (rb'{"\ud800": {"dtype": "F32", "shape": [], "data_offsets": [0, 0]}}', b"", "surrogates not allowed"),
+        (rb'{"__metadata__": {"a": "\ud800"}}', b"", "surrogates not allowed"),
     ],
 )
 def test_a_header_that_lies_is_refused(tmp_path: Path, header: object, data: bytes, reason: str) -> None:

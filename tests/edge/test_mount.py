@@ -1,6 +1,5 @@
 """The directory that is replaced as a whole."""
 
-import os
 import threading
 from pathlib import Path
 
@@ -15,7 +14,7 @@ def test_it_looks_as_kubelet_leaves_it(tmp_path: Path) -> None:
     assert (tmp_path / "inbox.json").readlink() == Path("..data/inbox.json")
     target = (tmp_path / "..data").readlink()
     assert str(target).startswith("..20")
-    assert sorted(os.listdir(tmp_path)) == sorted(["..data", str(target), "inbox.json", "other"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["..data", str(target), "inbox.json", "other"])
     assert (tmp_path / "inbox.json").read_bytes() == b"1"
 
 

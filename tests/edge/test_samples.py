@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloudedge.data import is_held_out
@@ -132,6 +132,7 @@ def test_work_keeps_the_samples_that_it_was_settled_on(tmp_path: Path, store: Sa
     assert store.fingerprint(DATA, first) != store.fingerprint(DATA, second)
 
 
+@settings(max_examples=25, deadline=None)
 @given(rows=st.lists(st.tuples(st.integers(-1000, 1000), st.sampled_from("ab")), max_size=60), cuts=st.integers(1, 5))
 def test_each_sample_is_kept_once_and_held_out_by_its_number_in_its_class(
     tmp_path_factory: pytest.TempPathFactory, rows: list[Row], cuts: int

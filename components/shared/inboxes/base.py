@@ -50,12 +50,17 @@ def write_orders(inbox: Inbox, make_orders: MakeOrders) -> Inbox | None:
     orders = tuple(make_orders(inbox.orders))
     if orders == inbox.orders:
         return None
-    for order in orders:
-        if len(order.to_json()) > MAX_ORDER_BYTES:
+    sizes = {order.id: len(order.to_json()) for order in orders}
+    for order, size in sizes.items():
+        if size > MAX_ORDER_BYTES:
             raise InvalidInput(
-                f"Order {order.id} has more than {MAX_ORDER_BYTES} bytes; make the task's data format or parameters smaller."
+                f"Order {order} has {size} bytes, more than {MAX_ORDER_BYTES}; make the task's data format or parameters smaller."
             )
-    following = Inbox(edge=inbox.edge, generation=inbox.generation + 1, orders=orders)
-    if len(following.to_json()) > MAX_INBOX_BYTES:
-        raise InvalidInput(f"The inbox of {inbox.edge} is full: {len(orders)} orders are open; cancel some tasks first.")
-    return following
+    if sum(sizes.values()) <= MAX_INBOX_BYTES:  # Else there may be too many to make an inbox of.
+        following = Inbox(edge=inbox.edge, generation=inbox.generation + 1, orders=orders)
+        if len(following.to_json()) <= MAX_INBOX_BYTES:
+            return following
+    raise InvalidInput(
+        f"The inbox of {inbox.edge} is full: {len(orders)} orders are more than the {MAX_INBOX_BYTES} bytes that it may have; "
+        "cancel some tasks first."
+    )

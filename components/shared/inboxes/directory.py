@@ -8,7 +8,7 @@ from pathlib import Path
 from cloudedge.documents import Inbox, parse
 from cloudedge.errors import NotFound
 from cloudedge.files import disk_errors
-from cloudedge.mount import write_mount
+from cloudedge.mount import DATA, read_mount, write_mount
 from cloudedge.names import checked_name
 from components.shared.inboxes.base import MakeOrders, write_orders
 
@@ -24,38 +24,35 @@ class DirectoryInboxes:
 
     def enroll(self, edge: str) -> None:
         """See `Inboxes.enroll`."""
-        checked_name(edge, "an edge")
+        folder = self.root / checked_name(edge, "an edge")
         with self._locked(edge):
-            if not (self.root / edge / FILE).exists():
-                self._write(Inbox(edge=edge, generation=0))
+            if not (folder / DATA).is_symlink():
+                write_mount(folder, {FILE: Inbox(edge=edge, generation=0).to_json()})
 
     def edges(self) -> list[str]:
         """See `Inboxes.edges`."""
-        return sorted(path.parent.name for path in self.root.glob(f"*/{FILE}"))
+        # The link itself is looked at: what it leads to is replaced now and then.
+        return sorted(path.name for path in self.root.glob("*") if (path / DATA).is_symlink())
 
     def read(self, edge: str) -> Inbox:
         """See `Inboxes.read`."""
-        path = self.root / checked_name(edge, "an edge") / FILE
+        folder = self.root / checked_name(edge, "an edge")
         try:
-            return parse(Inbox, path.read_bytes(), str(path))
-        except FileNotFoundError:
+            return parse(Inbox, read_mount(folder, FILE), str(folder / FILE))
+        except NotFound:
             known = ", ".join(self.edges()) or "none"
             raise NotFound(f"No edge {edge!r} is enrolled; enrolled are: {known}.") from None
 
     def update(self, edge: str, make_orders: MakeOrders) -> Inbox:
         """See `Inboxes.update`."""
+        self.read(edge)  # No lock is made for an edge that is not enrolled.
         with self._locked(edge):
             inbox = self.read(edge)
             following = write_orders(inbox, make_orders)
             if following is None:
                 return inbox
-            self._write(following)
+            write_mount(self.root / edge, {FILE: following.to_json()})
             return following
-
-    def _write(self, inbox: Inbox) -> None:
-        folder = self.root / inbox.edge
-        with disk_errors(folder):
-            write_mount(folder, {FILE: inbox.to_json()})
 
     @contextmanager
     def _locked(self, edge: str) -> Iterator[None]:

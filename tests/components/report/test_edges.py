@@ -11,7 +11,7 @@ def rows(page: Page) -> dict[str, dict[str, str]]:
 
 
 def test_each_edge_has_its_data_its_accuracies_and_its_weight(tmp_path: Path) -> None:
-    run = RunBuilder(tmp_path).build()
+    run = RunBuilder(tmp_path, environments=()).build()
     evaluation, fusion = run.evaluation(), run.fusion(5)
     assert evaluation is not None
     assert evaluation.gate is not None
@@ -32,6 +32,7 @@ def test_each_edge_has_its_data_its_accuracies_and_its_weight(tmp_path: Path) ->
 def test_what_went_wrong_at_an_edge_is_told_with_its_reason(tmp_path: Path) -> None:
     builder = RunBuilder(
         tmp_path,
+        environments=(),
         left_out={(2, "edge-4"): "is it online?", (4, "edge-4"): "still training", (5, "edge-2"): "a value is not finite"},
         late={(3, "edge-4"): 2},
     )
@@ -46,14 +47,14 @@ def test_what_went_wrong_at_an_edge_is_told_with_its_reason(tmp_path: Path) -> N
 
 
 def test_an_edge_that_never_delivered_is_not_forgotten(tmp_path: Path) -> None:
-    builder = RunBuilder(tmp_path, rounds=2, left_out={(1, "edge-5"): "offline", (2, "edge-5"): "offline"})
+    builder = RunBuilder(tmp_path, rounds=2, environments=(), left_out={(1, "edge-5"): "offline", (2, "edge-5"): "offline"})
     row = rows(Page(render(builder.build())))["edge-5"]
     assert (row["Samples"], row["Own model"], row["Weight"]) == ("", "", "")
     assert row["Remarks"] == "Left out in 2 of 2 rounds; in round 2: offline"
 
 
 def test_an_edge_that_is_worse_off_with_the_fused_model_stands_out(tmp_path: Path) -> None:
-    run = RunBuilder(tmp_path, passed=False).build()
+    run = RunBuilder(tmp_path, rounds=1, environments=(), passed=False).build()
     evaluation = run.evaluation()
     assert evaluation is not None
     assert evaluation.gate is not None
@@ -87,8 +88,8 @@ def test_the_map_of_models_marks_where_each_edge_model_is_best(tmp_path: Path) -
 
 
 def test_a_label_histogram_tells_its_counts_and_gives_up_drawing_where_classes_are_many(tmp_path: Path) -> None:
-    run = RunBuilder(tmp_path / "few", rounds=1, classes=("cat", "dog")).build()
+    run = RunBuilder(tmp_path / "few", rounds=1, environments=(), classes=("cat", "dog")).build()
     assert any(title.startswith("cat: 0, dog: ") for title in Page(render(run)).titles)
-    many = RunBuilder(tmp_path / "many", rounds=1, classes=[f"c{number}" for number in range(70)]).build()
+    many = RunBuilder(tmp_path / "many", rounds=1, environments=(), classes=[f"c{number}" for number in range(70)]).build()
     page = Page(render(many))
     assert all(row["By class"].endswith(" of 70 classes") for row in rows(page).values())

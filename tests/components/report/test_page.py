@@ -68,9 +68,7 @@ def test_every_colour_is_defined_for_light_and_for_dark(whole: str) -> None:
     assert not re.findall(r"(?:fill|stroke): #", whole)
 
 
-def test_the_same_run_gives_the_same_bytes_wherever_it_is_kept_and_however_a_person_styles_plots(
-    tmp_path: Path, whole: str
-) -> None:
+def test_the_same_run_gives_the_same_bytes_wherever_it_is_kept_and_however_plots_are_styled(tmp_path: Path, whole: str) -> None:
     import matplotlib
 
     with matplotlib.rc_context({"font.size": 30, "axes.grid": True, "svg.fonttype": "path"}):
@@ -98,7 +96,7 @@ def test_the_texts_of_people_and_edges_never_become_markup(tmp_path: Path) -> No
 
 
 def test_a_refused_model_is_said_to_be_refused(tmp_path: Path) -> None:
-    text = Page(render(RunBuilder(tmp_path, passed=False).build())).text
+    text = Page(render(RunBuilder(tmp_path, passed=False, rounds=1, environments=()).build())).text
     assert "Gate refused: the fused model is worse than the pretrained one, so it is not registered." in text
     assert "Registered" not in text
 
@@ -144,7 +142,7 @@ def test_the_digest_of_every_model_can_be_looked_up(whole: str) -> None:
 
 
 def test_the_task_can_be_taken_from_the_page(tmp_path: Path) -> None:
-    run = RunBuilder(tmp_path).build()
+    run = RunBuilder(tmp_path, rounds=1, environments=()).build()
     assert run.task().to_json().decode() in Page(render(run)).texts
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cloudedge.data import read_records
 from cloudedge.errors import InvalidInput
-from pipelines.demo.digits import CLEAN, DATA, MOST_EDGES, _originals, edge_names, write_digits
+from pipelines.demo.digits import CLEAN, DATA, MOST_EDGES, edge_names, originals, write_digits
 from pipelines.demo.environments import ENVIRONMENTS
 
 
@@ -44,10 +44,18 @@ def test_equal_arguments_give_equal_bytes_and_another_seed_others(laid_out: Path
     assert not set(other.values()) & set(digests(laid_out).values())
 
 
+def test_the_images_are_scikit_learns() -> None:
+    from sklearn.datasets import load_digits
+
+    images, labels = originals()
+    assert (images == load_digits().images).all()
+    assert (labels == load_digits().target).all()
+
+
 def test_every_image_is_used_and_none_in_two_places(laid_out: Path) -> None:
     counts = [len(labels(laid_out / "cloud")), len(labels(laid_out / "edges")), len(labels(laid_out / "test" / CLEAN))]
     assert counts == [200, 1257, 340]
-    assert sum(counts) == len(_originals()[0])
+    assert sum(counts) == len(originals()[0])
 
 
 def test_clean_images_of_cloud_and_test_differ(laid_out: Path) -> None:

@@ -1,0 +1,83 @@
+"""The lanes by themselves: order, back-off, and what is told of it."""
+
+import queue
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloudedge.documents import UploadTarget
+from cloudedge.transport import Transport
+from edge.backoff import pause_seconds
+from edge.outbox import Lane, Outcome, Parcel
+
+
+@given(st.integers(0, 10_000), st.floats(0, 1, exclude_max=True))
+def test_the_pause_grows_from_half_a_second_to_half_a_minute(failures: int, jitter: float) -> None:
+    pause = pause_seconds(failures, jitter)
+    assert 0.25 <= pause <= 30
+    assert pause_seconds(failures + 1, jitter) >= pause
+
+
+@pytest.fixture
+def told() -> "queue.SimpleQueue[Outcome]":
+    return queue.SimpleQueue()
+
+
+@pytest.fixture
+def lane(tmp_path: Path, told: "queue.SimpleQueue[Outcome]") -> Lane:
+    transport = Transport([tmp_path])
+    return Lane("test", lambda: transport, told.put)
+
+
+def parcel(folder: Path, name: str, content: bytes | Path = b"x", *, most: int = 100) -> Parcel:
+    return Parcel(name, UploadTarget(url=(folder / name).as_uri(), max_bytes=most, once=True), content)
+
+
+def test_parcels_of_an_order_go_in_their_order(tmp_path: Path, lane: Lane, told: "queue.SimpleQueue[Outcome]") -> None:
+    lane.put("a", [parcel(tmp_path, "result"), parcel(tmp_path, "manifest")])
+    assert [told.get(timeout=10) for _ in range(2)] == [Outcome("a", name, None, False) for name in ("result", "manifest")]
+
+
+def test_what_was_written_before_counts_as_sent(tmp_path: Path, lane: Lane, told: "queue.SimpleQueue[Outcome]") -> None:
+    (tmp_path / "result").write_bytes(b"y")
+    lane.put("a", [parcel(tmp_path, "result")])
+    assert told.get(timeout=10) == Outcome("a", "result", None, False)
+    assert (tmp_path / "result").read_bytes() == b"y"
+
+
+def test_what_can_never_be_sent_is_given_up_with_what_follows(
+    tmp_path: Path, lane: Lane, told: "queue.SimpleQueue[Outcome]"
+) -> None:
+    lane.put("a", [parcel(tmp_path, "result", b"too long", most=3), parcel(tmp_path, "manifest")])
+    outcome = told.get(timeout=10)
+    assert (outcome.name, outcome.given_up) == ("result", True)
+    lane.put("b", [parcel(tmp_path, "other")])
+    assert told.get(timeout=10).name == "other"
+    assert not (tmp_path / "manifest").exists()
+
+
+def test_what_fails_is_tried_again_while_others_pass(tmp_path: Path, lane: Lane, told: "queue.SimpleQueue[Outcome]") -> None:
+    (tmp_path / "blocked").write_bytes(b"")
+    stuck = parcel(tmp_path / "blocked", "result")
+    lane.put("a", [stuck])
+    outcome = told.get(timeout=10)
+    assert (outcome.order_id, outcome.given_up, outcome.error is not None) == ("a", False, True)
+    lane.put("b", [parcel(tmp_path, "other")])
+    assert told.get(timeout=10) == Outcome("b", "other", None, False)
+    (tmp_path / "blocked").unlink()
+    while told.get(timeout=10) != Outcome("a", "result", None, False):
+        pass
+    assert (tmp_path / "blocked" / "result").read_bytes() == b"x"
+
+
+def test_a_dropped_order_is_not_sent(tmp_path: Path, lane: Lane, told: "queue.SimpleQueue[Outcome]") -> None:
+    (tmp_path / "blocked").write_bytes(b"")
+    lane.put("a", [parcel(tmp_path / "blocked", "result")])
+    assert told.get(timeout=10).error is not None
+    lane.drop("a")
+    (tmp_path / "blocked").unlink()
+    lane.put("b", [parcel(tmp_path, "other")])
+    assert told.get(timeout=10).order_id == "b"
+    assert not (tmp_path / "blocked").exists()

@@ -1,0 +1,106 @@
+"""The fork server by itself: one connection is one process, and nothing outlives what it belongs to."""
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from edge import sockets
+from edge.messages import Job, line
+from tests.edge.site import Site, fork_server, gone
+from tests.waiting import until
+
+
+def job(site: Site, **changes: object) -> bytes:
+    order = site.order(**changes)
+    roots = (str(site.cloud),)
+    return line(Job(order=order, state=str(site.state), samples=str(site.samples), file_roots=roots))
+
+
+def messages(connection: socket.socket) -> list[dict[str, object]]:
+    """All that is said until the connection ends."""
+    with connection.makefile("rb") as file:
+        return [json.loads(text) for text in file if text.strip()]
+
+
+def test_the_last_message_tells_how_the_work_ended(site: Site) -> None:
+    assert site.workers is not None
+    with sockets.connect(site.workers) as connection:
+        connection.sendall(job(site))
+        said = messages(connection)
+    assert said[-2:] == [{"done": True}, {"exit": 0}]
+    with sockets.connect(site.workers) as connection:
+        connection.sendall(b"nonsense\n")
+        assert messages(connection) == [{"exit": 1}]
+
+
+def test_jobs_run_beside_each_other_and_the_end_of_one_ends_no_other(site: Site) -> None:
+    assert site.workers is not None
+    first, second = sockets.connect(site.workers), sockets.connect(site.workers)
+    until(lambda: len(site.work()) == 2)
+    first.close()
+    until(lambda: len(site.work()) == 1)
+    with second:
+        second.sendall(job(site))
+        assert messages(second)[-1] == {"exit": 0}
+    until(lambda: not site.work())
+
+
+def test_a_runner_that_shuts_its_side_ends_the_work_and_hears_of_it(site: Site) -> None:
+    assert site.workers is not None
+    with sockets.connect(site.workers) as connection:
+        until(lambda: len(site.work()) == 1)
+        connection.shutdown(socket.SHUT_WR)
+        assert messages(connection)[-1]["exit"] in (0, 143)
+    until(lambda: not site.work())
+
+
+def test_the_server_has_one_thread(site: Site) -> None:
+    assert site.workers is not None
+    with sockets.connect(site.workers) as connection:
+        connection.sendall(job(site))
+        messages(connection)
+    assert psutil.Process(site.server).num_threads() == 1
+
+
+def test_work_dies_with_its_server_and_the_server_with_its_parent(tmp_path: Path) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    path = tmp_path / "workers.sock"
+    command = [sys.executable, "-m", "edge.workers", "--socket", str(path), "--parent", str(parent.pid)]
+    with parent, subprocess.Popen(command) as server:
+        until(path.exists)
+        with sockets.connect(path):
+            until(lambda: psutil.Process(server.pid).children(), 60)
+            family = psutil.Process(server.pid).children()
+            parent.kill()
+            assert server.wait(30) == 0
+            until(gone(family))
+    assert not path.exists()
+
+
+def test_a_server_whose_parent_is_gone_already_ends_at_once(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as parent:
+        pass
+    command = [sys.executable, "-m", "edge.workers", "--socket", str(tmp_path / "s"), "--parent", str(parent.pid)]
+    assert subprocess.run(command, timeout=60, check=False).returncode == 0
+
+
+def test_a_socket_may_lie_deeper_than_the_kernel_takes_a_path(tmp_path: Path) -> None:
+    path = tmp_path / ("d" * 100) / ("e" * 100) / "workers.sock"
+    with sockets.listen(path) as listener, sockets.connect(path) as connection:
+        accepted, _ = listener.accept()
+        with accepted:
+            connection.sendall(b"hello")
+            assert accepted.recv(5) == b"hello"
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_socket_that_a_dead_server_left_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "workers.sock"
+    sockets.listen(path).close()
+    assert path.exists()
+    with fork_server(path), sockets.connect(path):
+        pass
