@@ -85,11 +85,8 @@ class Server:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the runner decides.
         signal.signal(signal.SIGTERM, self._end)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        for name in _ONE_THREAD:
-            os.environ[name] = "1"
-        _load()
-        gc.collect()
-        gc.freeze()  # Children share these objects' memory as long as no collection touches it.
+        if not self._ending:
+            _load()
         while not self._ending:
             for descriptor, _ in self._poll.poll(self._patience()):
                 if descriptor == self._listener.fileno():
@@ -175,8 +172,13 @@ class Server:
 
 def _load() -> None:
     """Import what work needs, torch above all, once for all children."""
+    for name in _ONE_THREAD:
+        os.environ[name] = "1"
     import edge.kinds.evaluate
     import edge.kinds.train  # noqa: F401
+
+    gc.collect()
+    gc.freeze()  # Children share these objects' memory as long as no collection touches it.
 
 
 def _work(connection: socket.socket) -> None:

@@ -11,6 +11,9 @@ from components.register.component import register
 from components.report.component import report
 from pipelines.form import pipeline, pretrain_task, show_as
 
+MOST_ROUNDS = 100_000
+"""As many as a task may ask for."""
+
 
 @pipeline(
     name="collaborative-training-compact",
@@ -18,7 +21,7 @@ from pipelines.form import pipeline, pretrain_task, show_as
 )
 def collaborative_training_compact(form: dict[str, Any]) -> None:
     """Lay out the tasks."""
-    pretrained = show_as(pretrain_task(form, 0), "Pretrain")
+    pretrained = show_as(pretrain_task(form, MOST_ROUNDS), "Pretrain")
     run = pretrained.outputs["Output"]
     rounds = show_as(collaborate(base=pretrained.outputs["pretrained"], run=run, cloud_data=form["cloud_data"]), "All rounds")
     judged = show_as(evaluate(model=rounds.outputs["fused"], run=run, test_data=form["test_data"]), "Evaluate")

@@ -55,7 +55,7 @@ def pretrain_task(form: dict[str, Any], most_rounds: int) -> Any:
 
     Args:
         form: The pipeline's parameters.
-        most_rounds: Rounds that the pipeline has tasks for, 0 for any number.
+        most_rounds: Rounds that the pipeline has tasks for.
     """
     values = {name: form[name] for name in (*PLACES, "cloud_data")}
     return pretrain(**values, kubeflow_run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, most_rounds=most_rounds)

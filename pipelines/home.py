@@ -76,7 +76,8 @@ class Home:
                     f"Process {file.read().strip() or '?'} is running a task in {self.folder} already: "
                     "wait for it, end it with Ctrl-C, or use another --home."
                 ) from None
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+            with disk_errors(lock):
+                file.truncate(0)
+                file.write(str(os.getpid()))
+                file.flush()
             yield

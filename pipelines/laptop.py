@@ -4,12 +4,13 @@ Nothing here outlives the command: every process that is started watches the one
 """
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -17,8 +18,9 @@ from typing import Literal
 from cloudedge.documents import Task
 from cloudedge.errors import EXIT_INTERRUPTED, Cancelled, CloudedgeError, InvalidInput, WorkFailed
 from cloudedge.files import atomic_write
+from components.pretrain.parameters import parameters_of, task_of
 from components.shared import events
-from components.shared.lifecycle import create
+from components.shared.lifecycle import create, reap
 from components.shared.orders import close_orders
 from components.shared.records import RunState
 from components.shared.run import Run
@@ -86,9 +88,12 @@ def run_task(
     if task.collaborate:
         named = task.collaboration.model_copy(update={"edges": tuple(sorted(folders))})
         task = task.model_copy(update={"collaboration": named})
+    task = task_of(parameters_of(task))  # As the pipeline's form will give it back: 1.0 in an open dictionary becomes 1.
     run = Run(home.store, task.id)
     with home.alone(), ExitStack() as stack:
         create(run, task, "cloudedge run")
+        # Nobody else works here now, so other runs that seem to are dead, and no edge is to work on for them.
+        list(reap(home.store, home.inboxes, "cloudedge run", silent_seconds=0, spare=run.id))
         relay = stack.enter_context(_relaying(home, run))
         if not _finished(run):
             flat = not compact if compact is not None else task.collaboration.rounds <= FLAT_ROUNDS
@@ -102,6 +107,7 @@ def run_task(
 def _work(
     task: Task, data: Data, folders: dict[str, Path], home: Home, run: Run, watch: Callable[[Run], None], shape: str
 ) -> None:
+    began = datetime.now(UTC)
     with ExitStack() as stack:
         runners = None
         if folders:
@@ -115,7 +121,7 @@ def _work(
             watch(run)
             time.sleep(_LOOK_SECONDS)
         if pipeline.returncode:
-            raise _reason(run, home)
+            raise _reason(run, home, began, pipeline.returncode)
 
 
 def _chosen(task: Task, data: Data, edges: int | None) -> dict[str, Path]:
@@ -202,22 +208,27 @@ def _relaying(home: Home, run: Run) -> Iterator[Callable[[], None]]:
 
     try:
         yield finish
-    finally:
-        over.set()
+    except BaseException:
+        finish()  # MLflow is to show how the run ended, too.
+        raise
 
 
 def _push(relay: Relay, log: Path) -> None:
     try:
         relay.push()
     except CloudedgeError as error:
-        with log.open("a") as file:
+        with suppress(OSError), log.open("a") as file:  # On a full disk, what cannot be logged must not stop the relay.
             print(error, file=file)
 
 
-def _reason(run: Run, home: Home) -> CloudedgeError:
+def _reason(run: Run, home: Home, began: datetime, code: int) -> CloudedgeError:
     state: RunState | None = run.state()
-    if state and state.state in ("failed", "stopped", "cancelled"):
+    if state and state.state in ("failed", "stopped", "cancelled") and state.at >= began:
         error = WorkFailed(state.message)
         error.exit_code = state.exit_code or WorkFailed.exit_code
         return error
-    return WorkFailed(f"The pipeline broke before its first step; see {home.logs(run.id) / 'pipeline.log'}.")
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+    return WorkFailed(
+        f"The pipeline {how} and no step could say why; see {home.logs(run.id) / 'pipeline.log'}. "
+        "The same command goes on where the run was."
+    )

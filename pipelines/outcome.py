@@ -10,6 +10,7 @@ from components.shared.records import Evaluation
 from components.shared.run import Run
 from pipelines.home import Home
 from pipelines.live import sparkline
+from pipelines.programs import typed
 
 _BAR = 24
 
@@ -24,8 +25,9 @@ def print_outcome(console: Console, run: Run, home: Home, task_file: Path) -> No
         with run.store.local(run.fused_key(evaluation.rounds)) as path:
             console.print(f"Model     {path}", soft_wrap=True)
     console.print(f"Report    {home.store.root / run.key('report.html')}", soft_wrap=True)
-    console.print(f"MLflow    mlflow ui --backend-store-uri {home.tracking_uri}", soft_wrap=True)
-    console.print(f"Task      {task_file}   (change it, give it another id, and: cloudedge run {task_file})", soft_wrap=True)
+    console.print(f"MLflow    {typed('mlflow')} ui --backend-store-uri {home.tracking_uri}", soft_wrap=True)
+    again = f"{typed('cloudedge')} run {task_file}"
+    console.print(f"Task      {task_file}   (change it, give it another id, and: {again})", soft_wrap=True)
 
 
 def _print_gate(console: Console, evaluation: Evaluation) -> None:

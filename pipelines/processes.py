@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from cloudedge.errors import WorkFailed
+from cloudedge.files import disk_errors
 from components.shared.run import Run
 from pipelines.home import Home
 
@@ -22,8 +23,12 @@ _MOST_STARTS = 20
 
 
 def start(command: list[str], log: Path, environment: dict[str, str] | None = None) -> "subprocess.Popen[bytes]":
-    """Start a process whose output goes to the end of a log."""
-    with log.open("ab") as output:
+    """Start a process whose output goes to the end of a log.
+
+    Raises:
+        StoreFailed: the log cannot be written.
+    """
+    with disk_errors(log), log.open("ab") as output:
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **(environment or {})}
         )

@@ -7,6 +7,7 @@ from cloudedge.documents import Order, RemoteFile, Report, Task, order_id, parse
 from cloudedge.documents.report import MAX_MANIFEST_BYTES, MAX_REPORT_BYTES
 from cloudedge.errors import InvalidInput, NotFound
 from components.shared.records import DispatchRecord
+from components.shared.run import Run
 from components.shared.step import Step, step
 
 _URL_MARGIN_SECONDS = 3600.0
@@ -31,10 +32,14 @@ def dispatch_round(run_id: str, round_number: int) -> int:
         if finished_before(work, task, round_number):
             work.say(f"Round {round_number} is not needed.")
             return 0
+        settled = work.run.waited(round_number)
+        if settled:
+            work.say(f"Round {round_number} has its results already.")
+            return len(settled.delivered) + len(settled.missing)
         base = model_file(work, task, work.run.fused_key(round_number - 1), *_digest_before(work, round_number))
-        issued = dispatch(work, task, round_number, "train", {"base": base})
+        issued, late = dispatch(work, task, round_number, "train", {"base": base})
         work.log("dispatched", round=round_number, orders=issued)
-        return len(issued)
+        return len(issued) + len(late)
 
 
 def finished_before(work: Step, task: Task, round_number: int) -> bool:
@@ -47,27 +52,32 @@ def finished_before(work: Step, task: Task, round_number: int) -> bool:
     return before is None or (before.base_accuracy or 0.0) >= task.collaboration.target_accuracy
 
 
-def dispatch(work: Step, task: Task, round_number: int, kind: str, inputs: Mapping[str, RemoteFile]) -> list[str]:
+def dispatch(
+    work: Step, task: Task, round_number: int, kind: str, inputs: Mapping[str, RemoteFile]
+) -> tuple[list[str], list[str]]:
     """Issue the orders of a round to all who take part, except where they stand already.
 
     Returns:
-        Ids of the orders that are open or fulfilled, sorted by edge.
+        Ids of the orders that are open or fulfilled, sorted by edge; and the edges still at work on an earlier round's order.
     """
     record = _participants(work, task, round_number, keep_late=kind == "train")
-    present = {entry.key for entry in work.store.list(work.run.round_key(round_number))}
+    present = _keys_of(work, round_number)
     issued: list[str] = []
     for edge in record.edges:
-        if edge in record.late:
-            continue
-        order = _order(work, task, round_number, kind, edge, inputs, present)
-        issued.append(order.id)
+        if edge not in record.late:
+            issued.append(_order(work, task, round_number, kind, edge, inputs, present).id)
     work.say(f"Round {round_number}: {len(issued)} orders to {kind} are out, {len(record.late)} edges are still at work.")
-    return issued
+    return issued, sorted(record.late)
 
 
 def _participants(work: Step, task: Task, round_number: int, *, keep_late: bool) -> DispatchRecord:
     known = work.run.dispatched(round_number)
     if known:
+        # An order that was closed when the run stopped brings nothing more: its edge takes part as the others do.
+        late = {edge: number for edge, number in known.late.items() if _late_order_stands(work, number, edge)}
+        if late != known.late:
+            known = known.model_copy(update={"late": late})
+            work.run.put(work.run.round_key(round_number, "dispatch.json"), known)
         return known
     enrolled = work.inboxes.edges()
     edges = sorted(task.collaboration.edges or enrolled)
@@ -94,8 +104,25 @@ def _order(
         return former
     order = _new_order(work, task, round_number, kind, edge, inputs, former.attempt + 1 if former else 1)
     work.run.put(order_key, order)
-    work.inboxes.update(edge, lambda orders: [*(other for other in orders if other.run != work.run.id), order])
+    work.inboxes.update(edge, lambda orders: [*(other for other in orders if _is_open(work, other)), order])
     return order
+
+
+def _is_open(work: Step, other: Order) -> bool:
+    """Whether an order in an inbox stays: neither an earlier one of this run, nor one of a run that is over."""
+    if other.run == work.run.id:
+        return False
+    state = Run(work.store, other.run).state()
+    return state is None or state.state == "running"
+
+
+def _keys_of(work: Step, round_number: int) -> set[str]:
+    return {entry.key for entry in work.store.list(work.run.round_key(round_number))}
+
+
+def _late_order_stands(work: Step, round_number: int, edge: str) -> bool:
+    order = work.run.order(round_number, edge)
+    return order is not None and _stands(work, order, _keys_of(work, round_number))
 
 
 def _stands(work: Step, order: Order, present: set[str]) -> bool:
@@ -105,7 +132,10 @@ def _stands(work: Step, order: Order, present: set[str]) -> bool:
     if order.id not in {other.id for other in work.inboxes.read(order.edge).orders}:
         return False
     key = work.run.report_key(order)
-    return key not in present or not parse(Report, work.store.get(key, MAX_REPORT_BYTES), key).phase.over
+    try:
+        return key not in present or not parse(Report, work.store.get(key, MAX_REPORT_BYTES), key).phase.over
+    except InvalidInput:
+        return False
 
 
 def _new_order(

@@ -64,16 +64,24 @@ def _fuse(work: Step, task: Task, number: int, cloud_data: str) -> FusionRecord:
         sound: list[Contribution] = []
         manifests: list[Manifest] = []
         left_out = list(waited.missing)
+        refused: list[Delivery] = []
         for delivery in waited.delivered:
             try:
                 contribution, manifest = _checked(work, stack, delivery, expected)
             except (InvalidInput, NotFound) as error:
                 left_out.append(LeftOut(edge=delivery.edge, reason=str(error)))
+                refused.append(delivery)
                 work.say(f"{delivery.edge} is left out: {error}")
                 continue
             sound.append(contribution)
             manifests.append(manifest)
-        _require(number, asked.quorum, sound, left_out)
+        needed = max(asked.quorum or len(sound) + len(left_out), 1)
+        if len(sound) < needed:
+            for delivery in refused:
+                work.run.take_back(delivery)
+            # The round is open again: when the run goes on, those edges are asked anew.
+            work.store.delete(work.run.round_key(number, "wait.json"))
+            raise QuorumMissed(_shortage(number, needed, len(sound), left_out))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=work.scratch())))
         output, next_state = folder / "fused.safetensors", folder / "optimizer.safetensors"
         state = _optimizer_state(work, stack, number - 1)
@@ -98,6 +106,9 @@ def _checked(
         raise InvalidModel("its manifest names no model")
     if manifest.samples == 0:
         raise InvalidModel("it trained on no sample")
+    if manifest.samples != sum(manifest.label_histogram.values()):
+        counted = sum(manifest.label_histogram.values())
+        raise InvalidModel(f"its manifest claims {manifest.samples} samples, but counts {counted} by class")
     scores = manifest.scores.get("result")
     if scores is None:
         raise InvalidModel("its manifest has no scores of the trained model")
@@ -114,14 +125,11 @@ def _checked(
     return contribution, manifest
 
 
-def _require(number: int, quorum: int, sound: list[Contribution], left_out: list[LeftOut]) -> None:
-    needed = quorum or len(sound) + len(left_out)
-    if len(sound) >= max(needed, 1):
-        return
+def _shortage(number: int, needed: int, sound: int, left_out: list[LeftOut]) -> str:
     reasons = "\n".join(f"  - {one.edge}: {one.reason}" for one in left_out)
-    raise QuorumMissed(
-        f"Round {number} has {len(sound)} sound models of the {needed} it needs:\n{reasons}\n"
-        "Mend these edges, or allow a smaller quorum in a new task."
+    return (
+        f"Round {number} has {sound} sound models of the {needed} it needs:\n{reasons}\n"
+        "Mend these edges and run the same task again, which asks them anew; or allow a smaller quorum in a new task."
     )
 
 

@@ -94,7 +94,7 @@ def pretrain(
         fusion_base_weight: Weight of the round's base model in the average.
         cloud_data: Where the cloud's samples are.
         kubeflow_run_id: Id of the Kubeflow run.
-        most_rounds: Rounds that this pipeline has tasks for, 0 for any number.
+        most_rounds: Rounds that this pipeline has tasks for.
 
     Returns:
         Id of the run.

@@ -23,7 +23,7 @@ def run_pretrain(parameters: dict[str, Any]) -> str:
     """
     task = task_of({**parameters, "task_id": parameters["task_id"] or parameters["kubeflow_run_id"]})
     most = parameters["most_rounds"]
-    if most and task.collaborate and task.collaboration.rounds > most:
+    if task.collaborate and task.collaboration.rounds > most:
         raise InvalidInput(
             f"rounds is {task.collaboration.rounds}, but this pipeline has tasks for {most}: ask for fewer, compile the task "
             "(cloudedge compile), or use collaborative_training_compact, which takes any number."

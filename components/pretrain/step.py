@@ -7,9 +7,12 @@ from pathlib import Path
 from cloudedge.documents import EpochRecord, Task
 from cloudedge.errors import InvalidSamples
 from cloudedge.names import sha256_of
+from components.fuse.rule import find_rule
 from components.shared.figures import epoch_points
 from components.shared.lifecycle import create
 from components.shared.records import PretrainingRecord, RunState
+from components.shared.run import Run
+from components.shared.settings import Settings
 from components.shared.step import Step, set_state, step
 from components.shared.tracking import TrackingRecord, flat_params
 
@@ -29,16 +32,19 @@ def pretrain(task: Task, cloud_data: str) -> PretrainingRecord:
         InvalidInput: there is no such architecture or fusion rule, or it has other parameters.
         InvalidSamples: the cloud's samples do not fit the task's data format, or there are none to train on.
     """
+    # Before the step begins, whose failure would be written into the other task's run.
+    Run(Settings().open_store(), task.id).require_free_for(task)
     with step(task.id, "pretrain") as work:
         create(work.run, task, work.settings.actor)
-        state = work.run.state()
-        if not (state and state.state == "finished"):
-            set_state(work.run, RunState(state="running", at=datetime.now(UTC)))
+        set_state(work.run, RunState(state="running", at=datetime.now(UTC)))
         created = work.written_at(work.run.key("task.json"))
         tags = {"cloudedge.run": task.id, "mlflow.runName": task.id}
         work.track("create", TrackingRecord(at=created, params=flat_params(task), tags=tags, status="running"))
         record = work.run.pretraining()
         if record is None:
+            if task.collaborate:
+                # A wrong rule is to be known now, not after the first round.
+                find_rule(task.collaboration.fusion.rule, task.collaboration.fusion.parameters)
             record = _train(work, task, Path(cloud_data))
             work.log("pretrained", sha256=record.sha256, seconds=record.seconds, accuracy=record.history[-1].scores.accuracy)
         return record

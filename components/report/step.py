@@ -21,12 +21,12 @@ def report_run(run_id: str) -> str:
     with step(run_id, "report") as work:
         if work.run.evaluation() is None:
             raise NotFound(f"Run {run_id} was not evaluated yet: run that step first.")
-        page = render(work.run)
-        work.store.put(work.run.key("report.html"), page.encode())
         state = work.run.state()
         if not (state and state.state == "finished"):
             set_state(work.run, RunState(state="finished", at=datetime.now(UTC)))
             work.log("finished")
+        page = render(work.run)  # Afterwards, so that the page says how the run ended.
+        work.store.put(work.run.key("report.html"), page.encode())
         at = work.written_at(work.run.key("state.json"))
         work.track("report", TrackingRecord(at=at, status="finished"))
         return page

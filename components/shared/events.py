@@ -8,6 +8,9 @@ from typing import Any
 from cloudedge.documents import Event, parse
 from cloudedge.store import Store
 
+_MOST_BYTES = 16 * 1024 * 1024
+"""Of one event; one on the orders of 100,000 edges has about 5 MB."""
+
 
 def record(store: Store, run: str, actor: str, action: str, **details: Any) -> None:
     """Add an operation to the log.
@@ -30,4 +33,4 @@ def events(store: Store, run: str, after: str = "") -> Iterator[tuple[str, Event
     """
     for entry in store.list(f"runs/{run}/events"):
         if entry.key > after:
-            yield entry.key, parse(Event, store.get(entry.key, 1024 * 1024), entry.key)
+            yield entry.key, parse(Event, store.get(entry.key, _MOST_BYTES), entry.key)

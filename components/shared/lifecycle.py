@@ -14,6 +14,9 @@ from components.shared.records import RunState
 from components.shared.run import Run, run_ids
 from components.shared.step import set_state
 
+_CLOCK = "reaper/clock"
+"""Object that the store stamps with its time."""
+
 
 def create(run: Run, task: Task, actor: str) -> None:
     """Keep the task of a new run; going on with a run of the same task is no error.
@@ -40,16 +43,14 @@ def cancel(store: Store, inboxes: Inboxes, run_id: str, actor: str) -> bool:
     state = run.state()
     if state and state.state == "finished":
         raise Conflict(f"Run {run_id} is finished since {state.at:%Y-%m-%d %H:%M:%S} UTC; there is nothing to cancel.")
-    again = state is not None and state.state == "cancelled"
-    if not again:
-        set_state(run, RunState(state="cancelled", message=f"By {actor}.", exit_code=7, at=datetime.now(UTC)))
+    fresh = run.cancel(RunState(state="cancelled", message=f"By {actor}.", exit_code=7, at=datetime.now(UTC)))
     closed = close_orders(inboxes, run_id)
-    if not again or closed:
+    if fresh or closed:
         events.record(store, run_id, actor, "cancelled", closed=closed)
-    return not again
+    return fresh
 
 
-def reap(store: Store, inboxes: Inboxes, actor: str, silent_seconds: float) -> Iterator[tuple[str, list[str]]]:
+def reap(store: Store, inboxes: Inboxes, actor: str, silent_seconds: float, spare: str = "") -> Iterator[tuple[str, list[str]]]:
     """Close the orders of all runs that are over, or that nobody has worked on for a while.
 
     Args:
@@ -57,24 +58,45 @@ def reap(store: Store, inboxes: Inboxes, actor: str, silent_seconds: float) -> I
         inboxes: The edges' inboxes.
         actor: Who reaps, for the operation log.
         silent_seconds: A running run without a sign of life for this long is dead.
+        spare: Id of a run that is left alone, because whoever reaps goes on with it.
 
     Yields:
         Id of a run and its orders that were closed.
     """
+    now = _time(store)
+    known = set(run_ids(store))
     with_orders = {order.run for edge in inboxes.edges() for order in inboxes.read(edge).orders}
-    for run_id in sorted(with_orders | set(run_ids(store))):
+    for run_id in sorted((known | with_orders) - {spare}):
         run = Run(store, run_id)
         state = run.state()
-        if state is None or state.state == "running":
-            alive = store.stat(run.key("alive"))
-            if alive and time.time() - alive.modified < silent_seconds:
-                continue
-            if state is not None:
-                message = f"No sign of life for {silent_seconds:.0f} s."
-                set_state(run, RunState(state="stopped", message=message, exit_code=8, at=datetime.now(UTC)))
+        if _at_work(run, state, now, silent_seconds):
+            continue
+        if state and state.state == "running":
+            message = f"No sign of life for {silent_seconds:.0f} s."
+            set_state(run, RunState(state="stopped", message=message, exit_code=8, at=datetime.now(UTC)))
         if run_id not in with_orders:
             continue
         closed = close_orders(inboxes, run_id)
         if closed:
-            events.record(store, run_id, actor, "reaped", closed=closed)
+            if run_id in known:
+                events.record(store, run_id, actor, "reaped", closed=closed)
             yield run_id, closed
+
+
+def _at_work(run: Run, state: RunState | None, now: float, silent_seconds: float) -> bool:
+    """Whether somebody works on a run: there was a sign of life of late, and the run has not ended since."""
+    alive = run.store.stat(run.key("alive"))
+    if alive is None or now - alive.modified >= silent_seconds:
+        return False
+    if state is None or state.state == "running":
+        return True
+    ended = run.store.stat(run.key("state.json"))
+    # A sign of life after a failure is that of a step which somebody repeats.
+    return state.state in ("failed", "stopped") and ended is not None and alive.modified >= ended.modified
+
+
+def _time(store: Store) -> float:
+    """Seconds since the epoch by the store's clock, as signs of life are: ours may be another."""
+    store.put(_CLOCK, b"")
+    entry = store.stat(_CLOCK)
+    return entry.modified if entry else time.time()

@@ -1,5 +1,9 @@
 """Closing the orders of a run, whoever finds that it is over."""
 
+import contextlib
+from collections.abc import Sequence
+
+from cloudedge.documents import Order
 from cloudedge.errors import NotFound
 from components.shared.inboxes import Inboxes
 
@@ -15,11 +19,14 @@ def close_orders(inboxes: Inboxes, run: str) -> list[str]:
     """
     closed: list[str] = []
     for edge in inboxes.edges():
-        try:
-            open_here = [order.id for order in inboxes.read(edge).orders if order.run == run]
-            if open_here:
-                inboxes.update(edge, lambda orders: [order for order in orders if order.run != run])
-                closed += open_here
-        except NotFound:
-            continue
+        closed_here: list[str] = []
+
+        def without(orders: Sequence[Order], closed_here: list[str] = closed_here) -> list[Order]:
+            # Decided on the orders that are replaced, so that none put there meanwhile is passed over.
+            closed_here[:] = [order.id for order in orders if order.run == run]
+            return [order for order in orders if order.run != run]
+
+        with contextlib.suppress(NotFound):  # It was removed since.
+            inboxes.update(edge, without)
+            closed += closed_here
     return closed

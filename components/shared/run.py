@@ -2,7 +2,8 @@
 
     runs/<run>/
         task.json                                     what was asked for
-        state.json                                    running, finished, failed or cancelled, and why
+        state.json                                    running, finished, failed or stopped, and why
+        cancelled.json                                written once; from then on the run is cancelled, whatever else is written
         alive                                         touched while a step works; the reaper looks at its age
         pretrained/{model.safetensors,record.json}    the pretrained model                        (folder Q1)
         rounds/<k>/dispatch.json                      who takes part in round k
@@ -25,7 +26,7 @@ from cloudedge.documents.base import Part
 from cloudedge.errors import Conflict, NotFound
 from cloudedge.names import checked_name
 from cloudedge.store import Store
-from components.shared.records import DispatchRecord, Evaluation, PretrainingRecord, RunState, WaitRecord
+from components.shared.records import Delivery, DispatchRecord, Evaluation, PretrainingRecord, RunState, WaitRecord
 
 _MOST_BYTES = 64 * 1024 * 1024
 
@@ -77,26 +78,32 @@ class Run:
         """Whether the run was created."""
         return self.store.stat(self.key("task.json")) is not None
 
-    def is_of(self, task: Task) -> bool:
-        """Whether the run was created, of this task.
-
-        Raises:
-            Conflict: it was created of another one.
-        """
-        if not self.exists():
-            return False
-        if canonical_json(self.task()) != canonical_json(task):
-            raise Conflict(
-                f"The id {self.id!r} belongs to a run of another task. Give the task another id, or make it equal to "
-                f"the run's own task to go on with it (cloudedge tasks show {self.id})."
-            )
-        return True
-
-    def create(self, task: Task) -> bool:
-        """Keep the task of a new run.
+    def require_free_for(self, task: Task) -> bool:
+        """Make sure that the id is nobody's, or this task's, or that of a run which failed before it had a model.
 
         Returns:
-            Whether the run is new; if not, its task is the same.
+            Whether this task is to be kept: it is not there yet, or replaces one that led nowhere.
+
+        Raises:
+            Conflict: the id belongs to a run of another task.
+        """
+        if not self.exists():
+            return True
+        if canonical_json(self.task()) == canonical_json(task):
+            return False
+        state = self.state()
+        if state and state.state in ("failed", "stopped") and not self.pretraining():
+            return True
+        raise Conflict(
+            f"The id {self.id!r} belongs to a run of another task. Give the task another id, or make it equal to "
+            f"the run's own task to go on with it (cloudedge tasks show {self.id})."
+        )
+
+    def create(self, task: Task) -> bool:
+        """Keep the task of a new run, or the mended one of a run that failed before it had a model.
+
+        Returns:
+            Whether it was kept; if not, the run has the same one.
 
         Raises:
             Conflict: the id belongs to a run of another task.
@@ -104,13 +111,29 @@ class Run:
         try:
             self.store.put(self.key("task.json"), task.to_json(), once=True)
         except Conflict:
-            self.is_of(task)
-            return False
+            if not self.require_free_for(task):
+                return False
+            # MLflow changes no parameter, so the mended task becomes another run there.
+            for entry in self.store.list(self.key("tracking")):
+                self.store.delete(entry.key)
+            self.store.put(self.key("task.json"), task.to_json())
         return True
 
     def state(self) -> RunState | None:
         """The run's state; None before its first step."""
-        return self._find(RunState, self.key("state.json"))
+        return self._find(RunState, self.key("cancelled.json")) or self._find(RunState, self.key("state.json"))
+
+    def cancel(self, state: RunState) -> bool:
+        """Give the run its last state, which no step can overwrite.
+
+        Returns:
+            Whether it was not cancelled before.
+        """
+        try:
+            self.store.put(self.key("cancelled.json"), state.to_json(), once=True)
+        except Conflict:
+            return False
+        return True
 
     def pretraining(self) -> PretrainingRecord | None:
         """The record of pretraining, once it is done."""
@@ -154,6 +177,10 @@ class Run:
     def manifest_key(self, order: Order) -> str:
         """Key of the manifest of an order's result."""
         return self.result_key(order.round, order.edge, order.attempt, "manifest.json")
+
+    def take_back(self, delivery: Delivery) -> None:
+        """Let a result that is not sound exist no more, so that its edge gets another order when the run goes on."""
+        self.store.delete(self.result_key(delivery.round, delivery.edge, delivery.attempt, "manifest.json"))
 
     def put(self, key: str, document: Part) -> None:
         """Write a document."""

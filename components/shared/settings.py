@@ -1,9 +1,10 @@
 """Where a pipeline step finds the store, the inboxes and MLflow: environment variables, set by the engine or the cluster."""
 
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cloudedge.errors import InvalidInput
@@ -28,6 +29,18 @@ class Settings(BaseSettings):
     actor: str = Field(default="pipeline", description="Who acts, for the operation log.")
     poll_seconds: float = Field(default=0.1, gt=0, description="Time between two looks at the store while waiting, in seconds.")
 
+    def __init__(self, **values: Any) -> None:
+        """Read the environment.
+
+        Raises:
+            InvalidInput: a variable is missing or wrong; all of them are named.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            faults = [f"  - CLOUDEDGE_{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors()]
+            raise InvalidInput("\n".join(["A pipeline step finds its place by the environment; set these:", *faults])) from None
+
     def open_store(self) -> Store:
         """The object store.
 
@@ -47,6 +60,6 @@ class Settings(BaseSettings):
 
 def _folder(address: str, variable: str) -> Path:
     parts = urlsplit(address)
-    if parts.scheme != "file" or parts.netloc or not parts.path:
+    if parts.scheme != "file" or parts.netloc or not parts.path.startswith("/"):
         raise InvalidInput(f"{variable} is {address!r}; it must be a file:///folder address.")
     return Path(unquote(parts.path))

@@ -5,12 +5,12 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cloudedge.errors import Cancelled, CloudedgeError, NotFound
 from cloudedge.files import disk_errors
@@ -26,6 +26,9 @@ from components.shared.tracking import Registration, Relay, TrackingLog, Trackin
 
 PARENT_VARIABLE = "CLOUDEDGE_PARENT_PID"
 """Process that a step ends with, if set: on a laptop nothing must outlive `cloudedge run`."""
+
+_STATUS: Mapping[str, Literal["failed", "killed"]] = {"failed": "failed", "stopped": "killed", "cancelled": "killed"}
+"""What MLflow calls the ways in which a run ends early."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +133,12 @@ def step(run_id: str, name: str) -> Iterator[Step]:
 def set_state(run: Run, state: RunState) -> None:
     """Write a run's state; a cancelled run stays cancelled, and a finished one finished, however often a step is repeated."""
     current = run.state()
-    if not (current and current.state in ("cancelled", "finished")):
-        run.put(run.key("state.json"), state)
+    if current and current.state in ("cancelled", "finished"):
+        return
+    run.put(run.key("state.json"), state)
+    status = _STATUS.get(state.state)
+    if status:
+        TrackingLog(run.store, run.id).append([TrackingRecord(at=state.at, status=status)], "end")
 
 
 def _fail(work: Step, error: BaseException) -> None:

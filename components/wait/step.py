@@ -9,7 +9,7 @@ from components.dispatch.step import finished_before
 from components.shared.records import Delivery, WaitRecord
 from components.shared.step import Step, step
 from components.wait.relay import EdgeFigures
-from components.wait.watch import RoundWatch
+from components.wait.watch import RoundWatch, Watched
 
 _TOUCH_SECONDS = 30.0
 _SAY_SECONDS = 10.0
@@ -90,15 +90,22 @@ def wait_for(
         time.sleep(work.settings.poll_seconds)
     record = _record(watch, now - started)
     if delivered < quorum:
+        for watched in watch.edges.values():
+            if watched.refusal:
+                work.run.take_back(_delivery(watched))
         raise QuorumMissed(_shortage(round_number, quorum, record, now - started >= deadline_seconds))
     return record
+
+
+def _delivery(watched: Watched) -> Delivery:
+    return Delivery(edge=watched.order.edge, round=watched.order.round, attempt=watched.order.attempt)
 
 
 def _record(watch: RoundWatch, seconds: float) -> WaitRecord:
     delivered, missing, late = [], [], {}
     for edge, watched in sorted(watch.edges.items()):
         if watched.manifest is not None and not watched.refusal:
-            delivered.append(Delivery(edge=edge, round=watched.order.round, attempt=watched.order.attempt))
+            delivered.append(_delivery(watched))
             continue
         missing.append(LeftOut(edge=edge, reason=watched.state()))
         if watched.pending and watched.report is not None:

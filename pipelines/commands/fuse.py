@@ -10,7 +10,16 @@ from cloudedge.errors import InvalidInput, NotFound
 from cloudedge.names import sha256_of
 from cloudedge.weights import check, layout
 from components.fuse.files import Contribution, fuse_files
+from components.fuse.rule import find_rule
 from pipelines.commands.options import JsonOption, print_json
+
+
+_OF_REPORTS = {
+    "accuracy": "weighs by what the edges measured",
+    "greedy": "tries models on held-out samples",
+    "samples": "weighs by the edges' numbers of samples",
+}
+"""Rules that need more than model files."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -37,11 +46,12 @@ def fuse(
     if rule and rule != "given" and given:
         raise InvalidInput(f"--weights belongs to the rule 'given', not to {rule!r}: leave one of the two out.")
     names = [f"model-{number:05d}" for number in range(1, len(models) + 1)]
-    fusion = Fusion(
-        rule=rule or ("given" if given else "uniform"),
-        parameters={"weights": dict(zip(names, given, strict=True))} if given else {},
-        base_weight=base_weight,
-    )
+    rule = rule or ("given" if given else "uniform")
+    if rule in _OF_REPORTS:
+        raise InvalidInput(f"The rule {rule!r} {_OF_REPORTS[rule]}, which model files do not tell: give --weights instead.")
+    parameters = {"weights": dict(zip(names, given, strict=True))} if given else {}
+    find_rule(rule, parameters)
+    fusion = Fusion(rule=rule, parameters=parameters, base_weight=base_weight)
     expected = layout(base)
     check(base, expected)
     contributions = []
@@ -59,11 +69,14 @@ def fuse(
                 "weights": dict(zip(map(str, models), outcome.weights, strict=True)),
                 "seconds": outcome.seconds,
                 "bytes_read": outcome.bytes_read,
+                "notes": outcome.notes,
             }
         )
     else:
         rate = outcome.bytes_read / max(outcome.seconds, 1e-9) / 1e9
         print(f"{output}: {len(models)} models fused in {outcome.seconds:.2f} s ({rate:.1f} GB/s), sha256 {outcome.sha256}")
+        for note in outcome.notes:
+            print(note)
 
 
 def _numbers(text: str, count: int) -> list[float]:

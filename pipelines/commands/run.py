@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +10,9 @@ import typer
 from rich.console import Console
 
 from cloudedge.documents import Task
-from cloudedge.errors import EXIT_INTERRUPTED
+from cloudedge.errors import EXIT_INTERRUPTED, InvalidInput
 from cloudedge.files import atomic_write
+from components.fuse.rule import find_rule
 from components.shared.run import Run
 from pipelines.commands.options import HOME_DEFAULT, HomeOption, JsonOption, TaskArgument, print_json, read_task
 from pipelines.home import Home
@@ -77,11 +79,34 @@ def run(
 def validate(task: TaskArgument, as_json: JsonOption = False) -> None:
     """Say whether a task file is right, or all that is wrong with it."""
     asked = read_task(task)
+    _check_names(asked)
     if as_json:
         print_json(asked.model_dump(mode="json"))
     else:
         how = f"{asked.collaboration.rounds} rounds" if asked.collaborate else "pretraining only"
         print(f"{task} is a valid task: {asked.name} ({asked.id}), {asked.model.architecture}, {how}.")
+
+
+def _check_names(task: Task) -> None:
+    """Find an architecture or a rule that does not exist, or has other parameters: the document's form cannot know.
+
+    Raises:
+        InvalidInput: says all that is wrong.
+    """
+    from cloudedge.models import build
+
+    faults: list[str] = []
+    checks: list[Callable[[], object]] = [lambda: build(task.model, task.data, task.seed)]
+    if task.collaborate:
+        fusion = task.collaboration.fusion
+        checks.append(lambda: find_rule(fusion.rule, fusion.parameters))
+    for check in checks:
+        try:
+            check()
+        except InvalidInput as error:
+            faults.append(str(error))
+    if faults:
+        raise InvalidInput("\n".join(faults))
 
 
 def compile_task(

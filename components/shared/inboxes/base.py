@@ -54,7 +54,8 @@ def write_orders(inbox: Inbox, make_orders: MakeOrders) -> Inbox | None:
     for order, size in sizes.items():
         if size > MAX_ORDER_BYTES:
             raise InvalidInput(
-                f"Order {order} has {size} bytes, more than {MAX_ORDER_BYTES}; make the task's data format or parameters smaller."
+                f"Order {order} has {size} bytes, more than {MAX_ORDER_BYTES}; "
+                "make the task's data format or parameters smaller."
             )
     if sum(sizes.values()) <= MAX_INBOX_BYTES:  # Else there may be too many to make an inbox of.
         following = Inbox(edge=inbox.edge, generation=inbox.generation + 1, orders=orders)

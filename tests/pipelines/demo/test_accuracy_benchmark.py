@@ -12,6 +12,7 @@ from cloudedge.training import use_threads
 from pipelines.demo import demo_task, write_digits
 from pipelines.home import Home
 from pipelines.laptop import Data, run_task
+from tests.components.shared.tracking.told import WARNINGS_OF_MLFLOW
 
 
 def quick_task(edges: int, rounds: int) -> Task:
@@ -20,6 +21,7 @@ def quick_task(edges: int, rounds: int) -> Task:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.filterwarnings(*WARNINGS_OF_MLFLOW)
 def test_the_benchmark_and_a_real_run_give_the_same_models(tmp_path: Path) -> None:
     task = quick_task(edges=2, rounds=2)
     write_digits(tmp_path / "data", edges=2)
