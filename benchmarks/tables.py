@@ -3,11 +3,12 @@
 import json
 import os
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 
-def say(title: str, rows: list[tuple[str, ...]]) -> None:
+def say(title: str, rows: Sequence[tuple[str, ...]]) -> None:
     """Print a markdown table; the first row has the titles."""
     print(f"\n### {title}\n")
     for index, row in enumerate(rows):

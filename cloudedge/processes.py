@@ -27,15 +27,24 @@ def end_with(process: int) -> None:
 
 def _wait_for_end(process: int) -> None:
     try:
-        if hasattr(os, "pidfd_open"):
-            # Linux tells at once, and also of a process that ended but that nobody has waited for yet.
-            descriptor = os.pidfd_open(process)
-            poll = select.poll()
-            poll.register(descriptor, select.POLLIN)
-            poll.poll()
-            return
-        while True:
-            os.kill(process, 0)
-            time.sleep(_LOOK_SECONDS)
+        # Linux tells at once, and also of a process that ended but that nobody has waited for yet.
+        descriptor = os.pidfd_open(process)
     except ProcessLookupError:
         return
+    except (AttributeError, OSError):  # Another system, or one that forbids it.
+        while _exists(process):
+            time.sleep(_LOOK_SECONDS)
+    else:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        poll.poll()
+
+
+def _exists(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # It is another user's.
+        return True
+    return True

@@ -1,6 +1,8 @@
 """What the runner tells the cloud, and when: reports while orders are open, files when work is done."""
 
+import contextlib
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -96,7 +98,8 @@ class Correspondence:
 
     def _heard(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
-        os.write(self._wake, b"\0")
+        with contextlib.suppress(BlockingIOError):  # A full pipe wakes the runner as well.
+            os.write(self._wake, b"\0")
 
     def _make_transport(self) -> "Transport":
         from cloudedge.transport import Transport  # Not before there is something to send: an idle runner stays small.
@@ -129,8 +132,6 @@ def _written(entry: Entry, sequence: int) -> bytes:
 
 def _once(make: "Callable[[], Transport]") -> "Callable[[], Transport]":
     """Make the transport when it is first asked for, and then keep it; both lanes ask."""
-    import threading
-
     lock = threading.Lock()
     made: list[Transport] = []
 

@@ -1,10 +1,14 @@
 """One runner for each state directory."""
 
 import fcntl
+import time
 from pathlib import Path
 from typing import BinaryIO
 
 from cloudedge.errors import Conflict, StoreFailed
+
+_PATIENCE_SECONDS = 1.0
+"""Longer than anyone takes to look whether the lock is held, for which it must be taken for a moment."""
 
 
 def locked(path: Path) -> BinaryIO:
@@ -21,11 +25,12 @@ def locked(path: Path) -> BinaryIO:
         raise StoreFailed(
             f"Cannot write {path}: {error.strerror}. Give this user the right to, or choose another --state."
         ) from None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise Conflict(f"Another runner works in {path.parent}. End it first, or choose another --state.") from None
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while not _try(file):
+        if time.monotonic() >= end:
+            file.close()
+            raise Conflict(f"Another runner works in {path.parent}. End it first, or choose another --state.")
+        time.sleep(0.05)
     return file
 
 
@@ -33,8 +38,13 @@ def is_locked(path: Path) -> bool:
     """Whether someone holds the lock now."""
     if not path.exists():
         return False
+    with path.open("rb") as file:
+        return not _try(file)
+
+
+def _try(file: BinaryIO) -> bool:
     try:
-        locked(path).close()
-    except Conflict:
-        return True
-    return False
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -269,6 +269,7 @@ class Orders:
     def _over(self, entry: Entry) -> None:
         """Stop all that goes on for an order. It is closed once the cloud has its last report."""
         self._stop_work(entry.order.id)
+        self._pause_until, self._interruptions = 0.0, 0
         self._letters.keep_files(entry.order.id)
         self._update(entry, urgent=True)
 

@@ -19,6 +19,9 @@ _log = logging.getLogger(__name__)
 _SHARED_START_SECONDS = 15.0
 """How long a shared fork server may take to come up before the runner starts its own."""
 
+_RESTART_SECONDS = 2.0
+"""Least time between two starts of the own fork server, so that one that cannot start does not keep the machine busy."""
+
 
 class Work:
     """A job in a process of its own."""
@@ -82,6 +85,7 @@ class Supervisor:
         self._keep_seconds = keep_seconds
         self._server: subprocess.Popen[bytes] | None = None
         self._last_work = time.monotonic()
+        self._not_before = 0.0
 
     def start(self, job: Job) -> Work | None:
         """Start a job; None if the fork server is not ready yet, so try again soon.
@@ -100,6 +104,9 @@ class Supervisor:
             self._shared = None
         self._last_work = time.monotonic()
         if self._server is None:
+            if time.monotonic() < self._not_before:
+                return None
+            self._not_before = time.monotonic() + _RESTART_SECONDS
             self._own.unlink(missing_ok=True)
             command = [sys.executable, "-m", "edge.workers", "--socket", str(self._own), "--parent", str(os.getpid())]
             self._server = subprocess.Popen(command, stdin=subprocess.DEVNULL)

@@ -44,6 +44,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 5
     try:
         Server(listener, options.parent).serve()
+    except ImportError as error:
+        print(
+            f"No work can be done here: {error}. Install cloudedge with its extra 'edge', which brings torch.", file=sys.stderr
+        )
+        return 1
     finally:
         with contextlib.suppress(FileNotFoundError):
             options.socket.unlink()

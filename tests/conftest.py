@@ -2,9 +2,15 @@
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
     "cloudedge", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("cloudedge")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the tests that run whole pipelines, so that they can be left out: -m 'not e2e'."""
+    config.addinivalue_line("markers", "e2e: runs whole pipelines in processes of their own; takes tens of seconds")

@@ -37,7 +37,9 @@ class HttpStore:
     def holds(self, path: str, content: bytes) -> RemoteFile:
         """Keep an object; the file that an order announces it as."""
         self.objects[path] = content
-        return RemoteFile(url=f"{self.url}{path}?signature=secret", sha256=hashlib.sha256(content).hexdigest(), size=len(content))
+        return RemoteFile(
+            url=f"{self.url}{path}?signature=secret", sha256=hashlib.sha256(content).hexdigest(), size=len(content)
+        )
 
     def target(self, path: str, *, once: bool = False, max_bytes: int = 10**9) -> UploadTarget:
         """Where an object may be put."""

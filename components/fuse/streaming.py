@@ -1,6 +1,6 @@
 """Walking many model files at once, block by block, in memory that does not grow with their number or size.
 
-Files are read by position (pread) into a few buffers that stay in the processor's cache, not by memory map: as fast here,
+Files are read by position (pread) into a few buffers that stay in the processor's cache, not by memory map: nearly as fast,
 without page tables that grow with every byte touched, and a file that fails under us is an error, not a dead process.
 """
 
@@ -25,8 +25,8 @@ Array = npt.NDArray[Any]
 BLOCK_BYTES = 1024 * 1024
 """What is read of a file at a time: large enough that Python's share of the time is small, small enough for the cache."""
 
-MOST_OPEN_FILES = 256
-"""Files beyond this number are opened for each read: systems commonly allow a process 1024."""
+MOST_OPEN_FILES = 128
+"""Files beyond this number are opened for each read: systems allow a process 256 to 1024."""
 
 
 class ModelFile(AbstractContextManager["ModelFile"]):
@@ -264,7 +264,7 @@ def walk(pieces: Iterable[Block], work: Callable[[Block, Buffers], None], thread
     Returns:
         Bytes read.
     """
-    threads = threads or min(2, len(os.sched_getaffinity(0)))
+    threads = threads or min(2, os.cpu_count() or 1)
     shared = iter(pieces)
     lock = threading.Lock()
     failed = threading.Event()

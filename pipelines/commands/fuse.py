@@ -13,7 +13,6 @@ from components.fuse.files import Contribution, fuse_files
 from components.fuse.rule import find_rule
 from pipelines.commands.options import JsonOption, print_json
 
-
 _OF_REPORTS = {
     "accuracy": "weighs by what the edges measured",
     "greedy": "tries models on held-out samples",

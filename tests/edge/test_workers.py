@@ -14,10 +14,9 @@ from tests.edge.site import Site, gone
 from tests.waiting import until
 
 
-def job(site: Site, **changes: object) -> bytes:
-    order = site.order(**changes)
+def job(site: Site) -> bytes:
     roots = (str(site.cloud),)
-    return line(Job(order=order, state=str(site.state), samples=str(site.samples), file_roots=roots))
+    return line(Job(order=site.order(), state=str(site.state), samples=str(site.samples), file_roots=roots))
 
 
 def messages(connection: socket.socket) -> list[dict[str, object]]:

@@ -1,0 +1,82 @@
+"""Every example in the pages works as it stands there."""
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import PAGES, ROOT, blocks
+from tests.docs.reader import Reader, copy_of_the_rooms, resembles
+
+DOCS = ROOT / "docs"
+READ = {
+    ROOT / "README.md",
+    DOCS / "guide-ml-engineer.md",
+    DOCS / "guide-site-engineer.md",
+    DOCS / "own-model.md",
+    DOCS / "own-fusion-rule.md",
+}
+"""Pages whose examples are run below."""
+
+
+@pytest.mark.timeout(600)
+def test_a_newcomer_gets_from_the_readme_through_both_guides(tmp_path: Path) -> None:
+    reader = Reader(tmp_path)
+
+    for page in (ROOT / "README.md", DOCS / "guide-ml-engineer.md", DOCS / "guide-site-engineer.md"):
+        reader.read(page)
+
+
+@pytest.mark.timeout(300)
+def test_a_package_of_ones_own_brings_a_model(tmp_path: Path) -> None:
+    reader = Reader(tmp_path)
+    own = blocks(DOCS / "own-model.md")
+    for block in own:
+        if block.title:
+            reader.follow(block)
+    reader.add_packages(installed(tmp_path / "my-nets", tmp_path / "site-packages"))
+    make_data = next(block for block in blocks(ROOT / "README.md") if block.title == "machines.py")
+    reader.follow(make_data)
+    subprocess.run([sys.executable, "machines.py"], cwd=tmp_path, check=True)
+
+    for block in own:
+        reader.follow(block)
+
+
+@pytest.mark.timeout(300)
+def test_a_fusion_rule_of_ones_own_is_one_file(tmp_path: Path) -> None:
+    clone = copy_of_the_rooms(tmp_path)
+
+    Reader(clone, rooms=clone).read(DOCS / "own-fusion-rule.md")
+
+
+def test_no_other_page_has_examples_to_run() -> None:
+    assert {page for page in PAGES if any(block.language in ("console", "python", "json") for block in blocks(page))} == READ
+
+
+@pytest.mark.parametrize(
+    ("output", "shown", "alike"),
+    [
+        ("all  0.61  0.97  ███", "all 0.50 0.99 █", True),
+        ("all  0.61  0.97  ███", "everything 0.50 0.99 █", False),
+        ("first\nsecond\nthird\n", "first\n...\nthird", True),
+        ("first\nsecond\n", "first", False),
+        ("1 sample", "one sample", False),
+    ],
+)
+def test_only_figures_and_bars_may_differ_from_what_a_page_shows(output: str, shown: str, alike: bool) -> None:
+    assert resembles(output, shown) is alike
+
+
+def installed(package: Path, site_packages: Path) -> Path:
+    """Build a package's wheel and unpack it, which is what installing it into a folder does."""
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel"], cwd=package, check=True, stdout=subprocess.DEVNULL
+    )
+    (wheel,) = (package / "dist").glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(site_packages)
+    shutil.rmtree(package / "dist")
+    return site_packages

@@ -1,0 +1,38 @@
+"""Notebooks are experiments to read: no outputs, no logic of their own, parameters in one place. `make test` executes them."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+
+
+def cells(path: Path) -> list[Any]:
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request: pytest.FixtureRequest) -> list[Any]:
+    return cells(request.param)
+
+
+def test_there_is_a_notebook_that_compares_fusion_rules() -> None:
+    assert [path.name for path in NOTEBOOKS] == ["compare_fusion_rules.ipynb"]
+
+
+def test_it_is_kept_without_outputs(notebook: list[Any]) -> None:
+    assert all(cell.outputs == [] and cell.execution_count is None for cell in notebook)
+
+
+def test_it_has_one_cell_of_parameters_and_that_comes_first(notebook: list[Any]) -> None:
+    assert [index for index, cell in enumerate(notebook) if "parameters" in cell.metadata.get("tags", [])] == [0]
+    assert all(isinstance(statement, ast.Assign) for statement in ast.parse(notebook[0].source).body)
+
+
+def test_it_has_no_logic_of_its_own(notebook: list[Any]) -> None:
+    logic = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.While, ast.Try)
+    for cell in notebook:
+        assert not [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, logic)]
