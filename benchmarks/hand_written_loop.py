@@ -30,9 +30,9 @@ def main() -> None:
     def fit(network: nn.Module, images: torch.Tensor, labels: torch.Tensor, epochs: int) -> None:
         optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
         for _ in range(epochs):
-            for batch in torch.randperm(len(labels)).split(32):
+            for batch in torch.split(torch.randperm(len(labels)), 32):
                 optimizer.zero_grad()
-                nn.functional.cross_entropy(network(images[batch]), labels[batch]).backward()
+                torch.autograd.backward(nn.functional.cross_entropy(network(images[batch]), labels[batch]))
                 optimizer.step()
 
     network = nn.Sequential(nn.Linear(64, 200), nn.ReLU(), nn.Linear(200, 200), nn.ReLU(), nn.Linear(200, 10))

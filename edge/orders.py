@@ -91,7 +91,11 @@ class Orders:
             self._forget(order_id)
 
     def start_work(self) -> None:
-        """Begin the first order that is to be worked on, if nothing goes on."""
+        """Begin the first order that is to be worked on, if nothing goes on.
+
+        Raises:
+            StoreFailed: no process can be started now.
+        """
         entry = next((entry for entry in self._open.values() if entry.phase in _AT_WORK), None)
         self._supervisor.tend(needed=self.work is not None or entry is not None)
         if self.work is None and entry is not None and time.monotonic() >= self._pause_until:

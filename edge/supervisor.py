@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from cloudedge.errors import StoreFailed
 from edge import sockets
 from edge.messages import Job, Message, line
 
@@ -91,7 +92,7 @@ class Supervisor:
         """Start a job; None if the fork server is not ready yet, so try again soon.
 
         Raises:
-            OSError: the fork server cannot be started.
+            StoreFailed: the fork server cannot be started now.
         """
         if self._shared is not None:
             work = _connected(job, self._shared)
@@ -107,9 +108,12 @@ class Supervisor:
             if time.monotonic() < self._not_before:
                 return None
             self._not_before = time.monotonic() + _RESTART_SECONDS
-            self._own.unlink(missing_ok=True)
             command = [sys.executable, "-m", "edge.workers", "--socket", str(self._own), "--parent", str(os.getpid())]
-            self._server = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+            try:
+                self._own.unlink(missing_ok=True)
+                self._server = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+            except OSError as error:
+                raise StoreFailed(f"Cannot start a fork server: {error.strerror}. It is tried again.") from error
             return None
         return _connected(job, self._own)
 

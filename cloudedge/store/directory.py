@@ -53,13 +53,16 @@ class DirectoryStore:
 
     def list(self, prefix: str) -> Iterator[Entry]:
         """See `Store.list`."""
-        yield from sorted(_walk(self._path(prefix), prefix))
+        with self._read_errors(prefix):
+            entries = sorted(_walk(self._path(prefix), prefix))
+        yield from entries
 
     def folders(self, prefix: str) -> tuple[str, ...]:
         """See `Store.folders`."""
         root = self._path(prefix)
-        names = sorted(child.name for child in _children(root) if child.is_dir())
-        return tuple(name for name in names if any(_walk(root / name, f"{prefix}/{name}")))
+        with self._read_errors(prefix):
+            names = sorted(child.name for child in _children(root) if child.is_dir())
+            return tuple(name for name in names if any(_walk(root / name, f"{prefix}/{name}")))
 
     def delete(self, key: str) -> None:
         """See `Store.delete`."""
@@ -87,7 +90,8 @@ class DirectoryStore:
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise NotFound(f"There is no object {key!r} in {self.root}.") from None
         except OSError as error:
-            raise _unreadable(self._path(key), error) from error
+            place = error.filename or self._path(key)
+            raise StoreFailed(f"Cannot read {place}: {error.strerror}. Check the disk and its permissions.") from error
 
 
 def _walk(folder: Path, prefix: str) -> Iterator[Entry]:
@@ -107,8 +111,6 @@ def _children(folder: Path) -> "list[os.DirEntry[str]]":
             return [child for child in children if not child.name.startswith(".")]
     except (FileNotFoundError, NotADirectoryError):
         return []
-    except OSError as error:
-        raise _unreadable(folder, error) from error
 
 
 def _entry(key: str, status: os.stat_result) -> Entry:
@@ -120,7 +122,3 @@ def _entry(key: str, status: os.stat_result) -> Entry:
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(key)
     return Entry(key, status.st_size, f"{status.st_mtime_ns}-{status.st_size}-{status.st_ino}", status.st_mtime)
-
-
-def _unreadable(path: Path, error: OSError) -> StoreFailed:
-    return StoreFailed(f"Cannot read {path}: {error.strerror}. Check the disk and its permissions.")

@@ -43,7 +43,7 @@ def cancel(store: Store, inboxes: Inboxes, run_id: str, actor: str) -> bool:
     state = run.state()
     if state and state.state == "finished":
         raise Conflict(f"Run {run_id} is finished since {state.at:%Y-%m-%d %H:%M:%S} UTC; there is nothing to cancel.")
-    fresh = run.cancel(RunState(state="cancelled", message=f"By {actor}.", exit_code=7, at=datetime.now(UTC)))
+    fresh = set_state(run, RunState(state="cancelled", message=f"By {actor}.", exit_code=7, at=datetime.now(UTC)))
     closed = close_orders(inboxes, run_id)
     if fresh or closed:
         events.record(store, run_id, actor, "cancelled", closed=closed)

@@ -130,15 +130,24 @@ def step(run_id: str, name: str) -> Iterator[Step]:
     work.log("step-done", step=name, seconds=round(seconds, 3))
 
 
-def set_state(run: Run, state: RunState) -> None:
-    """Write a run's state; a cancelled run stays cancelled, and a finished one finished, however often a step is repeated."""
+def set_state(run: Run, state: RunState) -> bool:
+    """Write a run's state; a cancelled run stays cancelled, and a finished one finished, however often a step is repeated.
+
+    Returns:
+        Whether it was written.
+    """
     current = run.state()
     if current and current.state in ("cancelled", "finished"):
-        return
-    run.put(run.key("state.json"), state)
+        return False
+    if state.state == "cancelled":
+        if not run.cancel(state):
+            return False
+    else:
+        run.put(run.key("state.json"), state)
     status = _STATUS.get(state.state)
     if status:
         TrackingLog(run.store, run.id).append([TrackingRecord(at=state.at, status=status)], "end")
+    return True
 
 
 def _fail(work: Step, error: BaseException) -> None:

@@ -1,6 +1,5 @@
 """What work begins with: models from the cloud and samples from this place."""
 
-import logging
 import random
 import time
 from pathlib import Path
@@ -20,8 +19,6 @@ from edge.folders import Folders
 from edge.kinds import Say, work_error
 from edge.messages import Job, Message
 from edge.samples import Collection, SampleStore
-
-_log = logging.getLogger(__name__)
 
 
 def seed_of(order: Order) -> int:

@@ -4,7 +4,7 @@ from cloudedge.documents import Collaboration, Fusion, ModelSpec, Task, Training
 from pipelines.demo.digits import DATA, edge_names
 
 
-def demo_task(edges: int = 4, rounds: int = 20) -> Task:
+def demo_task(edges: int = 4, rounds: int = 30) -> Task:
     """A task for the folder that `write_digits` lays out.
 
     Args:
@@ -25,7 +25,7 @@ def demo_task(edges: int = 4, rounds: int = 20) -> Task:
             edges=edge_names(edges),
             rounds=rounds,
             round_deadline_seconds=120,
-            training=Training(epochs=2, batch_size=16, learning_rate=0.05, optimizer="momentum", weight_decay=0.001),
+            training=Training(epochs=2, batch_size=16, learning_rate=0.05, optimizer="momentum"),
             fusion=Fusion(rule="samples"),
         ),
     )

@@ -1,15 +1,19 @@
 """Files come whole, as announced and from where they may, whatever the store and the network do."""
 
+import gzip
 import hashlib
 import resource
 import socket
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import urllib3
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -192,8 +196,6 @@ def test_an_endless_answer_takes_no_more_disk_than_announced(store: HttpStore, p
 
 def test_bytes_are_taken_as_they_lie_in_the_store(store: HttpStore, path: Path) -> None:
     """A content encoding is not undone: the digest is of what was stored, and a bomb does not go off."""
-    import gzip
-
     content = gzip.compress(b"\0" * 1_000_000)
     file = store.holds("/model", content)
     store.faults = [sends(content, Content_Encoding="gzip")]
@@ -494,8 +496,6 @@ def test_a_full_disk_keeps_what_arrived(store: HttpStore, path: Path) -> None:
 
 
 def test_a_timeout_is_worth_another_try(store: HttpStore, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import urllib3
-
     monkeypatch.setattr(module, "_TIMEOUT", urllib3.Timeout(connect=10, read=0.1))
     file = store.holds("/model", CONTENT)
 
@@ -506,3 +506,31 @@ def test_a_timeout_is_worth_another_try(store: HttpStore, path: Path, monkeypatc
     assert "timed out" in failed_fetch(file, path, StoreFailed)
     with pytest.raises(StoreFailed, match="timed out"):
         Transport().put(store.target("/result"), b"1")
+
+
+def test_a_slow_link_is_given_the_time_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The timeout is for each block that is sent, not for the whole of it."""
+    monkeypatch.setattr(module, "_TIMEOUT", urllib3.Timeout(connect=0.3, read=20))
+    content = bytes(16 * 1024 * 1024)
+    received = []
+
+    def drain(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection:
+            count = 0
+            while count < len(content):
+                count += len(connection.recv(64 * 1024))
+                time.sleep(0.005)  # The link.
+            received.append(count)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        store = threading.Thread(target=drain, args=(listening,), daemon=True)
+        store.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/report"
+        Transport().put(UploadTarget(url=url, max_bytes=len(content), once=False), content)
+        store.join(20)
+    assert received

@@ -29,12 +29,14 @@ class Reader:
         self._path.mkdir(parents=True)
         for name, entry in scripts.items():
             module, function = entry.split(":")
-            script = self._path / name
-            script.write_text(f"#!{sys.executable}\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n")
-            script.chmod(0o755)
-        (self._path / "python").symlink_to(sys.executable)
+            self._script(name, f"#!{sys.executable}\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n")
+        self._script("python", f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
         self._rooms = [str(rooms)]
         self._place = folder
+
+    def _script(self, name: str, text: str) -> None:
+        (self._path / name).write_text(text)
+        (self._path / name).chmod(0o755)
 
     def add_packages(self, folder: Path) -> None:
         """Find installed packages in a further folder."""
@@ -45,6 +47,12 @@ class Reader:
         self._place = self.folder
         for block in blocks(page):
             self.follow(block)
+
+    def write_files(self, page: Path) -> None:
+        """Write the files that a page shows."""
+        for block in blocks(page):
+            if block.title:
+                self.follow(block)
 
     def follow(self, block: Block) -> None:
         """Do what one block says."""

@@ -159,12 +159,13 @@ def test_an_own_fork_server_that_is_killed_is_replaced_and_changes_no_byte(site:
     alone = Site(site.root)
     order = alone.order(training=WORK)
     alone.want(order)
-    with alone.running() as runner:
+    with alone.running("--keep-workers-seconds", "0.5") as runner:
         until(lambda: alone.epochs(order) > 2, timeout=60)
         server, work = runner.family()
         server.kill()
         until(gone([work]), what="the end of the orphan")
         alone.finish(order)
+        until(lambda: not runner.family(), what="the end of the idle fork server")
     assert alone.model_digest(order) == undisturbed
 
 

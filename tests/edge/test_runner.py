@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 
+import psutil
 import pytest
 
 from cloudedge.documents import Inbox, ModelSpec, Phase, Recollection, RemoteFile, Training
@@ -354,3 +355,10 @@ def test_each_edge_and_round_shuffles_in_its_own_way_but_always_the_same(site: S
         for order in orders:
             site.finish(order)
     assert site.model_digest(orders[0]) != site.model_digest(orders[1])
+
+
+def test_an_idle_runner_is_small(site: Site) -> None:
+    site.want()
+    with site.running() as runner:
+        until(lambda: Ledger(Folders(site.state).ledger).fact("generation") == "1")
+        assert psutil.Process(runner.process.pid).memory_info().rss < 40 * 2**20

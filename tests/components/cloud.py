@@ -1,0 +1,166 @@
+"""A cloud to run steps in, with a real store and real inboxes; the test plays the edges by writing what edges write."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cloudedge import weights
+from cloudedge.documents import EpochRecord, Manifest, Order, Phase, Report, Scores, Task, WorkError
+from cloudedge.names import sha256_of
+from cloudedge.store import DirectoryStore
+from cloudedge.transport import Transport
+from components.dispatch.step import dispatch_round
+from components.fuse.step import fuse_round
+from components.pretrain.step import pretrain
+from components.shared.inboxes import DirectoryInboxes
+from components.shared.run import Run
+from components.wait.step import wait_round
+
+
+@dataclass
+class Cloud:
+    """The cloud's folders, and a task."""
+
+    root: Path
+    task: Task
+    cloud_data: Path
+
+    @property
+    def store(self) -> DirectoryStore:
+        return DirectoryStore(self.root / "store")
+
+    @property
+    def inboxes(self) -> DirectoryInboxes:
+        return DirectoryInboxes(self.root / "inboxes")
+
+    @property
+    def run(self) -> Run:
+        return Run(self.store, self.task.id)
+
+    def pretrained(self, **collaboration: Any) -> "Cloud":
+        """The same cloud after pretraining, with these changes to how the edges take part."""
+        asked = self.task.collaboration.model_copy(update=collaboration)
+        self.task = Task.model_validate(self.task.model_copy(update={"collaboration": asked}).model_dump())
+        for edge in self.task.collaboration.edges:
+            self.inboxes.enroll(edge)
+        pretrain(self.task, str(self.cloud_data))
+        return self
+
+    def dispatched(self, number: int = 1) -> int:
+        return dispatch_round(self.task.id, number)
+
+    def waited(self, number: int = 1) -> int:
+        return wait_round(self.task.id, number)[0]
+
+    def round(self, number: int, edges: Sequence[str]) -> None:
+        """A whole round, in which these edges deliver."""
+        self.dispatched(number)
+        for edge in edges:
+            self.deliver(edge, 0.1 * number)
+        self.waited(number)
+        fuse_round(self.task.id, number)
+
+    def orders(self, edge: str) -> list[Order]:
+        """What the edge sees in its inbox."""
+        return list(self.inboxes.read(edge).orders)
+
+    def open_orders(self) -> list[str]:
+        """Ids of all open orders."""
+        return [order.id for edge in self.inboxes.edges() for order in self.orders(edge)]
+
+    def report(self, edge: str, phase: Phase, accuracies: Sequence[float] = (), error: str = "", sequence: int = 1) -> None:
+        """Let an edge report on its order."""
+        (order,) = self.orders(edge)
+        report = Report(
+            order=order.id,
+            edge=edge,
+            sequence=sequence,
+            phase=phase,
+            epoch=len(accuracies),
+            epochs=order.training.epochs,
+            history=epochs(accuracies),
+            heartbeat_at=datetime.now(UTC),
+            error=WorkError(kind="InvalidSamples", message=error) if error else None,
+        )
+        self._transport.put(order.report, report.to_json())
+
+    def deliver(
+        self,
+        edge: str,
+        shift: float = 0.1,
+        *,
+        order: Order | None = None,
+        change: Callable[[dict[str, Any]], None] | None = None,
+        **fields: Any,
+    ) -> Path:
+        """Let an edge deliver a result.
+
+        Args:
+            edge: Edge.
+            shift: What its training added to every number of the base.
+            order: Its order; the one in its inbox if none.
+            change: What to do to the tensors.
+            fields: What its manifest says otherwise.
+
+        Returns:
+            The model's file in the store.
+        """
+        order = order or self.orders(edge)[0]
+        assert order.result is not None
+        tensors = {name: tensor + shift for name, tensor in weights.load(self._path(order.inputs["base"].url)).items()}
+        if change:
+            change(tensors)
+        path = self.root / "trained" / f"{order.id}.safetensors"
+        path.parent.mkdir(exist_ok=True)
+        weights.save(tensors, path)
+        self._transport.put(order.result, path)
+        said: dict[str, Any] = {
+            "model_sha256": sha256_of(path),
+            "model_size": path.stat().st_size,
+            "base_sha256": order.inputs["base"].sha256,
+            "samples": 12,
+            "history": epochs([0.4, 0.8]),
+            "scores": {"base": scores(0.4), "result": scores(0.8)},
+        }
+        said.update(fields)
+        said.setdefault("label_histogram", {"0": said["samples"]})
+        self._transport.put(order.manifest, manifest(order, **said).to_json())
+        return self._path(order.result.url)
+
+    def judge(self, edge: str, pretrained: float, fused: float, samples: int = 20) -> None:
+        """Let an edge answer an order to evaluate."""
+        (order,) = self.orders(edge)
+        assert order.kind == "evaluate"
+        answer = {"pretrained": scores(pretrained, samples), "fused": scores(fused, samples)}
+        self._transport.put(order.manifest, manifest(order, samples=0, scores=answer).to_json())
+
+    @property
+    def _transport(self) -> Transport:
+        return Transport([self.store.root])
+
+    def _path(self, url: str) -> Path:
+        return Path(url.removeprefix("file://"))
+
+
+def manifest(order: Order, **fields: Any) -> Manifest:
+    """A manifest of an order's result."""
+    said = {"order": order.id, "run": order.run, "round": order.round, "edge": order.edge, "attempt": order.attempt}
+    return Manifest.model_validate({**said, "seconds": 1.0, **fields})
+
+
+def scores(accuracy: float, samples: int = 10) -> Scores:
+    return Scores(samples=samples, loss=1 - accuracy, accuracy=accuracy, recall=accuracy)
+
+
+def epochs(accuracies: Sequence[float]) -> tuple[EpochRecord, ...]:
+    return tuple(
+        EpochRecord(epoch=number, train_loss=0.5 if number else None, scores=scores(accuracy), seconds=0.1)
+        for number, accuracy in enumerate(accuracies)
+    )
+
+
+def content(store: DirectoryStore, *places: str) -> dict[str, bytes]:
+    """All objects below these prefixes, by key."""
+    return {entry.key: store.get(entry.key, 1 << 26) for place in places for entry in store.list(place)}

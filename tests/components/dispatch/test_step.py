@@ -1,0 +1,180 @@
+"""Dispatch: one order for each edge, once, however often the step is repeated."""
+
+import pytest
+
+from cloudedge.documents import Phase
+from cloudedge.errors import Cancelled, InvalidInput, NotFound
+from components.dispatch.step import dispatch_round
+from components.shared.lifecycle import cancel
+from components.shared.orders import close_orders
+from tests.components.cloud import Cloud, content
+from tests.digits import EDGES
+
+
+def test_each_edge_gets_an_order_for_the_pretrained_model(cloud: Cloud) -> None:
+    cloud.pretrained()
+
+    assert cloud.dispatched() == 3
+
+    record = cloud.run.pretraining()
+    assert record is not None
+    for edge in EDGES:
+        (order,) = cloud.orders(edge)
+        assert order == cloud.run.order(1, edge)
+        assert order.id == f"digits.1.{edge}.1"
+        assert (order.kind, order.state, order.model_file_name) == ("train", "run", "tiny-digits.safetensors")
+        assert (order.inputs["base"].sha256, order.inputs["base"].size) == (record.sha256, record.size)
+        assert order.training == cloud.task.collaboration.training
+        assert order.time_limit_seconds == cloud.task.collaboration.round_deadline_seconds
+        assert order.result is not None
+        assert (order.result.once, order.manifest.once, order.report.once) == (True, True, False)
+
+
+def test_without_named_edges_all_enrolled_ones_take_part(cloud: Cloud) -> None:
+    cloud.pretrained(edges=())
+    for edge in ("b", "a"):
+        cloud.inboxes.enroll(edge)
+
+    assert cloud.dispatched() == 2
+    assert cloud.open_orders() == ["digits.1.a.1", "digits.1.b.1"]
+
+
+def test_an_edge_that_enrolls_during_a_round_takes_part_in_the_next(cloud: Cloud) -> None:
+    cloud.pretrained(edges=())
+    cloud.inboxes.enroll("a")
+    cloud.dispatched()
+    cloud.inboxes.enroll("b")
+
+    assert cloud.dispatched() == 1
+    cloud.deliver("a")
+    cloud.waited()
+    cloud.round(1, [])
+    assert cloud.dispatched(2) == 2
+
+
+def test_repeated_it_changes_no_order_and_no_inbox(cloud: Cloud) -> None:
+    cloud.pretrained().dispatched()
+    cloud.deliver("edge-1")
+    cloud.report("edge-2", Phase.TRAINING, [0.1])
+    before = content(cloud.store, cloud.run.key("rounds"))
+    generations = [cloud.inboxes.read(edge).generation for edge in EDGES]
+
+    assert cloud.dispatched() == 3
+
+    assert content(cloud.store, cloud.run.key("rounds")) == before
+    assert [cloud.inboxes.read(edge).generation for edge in EDGES] == generations
+
+
+def test_after_its_orders_were_closed_a_round_asks_again_where_nothing_was_delivered(cloud: Cloud) -> None:
+    cloud.pretrained().dispatched()
+    cloud.deliver("edge-1")
+    close_orders(cloud.inboxes, cloud.task.id)
+
+    cloud.dispatched()
+
+    assert cloud.open_orders() == ["digits.1.edge-2.2", "digits.1.edge-3.2"]
+
+
+@pytest.mark.parametrize("phase", [Phase.FAILED, Phase.DONE])
+def test_an_edge_that_ended_without_a_result_is_asked_again(cloud: Cloud, phase: Phase) -> None:
+    cloud.pretrained().dispatched()
+    cloud.report("edge-1", phase)
+
+    cloud.dispatched()
+
+    assert cloud.open_orders() == ["digits.1.edge-1.2", "digits.1.edge-2.1", "digits.1.edge-3.1"]
+
+
+def test_an_edge_whose_report_cannot_be_read_is_asked_again(cloud: Cloud) -> None:
+    cloud.pretrained().dispatched()
+    (order,) = cloud.orders("edge-1")
+    cloud.store.put(cloud.run.report_key(order), b"{")
+
+    cloud.dispatched()
+
+    assert [order.id for order in cloud.orders("edge-1")] == ["digits.1.edge-1.2"]
+
+
+def test_a_round_that_has_its_results_orders_nothing_more(cloud: Cloud) -> None:
+    cloud.pretrained(quorum=2).dispatched()
+    cloud.report("edge-1", Phase.FAILED)
+    cloud.deliver("edge-2")
+    cloud.deliver("edge-3")
+    cloud.waited()
+    close_orders(cloud.inboxes, cloud.task.id)
+
+    assert cloud.dispatched() == 3
+    assert cloud.open_orders() == []
+
+
+def test_orders_of_runs_that_are_over_leave_the_inbox_and_those_of_running_ones_stay(cloud: Cloud) -> None:
+    over = Cloud(cloud.root, cloud.task.model_copy(update={"id": "over"}), cloud.cloud_data).pretrained()
+    running = Cloud(cloud.root, cloud.task.model_copy(update={"id": "running"}), cloud.cloud_data).pretrained()
+    over.dispatched()
+    running.dispatched()
+    # As a step leaves it whose process was killed while it closed its orders.
+    over.store.put(
+        over.run.key("state.json"), b'{"state": "failed", "exit_code": 6, "at": "2026-01-01T00:00:00Z", "message": "m"}'
+    )
+
+    cloud.pretrained().dispatched()
+
+    assert [order.id for order in cloud.orders("edge-1")] == ["running.1.edge-1.1", "digits.1.edge-1.1"]
+
+
+def test_rounds_end_when_the_base_model_reached_the_target_on_the_edges(cloud: Cloud) -> None:
+    cloud.pretrained(target_accuracy=0.4, rounds=5).round(1, EDGES)
+
+    assert cloud.dispatched(2) == 0
+    assert cloud.open_orders() == ["digits.1.edge-1.1", "digits.1.edge-2.1", "digits.1.edge-3.1"]
+
+
+def test_rounds_go_on_below_the_target_and_end_with_their_number(cloud: Cloud) -> None:
+    cloud.pretrained(target_accuracy=0.41, rounds=2).round(1, EDGES)
+
+    assert cloud.dispatched(2) == 3
+    assert cloud.dispatched(3) == 0
+
+
+def test_a_task_without_collaboration_orders_nothing(cloud: Cloud) -> None:
+    cloud.task = cloud.task.model_copy(update={"collaborate": False})
+
+    assert cloud.pretrained().dispatched() == 0
+    assert cloud.open_orders() == []
+
+
+def test_an_edge_that_is_not_enrolled_is_named(cloud: Cloud) -> None:
+    cloud.pretrained()
+    cloud.task = cloud.task.model_copy(update={"id": "other"})
+    cloud.task = cloud.task.model_copy(
+        update={"collaboration": cloud.task.collaboration.model_copy(update={"edges": ("edge-1", "nobody")})}
+    )
+    store = Cloud(cloud.root, cloud.task, cloud.cloud_data)
+    from components.pretrain.step import pretrain
+
+    pretrain(store.task, str(store.cloud_data))
+    with pytest.raises(NotFound, match="not enrolled: nobody. Enrolled are: edge-1, edge-2, edge-3"):
+        dispatch_round("other", 1)
+
+
+def test_without_any_edge_it_says_what_to_do(cloud: Cloud) -> None:
+    with pytest.raises(InvalidInput, match="Enroll edges first, or set collaborate to false"):
+        cloud.pretrained(edges=()).dispatched()
+
+
+def test_a_round_before_its_base_model_is_refused(cloud: Cloud) -> None:
+    with pytest.raises(NotFound, match="Round 2 of digits has no base model yet"):
+        cloud.pretrained().dispatched(2)
+
+
+def test_a_run_cancelled_while_orders_went_out_leaves_none_open(cloud: Cloud) -> None:
+    cloud.pretrained().dispatched()
+    former = cloud.orders("edge-1")
+    cancel(cloud.store, cloud.inboxes, cloud.task.id, "somebody")
+    # A dispatch that had looked before the run was cancelled.
+    cloud.inboxes.update("edge-1", lambda orders: [*orders, *former])
+
+    with pytest.raises(Cancelled):
+        cloud.waited()
+
+    assert cloud.open_orders() == []

@@ -1,0 +1,157 @@
+"""Evaluation: the edges judge the fused model, and the regression gate goes by what they say."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloudedge.errors import InvalidSamples, NotFound, QuorumMissed
+from components.evaluate.step import evaluate_run
+from components.shared.tracking import TrackingLog
+from tests.components.cloud import Cloud, content, manifest, scores
+from tests.digits import EDGES
+from tests.waiting import until
+
+
+def judged(cloud: Cloud, answers: dict[str, tuple[float, float, int]], test_data: str = "") -> Any:
+    """Evaluate while the edges answer: accuracy of the pretrained and of the fused model, and the samples measured on."""
+    found: list[Any] = []
+    at_work = threading.Thread(target=lambda: found.append(evaluate_run(cloud.task.id, test_data)))
+    at_work.start()
+    for edge, answer in answers.items():
+        until(lambda edge=edge: [order.kind for order in cloud.orders(edge)] == ["evaluate"])  # type: ignore[misc]
+        cloud.judge(edge, *answer)
+    at_work.join(60)
+    (evaluation,) = found
+    return evaluation
+
+
+def test_the_gate_weighs_each_edge_by_its_held_out_samples(cloud: Cloud) -> None:
+    cloud.pretrained().round(1, EDGES)
+    cloud.round(2, EDGES)
+
+    evaluation = judged(cloud, {"edge-1": (0.5, 0.9, 10), "edge-2": (0.5, 0.6, 20), "edge-3": (0.5, 0.5, 70)})
+
+    record = cloud.run.fusion(2)
+    assert record is not None
+    assert (evaluation.rounds, evaluation.sha256, evaluation.size) == (2, record.sha256, record.size)
+    assert evaluation.gate.pretrained == pytest.approx(0.5)
+    assert evaluation.gate.fused == pytest.approx(0.1 * 0.9 + 0.2 * 0.6 + 0.7 * 0.5)
+    assert (evaluation.gate.samples, evaluation.gate.passed) == (100, True)
+    assert cloud.run.evaluation() == evaluation
+    assert cloud.open_orders() == []
+
+
+def test_each_edge_gets_both_models_and_no_place_for_a_result(cloud: Cloud) -> None:
+    cloud.pretrained(round_deadline_seconds=0.5).round(1, EDGES)
+    with pytest.raises(QuorumMissed):
+        evaluate_run(cloud.task.id)
+
+    order = cloud.run.order(3, "edge-1")
+    pretraining, fusion = cloud.run.pretraining(), cloud.run.fusion(1)
+    assert order is not None
+    assert pretraining is not None
+    assert fusion is not None
+    assert (order.kind, order.result) == ("evaluate", None)
+    assert {name: file.sha256 for name, file in order.inputs.items()} == {
+        "pretrained": pretraining.sha256,
+        "fused": fusion.sha256,
+    }
+
+
+def test_a_worse_model_does_not_pass(cloud: Cloud) -> None:
+    cloud.pretrained().round(1, EDGES)
+
+    evaluation = judged(cloud, {edge: (0.5, 0.49, 20) for edge in EDGES})
+
+    assert not evaluation.gate.passed
+    (told,) = TrackingLog(cloud.store, cloud.task.id).read("evaluate").records
+    assert told.tags == {"cloudedge.gate": "refused"}
+
+
+def test_an_equally_good_model_passes(cloud: Cloud) -> None:
+    cloud.pretrained().round(1, EDGES)
+
+    assert judged(cloud, {edge: (0.5, 0.5, 20) for edge in EDGES}).gate.passed
+
+
+def test_nobody_to_judge_is_no_reason_to_pass(cloud: Cloud) -> None:
+    cloud.pretrained(edges=("edge-1",)).round(1, ["edge-1"])
+
+    evaluation = judged(cloud, {"edge-1": (0.5, 0.9, 0)})
+
+    assert (evaluation.gate.samples, evaluation.gate.passed) == (0, False)
+
+
+def test_an_answer_about_other_models_does_not_count(cloud: Cloud) -> None:
+    cloud.pretrained(edges=("edge-1", "edge-2")).round(1, ["edge-1", "edge-2"])
+    found: list[Any] = []
+    at_work = threading.Thread(target=lambda: found.append(evaluate_run(cloud.task.id)))
+    at_work.start()
+    until(lambda: [order.kind for order in cloud.orders("edge-2")] == ["evaluate"])
+    cloud.judge("edge-1", 0.5, 0.6)
+    odd = manifest(cloud.orders("edge-2")[0], samples=0, scores={"another": scores(0.1)})
+    cloud.store.put(cloud.run.manifest_key(cloud.orders("edge-2")[0]), odd.to_json())
+    at_work.join(60)
+
+    assert list(found[0].gate.edges) == ["edge-1"]
+
+
+def test_every_model_is_measured_on_every_environment(cloud: Cloud, digits: Path) -> None:
+    cloud.pretrained().round(1, EDGES)
+
+    evaluation = judged(cloud, {edge: (0.5, 0.5, 20) for edge in EDGES}, str(digits / "test"))
+
+    assert [(model.name, model.round) for model in evaluation.models] == [
+        *((edge, None) for edge in EDGES),
+        ("pretrained", 0),
+        ("fused-1", 1),
+    ]
+    for model in evaluation.models:
+        assert set(model.scores) == {"clean", "others", "all"}
+        both = (model.scores["clean"].accuracy + model.scores["others"].accuracy) / 2
+        assert model.scores["all"].accuracy == pytest.approx(both)
+    assert sum(map(sum, evaluation.confusion)) == 200
+    right = sum(row[index] for index, row in enumerate(evaluation.confusion))
+    assert right / 200 == pytest.approx(evaluation.models[-1].scores["all"].accuracy)
+
+
+def test_repeated_it_asks_nobody_and_changes_nothing(cloud: Cloud) -> None:
+    cloud.pretrained().round(1, EDGES)
+    evaluation = judged(cloud, {edge: (0.5, 0.6, 20) for edge in EDGES})
+    places = [cloud.run.key(place) for place in ("rounds", "tracking")]
+    before = content(cloud.store, *places)
+
+    assert evaluate_run(cloud.task.id) == evaluation
+    assert content(cloud.store, *places) == before
+
+
+def test_without_collaboration_there_is_no_gate_and_nobody_is_asked(cloud: Cloud, digits: Path) -> None:
+    cloud.task = cloud.task.model_copy(update={"collaborate": False})
+    cloud.pretrained()
+
+    evaluation = evaluate_run(cloud.task.id, str(digits / "test"))
+
+    pretraining = cloud.run.pretraining()
+    assert pretraining is not None
+    assert (evaluation.gate, evaluation.rounds, evaluation.sha256) == (None, 0, pretraining.sha256)
+    assert [model.name for model in evaluation.models] == ["pretrained"]
+    assert cloud.open_orders() == []
+
+
+def test_a_missing_test_folder_is_said(cloud: Cloud) -> None:
+    cloud.task = cloud.task.model_copy(update={"collaborate": False})
+    cloud.pretrained()
+
+    with pytest.raises(InvalidSamples, match="There is no test data at /nowhere"):
+        evaluate_run(cloud.task.id, "/nowhere")
+
+
+def test_a_run_without_a_model_is_refused(cloud: Cloud) -> None:
+    from components.pretrain.step import pretrain
+
+    with pytest.raises(InvalidSamples):
+        pretrain(cloud.task, "/nowhere")
+    with pytest.raises(NotFound, match="has no model to evaluate"):
+        evaluate_run(cloud.task.id)

@@ -1,0 +1,292 @@
+"""Fusing a round: sound models are averaged, the others are left out and named, and repeating it changes nothing."""
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cloudedge import weights
+from cloudedge.documents import Fusion
+from cloudedge.errors import InvalidInput, NotFound, QuorumMissed
+from components.fuse.step import fuse_round
+from components.shared.tracking import TrackingLog
+from tests.components.cloud import Cloud, content, scores
+from tests.digits import EDGES
+
+
+def tensors_of(cloud: Cloud, key: str) -> dict[str, torch.Tensor]:
+    with cloud.store.local(key) as path:
+        return weights.load(path)
+
+
+def test_the_fused_model_is_the_average_by_samples(cloud: Cloud) -> None:
+    cloud.pretrained(fusion=Fusion(base_weight=0.5)).dispatched()
+    for edge, shift, samples in zip(EDGES, (0.0, 1.0, 2.0), (2, 2, 4), strict=True):
+        cloud.deliver(edge, shift, samples=samples)
+    cloud.waited()
+
+    record = fuse_round(cloud.task.id, 1)
+
+    assert record is not None
+    assert [c.weight for c in record.contributions] == [0.125, 0.125, 0.25]
+    assert (record.base_weight, record.left_out) == (0.5, ())
+    base, fused = tensors_of(cloud, cloud.run.pretrained_key), tensors_of(cloud, cloud.run.fused_key(1))
+    for name, tensor in base.items():
+        torch.testing.assert_close(fused[name], tensor + 0.125 * 1 + 0.25 * 2)
+
+
+def test_the_record_says_where_the_model_comes_from(cloud: Cloud) -> None:
+    cloud.pretrained().dispatched()
+    files = [cloud.deliver(edge, 0.1 * number) for number, edge in enumerate(EDGES)]
+    cloud.waited()
+
+    record = fuse_round(cloud.task.id, 1)
+
+    pretraining = cloud.run.pretraining()
+    assert record is not None
+    assert pretraining is not None
+    assert record == cloud.run.fusion(1)
+    assert record.base_sha256 == pretraining.sha256
+    assert record.base_accuracy == pytest.approx(0.4)
+    assert [c.sha256 for c in record.contributions] == [weights_digest(path) for path in files]
+    with cloud.store.local(cloud.run.fused_key(1)) as path:
+        assert (record.sha256, record.size) == (weights_digest(path), path.stat().st_size)
+    (told,) = TrackingLog(cloud.store, cloud.task.id).read("fuse-000001").records
+    assert {(p.key, p.step, p.value) for p in told.metrics} == {
+        ("contributions", 1, 3.0),
+        ("left_out", 1, 0.0),
+        ("accuracy_of_edge_models", 1, pytest.approx(0.8)),
+        ("accuracy_on_edges", 0, pytest.approx(0.4)),
+    }
+
+
+def weights_digest(path: Path) -> str:
+    from cloudedge.names import sha256_of
+
+    return sha256_of(path)
+
+
+def flip_a_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-4])
+
+
+def put_more(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"\0" * 4)
+
+
+def claim_a_huge_header(path: Path) -> None:
+    path.write_bytes(struct.pack("<Q", 2**60) + path.read_bytes()[8:])
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("tamper", "reason"),
+    [
+        (flip_a_byte, "sha256"),
+        (cut_short, "bytes"),
+        (put_more, "bytes"),
+        (claim_a_huge_header, ""),
+        (remove, "no object"),
+    ],
+)
+def test_a_file_that_is_not_what_the_manifest_says_is_left_out(
+    cloud: Cloud, tamper: Callable[[Path], None], reason: str
+) -> None:
+    cloud.pretrained(quorum=2).dispatched()
+    cloud.deliver("edge-1")
+    cloud.deliver("edge-2")
+    tamper(cloud.deliver("edge-3"))
+    cloud.waited()
+
+    record = fuse_round(cloud.task.id, 1)
+
+    assert_left_out(record, "edge-3", reason)
+
+
+def not_a_number(tensors: dict[str, Any]) -> None:
+    next(iter(tensors.values())).view(-1)[0] = float("nan")
+
+
+def infinite(tensors: dict[str, Any]) -> None:
+    next(iter(tensors.values())).view(-1)[-1] = float("inf")
+
+
+def misnamed(tensors: dict[str, Any]) -> None:
+    tensors["other"] = tensors.pop(next(iter(tensors)))
+
+
+def one_more(tensors: dict[str, Any]) -> None:
+    tensors["more"] = torch.zeros(3)
+
+
+def other_shape(tensors: dict[str, Any]) -> None:
+    name, tensor = next(iter(tensors.items()))
+    tensors[name] = tensor.reshape(1, *tensor.shape)
+
+
+def other_type(tensors: dict[str, Any]) -> None:
+    name, tensor = next(iter(tensors.items()))
+    tensors[name] = tensor.to(torch.float64)
+
+
+@pytest.mark.parametrize("change", [not_a_number, infinite, misnamed, one_more, other_shape, other_type])
+def test_a_model_that_is_not_of_this_network_is_left_out(cloud: Cloud, change: Callable[[dict[str, Any]], None]) -> None:
+    cloud.pretrained(quorum=2).dispatched()
+    cloud.deliver("edge-1")
+    cloud.deliver("edge-2")
+    cloud.deliver("edge-3", change=change)
+    cloud.waited()
+
+    assert_left_out(fuse_round(cloud.task.id, 1), "edge-3", "")
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({"samples": 0}, "it trained on no sample"),
+        ({"samples": 10**18, "label_histogram": {"0": 12}}, "claims 1000000000000000000 samples, but counts 12 by class"),
+        ({"model_sha256": None}, "its manifest names no model"),
+        ({"model_size": None}, "its manifest names no model"),
+        ({"scores": {"base": scores(0.5)}}, "no scores of the trained model"),
+        ({"model_size": 7}, "7"),
+    ],
+)
+def test_a_manifest_that_cannot_be_true_is_left_out(cloud: Cloud, said: dict[str, Any], reason: str) -> None:
+    cloud.pretrained(quorum=2).dispatched()
+    cloud.deliver("edge-1")
+    cloud.deliver("edge-2")
+    cloud.deliver("edge-3", **said)
+    cloud.waited()
+
+    assert_left_out(fuse_round(cloud.task.id, 1), "edge-3", reason)
+
+
+def assert_left_out(record: Any, edge: str, reason: str) -> None:
+    assert [c.edge for c in record.contributions] == [one for one in EDGES if one != edge]
+    assert [one.edge for one in record.left_out] == [edge]
+    assert reason in record.left_out[0].reason
+    assert record.left_out[0].reason
+
+
+def test_absentees_are_in_the_record(cloud: Cloud) -> None:
+    cloud.pretrained(quorum=2).dispatched()
+    cloud.deliver("edge-1")
+    cloud.deliver("edge-2")
+    cloud.waited()
+
+    assert_left_out(fuse_round(cloud.task.id, 1), "edge-3", "no sign of life")
+
+
+def test_too_few_sound_models_miss_the_quorum_and_name_each_edge(cloud: Cloud) -> None:
+    cloud.pretrained(quorum=2).dispatched()
+    cloud.deliver("edge-1")
+    flip_a_byte(cloud.deliver("edge-2"))
+    cloud.waited()
+
+    with pytest.raises(QuorumMissed) as missed:
+        fuse_round(cloud.task.id, 1)
+
+    lines = str(missed.value).splitlines()
+    assert lines[0] == "Round 1 has 1 sound models of the 2 it needs:"
+    assert [line[:12] for line in lines[1:3]] == ["  - edge-3: ", "  - edge-2: "]
+    assert "which asks them anew" in lines[3]
+    assert cloud.open_orders() == []
+
+
+def test_after_unsound_models_the_same_run_goes_on_to_the_undisturbed_bytes(cloud: Cloud) -> None:
+    cloud.pretrained().dispatched()
+    for edge in EDGES[:2]:
+        cloud.deliver(edge)
+    flip_a_byte(cloud.deliver("edge-3"))
+    cloud.waited()
+    with pytest.raises(QuorumMissed):
+        fuse_round(cloud.task.id, 1)
+
+    cloud.pretrained().dispatched()
+    assert cloud.open_orders() == ["digits.1.edge-3.2"]
+    cloud.deliver("edge-3")
+    cloud.waited()
+    mended = fuse_round(cloud.task.id, 1)
+
+    undisturbed = Cloud(cloud.root, cloud.task.model_copy(update={"id": "undisturbed"}), cloud.cloud_data)
+    undisturbed.pretrained().dispatched()
+    for edge in EDGES:
+        (order,) = [order for order in undisturbed.orders(edge) if order.run == "undisturbed"]
+        undisturbed.deliver(edge, order=order)
+    undisturbed.waited()
+    record = fuse_round("undisturbed", 1)
+    assert mended is not None
+    assert record is not None
+    assert mended.sha256 == record.sha256
+
+
+def test_repeated_it_changes_nothing(cloud: Cloud) -> None:
+    cloud.pretrained(fusion=Fusion(rule="fedadam")).round(1, EDGES)
+    before = content(cloud.store, cloud.run.key("rounds"), cloud.run.key("tracking"))
+
+    assert fuse_round(cloud.task.id, 1) == cloud.run.fusion(1)
+    assert content(cloud.store, cloud.run.key("rounds"), cloud.run.key("tracking")) == before
+
+
+def test_killed_before_its_record_was_written_it_gives_the_same_bytes_again(cloud: Cloud) -> None:
+    cloud.pretrained(fusion=Fusion(rule="fedadam")).round(1, EDGES)
+    cloud.round(2, EDGES)
+    before = content(cloud.store, cloud.run.round_key(2))
+    record_key = cloud.run.round_key(2, "fusion.json")
+    cloud.store.delete(record_key)
+
+    record = fuse_round(cloud.task.id, 2)
+
+    assert record is not None
+    after = content(cloud.store, cloud.run.round_key(2))
+    assert {key for key in after if after[key] != before[key]} <= {record_key}
+
+
+def test_a_server_optimizer_remembers_from_round_to_round(cloud: Cloud) -> None:
+    cloud.pretrained(fusion=Fusion(rule="fedavgm")).round(1, EDGES)
+    cloud.round(2, EDGES)
+
+    assert cloud.store.stat(cloud.run.round_key(1, "optimizer.safetensors")) is not None
+    base, first, second = (tensors_of(cloud, cloud.run.fused_key(number)) for number in (0, 1, 2))
+    name = next(iter(base))
+    # In the first round the edges' shift is 0.1, in the second 0.2; momentum adds to it.
+    assert (second[name] - first[name]).mean() > (first[name] - base[name]).mean() + 0.11
+
+
+def test_greedy_measures_on_the_clouds_held_out_samples(cloud: Cloud) -> None:
+    cloud.pretrained(fusion=Fusion(rule="greedy"), quorum=1).dispatched()
+    cloud.deliver("edge-1", 0.0)
+    cloud.waited()
+
+    record = fuse_round(cloud.task.id, 1, str(cloud.cloud_data))
+
+    assert record is not None
+    assert [c.weight for c in record.contributions] == [1.0]
+
+
+def test_greedy_without_samples_says_what_to_give(cloud: Cloud) -> None:
+    cloud.pretrained(fusion=Fusion(rule="greedy"), quorum=1).dispatched()
+    cloud.deliver("edge-1")
+    cloud.waited()
+
+    with pytest.raises(InvalidInput, match="give the cloud's samples, or use another rule"):
+        fuse_round(cloud.task.id, 1)
+
+
+def test_a_round_that_was_not_waited_for_is_refused(cloud: Cloud) -> None:
+    cloud.pretrained().dispatched()
+
+    with pytest.raises(NotFound, match="Round 1 of digits was not waited for yet"):
+        fuse_round(cloud.task.id, 1)

@@ -1,0 +1,88 @@
+"""Registration: where the model comes from is said, and a model that the gate refused is not registered."""
+
+import pytest
+
+from cloudedge.documents import Fusion
+from cloudedge.errors import NotFound
+from components.evaluate.step import evaluate_run
+from components.register.step import register_model
+from components.shared.events import events
+from components.shared.tracking import TrackingLog
+from tests.components.cloud import Cloud, content
+from tests.components.evaluate.test_step import judged
+from tests.digits import EDGES
+
+
+def test_the_registration_names_all_ancestors(cloud: Cloud) -> None:
+    cloud.pretrained(quorum=2, fusion=Fusion(base_weight=0.2)).dispatched()
+    cloud.deliver("edge-1", samples=10, data_fingerprint="abc")
+    cloud.deliver("edge-2", samples=30)
+    cloud.waited()
+    cloud.round(1, [])
+    judged(cloud, {edge: (0.5, 0.6, 20) for edge in EDGES})
+
+    assert register_model(cloud.task.id) == "tiny-digits"
+
+    registration = TrackingLog(cloud.store, cloud.task.id).read("register").registration
+    pretraining, fusion = cloud.run.pretraining(), cloud.run.fusion(1)
+    assert registration is not None
+    assert pretraining is not None
+    assert fusion is not None
+    assert (registration.model_key, registration.sha256) == (cloud.run.fused_key(1), fusion.sha256)
+    assert registration.aliases == ("champion",)
+    assert registration.classes == cloud.task.data.classes
+    assert registration.input_shape == (1, 8, 8)
+    assert registration.tags == {
+        "cloudedge.rounds": "1",
+        "cloudedge.rule": "samples",
+        "cloudedge.accuracy_on_edges": "0.6000",
+    }
+    assert [(a.role, a.edge, a.round, a.sha256, a.weight, a.samples) for a in registration.ancestors] == [
+        ("pretrained", None, 0, pretraining.sha256, None, pretraining.samples),
+        ("base", None, 0, pretraining.sha256, 0.2, None),
+        ("edge", "edge-1", 1, fusion.contributions[0].sha256, pytest.approx(0.2), 10),
+        ("edge", "edge-2", 1, fusion.contributions[1].sha256, pytest.approx(0.6), 30),
+    ]
+    assert registration.ancestors[2].data_fingerprint == "abc"
+
+
+def test_a_model_that_the_gate_refused_is_not_registered(cloud: Cloud) -> None:
+    cloud.pretrained().round(1, EDGES)
+    judged(cloud, {edge: (0.5, 0.4, 20) for edge in EDGES})
+
+    assert register_model(cloud.task.id) == ""
+
+    assert "register" not in dict(TrackingLog(cloud.store, cloud.task.id).versions())
+    assert "refused" in [event.action for _, event in events(cloud.store, cloud.task.id)]
+
+
+def test_without_collaboration_the_pretrained_model_is_registered(cloud: Cloud) -> None:
+    cloud.task = cloud.task.model_copy(update={"collaborate": False})
+    cloud.pretrained()
+    evaluate_run(cloud.task.id)
+
+    assert register_model(cloud.task.id) == "tiny-digits"
+
+    registration = TrackingLog(cloud.store, cloud.task.id).read("register").registration
+    assert registration is not None
+    assert registration.model_key == cloud.run.pretrained_key
+    assert registration.tags == {"cloudedge.rounds": "0", "cloudedge.rule": "none"}
+    assert [ancestor.role for ancestor in registration.ancestors] == ["pretrained"]
+
+
+def test_repeated_it_says_the_same(cloud: Cloud) -> None:
+    cloud.pretrained().round(1, EDGES)
+    judged(cloud, {edge: (0.5, 0.6, 20) for edge in EDGES})
+    register_model(cloud.task.id)
+    before = content(cloud.store, cloud.run.key("tracking"))
+
+    register_model(cloud.task.id)
+
+    assert content(cloud.store, cloud.run.key("tracking")) == before
+
+
+def test_a_run_that_was_not_evaluated_is_refused(cloud: Cloud) -> None:
+    cloud.pretrained()
+
+    with pytest.raises(NotFound, match="was not evaluated yet"):
+        register_model(cloud.task.id)

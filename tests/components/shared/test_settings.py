@@ -1,0 +1,46 @@
+"""A step finds its place by the environment, or says what is missing there."""
+
+from pathlib import Path
+
+import pytest
+
+from cloudedge.errors import InvalidInput
+from components.shared.settings import Settings
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setenv("CLOUDEDGE_STORE", (tmp_path / "the store").as_uri())
+    monkeypatch.setenv("CLOUDEDGE_INBOXES", (tmp_path / "inboxes").as_uri())
+    monkeypatch.setenv("CLOUDEDGE_SCRATCH", str(tmp_path / "scratch"))
+    return monkeypatch
+
+
+def test_the_store_and_the_inboxes_are_where_the_environment_says(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings = Settings()
+    settings.open_store().put("a", b"1")
+    settings.open_inboxes().enroll("edge-1")
+    assert (tmp_path / "the store" / "a").read_bytes() == b"1"
+    assert (tmp_path / "inboxes" / "edge-1" / "inbox.json").exists()
+
+
+def test_all_that_is_missing_or_wrong_is_named_at_once(environment: pytest.MonkeyPatch) -> None:
+    environment.delenv("CLOUDEDGE_STORE")
+    environment.delenv("CLOUDEDGE_SCRATCH")
+    environment.setenv("CLOUDEDGE_POLL_SECONDS", "0")
+    with pytest.raises(InvalidInput) as raised:
+        Settings()
+    title, *faults = str(raised.value).splitlines()
+    assert "environment" in title
+    assert faults == [
+        "  - CLOUDEDGE_STORE: Field required",
+        "  - CLOUDEDGE_SCRATCH: Field required",
+        "  - CLOUDEDGE_POLL_SECONDS: Input should be greater than 0",
+    ]
+
+
+@pytest.mark.parametrize("address", ["", "/folder", "file:folder", "file://host/folder", "s3://bucket"])
+def test_an_address_of_no_known_kind_is_named(environment: pytest.MonkeyPatch, address: str) -> None:
+    environment.setenv("CLOUDEDGE_STORE", address)
+    with pytest.raises(InvalidInput, match=f"CLOUDEDGE_STORE is '{address}'; it must be a file:///folder address"):
+        Settings().open_store()

@@ -1,0 +1,354 @@
+"""Waiting: quorum, deadline, stragglers and absentees, and what everybody is told of them."""
+
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cloudedge.documents import Phase
+from cloudedge.errors import Cancelled, QuorumMissed
+from cloudedge.store import DirectoryStore, Entry
+from components.fuse.step import fuse_round
+from components.shared.events import events
+from components.shared.lifecycle import cancel
+from components.shared.settings import Settings
+from components.shared.tracking import TrackingLog
+from components.wait.step import wait_round
+from components.wait.watch import RoundWatch
+from tests.components.cloud import Cloud, content, manifest
+from tests.digits import EDGES
+from tests.waiting import until
+
+
+def test_when_all_have_delivered_the_round_is_over(cloud: Cloud) -> None:
+    cloud.pretrained().dispatched()
+    for edge in EDGES:
+        cloud.deliver(edge)
+
+    assert cloud.waited() == 3
+
+    record = cloud.run.waited(1)
+    assert record is not None
+    assert [(one.edge, one.round, one.attempt) for one in record.delivered] == [(edge, 1, 1) for edge in EDGES]
+    assert (record.missing, record.late) == ((), {})
+
+
+def test_with_its_quorum_a_round_does_not_wait_for_stragglers(cloud: Cloud) -> None:
+    cloud.pretrained(quorum=2).dispatched()
+    cloud.deliver("edge-1")
+    cloud.deliver("edge-2")
+    cloud.report("edge-3", Phase.TRAINING, [0.1, 0.2])
+
+    assert cloud.waited() == 2
+
+    record = cloud.run.waited(1)
+    assert record is not None
+    assert [(one.edge, one.reason) for one in record.missing] == [("edge-3", "still training, epoch 2 of 40")]
+    assert record.late == {"edge-3": 1}
+
+
+def test_in_the_grace_time_stragglers_may_still_deliver(cloud: Cloud) -> None:
+    cloud.pretrained(quorum=2, straggler_grace_seconds=300).dispatched()
+    cloud.deliver("edge-1")
+    cloud.deliver("edge-2")
+    order = cloud.orders("edge-3")[0]
+    results: list[int] = []
+    waiting = threading.Thread(target=lambda: results.append(cloud.waited()))
+    waiting.start()
+    until(lambda: cloud.store.stat(cloud.run.key("tracking/records/wait-000001-000000.json")))
+    cloud.deliver("edge-3", order=order)
+    waiting.join(30)
+
+    assert results == [3]
+
+
+def test_at_the_deadline_a_round_below_its_quorum_fails_and_names_each_absentee(cloud: Cloud) -> None:
+    cloud.pretrained(round_deadline_seconds=0.2, quorum=2).dispatched()
+    cloud.deliver("edge-1")
+    cloud.report("edge-2", Phase.COLLECTING)
+
+    with pytest.raises(QuorumMissed) as missed:
+        cloud.waited()
+
+    assert str(missed.value).splitlines() == [
+        "Round 1 got 1 results of the 2 it needs before the deadline:",
+        "  - edge-2: still collecting, epoch 0 of 40",
+        "  - edge-3: no sign of life since the order was issued; is the edge online?",
+        "Mend these edges and run the same task again, which goes on here; "
+        "or allow a smaller quorum or a later deadline in a new task.",
+    ]
+
+
+def test_a_round_ends_at_once_when_its_quorum_is_out_of_reach(cloud: Cloud) -> None:
+    cloud.pretrained(quorum=3).dispatched()
+    cloud.report("edge-1", Phase.FAILED, error="This edge has no samples to train on.")
+
+    with pytest.raises(QuorumMissed, match="and no more can come") as missed:
+        cloud.waited()
+
+    assert "  - edge-1: failed: This edge has no samples to train on." in str(missed.value)
+
+
+def test_a_failed_step_closes_its_orders_and_says_why(cloud: Cloud) -> None:
+    cloud.pretrained().dispatched()
+    cloud.report("edge-1", Phase.FAILED, error="Broken sensor.")
+
+    with pytest.raises(QuorumMissed):
+        cloud.waited()
+
+    assert cloud.open_orders() == []
+    state = cloud.run.state()
+    assert state is not None
+    assert (state.state, state.exit_code) == ("failed", 6)
+    assert "edge-1: failed: Broken sensor." in state.message
+    assert [event.action for _, event in events(cloud.store, cloud.task.id)][-1] == "failed"
+    assert TrackingLog(cloud.store, cloud.task.id).read("end").records[0].status == "failed"
+
+
+def test_after_a_missed_quorum_the_run_goes_on_with_what_was_delivered(cloud: Cloud) -> None:
+    cloud.pretrained().dispatched()
+    cloud.deliver("edge-1")
+    cloud.report("edge-2", Phase.FAILED)
+    with pytest.raises(QuorumMissed):
+        cloud.waited()
+
+    cloud.pretrained().dispatched()
+
+    assert cloud.open_orders() == ["digits.1.edge-2.2", "digits.1.edge-3.2"]
+    for edge in ("edge-2", "edge-3"):
+        cloud.deliver(edge)
+    assert cloud.waited() == 3
+    record = cloud.run.waited(1)
+    assert record is not None
+    assert [one.attempt for one in record.delivered] == [1, 2, 2]
+
+
+def test_a_late_model_joins_the_next_round_and_its_edge_gets_no_second_order(cloud: Cloud) -> None:
+    cloud.pretrained(quorum=2)
+    cloud.dispatched()
+    cloud.deliver("edge-1")
+    cloud.deliver("edge-2")
+    cloud.report("edge-3", Phase.TRAINING, [0.1])
+    cloud.waited()
+    fuse_round(cloud.task.id, 1)
+
+    assert cloud.dispatched(2) == 3
+    assert [order.id for order in cloud.orders("edge-3")] == ["digits.1.edge-3.1"]
+    cloud.deliver("edge-1")
+    late = cloud.deliver("edge-3", 0.7)
+    assert cloud.waited(2) == 2
+    record = fuse_round(cloud.task.id, 2)
+
+    assert record is not None
+    assert [(c.edge, c.round) for c in record.contributions] == [("edge-1", 2), ("edge-3", 1)]
+    assert late.read_bytes()
+    assert [one.edge for one in record.left_out] == ["edge-2"]
+
+
+def test_a_late_edge_whose_order_was_closed_takes_part_as_the_others_do(cloud: Cloud) -> None:
+    cloud.pretrained(quorum=2)
+    cloud.dispatched()
+    cloud.deliver("edge-1")
+    cloud.deliver("edge-2")
+    cloud.report("edge-3", Phase.TRAINING, [0.1])
+    cloud.waited()
+    fuse_round(cloud.task.id, 1)
+    cloud.dispatched(2)
+    for edge in ("edge-1", "edge-2"):
+        cloud.report(edge, Phase.FAILED)
+    with pytest.raises(QuorumMissed):
+        cloud.waited(2)
+
+    cloud.dispatched(2)
+
+    assert cloud.open_orders() == ["digits.2.edge-1.2", "digits.2.edge-2.2", "digits.2.edge-3.1"]
+
+
+def test_a_straggler_that_never_gave_a_sign_gets_the_next_rounds_order(cloud: Cloud) -> None:
+    cloud.pretrained(quorum=2).round(1, ["edge-1", "edge-2"])
+
+    cloud.dispatched(2)
+
+    assert [order.id for order in cloud.orders("edge-3")] == ["digits.2.edge-3.1"]
+
+
+def test_results_that_are_no_results_count_as_missing(cloud: Cloud) -> None:
+    cloud.pretrained(quorum=1).dispatched()
+    cloud.deliver("edge-1")
+    foreign = manifest(cloud.orders("edge-3")[0], samples=3)
+    cloud.store.put(cloud.run.manifest_key(cloud.orders("edge-2")[0]), foreign.to_json())
+    cloud.store.put(cloud.run.manifest_key(cloud.orders("edge-3")[0]), b'{"samples": -1}')
+
+    assert cloud.waited() == 1
+
+    record = cloud.run.waited(1)
+    assert record is not None
+    reasons = {one.edge: one.reason for one in record.missing}
+    assert "is about digits.1.edge-3.1, not digits.1.edge-2.1" in reasons["edge-2"]
+    assert "samples: found -1; give 0 or more" in reasons["edge-3"]
+
+
+def test_a_refused_result_is_asked_for_anew_when_the_run_goes_on(cloud: Cloud) -> None:
+    cloud.pretrained(edges=("edge-1",)).dispatched()
+    cloud.store.put(cloud.run.manifest_key(cloud.orders("edge-1")[0]), b"{")
+    with pytest.raises(QuorumMissed, match="it is not JSON"):
+        cloud.waited()
+
+    cloud.dispatched()
+
+    assert cloud.open_orders() == ["digits.1.edge-1.2"]
+    cloud.deliver("edge-1")
+    assert cloud.waited() == 1
+
+
+def test_an_older_report_never_replaces_a_newer_one(cloud: Cloud) -> None:
+    cloud.pretrained().dispatched()
+    watch = RoundWatch.of(cloud.run, 1)
+    cloud.report("edge-1", Phase.TRAINING, [0.1, 0.2], sequence=5)
+    watch.look()
+    cloud.report("edge-1", Phase.ACCEPTED, sequence=4)
+    watch.look()
+
+    report = watch.edges["edge-1"].report
+    assert report is not None
+    assert report.phase is Phase.TRAINING
+
+
+def test_repeated_after_its_end_it_changes_nothing(cloud: Cloud) -> None:
+    cloud.pretrained(quorum=2).dispatched()
+    for edge in EDGES[:2]:
+        cloud.deliver(edge)
+    cloud.waited()
+    before = content(cloud.store, cloud.run.key("rounds"), cloud.run.key("tracking"))
+    cloud.deliver("edge-3")
+
+    assert cloud.waited() == 2
+    after = content(cloud.store, cloud.run.key("rounds"), cloud.run.key("tracking"))
+    assert {key: after[key] for key in before} == before
+
+
+def test_cancelling_the_run_ends_the_wait_and_closes_its_orders(cloud: Cloud) -> None:
+    cloud.pretrained().dispatched()
+    errors: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            cloud.waited()
+        except BaseException as error:
+            errors.append(error)
+
+    alive = cloud.store.stat(cloud.run.key("alive"))
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    until(lambda: cloud.store.stat(cloud.run.key("alive")) != alive)
+    cancel(cloud.store, cloud.inboxes, cloud.task.id, "somebody")
+    waiting.join(30)
+
+    assert [type(error) for error in errors] == [Cancelled]
+    assert cloud.open_orders() == []
+
+
+def test_a_terminated_step_closes_its_orders_and_the_run_is_stopped(cloud: Cloud) -> None:
+    cloud.pretrained().dispatched()
+    alive = cloud.store.stat(cloud.run.key("alive"))
+
+    def terminate() -> None:
+        until(lambda: cloud.store.stat(cloud.run.key("alive")) != alive)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    former = signal.getsignal(signal.SIGTERM)
+    killer = threading.Thread(target=terminate)
+    killer.start()
+    with pytest.raises(SystemExit) as end:
+        cloud.waited()
+    killer.join()
+
+    assert end.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) is former
+    assert cloud.open_orders() == []
+    state = cloud.run.state()
+    assert state is not None
+    assert (state.state, state.exit_code) == ("stopped", 130)
+
+
+class CountingStore(DirectoryStore):
+    """Counts what is asked of it."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.calls: Counter[str] = Counter()
+
+    def get(self, key: str, max_bytes: int) -> bytes:
+        self.calls["get " + key.rpartition("/")[2]] += 1
+        return super().get(key, max_bytes)
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        self.calls["list"] += 1
+        return super().list(prefix)
+
+
+def test_a_look_is_one_listing_and_reads_only_what_changed(cloud: Cloud) -> None:
+    edges = tuple(f"edge-{number}" for number in range(1, 31))
+    cloud.pretrained(edges=edges).dispatched()
+    for edge in edges:
+        cloud.report(edge, Phase.TRAINING, [0.1])
+    store = CountingStore(cloud.store.root)
+    watch = RoundWatch.of(type(cloud.run)(store, cloud.task.id), 1)
+    store.calls.clear()
+
+    watch.look()
+    assert store.calls == {"list": 1, **{f"get {edge}-1.json": 1 for edge in edges}}
+
+    store.calls.clear()
+    assert [watch.look() for _ in range(10)] == [[]] * 10
+    assert store.calls == {"list": 10}
+
+    store.calls.clear()
+    cloud.report("edge-7", Phase.TRAINING, [0.1, 0.2], sequence=2)
+    assert [watched.order.edge for watched in watch.look()] == ["edge-7"]
+    assert store.calls == {"list": 1, "get edge-7-1.json": 1}
+
+
+def test_a_poll_of_the_step_costs_the_same_with_many_silent_edges(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud.pretrained(edges=tuple(f"edge-{number}" for number in range(1, 31)), round_deadline_seconds=0.3).dispatched()
+    store = CountingStore(cloud.store.root)
+    monkeypatch.setattr(Settings, "open_store", lambda self: store)
+
+    with pytest.raises(QuorumMissed):
+        wait_round(cloud.task.id, 1)
+
+    each_poll = {"list", "get state.json", "get cancelled.json"}
+    assert store.calls["list"] > 3
+    assert {name: count for name, count in store.calls.items() if name not in each_poll and count > 1} == {}
+    assert all(store.calls[name] <= store.calls["list"] + 3 for name in each_poll)
+
+
+def test_each_epoch_of_an_edge_is_told_once(cloud: Cloud) -> None:
+    cloud.pretrained(quorum=1).dispatched()
+    orders = {edge: cloud.orders(edge)[0] for edge in EDGES}
+    log = TrackingLog(cloud.store, cloud.task.id)
+    waiting = threading.Thread(target=cloud.waited)
+    cloud.report("edge-1", Phase.TRAINING, [0.1])
+    waiting.start()
+    until(lambda: len(waits(log)) == 1)
+    cloud.report("edge-1", Phase.TRAINING, [0.1, 0.2], sequence=2)
+    until(lambda: len(waits(log)) == 2)
+    cloud.report("edge-2", Phase.FAILED, [0.3], error="Broken.", sequence=2)
+    until(lambda: len(waits(log)) == 3)
+    cloud.deliver("edge-1", order=orders["edge-1"])
+    waiting.join(30)
+
+    told = [record for name in waits(log) for record in log.read(name).records]
+    points = [(record.child, p.key, p.step) for record in told for p in record.metrics]
+    assert len(points) == len(set(points))
+    accuracies = {(record.child, p.step): p.value for record in told for p in record.metrics if p.key == "accuracy"}
+    assert accuracies == {("round-001/edge-1", 0): 0.1, ("round-001/edge-1", 1): 0.2, ("round-001/edge-2", 0): 0.3}
+    assert {record.child: record.status for record in told} == {"round-001/edge-1": "finished", "round-001/edge-2": "failed"}
+
+
+def waits(log: TrackingLog) -> list[str]:
+    return [name for name, _ in log.versions() if name.startswith("wait-")]
