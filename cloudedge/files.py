@@ -64,6 +64,8 @@ def disk_errors(path: Path) -> Iterator[None]:
             errno.EDQUOT: "The disk quota is used up: free some space and start again; nothing is lost.",
             errno.EFBIG: "Files may not grow this large here (ulimit -f): raise the limit and start again; nothing is lost.",
             errno.EACCES: "Give this user the right to write there, or choose another folder.",
+            errno.EEXIST: "A file stands where a folder is needed: choose another place.",
+            errno.ENOTDIR: "A file stands where a folder is needed: choose another place.",
             errno.EROFS: "The file system is read-only: choose another folder.",
         }.get(error.errno or 0, "Check the disk and start again.")
         raise StoreFailed(f"Cannot write {path}: {error.strerror or error}. {remedy}") from error

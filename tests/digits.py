@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import numpy
+
 from cloudedge.documents import Collaboration, DataFormat, Field, ModelSpec, Task, Training
 from pipelines.demo.digits import originals
 
@@ -35,10 +37,8 @@ def digits_task(task_id: str = "digits", **collaboration: Any) -> Task:
     )
 
 
-def write_digits(root: Path) -> Path:
-    """Lay out cloud/, edges/<edge>/ and test/<environment>/ for the task; returns the folder."""
-    import numpy
-
+def write_digits(root: Path) -> None:
+    """Lay out cloud/, edges/<edge>/ and test/<environment>/ for the task."""
     images, labels = originals()
     images = images.astype("uint8")[:, numpy.newaxis]
 
@@ -51,4 +51,3 @@ def write_digits(root: Path) -> Path:
         write(f"edges/{edge}", 100 + 120 * number, 220 + 120 * number)
     write("test/clean", 1000, 1100)
     write("test/others", 1100, 1200)
-    return root

@@ -13,7 +13,7 @@ from tests.once import made_once
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Samples of the cloud, of edges and for tests."""
-    return made_once(tmp_path_factory, "digits-of-steps", lambda folder: write_digits(folder) and None)
+    return made_once(tmp_path_factory, "digits-of-steps", write_digits)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ class Finished:
 @pytest.fixture(scope="session")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The samples of all runs."""
-    return made_once(tmp_path_factory, "samples", lambda folder: write_digits(folder) and None)
+    return made_once(tmp_path_factory, "samples", write_digits)
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,7 @@ def test_a_full_disk_kills_and_a_tampered_model_change_no_byte(laptop: Laptop, f
     ended = command.end()
     assert ended.code == 6
     assert f"{EDGES[2]}: " in ended.error
-    assert "sha256" in ended.error
+    assert "SHA-256" in ended.error
 
     # The pipeline itself dies after the first round.
     command = laptop.run_task("--compact")

@@ -7,6 +7,7 @@ import pytest
 from cloudedge.errors import QuorumMissed
 from cloudedge.store import Entry
 from components.collaborate.step import collaborate_rounds
+from components.fuse.step import fuse_round
 from tests.components.cloud import Cloud, content
 from tests.digits import EDGES
 from tests.waiting import until
@@ -33,8 +34,6 @@ def test_it_gives_what_the_single_steps_give(cloud: Cloud) -> None:
             for edge in EDGES:
                 single.deliver(edge, 0.1 * number)
             single.waited(number)
-            from components.fuse.step import fuse_round
-
             fuse_round(single.task.id, number)
     for number, record in together.items():
         other = single.run.fusion(number)

@@ -4,7 +4,7 @@ import pytest
 
 from cloudedge.documents import Phase
 from cloudedge.errors import Cancelled, InvalidInput, NotFound
-from components.dispatch.step import dispatch_round
+from components.pretrain.step import pretrain
 from components.shared.lifecycle import cancel
 from components.shared.orders import close_orders
 from tests.components.cloud import Cloud, content
@@ -144,17 +144,13 @@ def test_a_task_without_collaboration_orders_nothing(cloud: Cloud) -> None:
 
 
 def test_an_edge_that_is_not_enrolled_is_named(cloud: Cloud) -> None:
-    cloud.pretrained()
-    cloud.task = cloud.task.model_copy(update={"id": "other"})
-    cloud.task = cloud.task.model_copy(
-        update={"collaboration": cloud.task.collaboration.model_copy(update={"edges": ("edge-1", "nobody")})}
-    )
-    store = Cloud(cloud.root, cloud.task, cloud.cloud_data)
-    from components.pretrain.step import pretrain
+    for edge in EDGES:
+        cloud.inboxes.enroll(edge)
+    asked = cloud.task.collaboration.model_copy(update={"edges": ("edge-1", "nobody")})
+    pretrain(cloud.task.model_copy(update={"collaboration": asked}), str(cloud.cloud_data))
 
-    pretrain(store.task, str(store.cloud_data))
     with pytest.raises(NotFound, match="not enrolled: nobody. Enrolled are: edge-1, edge-2, edge-3"):
-        dispatch_round("other", 1)
+        cloud.dispatched()
 
 
 def test_without_any_edge_it_says_what_to_do(cloud: Cloud) -> None:

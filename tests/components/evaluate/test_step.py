@@ -8,6 +8,7 @@ import pytest
 
 from cloudedge.errors import InvalidSamples, NotFound, QuorumMissed
 from components.evaluate.step import evaluate_run
+from components.pretrain.step import pretrain
 from components.shared.tracking import TrackingLog
 from tests.components.cloud import Cloud, content, manifest, scores
 from tests.digits import EDGES
@@ -63,7 +64,7 @@ def test_each_edge_gets_both_models_and_no_place_for_a_result(cloud: Cloud) -> N
 def test_a_worse_model_does_not_pass(cloud: Cloud) -> None:
     cloud.pretrained().round(1, EDGES)
 
-    evaluation = judged(cloud, {edge: (0.5, 0.49, 20) for edge in EDGES})
+    evaluation = judged(cloud, dict.fromkeys(EDGES, (0.5, 0.49, 20)))
 
     assert not evaluation.gate.passed
     (told,) = TrackingLog(cloud.store, cloud.task.id).read("evaluate").records
@@ -73,7 +74,7 @@ def test_a_worse_model_does_not_pass(cloud: Cloud) -> None:
 def test_an_equally_good_model_passes(cloud: Cloud) -> None:
     cloud.pretrained().round(1, EDGES)
 
-    assert judged(cloud, {edge: (0.5, 0.5, 20) for edge in EDGES}).gate.passed
+    assert judged(cloud, dict.fromkeys(EDGES, (0.5, 0.5, 20))).gate.passed
 
 
 def test_nobody_to_judge_is_no_reason_to_pass(cloud: Cloud) -> None:
@@ -101,7 +102,7 @@ def test_an_answer_about_other_models_does_not_count(cloud: Cloud) -> None:
 def test_every_model_is_measured_on_every_environment(cloud: Cloud, digits: Path) -> None:
     cloud.pretrained().round(1, EDGES)
 
-    evaluation = judged(cloud, {edge: (0.5, 0.5, 20) for edge in EDGES}, str(digits / "test"))
+    evaluation = judged(cloud, dict.fromkeys(EDGES, (0.5, 0.5, 20)), str(digits / "test"))
 
     assert [(model.name, model.round) for model in evaluation.models] == [
         *((edge, None) for edge in EDGES),
@@ -119,7 +120,7 @@ def test_every_model_is_measured_on_every_environment(cloud: Cloud, digits: Path
 
 def test_repeated_it_asks_nobody_and_changes_nothing(cloud: Cloud) -> None:
     cloud.pretrained().round(1, EDGES)
-    evaluation = judged(cloud, {edge: (0.5, 0.6, 20) for edge in EDGES})
+    evaluation = judged(cloud, dict.fromkeys(EDGES, (0.5, 0.6, 20)))
     places = [cloud.run.key(place) for place in ("rounds", "tracking")]
     before = content(cloud.store, *places)
 
@@ -149,9 +150,7 @@ def test_a_missing_test_folder_is_said(cloud: Cloud) -> None:
 
 
 def test_a_run_without_a_model_is_refused(cloud: Cloud) -> None:
-    from components.pretrain.step import pretrain
-
-    with pytest.raises(InvalidSamples):
+    with pytest.raises(NotFound, match="/nowhere"):
         pretrain(cloud.task, "/nowhere")
     with pytest.raises(NotFound, match="has no model to evaluate"):
         evaluate_run(cloud.task.id)

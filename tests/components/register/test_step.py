@@ -19,7 +19,7 @@ def test_the_registration_names_all_ancestors(cloud: Cloud) -> None:
     cloud.deliver("edge-2", samples=30)
     cloud.waited()
     cloud.round(1, [])
-    judged(cloud, {edge: (0.5, 0.6, 20) for edge in EDGES})
+    judged(cloud, dict.fromkeys(EDGES, (0.5, 0.6, 20)))
 
     assert register_model(cloud.task.id) == "tiny-digits"
 
@@ -48,7 +48,7 @@ def test_the_registration_names_all_ancestors(cloud: Cloud) -> None:
 
 def test_a_model_that_the_gate_refused_is_not_registered(cloud: Cloud) -> None:
     cloud.pretrained().round(1, EDGES)
-    judged(cloud, {edge: (0.5, 0.4, 20) for edge in EDGES})
+    judged(cloud, dict.fromkeys(EDGES, (0.5, 0.4, 20)))
 
     assert register_model(cloud.task.id) == ""
 
@@ -72,7 +72,7 @@ def test_without_collaboration_the_pretrained_model_is_registered(cloud: Cloud) 
 
 def test_repeated_it_says_the_same(cloud: Cloud) -> None:
     cloud.pretrained().round(1, EDGES)
-    judged(cloud, {edge: (0.5, 0.6, 20) for edge in EDGES})
+    judged(cloud, dict.fromkeys(EDGES, (0.5, 0.6, 20)))
     register_model(cloud.task.id)
     before = content(cloud.store, cloud.run.key("tracking"))
 

@@ -1,0 +1,87 @@
+"""What surrounds every step: however it ends, the run says how, and no order stays open."""
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from cloudedge import files
+from cloudedge.documents import Phase
+from cloudedge.errors import InvalidInput, StoreFailed
+from components.shared.events import events
+from components.shared.step import step
+from components.shared.tracking import TrackingLog
+from tests.components.cloud import Cloud
+
+
+def test_a_mistake_of_ours_is_a_failure_with_a_message_and_closes_the_orders(cloud: Cloud) -> None:
+    cloud.pretrained().dispatched()
+
+    with pytest.raises(ZeroDivisionError), step("digits", "wait-1"):
+        1 / 0  # noqa: B018
+
+    state = cloud.run.state()
+    assert state is not None
+    assert (state.state, state.exit_code) == ("failed", 1)
+    assert state.message == "wait-1 broke: ZeroDivisionError: division by zero"
+    assert cloud.open_orders() == []
+
+
+def test_ctrl_c_stops_the_run_and_mlflow_is_told(cloud: Cloud) -> None:
+    cloud.pretrained().dispatched()
+
+    with pytest.raises(KeyboardInterrupt), step("digits", "wait-1"):
+        raise KeyboardInterrupt
+
+    state = cloud.run.state()
+    assert state is not None
+    assert (state.state, state.exit_code, state.message) == ("stopped", 130, "wait-1 was terminated.")
+    assert cloud.open_orders() == []
+    assert TrackingLog(cloud.store, "digits").read("end").records[0].status == "killed"
+
+
+def test_a_full_disk_keeps_its_own_message_though_nothing_can_be_recorded(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud.pretrained().dispatched()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(StoreFailed, match="The disk is full: free some space and start again; nothing is lost"):
+        with step("digits", "wait-1") as work:
+            monkeypatch.setattr(files.os, "fsync", full)
+            work.touch()
+
+    monkeypatch.undo()
+
+
+def test_a_step_tells_its_duration_when_it_is_done_and_not_when_it_fails(cloud: Cloud) -> None:
+    cloud.pretrained()
+    with step("digits", "good"):
+        pass
+    with pytest.raises(InvalidInput), step("digits", "bad"):
+        raise InvalidInput("No.")
+
+    done = [event.details["step"] for _, event in events(cloud.store, "digits") if event.action == "step-done"]
+    assert done == ["pretrain", "good"]
+
+
+def test_an_unreachable_mlflow_holds_up_no_step(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CLOUDEDGE_TRACKING_URI", f"sqlite:///{tmp_path / 'nowhere' / 'mlflow.db'}")
+
+    cloud.pretrained().dispatched()
+    cloud.report("edge-1", Phase.TRAINING)
+
+    assert [name for name, _ in TrackingLog(cloud.store, "digits").versions()] == ["create", "pretrain"]
+
+
+def test_without_its_settings_a_step_names_all_that_it_misses(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CLOUDEDGE_STORE")
+    monkeypatch.delenv("CLOUDEDGE_INBOXES")
+
+    with pytest.raises(InvalidInput) as refused, step(cloud.task.id, "pretrain"):
+        pass
+
+    assert "CLOUDEDGE_STORE" in str(refused.value)
+    assert "CLOUDEDGE_INBOXES" in str(refused.value)

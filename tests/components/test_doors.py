@@ -1,0 +1,147 @@
+"""Components run in this process, with real artifacts: what the Kubeflow UI gets of each step."""
+
+import threading
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from kfp import dsl
+
+from cloudedge.documents import Scores
+from cloudedge.errors import InvalidInput
+from cloudedge.names import sha256_of
+from components.collaborate.component import collaborate
+from components.dispatch.component import dispatch
+from components.evaluate.component import evaluate
+from components.fuse.component import fuse
+from components.pretrain.component import pretrain
+from components.pretrain.parameters import parameters_of
+from components.register.component import register
+from components.report.component import report
+from components.wait.component import wait
+from tests.components.cloud import Cloud
+from tests.digits import EDGES
+from tests.waiting import until
+
+Artifact = TypeVar("Artifact", bound=dsl.Artifact)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Any:
+    """Make an empty artifact."""
+
+    def make(kind: type[Artifact], name: str) -> Artifact:
+        return kind(name=name, uri=str(tmp_path / "artifacts" / name))
+
+    return make
+
+
+def pretrained(cloud: Cloud, made: Any, **changes: Any) -> tuple[str, dsl.Model, dsl.Metrics]:
+    model, metrics = made(dsl.Model, "pretrained"), made(dsl.Metrics, "pretraining")
+    form = {**parameters_of(cloud.task), "cloud_data": str(cloud.cloud_data), "kubeflow_run_id": "from-kubeflow"}
+    run = pretrain.python_func(pretrained=model, metrics=metrics, **{**form, "most_rounds": 2, **changes})
+    return run, model, metrics
+
+
+def judge_all(cloud: Cloud) -> threading.Thread:
+    """Let the edges answer as soon as they are asked."""
+
+    def judge() -> None:
+        for edge in EDGES:
+            until(lambda edge=edge: [order.kind for order in cloud.orders(edge)] == ["evaluate"])  # type: ignore[misc]
+            cloud.judge(edge, 0.5, 0.75)
+
+    thread = threading.Thread(target=judge)
+    thread.start()
+    return thread
+
+
+def test_each_step_leaves_what_the_next_one_and_a_person_need(cloud: Cloud, made: Any, digits: Path) -> None:
+    for edge in EDGES:
+        cloud.inboxes.enroll(edge)
+
+    run, base, metrics = pretrained(cloud, made)
+    record = cloud.run.pretraining()
+    assert run == "digits"
+    assert record is not None
+    assert sha256_of(Path(base.path)) == record.sha256 == base.metadata["sha256"]
+    assert set(metrics.metadata) == {"accuracy", "recall", "loss", "samples", "seconds"}
+
+    assert dispatch.python_func(base=base, run=run, round_number=1) == 3
+    for edge in EDGES:
+        cloud.deliver(edge)
+    page = made(dsl.HTML, "waited")
+    assert wait.python_func(page=page, run=run, round_number=1, orders=3) == 3
+    assert "<h2>Round 1: 3 of 3 edges delivered" in Path(page.path).read_text()
+
+    fused, metrics = made(dsl.Model, "fused"), made(dsl.Metrics, "fusion")
+    count = fuse.python_func(base=base, fused=fused, metrics=metrics, run=run, round_number=1, results=3, cloud_data="")
+    fusion = cloud.run.fusion(1)
+    assert fusion is not None
+    assert count == metrics.metadata["contributions"] == 3
+    assert sha256_of(Path(fused.path)) == fusion.sha256 == fused.metadata["sha256"]
+
+    metrics, confusion = made(dsl.Metrics, "evaluation"), made(dsl.ClassificationMetrics, "confusion")
+    judges = judge_all(cloud)
+    passed = evaluate.python_func(model=fused, metrics=metrics, confusion=confusion, run=run, test_data=str(digits / "test"))
+    judges.join()
+    assert passed is True
+    assert metrics.metadata["fused_accuracy_on_edges"] == 0.75
+    assert "fused-1_accuracy_on_test" in metrics.metadata
+    matrix = confusion.metadata["confusionMatrix"]["struct"]
+    assert [spec["displayName"] for spec in matrix["annotationSpecs"]] == list("0123456789")
+
+    assert register.python_func(run=run, passed=passed) == "tiny-digits"
+    page = made(dsl.HTML, "report")
+    report.python_func(page=page, run=run, registered_model="tiny-digits")
+    assert Path(page.path).read_bytes() == cloud.store.get(cloud.run.key("report.html"), 1 << 26)
+    state = cloud.run.state()
+    assert state is not None
+    assert state.state == "finished"
+
+
+def test_a_round_that_is_not_needed_passes_the_last_model_on(cloud: Cloud, made: Any) -> None:
+    cloud.pretrained(rounds=2, target_accuracy=0.3).round(1, EDGES)
+    run, fused, metrics, page = "digits", made(dsl.Model, "fused"), made(dsl.Metrics, "m"), made(dsl.HTML, "page")
+
+    assert dispatch.python_func(base=fused, run=run, round_number=2) == 0
+    assert wait.python_func(page=page, run=run, round_number=2, orders=0) == 0
+    assert fuse.python_func(fused, fused, metrics, run, 2, 0, "") == 0
+
+    record = cloud.run.fusion(1)
+    assert record is not None
+    assert "This round was not needed." in Path(page.path).read_text()
+    assert (sha256_of(Path(fused.path)), fused.metadata["round"]) == (record.sha256, 1)
+
+
+def test_all_rounds_in_one_give_the_last_model(cloud: Cloud, made: Any) -> None:
+    cloud.pretrained(rounds=1).round(1, EDGES)
+    fused = made(dsl.Model, "fused")
+
+    assert collaborate.python_func(base=fused, fused=fused, run="digits", cloud_data="") == 1
+
+    record = cloud.run.fusion(1)
+    assert record is not None
+    assert sha256_of(Path(fused.path)) == record.sha256
+
+
+def test_without_an_id_the_kubeflow_runs_id_is_the_runs(cloud: Cloud, made: Any) -> None:
+    run, _, _ = pretrained(cloud, made, task_id="")
+
+    assert run == "from-kubeflow"
+
+
+def test_more_rounds_than_tasks_are_refused_before_a_run_exists(cloud: Cloud, made: Any) -> None:
+    with pytest.raises(InvalidInput, match="rounds is 2, but this pipeline has tasks for 1"):
+        pretrained(cloud, made, most_rounds=1)
+
+    assert not cloud.run.exists()
+
+
+def test_scores_without_samples_do_not_break_the_page(cloud: Cloud, made: Any) -> None:
+    cloud.pretrained(edges=("edge-1",)).dispatched()
+    cloud.deliver("edge-1", scores={"result": Scores(samples=0, loss=0, accuracy=0, recall=0)}, history=())
+    page = made(dsl.HTML, "waited")
+
+    assert wait.python_func(page=page, run="digits", round_number=1, orders=1) == 1
+    assert "<td>edge-1<td>" in Path(page.path).read_text().replace("</td>", "")

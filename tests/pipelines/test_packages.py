@@ -1,0 +1,135 @@
+"""The compiled packages: equal to their sources, the same everywhere, and complete for the Kubeflow UI."""
+
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cloudedge.documents import Task
+from components.pretrain.parameters import PLACES, parameters_of
+from pipelines.collaborative_training import collaborative_training
+from pipelines.collaborative_training_compact import collaborative_training_compact
+from pipelines.compile import FOLDER, package, package_of
+from tests.digits import digits_task
+
+PIPELINES = {
+    "collaborative_training": collaborative_training,
+    "collaborative_training_compact": collaborative_training_compact,
+}
+
+
+def tasks(content: bytes) -> dict[str, Any]:
+    """The package's tasks by name, in the order of their dependencies."""
+    found: dict[str, Any] = next(yaml.safe_load_all(content))["root"]["dag"]["tasks"]
+    ordered: dict[str, Any] = {}
+    while len(ordered) < len(found):
+        for name, task in found.items():
+            if name not in ordered and set(task.get("dependentTasks", ())) <= set(ordered):
+                ordered[name] = task
+    return ordered
+
+
+def form(content: bytes) -> dict[str, Any]:
+    """The package's parameters by name."""
+    return dict(next(yaml.safe_load_all(content))["root"]["inputDefinitions"]["parameters"])
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_the_package_in_the_repository_is_its_sources(name: str) -> None:
+    assert (FOLDER / f"{name}.yaml").read_bytes() == package(PIPELINES[name]), "run: python -m pipelines.compile"
+
+
+@pytest.mark.parametrize("seed", ["1", "2"])
+def test_packages_are_the_same_bytes_in_every_process(seed: str) -> None:
+    command = [sys.executable, "-m", "pipelines.compile", "--check"]
+
+    subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, check=True, timeout=110)
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_no_task_is_answered_from_the_cache_and_each_has_a_name_for_people(name: str) -> None:
+    for task in tasks(package(PIPELINES[name])).values():
+        assert task["cachingOptions"] == {}  # kfp leaves enableCache out where it is off.
+        assert task["taskInfo"]["name"][0].isupper()
+
+
+def test_the_flat_pipeline_is_one_chain_that_reads_from_top_to_bottom() -> None:
+    chain = tasks(package(collaborative_training))
+
+    assert [task["taskInfo"]["name"] for task in chain.values()] == [
+        "Pretrain",
+        *(f"Round {number}: {step}" for number in (1, 2, 3) for step in ("dispatch", "wait", "fuse")),
+        "Evaluate",
+        "Register",
+        "Report",
+    ]
+    names = list(chain)
+    for before, after in itertools.pairwise(names):
+        assert before in chain[after]["dependentTasks"]
+
+
+def test_the_compact_pipeline_has_all_rounds_in_one_task() -> None:
+    chain = tasks(package(collaborative_training_compact))
+
+    assert [task["taskInfo"]["name"] for task in chain.values()] == [
+        "Pretrain",
+        "All rounds",
+        "Evaluate",
+        "Register",
+        "Report",
+    ]
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_the_form_is_the_whole_task_with_defaults_and_a_new_run_each_time(name: str) -> None:
+    parameters = form(package(PIPELINES[name]))
+
+    assert set(parameters) == {*PLACES, "cloud_data", "test_data"}
+    assert all("defaultValue" in parameter for parameter in parameters.values())
+    assert parameters["task_id"]["defaultValue"] == ""
+
+
+def test_a_tasks_package_has_its_values_as_defaults() -> None:
+    task = digits_task("mine", rounds=2)
+    content = package_of(task)
+
+    expected = parameters_of(task)
+    found = {name: parameter.get("defaultValue") for name, parameter in form(content).items()}
+    assert {name: found[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("task", "count"),
+    [
+        (digits_task(rounds=1), 7),
+        (digits_task(rounds=3), 13),
+        (digits_task(rounds=4), 5),
+        (digits_task(rounds=100), 5),
+        (digits_task(rounds=3).model_copy(update={"collaborate": False}), 4),
+    ],
+)
+def test_few_rounds_are_flat_many_compact_and_none_without_collaboration(task: Task, count: int) -> None:
+    assert len(tasks(package_of(task))) == count
+
+
+def test_the_flat_pipeline_knows_how_many_rounds_it_has_tasks_for() -> None:
+    for task, most in ((digits_task(rounds=2), 2), (digits_task(rounds=50), 100_000)):
+        inputs = tasks(package_of(task))["pretrain"]["inputs"]["parameters"]
+        assert inputs["most_rounds"]["runtimeValue"]["constant"] == most
+
+
+def test_check_says_which_package_is_out_of_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    from pipelines import compile as compiling
+
+    monkeypatch.setattr(compiling, "FOLDER", tmp_path)
+    (tmp_path / "collaborative_training.yaml").write_bytes(package(collaborative_training))
+    monkeypatch.setattr(sys, "argv", ["compile", "--check"])
+
+    assert compiling.main() == 1
+    assert "Out of date: collaborative_training_compact.yaml. Run: python -m pipelines.compile" in capsys.readouterr().err
+    assert not (tmp_path / "collaborative_training_compact.yaml").exists()

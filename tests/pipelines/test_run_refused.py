@@ -1,0 +1,111 @@
+"""cloudedge run says what is wrong before it starts anything."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.home import Home
+from tests.components.cloud import Cloud
+from tests.digits import EDGES, digits_task
+from tests.pipelines.terminal import Cloudedge
+
+
+def run(cloudedge: Cloudedge, tmp_path: Path, data: Path, task: Any = None, *options: object) -> tuple[int, str]:
+    task_file = tmp_path / "task.json"
+    task_file.write_bytes((task or digits_task("mine")).to_json())
+    ended = cloudedge("run", task_file, "--data", data, "--home", tmp_path / "home", *options)
+    assert ended.out == ""
+    return ended.code, ended.err
+
+
+def test_a_data_folder_that_is_not_there(cloudedge: Cloudedge, tmp_path: Path) -> None:
+    code, message = run(cloudedge, tmp_path, tmp_path / "nowhere")
+
+    assert code == 2
+    assert "has no folder 'cloud': put the cloud's samples into" in message
+
+
+def test_a_data_folder_without_edges(cloudedge: Cloudedge, tmp_path: Path, digits: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "cloud").symlink_to(digits / "cloud")
+
+    code, message = run(cloudedge, tmp_path, tmp_path / "data", digits_task("mine", edges=()))
+
+    assert code == 2
+    assert "edges has no folder: make one per edge with its samples, or set collaborate to false" in message
+
+
+def test_an_edge_without_samples(cloudedge: Cloudedge, tmp_path: Path, digits: Path) -> None:
+    code, message = run(cloudedge, tmp_path, digits, digits_task("mine", edges=("edge-1", "edge-9")))
+
+    assert code == 2
+    assert message == f"The task names the edges edge-9, but {digits}/edges has no such folders.\n"
+
+
+@pytest.mark.parametrize(
+    ("named", "edges", "message"),
+    [
+        ((), 4, "--edges is 4, but there are samples for 3 edges in"),
+        (EDGES, 2, "--edges is 2, but the task names 3 edges: leave --edges out."),
+        (EDGES, 0, "--edges"),
+        (EDGES, "two", "--edges"),
+    ],
+)
+def test_a_wrong_number_of_edges(
+    cloudedge: Cloudedge, tmp_path: Path, digits: Path, named: tuple[str, ...], edges: object, message: str
+) -> None:
+    code, said = run(cloudedge, tmp_path, digits, digits_task("mine", edges=named), "--edges", edges)
+
+    assert code == 2
+    assert message in said
+
+
+def test_an_id_that_another_task_has_and_that_task_stays_as_it_is(home: Cloud, cloudedge: Cloudedge, digits: Path) -> None:
+    before = home.open_orders()
+    other = home.task.model_copy(update={"seed": 77})
+    task_file = home.root / "other.json"
+    task_file.write_bytes(other.to_json())
+
+    ended = cloudedge("run", task_file, "--data", digits, "--home", home.root)
+
+    assert ended.code == 4
+    assert "The id 'digits' belongs to a run of another task. Give the task another id" in ended.err
+    assert home.run.task() == home.task
+    assert home.open_orders() == before
+
+
+def test_a_second_engine_in_the_same_home(cloudedge: Cloudedge, tmp_path: Path, digits: Path) -> None:
+    with Home(tmp_path / "home").alone():
+        code, message = run(cloudedge, tmp_path, digits)
+
+    assert code == 4
+    assert "is running a task in" in message
+    assert "wait for it, end it with Ctrl-C, or use another --home" in message
+
+
+def test_a_home_that_cannot_be_made(cloudedge: Cloudedge, tmp_path: Path, task_file: Path, digits: Path) -> None:
+    ended = cloudedge("run", task_file, "--data", digits, "--home", task_file / "home")
+
+    assert ended.code == 5
+    assert ended.err.startswith("Cannot write ")
+
+
+def test_an_edge_folder_whose_name_is_none(cloudedge: Cloudedge, tmp_path: Path, digits: Path) -> None:
+    data = tmp_path / "data"
+    (data / "edges" / "Halle 3").mkdir(parents=True)
+    (data / "cloud").symlink_to(digits / "cloud")
+
+    code, message = run(cloudedge, tmp_path, data, digits_task("mine", edges=()))
+
+    assert code == 2
+    assert "Halle 3" in message
+    assert "lower-case letters, digits and inner hyphens" in message
+
+
+def test_a_refused_run_leaves_no_run_behind(cloudedge: Cloudedge, tmp_path: Path, digits: Path) -> None:
+    run(cloudedge, tmp_path, digits, digits_task("mine", edges=("edge-9",)))
+
+    assert not (tmp_path / "home" / "store").exists()
+    assert json.loads((tmp_path / "task.json").read_text())["id"] == "mine"

@@ -1,0 +1,118 @@
+"""cloudedge validate and compile, and what is the same for all commands."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cloudedge import __version__
+from tests.pipelines.terminal import Cloudedge
+
+
+def test_the_version_is_shown(cloudedge: Cloudedge) -> None:
+    assert cloudedge("--version").out == f"{__version__}\n"
+
+
+def test_the_help_names_all_commands(cloudedge: Cloudedge) -> None:
+    shown = cloudedge("--help").out
+
+    for command in ("demo", "run", "validate", "compile", "fuse", "tasks", "events", "report"):
+        assert f" {command} " in shown
+
+
+@pytest.mark.parametrize("arguments", [("dance",), ("run",), ("validate", "--loud", "x"), ("tasks", "dance")])
+def test_what_is_no_command_ends_with_2(cloudedge: Cloudedge, arguments: tuple[str, ...]) -> None:
+    assert cloudedge(*arguments).code == 2
+
+
+def test_a_valid_task_is_said_to_be_one(cloudedge: Cloudedge, task_file: Path) -> None:
+    ended = cloudedge("validate", task_file)
+
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == f"{task_file} is a valid task: Digits (mine), mlp, 2 rounds.\n"
+
+
+def test_for_programs_the_task_is_shown_with_all_its_defaults(cloudedge: Cloudedge, task_file: Path) -> None:
+    shown = cloudedge("validate", task_file, "--json").json
+
+    assert shown["collaboration"]["fusion"] == {"rule": "samples", "parameters": {}, "base_weight": 0.0}
+
+
+def test_all_faults_of_a_task_are_listed_at_once(cloudedge: Cloudedge, task_file: Path) -> None:
+    task = json.loads(task_file.read_text())
+    task["id"] = "My Task"
+    task["pretraining"]["epochs"] = 0
+    task["colaborate"] = True
+    del task["data"]
+    task_file.write_text(json.dumps(task))
+
+    ended = cloudedge("validate", task_file)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert sorted(ended.err.splitlines()[1:]) == [
+        "  - colaborate: no such field; remove it or correct its name",
+        "  - data: missing; add it",
+        "  - id: found 'My Task'; use lower-case letters, digits and inner hyphens, at most 53 characters",
+        "  - pretraining.epochs: found 0; give 1 or more",
+    ]
+
+
+def test_a_wrong_rule_and_a_wrong_architecture_are_found_too(cloudedge: Cloudedge, task_file: Path) -> None:
+    task = json.loads(task_file.read_text())
+    task["model"]["architecture"] = "transformer"
+    task["collaboration"]["fusion"]["rule"] = "average"
+    task_file.write_text(json.dumps(task))
+
+    ended = cloudedge("validate", task_file)
+
+    assert ended.code == 2
+    assert "There is no architecture 'transformer' here; there are convnet, mlp, vgg" in ended.err
+    assert "There is no fusion rule 'average'. There are: accuracy, fedadam" in ended.err
+
+
+@pytest.mark.parametrize("command", [("validate",), ("run",), ("compile", "-o", "out.yaml")])
+@pytest.mark.parametrize(
+    ("content", "code", "message"),
+    [
+        (None, 3, "There is no file"),
+        ("{", 2, "it is not JSON"),
+        ("[]", 2, "found []"),
+        ("\udcff", 2, "it is not JSON"),
+        ('{"schema_version": 2}', 2, "schema_version: found 2; give 1"),
+        ("[" * 100_000, 2, "it is not JSON"),
+    ],
+)
+def test_a_file_that_is_no_task_is_refused_by_every_command(
+    cloudedge: Cloudedge, tmp_path: Path, command: tuple[str, ...], content: str | None, code: int, message: str
+) -> None:
+    path = tmp_path / "task.json"
+    if content is not None:
+        path.write_text(content, errors="surrogateescape")
+
+    ended = cloudedge(command[0], path, *command[1:])
+
+    assert (ended.code, ended.out) == (code, "")
+    assert message in ended.err
+
+
+def test_a_folder_is_no_task_file(cloudedge: Cloudedge, tmp_path: Path) -> None:
+    ended = cloudedge("validate", tmp_path)
+
+    assert (ended.code, ended.err) == (3, f"Cannot read {tmp_path}: Is a directory.\n")
+
+
+def test_a_task_is_compiled_to_a_package(cloudedge: Cloudedge, task_file: Path, tmp_path: Path) -> None:
+    ended = cloudedge("compile", task_file, "-o", tmp_path / "folder" / "mine.yaml")
+
+    package: Any = next(yaml.safe_load_all((tmp_path / "folder" / "mine.yaml").read_text()))
+    assert ended.out == f"{tmp_path / 'folder' / 'mine.yaml'}\n"
+    assert package["root"]["inputDefinitions"]["parameters"]["task_id"]["defaultValue"] == "mine"
+
+
+def test_a_package_that_cannot_be_written_ends_with_5(cloudedge: Cloudedge, task_file: Path) -> None:
+    ended = cloudedge("compile", task_file, "-o", task_file / "mine.yaml")
+
+    assert ended.code == 5
+    assert ended.err.startswith(f"Cannot write {task_file / 'mine.yaml'}: ")
