@@ -149,8 +149,12 @@ def _chosen(task: Task, data: Data, edges: int | None) -> dict[str, Path]:
 def _finished(run: Run) -> bool:
     state = run.state()
     if state and state.state == "cancelled":
-        raise Cancelled(f"Run {run.id} was cancelled: {state.message} Start it again under another id.")
+        raise _cancelled(run, state)
     return state is not None and state.state == "finished"
+
+
+def _cancelled(run: Run, state: RunState) -> Cancelled:
+    return Cancelled(f"Run {run.id} was cancelled: {state.message} Start it again under another id.")
 
 
 @contextmanager
@@ -223,7 +227,9 @@ def _push(relay: Relay, log: Path) -> None:
 
 def _reason(run: Run, home: Home, began: datetime, code: int) -> CloudedgeError:
     state: RunState | None = run.state()
-    if state and state.state in ("failed", "stopped", "cancelled") and state.at >= began:
+    if state and state.state == "cancelled":
+        return _cancelled(run, state)
+    if state and state.state in ("failed", "stopped") and state.at >= began:
         error = WorkFailed(state.message)
         error.exit_code = state.exit_code or WorkFailed.exit_code
         return error

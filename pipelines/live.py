@@ -176,6 +176,8 @@ def _sentence(action: str, details: dict[str, object]) -> str:
             return "The regression gate refused the fused model: nothing is registered."
         case "registered":
             return f"Registered as {details.get('model')}."
-        case "failed" | "stopped" | "cancelled":
-            return f"The run {action}."
+        case "failed":
+            return "The run failed."
+        case "stopped" | "cancelled":
+            return f"The run was {action}."
     return ""

@@ -72,7 +72,6 @@ def _train(work: Step, task: Task, cloud_data: Path) -> PretrainingRecord:
             told = now
             work.say(_line(record, task))
             _track(work, epochs)
-            work.touch()
             work.stop_if_cancelled()
 
     checkpoint = work.scratch() / "pretraining.safetensors"

@@ -1,5 +1,6 @@
 """What surrounds every pipeline step: its settings, the run's state, and an orderly end however it ends."""
 
+import contextlib
 import functools
 import os
 import signal
@@ -12,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from cloudedge.errors import Cancelled, CloudedgeError, NotFound
+from cloudedge.errors import Cancelled, CloudedgeError, NotFound, StoreFailed
 from cloudedge.files import disk_errors
 from cloudedge.processes import end_with
 from cloudedge.store import Store
@@ -23,6 +24,8 @@ from components.shared.records import RunState
 from components.shared.run import Run
 from components.shared.settings import Settings
 from components.shared.tracking import Registration, Relay, TrackingLog, TrackingRecord
+
+_TOUCH_SECONDS = 30.0
 
 PARENT_VARIABLE = "CLOUDEDGE_PARENT_PID"
 """Process that a step ends with, if set: on a laptop nothing must outlive `cloudedge run`."""
@@ -88,10 +91,6 @@ class Step:
         except CloudedgeError as error:
             self.say(f"MLflow is not reachable; its figures are kept and sent later: {error}")
 
-    def touch(self) -> None:
-        """Tell the reaper that somebody still works on this run."""
-        self.store.put(self.run.key("alive"), b"")
-
     def stop_if_cancelled(self) -> None:
         """Raise if somebody cancelled the run.
 
@@ -116,10 +115,11 @@ def step(run_id: str, name: str) -> Iterator[Step]:
     work = Step(name, settings, store, settings.open_inboxes(), Run(store, run_id))
     started = time.monotonic()
     try:
-        with _termination_raises():
+        with _termination_raises(), _signs_of_life(work):
             work.stop_if_cancelled()
-            work.touch()
             yield work
+            # What was ordered while somebody cancelled the run is closed by the same way out as any failure.
+            work.stop_if_cancelled()
     except BaseException as error:
         _fail(work, error)
         raise
@@ -165,6 +165,26 @@ def _fail(work: Step, error: BaseException) -> None:
         close_orders(work.inboxes, work.run.id)
     except CloudedgeError as further:
         work.say(f"The run's end could not be recorded: {further}")
+
+
+@contextmanager
+def _signs_of_life(work: Step) -> Iterator[None]:
+    """Tell the reaper, now and again and again, that somebody works on this run."""
+    over = threading.Event()
+
+    def touch() -> None:
+        while not over.wait(_TOUCH_SECONDS):
+            with contextlib.suppress(StoreFailed):  # The step itself will say that the store is away.
+                work.store.put(work.run.key("alive"), b"")
+
+    work.store.put(work.run.key("alive"), b"")
+    thread = threading.Thread(target=touch, name="signs-of-life", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from components.shared.step import Step, step
 from components.wait.relay import EdgeFigures
 from components.wait.watch import RoundWatch, Watched
 
-_TOUCH_SECONDS = 30.0
+_RELAY_SECONDS = 5.0
 _SAY_SECONDS = 10.0
 
 
@@ -65,7 +65,7 @@ def wait_for(
     """
     started = time.monotonic()
     quorum_since: float | None = None
-    touched = said = float("-inf")
+    relayed = said = float("-inf")
     while True:
         changed = watch.look()
         if figures:
@@ -82,9 +82,8 @@ def wait_for(
             break
         if (quorum_since is not None and now - quorum_since >= grace_seconds) or now - started >= deadline_seconds:
             break
-        if now - touched > _TOUCH_SECONDS:
-            touched = now
-            work.touch()
+        if now - relayed > _RELAY_SECONDS:
+            relayed = now
             work.relay()
         work.stop_if_cancelled()
         time.sleep(work.settings.poll_seconds)

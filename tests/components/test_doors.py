@@ -88,8 +88,9 @@ def test_each_step_leaves_what_the_next_one_and_a_person_need(cloud: Cloud, made
     assert passed is True
     assert metrics.metadata["fused_accuracy_on_edges"] == 0.75
     assert "fused-1_accuracy_on_test" in metrics.metadata
-    matrix = confusion.metadata["confusionMatrix"]["struct"]
+    matrix = confusion.metadata["confusionMatrix"]
     assert [spec["displayName"] for spec in matrix["annotationSpecs"]] == list("0123456789")
+    assert sum(sum(row["row"]) for row in matrix["rows"]) == 200
 
     assert register.python_func(run=run, passed=passed) == "tiny-digits"
     page = made(dsl.HTML, "report")

@@ -10,13 +10,14 @@ from cloudedge import weights
 from cloudedge.names import sha256_of
 from components.shared.events import events
 from tests.components.cloud import content
+from tests.components.shared.tracking.told import WARNINGS_OF_MLFLOW
 from tests.digits import EDGES
 from tests.e2e.conftest import Finished
 from tests.pipelines.terminal import Cloudedge, cloudedge
 
 __all__ = ["cloudedge"]
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500), pytest.mark.filterwarnings(*WARNINGS_OF_MLFLOW)]
 
 STEPS = ["pretrain", *(f"{step}-{number}" for number in (1, 2) for step in ("dispatch", "wait", "fuse"))]
 STEPS += ["evaluate", "register", "report"]

@@ -12,6 +12,7 @@ from components.shared.events import events
 from components.shared.step import step
 from components.shared.tracking import TrackingLog
 from tests.components.cloud import Cloud
+from tests.components.shared.tracking.told import WARNINGS_OF_MLFLOW
 
 
 def test_a_mistake_of_ours_is_a_failure_with_a_message_and_closes_the_orders(cloud: Cloud) -> None:
@@ -48,10 +49,13 @@ def test_a_full_disk_keeps_its_own_message_though_nothing_can_be_recorded(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(StoreFailed, match="The disk is full: free some space and start again; nothing is lost"):
+    def work_until_it_is_full() -> None:
         with step("digits", "wait-1") as work:
             monkeypatch.setattr(files.os, "fsync", full)
             work.touch()
+
+    with pytest.raises(StoreFailed, match="The disk is full: free some space and start again; nothing is lost"):
+        work_until_it_is_full()
 
     monkeypatch.undo()
 
@@ -67,6 +71,7 @@ def test_a_step_tells_its_duration_when_it_is_done_and_not_when_it_fails(cloud: 
     assert done == ["pretrain", "good"]
 
 
+@pytest.mark.filterwarnings(*WARNINGS_OF_MLFLOW)
 def test_an_unreachable_mlflow_holds_up_no_step(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CLOUDEDGE_TRACKING_URI", f"sqlite:///{tmp_path / 'nowhere' / 'mlflow.db'}")
 
