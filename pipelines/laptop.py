@@ -4,6 +4,7 @@ Nothing here outlives the command: every process that is started watches the one
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from typing import Literal
 
 from cloudedge.documents import Task
 from cloudedge.errors import EXIT_INTERRUPTED, Cancelled, CloudedgeError, InvalidInput, WorkFailed
-from cloudedge.files import atomic_write
+from cloudedge.files import atomic_write, disk_errors
 from components.pretrain.parameters import parameters_of, task_of
 from components.shared import events
 from components.shared.lifecycle import create, reap
@@ -184,11 +185,26 @@ def _pipeline(home: Home, task: Task, data: Data, shape: str) -> Iterator["subpr
     atomic_write(task_file, task.to_json())
     root = home.folder / "pipelines" / task.id
     arguments = [str(task_file), str(os.getpid()), str(data.cloud), data.test, str(root), shape]
-    process = start([sys.executable, "-m", "pipelines.local", *arguments], logs / "pipeline.log", home.environment())
+    with _passing(root) as temporary:
+        environment = {**home.environment(), "TMPDIR": str(temporary)}
+        process = start([sys.executable, "-m", "pipelines.local", *arguments], logs / "pipeline.log", environment)
+        try:
+            yield process
+        finally:
+            end([process])
+
+
+@contextmanager
+def _passing(root: Path) -> Iterator[Path]:
+    """A folder for what kfp writes and never removes: copies of what the store has, and a temporary folder for each task."""
+    shutil.rmtree(root, ignore_errors=True)  # Of a run that was killed.
+    temporary = root / "tmp"
+    with disk_errors(temporary):
+        temporary.mkdir(parents=True)
     try:
-        yield process
+        yield temporary
     finally:
-        end([process])
+        shutil.rmtree(root, ignore_errors=True)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import threading
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from kfp import dsl
@@ -23,14 +23,12 @@ from tests.components.cloud import Cloud
 from tests.digits import EDGES
 from tests.waiting import until
 
-Artifact = TypeVar("Artifact", bound=dsl.Artifact)
-
 
 @pytest.fixture
 def made(tmp_path: Path) -> Any:
     """Make an empty artifact."""
 
-    def make(kind: type[Artifact], name: str) -> Artifact:
+    def make(kind: Any, name: str) -> Any:
         return kind(name=name, uri=str(tmp_path / "artifacts" / name))
 
     return make

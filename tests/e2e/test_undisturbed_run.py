@@ -71,6 +71,15 @@ def test_the_folders_of_the_model_at_the_edge_are_there(flat: Finished) -> None:
             assert trained.read_bytes() == flat.laptop.store.get(delivered, 1 << 20)
 
 
+def test_nothing_is_left_but_what_the_home_is_for(flat: Finished) -> None:
+    home = flat.laptop.home.folder
+
+    assert list((flat.laptop.folder / "tmp").iterdir()) == []
+    assert list((home / "pipelines").iterdir()) == []
+    assert list((home / "scratch" / "digits").iterdir()) == []
+    assert list(home.rglob(".part-*")) == []
+
+
 def test_the_same_command_again_shows_the_same_and_changes_nothing(flat: Finished) -> None:
     before = content(flat.laptop.store, "runs")
 

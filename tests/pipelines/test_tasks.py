@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from components.shared.lifecycle import reap
 from components.shared.records import RunState
 from components.shared.step import set_state
 from tests.components.cloud import Cloud
@@ -129,3 +130,13 @@ def test_where_nothing_has_run_every_command_says_so(cloudedge: Cloudedge, tmp_p
     assert ended.code == 3
     assert "Nothing has run in" in ended.err
     assert not (tmp_path / "empty").exists()
+
+
+def test_whoever_goes_on_with_a_run_spares_it_when_reaping(home: Cloud) -> None:
+    before = home.open_orders()
+
+    assert list(reap(home.store, home.inboxes, "somebody", silent_seconds=0, spare="digits")) == []
+    assert home.open_orders() == before
+    state = home.run.state()
+    assert state is not None
+    assert state.state == "running"

@@ -1,11 +1,11 @@
 """What surrounds every step: however it ends, the run says how, and no order stays open."""
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
 
-from cloudedge import files
 from cloudedge.documents import Phase
 from cloudedge.errors import InvalidInput, StoreFailed
 from components.shared.events import events
@@ -51,8 +51,8 @@ def test_a_full_disk_keeps_its_own_message_though_nothing_can_be_recorded(
 
     def work_until_it_is_full() -> None:
         with step("digits", "wait-1") as work:
-            monkeypatch.setattr(files.os, "fsync", full)
-            work.touch()
+            monkeypatch.setattr(os, "fsync", full)
+            work.log("waited")
 
     with pytest.raises(StoreFailed, match="The disk is full: free some space and start again; nothing is lost"):
         work_until_it_is_full()
