@@ -4,7 +4,7 @@ from cloudedge.documents import Collaboration, Fusion, ModelSpec, Task, Training
 from pipelines.demo.digits import DATA, edge_names
 
 
-def demo_task(edges: int = 4, rounds: int = 30) -> Task:
+def demo_task(edges: int = 4, rounds: int = 25) -> Task:
     """A task for the folder that `write_digits` lays out.
 
     Args:
@@ -25,7 +25,7 @@ def demo_task(edges: int = 4, rounds: int = 30) -> Task:
             edges=edge_names(edges),
             rounds=rounds,
             round_deadline_seconds=120,
-            training=Training(epochs=2, batch_size=16, learning_rate=0.05, optimizer="momentum"),
-            fusion=Fusion(rule="samples"),
+            training=Training(epochs=2, batch_size=8, learning_rate=0.02, optimizer="momentum", weight_decay=0.001),
+            fusion=Fusion(rule="fedavgm", parameters={"momentum": 0.3}),
         ),
     )
