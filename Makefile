@@ -12,6 +12,10 @@ UV ?= $(OWN_UV)
 BIN := .venv/bin
 STAMP := .venv/.set-up
 
+# Every run starts a dozen Python processes. Where sources may not be compiled once and for all, each compiles them anew, which
+# doubles its time to start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check format schemas pipelines bench lock clean
 

@@ -25,7 +25,9 @@ class Watched:
     @property
     def failed(self) -> bool:
         """Whether nothing more will come."""
-        return bool(self.refusal) or (self.manifest is None and self.report is not None and self.report.phase.over)
+        # A listing is no snapshot: it may hold the last report and not yet the manifest that was written before it.
+        ended = self.report is not None and self.report.phase in (Phase.FAILED, Phase.CANCELLED)
+        return bool(self.refusal) or (self.manifest is None and ended)
 
     @property
     def pending(self) -> bool:

@@ -37,6 +37,21 @@ def test_when_all_have_delivered_the_round_is_over(cloud: Cloud) -> None:
     assert (record.missing, record.late) == ((), {})
 
 
+def test_an_edge_that_says_done_before_its_manifest_is_seen_is_waited_for(cloud: Cloud) -> None:
+    # A listing is no snapshot: it may hold an edge's last report and not yet the manifest that was written before it.
+    cloud.pretrained().dispatched()
+    for edge in EDGES:
+        cloud.report(edge, Phase.DONE, [0.1, 0.2])
+    watch = RoundWatch.of(cloud.run, 1)
+
+    watch.look()
+
+    assert all(watched.pending for watched in watch.edges.values())
+    for edge in EDGES:
+        cloud.deliver(edge)
+    assert cloud.waited() == 3
+
+
 def test_with_its_quorum_a_round_does_not_wait_for_stragglers(cloud: Cloud) -> None:
     cloud.pretrained(quorum=2).dispatched()
     cloud.deliver("edge-1")
