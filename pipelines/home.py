@@ -3,7 +3,7 @@
 HOME/store/              the object store: runs, models, reports (the folders Q1 and Q4 are in it)
 HOME/inboxes/<edge>/     what each edge's runner sees as its mounted inbox
 HOME/edges/<edge>/       each runner's state: ledger, samples, received and trained models (folders Q2 and Q3)
-HOME/mlflow.db           MLflow's database, and HOME/artifacts/ its models
+HOME/mlflow.db           MLflow's database, and HOME/mlflow-artifacts/ its models
 HOME/logs/<run>/         what the pipeline and the runners said
 HOME/scratch/            checkpoints of pretraining
 """

@@ -52,6 +52,9 @@ def test_a_run_and_its_edges_become_a_run_with_child_runs(
     run, child = runs["digits"], runs["round-001/edge-1"]
     assert set(runs) == {"digits", "round-001/edge-1"}
     assert run.data.params == {"seed": "7"}
+    made = client.get_experiment_by_name(experiment)
+    assert made is not None
+    assert made.tags["mlflow.experimentKind"] == "custom_model_development"
     assert run.data.tags["cloudedge.run"] == "digits"
     assert run.data.tags["cloudedge.rule"] == "samples"
     assert history(client, run, "accuracy") == [(0, 0.5), (1, 0.75)]
