@@ -14,6 +14,9 @@ from pipelines.programs import typed
 
 _BAR = 24
 
+_RUNS_PAGE = "http://127.0.0.1:5000/#/experiments/1/runs"
+"""MLflow's own first page shows traces of language models; in a home's database our experiment is the first that was made."""
+
 
 def print_outcome(console: Console, run: Run, home: Home, task_file: Path) -> None:
     """Print the figures of a run, and where to look next."""
@@ -26,6 +29,7 @@ def print_outcome(console: Console, run: Run, home: Home, task_file: Path) -> No
             console.print(f"Model     {path}", soft_wrap=True)
     console.print(f"Report    {home.store.root / run.key('report.html')}", soft_wrap=True)
     console.print(f"MLflow    {typed('mlflow')} ui --backend-store-uri {home.tracking_uri}", soft_wrap=True)
+    console.print(f"          then open {_RUNS_PAGE}", soft_wrap=True)
     again = f"{typed('cloudedge')} run {task_file}"
     console.print(f"Task      {task_file}   (change it, give it another id, and: {again})", soft_wrap=True)
 

@@ -24,7 +24,7 @@ _ENVIRONMENT = {
 }
 
 _KIND_TAG = "mlflow.experimentKind"
-"""Without it MLflow's page opens on traces of language models, and nobody finds the runs."""
+"""Without it MLflow's menu lists only what concerns language models, and nobody finds the training runs."""
 
 
 def connect(tracking_uri: str) -> "MlflowClient":
