@@ -49,8 +49,9 @@ class Step:
         return Relay(self.store, self.run.id, self.settings.tracking_uri, self.settings.experiment)
 
     def say(self, text: str) -> None:
-        """Show progress to whoever reads the step's log."""
-        print(f"{datetime.now(UTC):%H:%M:%S}  {text}", flush=True)
+        """Show progress to whoever reads the step's log; that nobody does any more is no failure of the step."""
+        with contextlib.suppress(BrokenPipeError):
+            print(f"{datetime.now(UTC):%H:%M:%S}  {text}", flush=True)
 
     def log(self, action: str, **details: Any) -> None:
         """Add to the operation log."""

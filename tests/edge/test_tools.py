@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from edge.folders import Folders
+from edge.ledger import Ledger
 from edge.tools import app
 from tests.edge.site import DATA, Site, write_samples
 from tests.waiting import until
@@ -120,7 +122,7 @@ def test_models_are_listed_with_their_epochs_and_deleted_once_their_order_is_ove
         assert (refused.exit_code, "is not over" in refused.stderr) == (4, True)
         (site.cloud / "late").unlink()
         site.finish(order)
-        until(lambda: json.loads(edge("status", "--state", site.state, "--json").stdout)["uploads"] == [])
+        until(lambda: not list(Ledger(Folders(site.state).ledger).entries()), what="the order's closing")
     (model,) = json.loads(edge("models", "query", "--state", site.state, "--json").stdout)
     assert model["sha256"] == site.manifest(order).model_sha256
     assert model["accuracy"] == site.manifest(order).scores["result"].accuracy
