@@ -19,7 +19,7 @@ def test_the_registration_names_all_ancestors(cloud: Cloud) -> None:
     cloud.deliver("edge-2", samples=30)
     cloud.waited()
     cloud.round(1, [])
-    judged(cloud, dict.fromkeys(EDGES, (0.5, 0.6, 20)))
+    judged(cloud, dict.fromkeys(EDGES[:2], (0.5, 0.6, 20)))  # The quorum; whoever answers after it may find its order closed.
 
     assert register_model(cloud.task.id) == "tiny-digits"
 
