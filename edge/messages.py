@@ -1,7 +1,8 @@
-"""What runner, fork server and work say to each other: one JSON object a line, over one connection a job.
+"""What runner, fork server and work say to each other: one JSON object a line, over one connection a process at work.
 
-The runner sends one `Job`. The work answers with `Message`s. The fork server ends the connection with a last message
-that has `exit` set. A runner that shuts its side of the connection, or dies, ends the work.
+The runner sends a `Job`, the work answers with `Message`s; once it has said `done`, another job may follow. The fork server
+ends the connection with a last message that has `exit` set. A runner that shuts its side of the connection, or dies, ends the
+work.
 """
 
 from cloudedge.documents import EpochRecord, Order, Phase, WorkError

@@ -204,6 +204,9 @@ class Orders:
         history = manifest.history or entry.history
         entry = replace(entry, phase=Phase.UPLOADING, crashes=0, history=history, progress=None, trouble=None)
         self._ledger.finish_work(entry, manifest, files)
+        if self.work is not None:
+            self._supervisor.keep(self.work)
+            self.work = None
         _log.info("done after %.2f s; uploading", manifest.seconds, extra={"order": entry.order.id})
         self._update(entry, urgent=True)
         self._send_files(entry)

@@ -25,15 +25,16 @@ _RESTART_SECONDS = 2.0
 
 
 class Work:
-    """A job in a process of its own."""
+    """A job in a process that does nothing else at the time."""
 
     def __init__(self, job: Job, connection: socket.socket) -> None:
-        """Send a job over a fresh connection to a fork server."""
+        """Send a job over a connection to a fork server that is fresh, or whose former job is done."""
         self.job = job
         self.stopping = False
         self.over = False
         self._connection = connection
         self._rest = b""
+        connection.setblocking(True)
         connection.sendall(line(job))
         connection.setblocking(False)
 
@@ -47,6 +48,21 @@ class Work:
             self.stopping = True
             with contextlib.suppress(OSError):
                 self._connection.shutdown(socket.SHUT_WR)
+
+    def followed_by(self, job: Job) -> "Work | None":
+        """Another job in the same process, after this one is done; None if the process has ended."""
+        try:
+            self._connection.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:  # It has said no last word, so it waits.
+            with contextlib.suppress(OSError):
+                return Work(job, self._connection)
+        except OSError:
+            pass
+        return None
+
+    def close(self) -> None:
+        """Let the process go."""
+        self._connection.close()
 
     def read(self) -> list[Message]:
         """What the work has said since; sets `over` when its process, or the fork server, has ended."""
@@ -70,7 +86,11 @@ class Work:
 
 
 class Supervisor:
-    """Starts work on a shared fork server, or on one of the runner's own that ends when it has long been idle."""
+    """Starts work on a shared fork server, or on one of the runner's own.
+
+    The process of work that is done is kept for the next job. It ends, as does a fork server of the runner's own, when there
+    has been no work for long.
+    """
 
     def __init__(self, own: Path, shared: Path | None, keep_seconds: float) -> None:
         """Prepare to start work.
@@ -78,13 +98,14 @@ class Supervisor:
         Args:
             own: Where the runner's own fork server shall listen.
             shared: Where a shared one listens.
-            keep_seconds: How long the own one is kept after the last work, in seconds.
+            keep_seconds: How long processes are kept after the last work, in seconds.
         """
         self._own = own
         self._shared = shared
         self._shared_until = time.monotonic() + _SHARED_START_SECONDS
         self._keep_seconds = keep_seconds
         self._server: subprocess.Popen[bytes] | None = None
+        self._done: Work | None = None
         self._last_work = time.monotonic()
         self._not_before = 0.0
 
@@ -94,6 +115,14 @@ class Supervisor:
         Raises:
             StoreFailed: the fork server cannot be started now.
         """
+        self._last_work = time.monotonic()
+        if self._done is not None:
+            work = self._done.followed_by(job)
+            if work is None:
+                self._done.close()
+            self._done = None
+            if work is not None:
+                return work
         if self._shared is not None:
             work = _connected(job, self._shared)
             if work is not None:
@@ -103,7 +132,6 @@ class Supervisor:
                 return None
             _log.warning("nobody listens at %s; starting a fork server of our own", self._shared)
             self._shared = None
-        self._last_work = time.monotonic()
         if self._server is None:
             if time.monotonic() < self._not_before:
                 return None
@@ -117,8 +145,17 @@ class Supervisor:
             return None
         return _connected(job, self._own)
 
+    def keep(self, work: Work) -> None:
+        """Keep the process of work that is done for the next job."""
+        self._done = work
+
     def tend(self, *, needed: bool) -> None:
-        """Bury a fork server that died, and end one that has been idle for long."""
+        """Bury a fork server that died, and end processes that have been idle for long."""
+        if needed:
+            self._last_work = time.monotonic()
+        idle = time.monotonic() - self._last_work > self._keep_seconds
+        if idle:
+            self._let_go()
         if self._server is None:
             return
         if self._server.poll() is not None:
@@ -128,13 +165,12 @@ class Supervisor:
             with contextlib.suppress(ChildProcessError):
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass
-        elif needed:
-            self._last_work = time.monotonic()
-        elif time.monotonic() - self._last_work > self._keep_seconds:
+        elif idle:
             self.end()
 
     def end(self) -> None:
         """End the own fork server, and all work in it."""
+        self._let_go()
         if self._server is not None:
             self._server.terminate()
             try:
@@ -143,6 +179,11 @@ class Supervisor:
                 self._server.kill()
                 self._server.wait()
             self._server = None
+
+    def _let_go(self) -> None:
+        if self._done is not None:
+            self._done.close()
+            self._done = None
 
 
 def _connected(job: Job, path: Path) -> Work | None:

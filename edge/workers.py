@@ -2,8 +2,9 @@
 
 It must stay single-threaded, because a fork copies only the calling thread and any lock that another one holds stays
 locked; so the numeric libraries are told to use one thread before they are loaded, and work sets its own number after the
-fork. It never touches CUDA, which does not survive a fork. One connection is one job (`edge.messages`); whoever shuts or
-loses the other end has ended the work. Work never outlives the fork server, nor the fork server its parent.
+fork. It never touches CUDA, which does not survive a fork. One connection is one process (`edge.messages`), which does one
+job after another, as half of a short job's cost is being born and dying; one that failed ends with its job. Whoever shuts or
+loses the other end has ended the process. None outlives the fork server, nor the fork server its parent.
 """
 
 import argparse
@@ -130,26 +131,32 @@ class Server:
     def _become_child(self, connection: socket.socket, server: int) -> Never:
         code = 1
         try:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() == server:
-                self._listener.close()
-                for sibling in self._children.values():
-                    sibling.connection.close()
-                for descriptor in (self._wake, self._woken, self._parent):
-                    if descriptor is not None:
-                        os.close(descriptor)
-                _work(connection)
-                code = 0
-        except SystemExit as exit:
-            code = exit.code if isinstance(exit.code, int) else 1
-        except BaseException:
-            traceback.print_exc()
+            try:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+                ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+                if os.getppid() == server:
+                    self._close_what_is_not_ours()
+                    _work(connection)
+                    code = 0
+            except SystemExit as exit:
+                code = exit.code if isinstance(exit.code, int) else 1
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)  # It may come as the work ends by itself.
         finally:
             sys.stderr.flush()
             os._exit(code)  # Never back into the server's loop, and no tearing down of what belongs to it.
+
+    def _close_what_is_not_ours(self) -> None:
+        """In a child: close what is the server's and its other children's."""
+        for other in (self._listener, *(child.connection for child in self._children.values())):
+            other.close()
+        for descriptor in (self._wake, self._woken, self._parent):
+            if descriptor is not None:
+                os.close(descriptor)
 
     def _stop(self, child: _Child) -> None:
         self._poll.unregister(child.connection)
@@ -190,9 +197,9 @@ def _work(connection: socket.socket) -> None:
     from edge import kinds
 
     with connection.makefile("rb") as lines:
-        content = lines.readline()
-    if content:
-        kinds.run(Job.model_validate_json(content), lambda message: connection.sendall(line(message)))
+        for content in lines:
+            if not kinds.run(Job.model_validate_json(content), lambda message: connection.sendall(line(message))):
+                return
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ Say = Callable[[Message], None]
 """Tells the runner."""
 
 
-def run(job: Job, say: Say) -> None:
-    """Do a job, and say how it ended."""
+def run(job: Job, say: Say) -> bool:
+    """Do a job and say how it ended; whether it is done, so that this process is fit for another."""
     from edge.kinds import evaluate, train
 
     work = {"train": train.work, "evaluate": evaluate.work}[job.order.kind]
@@ -27,16 +27,18 @@ def run(job: Job, say: Say) -> None:
         if not Folders(Path(job.state)).manifest(job.order.id).exists():
             work(job, say)
         say(Message(done=True))
+        return True
     except (StoreFailed, sqlite3.Error) as error:
         say(Message(interrupted=work_error(error)))
     except CloudedgeError as error:
         say(Message(failed=work_error(error)))
     except (BrokenPipeError, ConnectionResetError):
-        return  # The runner is gone; it asks again when it is back.
+        pass  # The runner is gone; it asks again when it is back.
     except Exception as error:
         traceback.print_exc()
         message = f"The work broke: {type(error).__name__}: {error}. The runner's log holds the details."
         say(Message(failed=WorkError(kind=type(error).__name__, message=message[:10_000])))
+    return False
 
 
 def work_error(error: Exception) -> WorkError:

@@ -155,6 +155,31 @@ def test_work_that_dies_three_times_without_progress_fails_with_the_signal(site:
     assert "SIGKILL" in report.error.message
 
 
+def test_a_process_is_kept_for_the_next_order_and_replaced_if_it_died_meanwhile(site: Site) -> None:
+    with site.running():
+        first, second, third = site.order(1), site.order(2), site.order(3)
+        site.want(first)
+        site.finish(first)
+        (work,) = site.work()
+        site.want(second)
+        site.finish(second)
+        assert site.work() == [work]
+        work.kill()
+        until(gone([work]))
+        site.want(third)
+        site.finish(third)
+        assert site.work() not in ([], [work])
+    assert "died" not in (site.root / "runner.log").read_text()
+
+
+def test_an_idle_process_is_let_go(site: Site) -> None:
+    with site.running("--keep-workers-seconds", "0.1"):
+        order = site.order()
+        site.want(order)
+        site.finish(order)
+        until(lambda: not site.work())
+
+
 def test_an_own_fork_server_that_is_killed_is_replaced_and_changes_no_byte(site: Site, undisturbed: str) -> None:
     alone = Site(site.root)
     order = alone.order(training=WORK)

@@ -151,9 +151,7 @@ def test_an_expired_url_of_one_order_holds_up_no_other(site: Site, store: Store)
     site.want(stuck, other)
     with site.running():
         site.finish(other)
-        found = report(store)
-        assert found is not None
-        assert found.phase is Phase.UPLOADING
+        until(lambda: (found := report(store)) and found.phase is Phase.UPLOADING)
         store.faults = {}
         finish(store)
 

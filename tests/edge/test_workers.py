@@ -20,20 +20,40 @@ def job(site: Site) -> bytes:
 
 
 def messages(connection: socket.socket) -> list[dict[str, object]]:
-    """All that is said until the connection ends."""
+    """All that is said until a job is done or the connection ends."""
+    said: list[dict[str, object]] = []
     with connection.makefile("rb") as file:
-        return [json.loads(text) for text in file if text.strip()]
+        for text in filter(bytes.strip, file):
+            said.append(json.loads(text))
+            if said[-1].get("done"):
+                break
+    return said
 
 
-def test_the_last_message_tells_how_the_work_ended(site: Site) -> None:
+def test_a_process_does_one_job_after_another(site: Site) -> None:
     assert site.workers is not None
     with sockets.connect(site.workers) as connection:
-        connection.sendall(job(site))
-        said = messages(connection)
-    assert said[-2:] == [{"done": True}, {"exit": 0}]
+        for _ in range(3):
+            connection.sendall(job(site))
+            assert messages(connection)[-1] == {"done": True}
+            assert len(site.work()) == 1
+
+
+def test_the_last_message_tells_how_the_process_ended(site: Site) -> None:
+    assert site.workers is not None
     with sockets.connect(site.workers) as connection:
         connection.sendall(b"nonsense\n")
         assert messages(connection) == [{"exit": 1}]
+
+
+def test_a_process_whose_job_failed_does_no_other(site: Site) -> None:
+    assert site.workers is not None
+    failing = Job(order=site.order(), state=str(site.state), samples=None, file_roots=())
+    with sockets.connect(site.workers) as connection:
+        connection.sendall(line(failing) + job(site))
+        *_, failed, last = messages(connection)
+    assert "failed" in failed
+    assert last == {"exit": 0}
 
 
 def test_jobs_run_beside_each_other_and_the_end_of_one_ends_no_other(site: Site) -> None:
@@ -44,7 +64,7 @@ def test_jobs_run_beside_each_other_and_the_end_of_one_ends_no_other(site: Site)
     until(lambda: len(site.work()) == 1)
     with second:
         second.sendall(job(site))
-        assert messages(second)[-1] == {"exit": 0}
+        assert messages(second)[-1] == {"done": True}
     until(lambda: not site.work())
 
 
