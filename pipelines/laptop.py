@@ -218,8 +218,11 @@ def _relaying(home: Home, run: Run) -> Iterator[Callable[[], None]]:
     def work() -> None:
         if sys.platform == "linux":  # Where a thread has a priority of its own; the run itself goes first.
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        state = run.state()
+        if state is None or state.state != "finished":
+            _log_failure(relay.open, log)  # While there is nothing to send yet.
         while not over.wait(_RELAY_SECONDS):
-            _push(relay, log)
+            _log_failure(relay.push, log)
 
     thread = threading.Thread(target=work, name="relay", daemon=True)
     thread.start()
@@ -227,7 +230,7 @@ def _relaying(home: Home, run: Run) -> Iterator[Callable[[], None]]:
     def finish() -> None:
         over.set()
         thread.join()
-        _push(relay, log)
+        _log_failure(relay.push, log)
 
     try:
         yield finish
@@ -236,9 +239,9 @@ def _relaying(home: Home, run: Run) -> Iterator[Callable[[], None]]:
         raise
 
 
-def _push(relay: Relay, log: Path) -> None:
+def _log_failure(action: Callable[[], object], log: Path) -> None:
     try:
-        relay.push()
+        action()
     except CloudedgeError as error:
         with suppress(OSError), log.open("a") as file:  # On a full disk, what cannot be logged must not stop the relay.
             print(error, file=file)

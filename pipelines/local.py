@@ -10,12 +10,11 @@ import sys
 import warnings
 from pathlib import Path
 
-from kfp import local
-
 from cloudedge.documents import Task, parse
 from cloudedge.processes import end_with
 from components.pretrain.parameters import parameters_of
 from components.shared.step import PARENT_VARIABLE
+from pipelines import tasks
 
 
 def main() -> int:
@@ -24,6 +23,10 @@ def main() -> int:
     end_with(int(parent))
     os.environ[PARENT_VARIABLE] = str(os.getpid())
     warnings.filterwarnings("ignore", message=".*non-Python base image.*")
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # The tasks write to the same log.
+    tasks.prepare()
+    from kfp import local
+
     task = parse(Task, Path(task_file).read_bytes(), task_file)
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=root)
     if shape == "compact":

@@ -83,11 +83,21 @@ class Laptop:
         for process in psutil.process_iter():
             try:
                 line = " ".join(process.cmdline())
-                if str(self.folder) in line and all(word in line for word in words):
+                ours = str(self.folder) in line or process.environ().get("TMPDIR", "").startswith(str(self.folder))
+                if ours and all(word in line for word in words):
                     found.append(process)
-            except psutil.NoSuchProcess:
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue
         return found
+
+    def step(self) -> psutil.Process:
+        """The pipeline step at work, as soon as there is one."""
+
+        def steps() -> list[psutil.Process]:
+            return [child for server in self.processes("multiprocessing.forkserver") for child in server.children()]
+
+        until(steps, PATIENCE, "a step at work")
+        return steps()[0]
 
     def one(self, *words: str) -> psutil.Process:
         """The process with these words, as soon as there is one."""

@@ -34,7 +34,7 @@ def test_a_full_disk_kills_and_a_tampered_model_change_no_byte(laptop: Laptop, f
     kill(laptop.one("edge.runner", EDGES[1]))
 
     # The step sleeps until all have delivered; then one model is not what its manifest says.
-    step = laptop.one("executor_main --component_module_path", "--function_to_execute collaborate")
+    step = laptop.step()
     step.suspend()
     for edge in EDGES:
         laptop.until(manifest(laptop, edge), command, f"the result of {edge}")

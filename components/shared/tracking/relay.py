@@ -52,6 +52,17 @@ class Relay:
         self._runs: Runs | None = None
         self._cursor: Cursor | None = None
 
+    def open(self) -> "MlflowClient":
+        """Connect; it takes seconds, so whoever will push may do it ahead of time.
+
+        Raises:
+            StoreFailed: MLflow is away.
+        """
+        if self._client is None:
+            with mlflow_errors(self._tracking_uri):
+                self._client = connect(self._tracking_uri)
+        return self._client
+
     def push(self) -> int:
         """Send everything new.
 
@@ -65,13 +76,13 @@ class Relay:
         cursor = self._cursor or self._read_cursor()
         if written == cursor.versions:
             return 0
+        client = self.open()
         with mlflow_errors(self._tracking_uri):
-            self._client = self._client or connect(self._tracking_uri)
             # After a failure MLflow may come back as another than it was: it is looked at anew.
-            runs, self._runs = self._runs or Runs(self._client, self._run, self._experiment, cursor.token), None
+            runs, self._runs = self._runs or Runs(client, self._run, self._experiment, cursor.token), None
             # A run that MLflow did not have (another server, a lost database, a run thrown away) is told everything.
             carried = cursor.versions if cursor.parent == runs.parent else {}
-            points = self._send(self._client, runs, [name for name, version in written.items() if carried.get(name) != version])
+            points = self._send(client, runs, [name for name, version in written.items() if carried.get(name) != version])
             self._runs = runs
         told = Cursor(token=cursor.token, parent=runs.parent, versions=written)
         self._store.put(self._key("relayed.json"), told.to_json())
