@@ -1,0 +1,80 @@
+"""A large file sent in parts: after a crash, only the parts that the store does not have are sent."""
+
+import hashlib
+from pathlib import Path
+from xml.etree import ElementTree
+
+from minio import Minio
+
+from cloudedge.files import disk_errors
+
+PART_BYTES = 64 * 1024 * 1024
+"""S3 takes parts of 5 MiB and more, and at most 10,000 of them: 610 GiB."""
+
+
+class Parts:
+    """One file on its way into one object.
+
+    The minio client sends parts too, but neither finds those of an earlier try nor completes on a condition; so its inner
+    requests are used.
+    """
+
+    def __init__(self, client: Minio, bucket: str, name: str, path: Path) -> None:
+        """Ask the store for nothing yet."""
+        self._client, self._bucket, self._name, self._path = client, bucket, name, path
+        self._upload = ""
+        self._sent: dict[int, str] = {}
+        self._count = -(-path.stat().st_size // PART_BYTES)
+
+    def find(self) -> None:
+        """Take up what an earlier try left, or begin."""
+        left = self._client._list_multipart_uploads(self._bucket, prefix=self._name).uploads
+        ours = [upload.upload_id for upload in left if upload.object_name == self._name]
+        self._sent = {}
+        if not ours:
+            self._upload = self._client._create_multipart_upload(self._bucket, self._name, {})
+            return
+        self._upload = ours[-1] or ""
+        marker: str | None = None
+        while True:
+            page = self._client._list_parts(self._bucket, self._name, self._upload, part_number_marker=marker)
+            for part in page.parts:
+                if part.part_number <= self._count and part.etag == self._etag(part.part_number):
+                    self._sent[part.part_number] = part.etag
+            marker = str(page.next_part_number_marker)
+            if not page.is_truncated:
+                return
+
+    def missing(self) -> list[int]:
+        """Numbers of the parts that the store does not have."""
+        return [number for number in range(1, self._count + 1) if number not in self._sent]
+
+    def send(self, number: int) -> None:
+        """Send one part."""
+        content = self._read(number)
+        self._sent[number] = self._client._upload_part(self._bucket, self._name, content, None, self._upload, number)
+
+    def complete(self, *, once: bool) -> None:
+        """Make an object of the parts, if `once` only where there is none."""
+        root = ElementTree.Element("CompleteMultipartUpload")
+        for number, etag in sorted(self._sent.items()):
+            part = ElementTree.SubElement(root, "Part")
+            ElementTree.SubElement(part, "PartNumber").text = str(number)
+            ElementTree.SubElement(part, "ETag").text = f'"{etag}"'
+        self._client._execute(
+            "POST",
+            self._bucket,
+            self._name,
+            body=ElementTree.tostring(root),
+            headers={"Content-Type": "application/xml", **({"If-None-Match": "*"} if once else {})},
+            query_params={"uploadId": self._upload},
+        )
+
+    def _etag(self, number: int) -> str:
+        """As S3 makes it; where it encrypts, it makes another, and the part is sent again."""
+        return hashlib.md5(self._read(number), usedforsecurity=False).hexdigest()
+
+    def _read(self, number: int) -> bytes:
+        with disk_errors(self._path), self._path.open("rb") as file:
+            file.seek((number - 1) * PART_BYTES)
+            return file.read(PART_BYTES)

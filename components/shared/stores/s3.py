@@ -1,0 +1,356 @@
+"""The object store as a bucket of MinIO or any other S3: what a cluster uses.
+
+A store that is restarted or does not answer for a while is asked again; a run outlives it.
+"""
+
+import logging
+import os
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import certifi
+import urllib3
+from minio import Minio
+from minio.credentials.providers import AWSConfigProvider, ChainedProvider, EnvAWSProvider, EnvMinioProvider
+from minio.datatypes import Object
+from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+
+from cloudedge.documents.order import RemoteFile, UploadTarget
+from cloudedge.errors import CloudedgeError, Conflict, InvalidInput, NotFound, StoreFailed
+from cloudedge.files import disk_errors
+from cloudedge.store import Entry, checked_key
+from components.shared.stores.multipart import PART_BYTES, Parts
+from components.shared.stores.signing import MOST_SECONDS, presigned
+
+_log = logging.getLogger(__name__)
+
+_CHUNK = 1024 * 1024
+_TIMEOUT = urllib3.Timeout(connect=5, read=15)
+"""In seconds; the latter for each answer, as a MinIO that is starting takes requests that it never answers."""
+_PAUSE_SECONDS = (0.1, 5.0)
+"""First and longest pause between two tries."""
+
+_ABSENT = {"NoSuchKey", "NoSuchUpload", "XMinioInvalidObjectName"}
+_EXISTS = {"PreconditionFailed", "ConditionalRequestConflict"}
+_PASSING = {"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "XMinioServerNotInitialized"}
+_WAY_OUT = {
+    "AccessDenied": "Give these credentials the right to it.",
+    "AuthorizationHeaderMalformed": "Set AWS_REGION to the bucket's region.",
+    "InvalidAccessKeyId": "Correct AWS_ACCESS_KEY_ID.",
+    "NoSuchBucket": "Make the bucket, or correct the store's address.",
+    "RequestTimeTooSkewed": "Set this machine's clock.",
+    "SignatureDoesNotMatch": "Correct AWS_SECRET_ACCESS_KEY.",
+    "XMinioStorageFull": "Free some space on the store's disks and start again; nothing is lost.",
+}
+"""What a person can do about an error that no other try mends, by S3's code."""
+
+_PAGE = 1000
+"""Objects in one answer to a listing; S3 gives no more."""
+
+_Headers = dict[str, str | list[str] | tuple[str]]
+_Objects = list[Object]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class S3Address:
+    """A bucket, and a prefix for all keys in it."""
+
+    origin: str
+    bucket: str
+    prefix: str
+
+    @classmethod
+    def parse(cls, address: str) -> "S3Address":
+        """Take http(s)://host[:port]/bucket[/prefix] apart.
+
+        Raises:
+            InvalidInput: it is of another form.
+        """
+        parts = urlsplit(address)
+        bucket, _, prefix = parts.path.strip("/").partition("/")
+        if not parts.hostname or not bucket or parts.query or parts.username:
+            raise InvalidInput(
+                f"The store's address is {address!r}; an S3's is http(s)://host[:port]/bucket[/prefix], without credentials: "
+                "those stand in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+            )
+        return cls(f"{parts.scheme}://{parts.netloc}", bucket, f"{checked_key(prefix)}/" if prefix else "")
+
+    def __str__(self) -> str:
+        """As it was given."""
+        return f"{self.origin}/{self.bucket}/{self.prefix}".rstrip("/")
+
+
+class S3Store:
+    """Objects in a bucket; an edge gets presigned URLs, each for one verb on one object."""
+
+    def __init__(self, address: S3Address, *, for_edges: str = "", scratch: Path, patience_seconds: float) -> None:
+        """Connect when first asked for something.
+
+        Args:
+            address: The bucket.
+            for_edges: http(s)://host[:port] by which edges reach the same S3; empty: the address's own.
+            scratch: Folder for what is downloaded.
+            patience_seconds: How long a store that does not answer is asked again, in seconds.
+
+        Raises:
+            InvalidInput: there are no credentials.
+        """
+        self._address = address
+        self._for_edges = for_edges.rstrip("/") or address.origin
+        self._scratch = scratch
+        self._patience = patience_seconds
+        self._region = os.environ.get("AWS_REGION") or "us-east-1"
+        self._credentials = ChainedProvider([EnvAWSProvider(), EnvMinioProvider(), AWSConfigProvider()])
+        try:
+            self._credentials.retrieve()
+        except ValueError:
+            raise InvalidInput(
+                f"There are no credentials for {address}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+            ) from None
+        http = urllib3.PoolManager(
+            timeout=_TIMEOUT,
+            retries=False,  # `_asked` knows what is worth another try, and for how long.
+            maxsize=16,
+            cert_reqs="CERT_REQUIRED",
+            ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
+        )
+        self._client = self._minio(address.origin, http)
+        self._client_for_edges = self._minio(self._for_edges, http)
+
+    def put(self, key: str, content: bytes, *, once: bool = False) -> None:
+        """See `Store.put`."""
+        self._put(key, content, once=once)
+
+    def put_file(self, key: str, path: Path, *, once: bool = False) -> None:
+        """See `Store.put_file`; a large file goes in parts, and those that an earlier try has sent are not sent again."""
+        checked_key(key)
+        try:
+            size = path.stat().st_size
+            if size <= PART_BYTES:
+                self._put(key, path.read_bytes(), once=once)
+                return
+        except FileNotFoundError:
+            raise NotFound(f"There is no file {path} to copy.") from None
+        if once and self.stat(key) is not None:
+            raise self._exists(key)
+        parts = Parts(self._client, self._address.bucket, self._name(key), path)
+        self._asked(key, parts.find)
+        for number in parts.missing():
+            self._asked(key, lambda number=number: parts.send(number))  # type: ignore[misc]
+            _log.info("%s: %d of %d MiB sent", key, min(number * PART_BYTES, size) >> 20, size >> 20)
+        self._asked(key, lambda: parts.complete(once=once))
+
+    def get(self, key: str, max_bytes: int) -> bytes:
+        """See `Store.get`."""
+
+        def read() -> bytes:
+            response = self._client.get_object(self._address.bucket, self._name(key))
+            try:
+                return bytes(response.read(max_bytes + 1))
+            finally:
+                response.close()
+
+        content = self._asked(key, read)
+        if len(content) > max_bytes:
+            raise InvalidInput(f"The object {key!r} has more than the {max_bytes} bytes that are read of such an object.")
+        return content
+
+    @contextmanager
+    def local(self, key: str) -> Iterator[Path]:
+        """See `Store.local`; a copy in the scratch folder, which is removed in the end."""
+        with disk_errors(self._scratch):
+            self._scratch.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(prefix="object-", dir=self._scratch))
+        try:
+            path = folder / checked_key(key).rpartition("/")[2]
+            self._fetch(key, path)
+            yield path
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def stat(self, key: str) -> Entry | None:
+        """See `Store.stat`."""
+        try:
+            found = self._asked(key, lambda: self._client.stat_object(self._address.bucket, self._name(key)))
+        except NotFound:
+            return None
+        return _entry(key, found)
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        """See `Store.list`."""
+        after: str | None = None
+        while page := self._page(prefix, after):
+            for found in page:
+                yield _entry((found.object_name or "")[len(self._address.prefix) :], found)
+            if len(page) < _PAGE:
+                return
+            after = page[-1].object_name
+
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        """See `Store.folders`."""
+        below = self._name(prefix) + "/"
+        found = self._asked(prefix, lambda: list(self._client.list_objects(self._address.bucket, below)))
+        return tuple(sorted(one.object_name.rstrip("/").rpartition("/")[2] for one in found if one.is_dir))
+
+    def delete(self, key: str) -> None:
+        """See `Store.delete`."""
+        self._asked(key, lambda: self._client.remove_object(self._address.bucket, self._name(key)))
+
+    def download(self, key: str, sha256: str, size: int, expires_seconds: float) -> RemoteFile:
+        """See `Store.download`."""
+        return RemoteFile(url=self._presigned("GET", key, expires_seconds, {}), sha256=sha256, size=size)
+
+    def upload(self, key: str, *, max_bytes: int, once: bool, expires_seconds: float) -> UploadTarget:
+        """See `Store.upload`; the signature binds `once`. S3 cannot bind the size of a PUT from above: readers do."""
+        headers = {"If-None-Match": "*"} if once else {}
+        url = self._presigned("PUT", key, expires_seconds, headers)
+        return UploadTarget(url=url, headers=headers, max_bytes=max_bytes, once=once)
+
+    def _put(self, key: str, content: bytes, *, once: bool) -> None:
+        headers: _Headers | None = {"If-None-Match": "*"} if once else None
+        tries = 0
+
+        def put() -> None:
+            nonlocal tries
+            tries += 1
+            # The client's own put_object takes no condition.
+            self._client._execute("PUT", self._address.bucket, self._name(key), body=content, headers=headers)
+
+        try:
+            self._asked(key, put)
+        except Conflict:
+            # It may be this one's: an earlier try arrived, and only its answer was lost.
+            if tries == 1 or self.get(key, PART_BYTES) != content:
+                raise
+
+    def _fetch(self, key: str, path: Path) -> None:
+        """Bring an object here, going on where an earlier try broke off."""
+        version = ""
+
+        def fetch() -> None:
+            nonlocal version
+            begun = path.stat().st_size if version else 0
+            wanted: _Headers | None = {"If-Match": f'"{version}"'} if version else None
+            response = self._client.get_object(self._address.bucket, self._name(key), offset=begun, request_headers=wanted)
+            try:
+                version = response.headers["etag"].strip('"')
+                left = int(response.headers["content-length"])
+                with disk_errors(path), path.open("ab" if begun else "wb") as file:
+                    while left and (chunk := response.read(min(_CHUNK, left))):
+                        left -= file.write(chunk)
+            finally:
+                response.close()
+            if left:
+                raise urllib3.exceptions.HTTPError(f"{left} bytes are missing")
+
+        try:
+            self._asked(key, fetch)
+        except Conflict:
+            raise StoreFailed(f"The object {key!r} was written anew while it was read; start again.") from None
+
+    def _page(self, prefix: str, after: str | None) -> _Objects:
+        """A page at a time, so that a store that goes away amid a long listing costs one page."""
+        below = self._name(prefix) + "/"
+        return self._asked(
+            prefix,
+            lambda: list(
+                islice(self._client.list_objects(self._address.bucket, below, recursive=True, start_after=after), _PAGE)
+            ),
+        )
+
+    def _presigned(self, method: str, key: str, expires_seconds: float, headers: dict[str, str]) -> str:
+        plain = self._client_for_edges.get_presigned_url(method, self._address.bucket, self._name(key)).partition("?")[0]
+        return presigned(
+            method,
+            plain,
+            self._credentials.retrieve(),
+            self._region,
+            datetime.now(UTC),
+            max(1, min(int(expires_seconds), MOST_SECONDS)),
+            headers,
+        )
+
+    def _asked(self, key: str, ask: Callable[[], T]) -> T:
+        """Ask the store, again and again while it does not answer.
+
+        Raises:
+            NotFound: there is no such object.
+            Conflict: it was to be written once, and exists.
+            StoreFailed: the store refuses, or did not answer for as long as there is patience.
+        """
+        checked_key(key)
+        end = time.monotonic() + self._patience
+        pause, most = _PAUSE_SECONDS
+        while True:
+            try:
+                return ask()
+            except (MinioException, urllib3.exceptions.HTTPError, ValueError) as error:
+                passing = self._explained(key, error)
+            if time.monotonic() + pause > end:
+                raise passing
+            _log.warning("%s", passing)
+            time.sleep(pause * random.uniform(0.5, 1))
+            pause = min(2 * pause, most)
+
+    def _explained(self, key: str, error: Exception) -> StoreFailed:
+        """What went wrong, if another try may mend it.
+
+        Raises:
+            CloudedgeError: it is an answer, or no other try mends it.
+        """
+        answer: CloudedgeError | None = None
+        if isinstance(error, S3Error) and error.code not in _PASSING:
+            if error.code in _ABSENT:
+                answer = NotFound(f"There is no object {key!r} in {self._address}.")
+            elif error.code in _EXISTS:
+                answer = self._exists(key)
+            else:
+                way_out = _WAY_OUT.get(error.code or "", "Check the store and start again.")
+                answer = StoreFailed(f"{self._address} refuses {key!r}: {error.code}: {error.message} {way_out}")
+        elif isinstance(error, InvalidResponseError) and error._code < 500:
+            answer = StoreFailed(f"{self._address} is no S3: it answers {error._code} with {error._content_type}.")
+        elif isinstance(error, ValueError) and not isinstance(error, MinioException):
+            answer = InvalidInput(f"The store's address {self._address} cannot be used: {error}.")
+        if answer is not None:
+            raise answer from None
+        said = f"it answers {error.status_code}" if isinstance(error, ServerError) else str(error) or type(error).__name__
+        return StoreFailed(f"The store {self._address} does not answer: {said}. Check that it runs and can be reached.")
+
+    def _exists(self, key: str) -> Conflict:
+        return Conflict(f"The object {key!r} exists already in {self._address} and can be written only once.")
+
+    def _name(self, key: str) -> str:
+        return self._address.prefix + checked_key(key)
+
+    def _minio(self, origin: str, http: urllib3.PoolManager) -> Minio:
+        parts = urlsplit(origin)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
+            raise InvalidInput(f"{origin!r} is no address of an S3 for edges; give http(s)://host[:port].")
+        try:
+            return Minio(
+                parts.netloc,
+                secure=parts.scheme == "https",
+                region=self._region,
+                http_client=http,
+                credentials=self._credentials,
+            )
+        except ValueError as error:
+            raise InvalidInput(f"{origin!r} is no address of an S3: {error}.") from None
+
+
+def _entry(key: str, found: Object) -> Entry:
+    # Whole seconds, as an answer about a single object has no more.
+    modified = found.last_modified.timestamp() // 1 if found.last_modified else 0.0
+    return Entry(key, found.size or 0, (found.etag or "").strip('"'), modified)

@@ -1,0 +1,1 @@
+"""The cluster's real servers as plain processes, and tests against them."""

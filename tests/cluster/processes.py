@@ -1,0 +1,82 @@
+"""Servers as processes that end with whoever started them, also when that one is killed."""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tests.waiting import until
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+def free_port(address: str = "127.0.0.1") -> int:
+    """A port that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind((address, 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """A process that can be killed and started again as it was."""
+
+    def __init__(self, command: list[str | Path], log: Path, environment: Mapping[str, str] | None = None) -> None:
+        """Remember how to start it."""
+        self.command = list(map(str, command))
+        self.log = log
+        self._environment = {**os.environ, **(environment or {})}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, ready: Callable[[], bool], seconds: float = 120) -> None:
+        """Start it, and wait until it is ready.
+
+        Raises:
+            AssertionError: it ended, or was not ready in time; with the end of its log.
+        """
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+                preexec_fn=_die_with_parent,
+            )
+
+        def over() -> bool:
+            assert self._process is not None
+            return self._process.poll() is not None or ready()
+
+        until(over, seconds, f"{self.command[0]} ready")
+        assert self._process.poll() is None, f"{self.command[0]} ended:\n{self.log.read_text(errors='replace')[-3000:]}"
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it in order."""
+        self._end(signal.SIGTERM)
+
+    def _end(self, number: int) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+            try:
+                self._process.wait(20)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+
+def _die_with_parent() -> None:
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

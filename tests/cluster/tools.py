@@ -1,0 +1,139 @@
+"""The programs that a test cluster is made of, built from pinned sources by Go's own tool directives.
+
+    python -m tests.cluster.tools [PROGRAM...]
+
+Each lands in .tools/cluster, or in $CLOUDEDGE_CLUSTER_TOOLS; one that was built from the same pins by the same Go is left
+alone. Programs of Kubernetes are also taken from $KUBEBUILDER_ASSETS, where the envtest convention puts them.
+"""
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+GO = Path(__file__).parent / "go"
+LEAST_GO = (1, 21)
+
+
+@dataclass(frozen=True)
+class Program:
+    """How a program is built: the folder of its pins, its package, and where its version is written into it."""
+
+    module: str
+    package: str
+    version_variable: str = ""
+    versioned_by: str = ""
+
+
+_KUBERNETES = ("k8s.io/component-base/version.gitVersion", "k8s.io/kubernetes")
+PROGRAMS = {
+    "etcd": Program("etcd", "go.etcd.io/etcd/server/v3"),
+    "kube-apiserver": Program("kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver", *_KUBERNETES),
+    "kube-controller-manager": Program("kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager", *_KUBERNETES),
+    "minio": Program("minio", "github.com/minio/minio"),
+}
+
+
+class ToolMissing(Exception):
+    """A program, or what builds it, is not on this machine."""
+
+
+def folder() -> Path:
+    """Where built programs lie."""
+    return Path(os.environ.get("CLOUDEDGE_CLUSTER_TOOLS") or Path(__file__).parents[2] / ".tools" / "cluster")
+
+
+def program(name: str) -> Path:
+    """A program that was built or brought here.
+
+    Raises:
+        ToolMissing: it was not.
+    """
+    for place in (str(folder()), os.environ.get("KUBEBUILDER_ASSETS", "")):
+        found = shutil.which(name, path=place) if place else None
+        if found:
+            return Path(found)
+    raise ToolMissing(f"{name} is not built: make cluster-tools")
+
+
+def build(name: str) -> str:
+    """Build a program unless it is built.
+
+    Returns:
+        What was done, for a person.
+
+    Raises:
+        ToolMissing: there is no Go, or it is too old.
+        subprocess.CalledProcessError: the build failed; Go has said why.
+    """
+    wanted = PROGRAMS[name]
+    where = GO / wanted.module
+    flags = ["-s", "-w"]
+    if wanted.version_variable:
+        listed = _go(["list", "-m", "-f", "{{.Version}}", wanted.versioned_by], where)
+        flags += ["-X", f"{wanted.version_variable}={listed}"]
+    pins = hashlib.sha256((where / "go.mod").read_bytes() + (where / "go.sum").read_bytes()).hexdigest()
+    stamp = f"{pins} {_checked_go(where)} {flags}\n"
+    target, stamped = folder() / name, folder() / ".stamps" / name
+    if target.exists() and stamped.exists() and stamped.read_text() == stamp:
+        return f"{name}: up to date"
+    stamped.parent.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    fresh = target.with_name(f"{name}.new")
+    _go(["build", "-ldflags", " ".join(flags), "-o", str(fresh), wanted.package], where)
+    fresh.replace(target)
+    stamped.write_text(stamp)
+    return f"{name}: built in {time.monotonic() - began:.0f} s, {target.stat().st_size >> 20} MiB"
+
+
+def _checked_go(where: Path) -> str:
+    """Version of the Go that builds, which is the one that the pins ask for.
+
+    Raises:
+        ToolMissing: there is none, or it is too old to fetch another.
+    """
+    least = ".".join(map(str, LEAST_GO))
+    try:
+        found = _go(["env", "GOVERSION"], where)
+    except FileNotFoundError:
+        raise ToolMissing(f"Go is not here: install Go {least} or later, https://go.dev/dl") from None
+    except subprocess.CalledProcessError:
+        found = ""
+    numbers = [int(number) for number in found.removeprefix("go").split(".")[:2] if number.isdigit()]
+    if tuple(numbers) < LEAST_GO:
+        raise ToolMissing(f"Go is {found or 'too old'}: install {least} or later, https://go.dev/dl")
+    return found
+
+
+def _go(arguments: list[str], where: Path) -> str:
+    # No workspace, and not a byte that depends on this folder's name. Go fetches the version that the pins ask for.
+    settings = {"GOFLAGS": "-mod=readonly -trimpath -buildvcs=false", "GOWORK": "off"}
+    done = subprocess.run(
+        ["go", *arguments], cwd=where, env={**os.environ, **settings}, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def main() -> int:
+    """Build programs; returns the exit code."""
+    parser = argparse.ArgumentParser(description="Build what a test cluster is made of.")
+    parser.add_argument("programs", nargs="*", choices=[[], *PROGRAMS], default=list(PROGRAMS), metavar="PROGRAM")
+    for name in parser.parse_args().programs:
+        try:
+            print(build(name), flush=True)
+        except ToolMissing as error:
+            print(error, file=sys.stderr)
+            return 3
+        except subprocess.CalledProcessError as error:
+            print(f"{name} could not be built: {' '.join(error.cmd[:2])} ended with {error.returncode}.", file=sys.stderr)
+            return error.returncode
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Stores that only the cloud opens."""
