@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.cluster.control_plane import ControlPlane
 from tests.cluster.object_store import MinioServer
 from tests.cluster.tools import ToolMissing
 
@@ -18,3 +19,17 @@ def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A Kubernetes control plane."""
+    try:
+        plane = ControlPlane(tmp_path_factory.mktemp("control-plane"))
+    except ToolMissing as error:
+        pytest.skip(str(error))
+    try:
+        plane.start()
+        yield plane
+    finally:
+        plane.stop()

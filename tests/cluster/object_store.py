@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import urllib3
 from minio import Minio, MinioAdmin
 from minio.credentials.providers import StaticProvider
 
@@ -65,7 +66,10 @@ class MinioServer:
     def client(self, user: User | None = None) -> Minio:
         """A client of a user, by default of root."""
         who = user or self.root
-        return Minio(self.endpoint, who.access_key, who.secret_key, secure=False, region="us-east-1")
+        # For seconds after its start it asks to come back in a minute.
+        patient = urllib3.Retry(total=50, backoff_factor=0.1, status_forcelist=[503], respect_retry_after_header=False)
+        http = urllib3.PoolManager(retries=patient)
+        return Minio(self.endpoint, who.access_key, who.secret_key, secure=False, region="us-east-1", http_client=http)
 
     def bucket(self) -> str:
         """A new, empty bucket."""

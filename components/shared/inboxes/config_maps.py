@@ -153,7 +153,7 @@ class ConfigMapInboxes:
             found: dict[str, list[str]] = {}
             for name, labels in self._metadata("pods", RUNNERS):
                 found.setdefault(labels[EDGE_LABEL], []).append(name)
-            self._pods = {**dict.fromkeys([edge], []), **found}
+            self._pods = {edge: [], **found}
         return self._pods[edge]
 
     def _metadata(self, kind: str, selector: str) -> Iterator[tuple[str, dict[str, str]]]:
@@ -173,7 +173,7 @@ class ConfigMapInboxes:
                 response_type="object",
                 _return_http_data_only=True,
             )
-            for item in page["items"]:
+            for item in page["items"] or ():
                 yield item["metadata"]["name"], item["metadata"]["labels"]
             after = page["metadata"].get("continue", "")
             if not after:

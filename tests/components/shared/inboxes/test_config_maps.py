@@ -1,0 +1,161 @@
+"""Inboxes as ConfigMaps of a real API server."""
+
+import json
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes import client
+
+from cloudedge.documents import Inbox
+from cloudedge.errors import InvalidInput, NotFound, StoreFailed
+from components.shared.inboxes import Inboxes
+from components.shared.inboxes.config_maps import NUDGE_ANNOTATION, ConfigMapInboxes, inbox_name, labels_of
+from tests.cluster.control_plane import ControlPlane
+from tests.components.shared.inboxes.conformance import InboxConformance, adding
+from tests.components.shared.runs import order
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane) -> str:
+    return control_plane.namespace()
+
+
+@pytest.fixture
+def core(control_plane: ControlPlane) -> client.CoreV1Api:
+    return client.CoreV1Api(control_plane.client())
+
+
+@pytest.fixture
+def inboxes(control_plane: ControlPlane, namespace: str) -> ConfigMapInboxes:
+    return ConfigMapInboxes(namespace, control_plane.client(), patience_seconds=30)
+
+
+class TestConfigMapInboxes(InboxConformance):
+    """The suite that every carrier passes."""
+
+    @pytest.fixture
+    def inboxes(self, control_plane: ControlPlane) -> Inboxes:
+        return ConfigMapInboxes(control_plane.namespace(), control_plane.client(), patience_seconds=30)
+
+
+def test_an_inbox_is_updated_in_place(inboxes: ConfigMapInboxes, core: client.CoreV1Api, namespace: str) -> None:
+    inboxes.enroll("edge-1")
+    first = core.read_namespaced_config_map(inbox_name("edge-1"), namespace)
+    inbox = inboxes.update("edge-1", adding(order("run", "edge-1")))
+    second = core.read_namespaced_config_map(inbox_name("edge-1"), namespace)
+    assert first.metadata.uid == second.metadata.uid
+    assert second.metadata.labels == labels_of("edge-1", "inbox")
+    assert Inbox.model_validate_json(second.data["inbox.json"]) == inbox
+
+
+def test_what_others_keep_in_the_namespace_is_left_alone(
+    inboxes: ConfigMapInboxes, core: client.CoreV1Api, namespace: str
+) -> None:
+    core.create_namespaced_config_map(namespace, {"metadata": {"name": "other"}, "data": {"a": "b"}})
+    inboxes.enroll("edge-1")
+    assert inboxes.edges() == ["edge-1"]
+    # What somebody added to our ConfigMap stays, too.
+    core.patch_namespaced_config_map(inbox_name("edge-1"), namespace, {"metadata": {"annotations": {"theirs": "kept"}}})
+    inboxes.update("edge-1", adding(order("run", "edge-1")))
+    assert core.read_namespaced_config_map(inbox_name("edge-1"), namespace).metadata.annotations == {"theirs": "kept"}
+
+
+def test_more_edges_than_a_page_holds_are_all_listed(inboxes: ConfigMapInboxes) -> None:
+    names = [f"edge-{number:04d}" for number in range(501)]
+    with ThreadPoolExecutor(8) as others:
+        list(others.map(inboxes.enroll, names))
+    assert inboxes.edges() == names
+
+
+def runner_pod(core: client.CoreV1Api, namespace: str, edge: str, name: str) -> None:
+    container = {"name": "runner", "image": "unused"}
+    pod: dict[str, Any] = {
+        "metadata": {"name": name, "labels": labels_of(edge, "runner")},
+        "spec": {"containers": [container], "automountServiceAccountToken": False},
+    }
+    core.create_namespaced_pod(namespace, pod)
+
+
+def nudged_by(core: client.CoreV1Api, namespace: str, name: str) -> str | None:
+    annotations = core.read_namespaced_pod(name, namespace).metadata.annotations or {}
+    return annotations.get(NUDGE_ANNOTATION)
+
+
+def test_the_runners_pod_is_nudged_after_each_update(
+    inboxes: ConfigMapInboxes, core: client.CoreV1Api, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for edge in ("edge-1", "edge-2"):
+        inboxes.enroll(edge)
+    inboxes.update("edge-1", adding(order("run", "edge-1")))  # Nobody is there to be nudged.
+    runner_pod(core, namespace, "edge-1", "runner-a")
+    runner_pod(core, namespace, "edge-2", "runner-b")
+    fresh = ConfigMapInboxes(namespace, inboxes._api, patience_seconds=30)
+    for number in (2, 3):
+        fresh.update("edge-1", adding(order("run", "edge-1", number)))
+        assert nudged_by(core, namespace, "runner-a") == str(number)
+    assert nudged_by(core, namespace, "runner-b") is None
+    # A pod that was replaced is found by the nudge after the next.
+    core.delete_namespaced_pod("runner-a", namespace, grace_period_seconds=0)
+    runner_pod(core, namespace, "edge-1", "runner-c")
+    for number in (4, 5):
+        fresh.update("edge-1", adding(order("run", "edge-1", number)))
+    assert nudged_by(core, namespace, "runner-c") == "5"
+    assert caplog.records == []
+
+
+def test_an_api_server_that_is_started_again_was_never_gone(tmp_path: Path, control_plane: ControlPlane) -> None:
+    own = ControlPlane(tmp_path / "own")
+    own.start()
+    try:
+        inboxes = ConfigMapInboxes(own.namespace(), own.client(), patience_seconds=60)
+        inboxes.enroll("edge-1")
+        own.kill_api_server()
+        with ThreadPoolExecutor() as others:
+            updates = [
+                others.submit(inboxes.update, "edge-1", adding(order("run", "edge-1", number))) for number in range(1, 6)
+            ]
+            listed = others.submit(inboxes.edges)
+            own.start_api_server()
+            assert sorted(update.result().generation for update in updates) == [1, 2, 3, 4, 5]
+            assert listed.result() == ["edge-1"]
+        assert len(inboxes.read("edge-1").orders) == 5
+        own.kill_api_server()
+        impatient = ConfigMapInboxes("anywhere", own.client(), patience_seconds=0.5)
+        began = time.monotonic()
+        with pytest.raises(StoreFailed, match="does not answer when asked to read ConfigMap cloudedge-inbox-edge-1"):
+            impatient.read("edge-1")
+        assert time.monotonic() - began < 20
+    finally:
+        own.stop()
+
+
+def test_a_stranger_is_told_which_right_is_missing(control_plane: ControlPlane, namespace: str) -> None:
+    client.CoreV1Api(control_plane.client()).create_namespaced_service_account(namespace, {"metadata": {"name": "nobody"}})
+    stranger = ConfigMapInboxes(namespace, control_plane.client(control_plane.account(namespace, "nobody")), 30)
+    with pytest.raises(StoreFailed, match="403: .*nobody.*cannot list resource.*Give this account the role"):
+        stranger.edges()
+
+
+def test_a_missing_namespace_is_named(control_plane: ControlPlane) -> None:
+    with pytest.raises(NotFound, match='namespaces "missing" not found'):
+        ConfigMapInboxes("missing", control_plane.client(), 30).enroll("edge-1")
+
+
+def test_what_is_no_inbox_is_refused_by_name(inboxes: ConfigMapInboxes, core: client.CoreV1Api, namespace: str) -> None:
+    inboxes.enroll("edge-1")
+    core.patch_namespaced_config_map(inbox_name("edge-1"), namespace, {"data": {"inbox.json": json.dumps({"edge": "edge-1"})}})
+    with pytest.raises(InvalidInput, match=f"ConfigMap {namespace}/cloudedge-inbox-edge-1 is not a valid inbox"):
+        inboxes.read("edge-1")
+
+
+def test_without_a_cluster_the_way_out_is_named(tmp_path: Path) -> None:
+    program = "from components.shared.inboxes.config_maps import connect; connect()"
+    environment = {"HOME": str(tmp_path), "PATH": "", "KUBECONFIG": str(tmp_path / "missing")}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert "There is no cluster to talk to" in done.stderr
+    assert "Set KUBECONFIG" in done.stderr
