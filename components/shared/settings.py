@@ -2,14 +2,14 @@
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cloudedge.errors import InvalidInput
-from cloudedge.store import DirectoryStore, Store
-from components.shared.inboxes import DirectoryInboxes, Inboxes
+from cloudedge.store import Store
+from components.shared.inboxes import Inboxes, open_inboxes
+from components.shared.stores import open_store
 
 
 class Settings(BaseSettings):
@@ -17,8 +17,13 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="CLOUDEDGE_", frozen=True, extra="ignore")
 
-    store: str = Field(description="The object store: file:///folder.")
-    inboxes: str = Field(description="The edges' inboxes: file:///folder, with one mounted directory per edge.")
+    store: str = Field(description="The object store: file:///folder, or http(s)://host[:port]/bucket[/prefix] of an S3.")
+    store_for_edges: str = Field(
+        default="", description="http(s)://host[:port] by which edges reach the same S3; empty: as the steps do."
+    )
+    inboxes: str = Field(
+        description="The edges' inboxes: file:///folder with a mounted directory per edge, or configmaps://namespace."
+    )
     scratch: Path = Field(
         description="Folder for checkpoints of pretraining and for downloads; survives a restart of the step."
     )
@@ -28,6 +33,10 @@ class Settings(BaseSettings):
     experiment: str = Field(default="cloudedge", description="MLflow experiment.")
     actor: str = Field(default="pipeline", description="Who acts, for the operation log.")
     poll_seconds: float = Field(default=0.1, gt=0, description="Time between two looks at the store while waiting, in seconds.")
+
+    patience_seconds: float = Field(
+        default=120, gt=0, description="How long a store or an API server that does not answer is asked again, in seconds."
+    )
 
     def __init__(self, **values: Any) -> None:
         """Read the environment.
@@ -45,21 +54,16 @@ class Settings(BaseSettings):
         """The object store.
 
         Raises:
-            InvalidInput: the address is of no known kind.
+            InvalidInput: the address is of no known kind, or its credentials are missing.
         """
-        return DirectoryStore(_folder(self.store, "CLOUDEDGE_STORE"))
+        return open_store(
+            self.store, for_edges=self.store_for_edges, scratch=self.scratch, patience_seconds=self.patience_seconds
+        )
 
     def open_inboxes(self) -> Inboxes:
         """The edges' inboxes.
 
         Raises:
-            InvalidInput: the address is of no known kind.
+            InvalidInput: the address is of no known kind, or there is no cluster.
         """
-        return DirectoryInboxes(_folder(self.inboxes, "CLOUDEDGE_INBOXES"))
-
-
-def _folder(address: str, variable: str) -> Path:
-    parts = urlsplit(address)
-    if parts.scheme != "file" or parts.netloc or not parts.path.startswith("/"):
-        raise InvalidInput(f"{variable} is {address!r}; it must be a file:///folder address.")
-    return Path(unquote(parts.path))
+        return open_inboxes(self.inboxes, patience_seconds=self.patience_seconds)

@@ -42,5 +42,5 @@ def test_all_that_is_missing_or_wrong_is_named_at_once(environment: pytest.Monke
 @pytest.mark.parametrize("address", ["", "/folder", "file:folder", "file://host/folder", "s3://bucket"])
 def test_an_address_of_no_known_kind_is_named(environment: pytest.MonkeyPatch, address: str) -> None:
     environment.setenv("CLOUDEDGE_STORE", address)
-    with pytest.raises(InvalidInput, match=f"CLOUDEDGE_STORE is '{address}'; it must be a file:///folder address"):
+    with pytest.raises(InvalidInput, match=f"store's address is '{address}'; give file:///folder, or http"):
         Settings().open_store()

@@ -15,6 +15,7 @@ from cloudedge.documents import Inbox
 from cloudedge.errors import InvalidInput, NotFound, StoreFailed
 from components.shared.inboxes import Inboxes
 from components.shared.inboxes.config_maps import NUDGE_ANNOTATION, ConfigMapInboxes, inbox_name, labels_of
+from components.shared.kubernetes_api import Namespace
 from tests.cluster.control_plane import ControlPlane
 from tests.components.shared.inboxes.conformance import InboxConformance, adding
 from tests.components.shared.runs import order
@@ -32,7 +33,7 @@ def core(control_plane: ControlPlane) -> client.CoreV1Api:
 
 @pytest.fixture
 def inboxes(control_plane: ControlPlane, namespace: str) -> ConfigMapInboxes:
-    return ConfigMapInboxes(namespace, control_plane.client(), patience_seconds=30)
+    return ConfigMapInboxes(Namespace(namespace, control_plane.client(), 30))
 
 
 class TestConfigMapInboxes(InboxConformance):
@@ -40,7 +41,7 @@ class TestConfigMapInboxes(InboxConformance):
 
     @pytest.fixture
     def inboxes(self, control_plane: ControlPlane) -> Inboxes:
-        return ConfigMapInboxes(control_plane.namespace(), control_plane.client(), patience_seconds=30)
+        return ConfigMapInboxes(Namespace(control_plane.namespace(), control_plane.client(), 30))
 
 
 def test_an_inbox_is_updated_in_place(inboxes: ConfigMapInboxes, core: client.CoreV1Api, namespace: str) -> None:
@@ -94,7 +95,7 @@ def test_the_runners_pod_is_nudged_after_each_update(
     inboxes.update("edge-1", adding(order("run", "edge-1")))  # Nobody is there to be nudged.
     runner_pod(core, namespace, "edge-1", "runner-a")
     runner_pod(core, namespace, "edge-2", "runner-b")
-    fresh = ConfigMapInboxes(namespace, inboxes._api, patience_seconds=30)
+    fresh = ConfigMapInboxes(Namespace(namespace, core.api_client, 30))
     for number in (2, 3):
         fresh.update("edge-1", adding(order("run", "edge-1", number)))
         assert nudged_by(core, namespace, "runner-a") == str(number)
@@ -112,7 +113,7 @@ def test_an_api_server_that_is_started_again_was_never_gone(tmp_path: Path, cont
     own = ControlPlane(tmp_path / "own")
     own.start()
     try:
-        inboxes = ConfigMapInboxes(own.namespace(), own.client(), patience_seconds=60)
+        inboxes = ConfigMapInboxes(Namespace(own.namespace(), own.client(), 60))
         inboxes.enroll("edge-1")
         own.kill_api_server()
         with ThreadPoolExecutor() as others:
@@ -125,7 +126,7 @@ def test_an_api_server_that_is_started_again_was_never_gone(tmp_path: Path, cont
             assert listed.result() == ["edge-1"]
         assert len(inboxes.read("edge-1").orders) == 5
         own.kill_api_server()
-        impatient = ConfigMapInboxes("anywhere", own.client(), patience_seconds=0.5)
+        impatient = ConfigMapInboxes(Namespace("anywhere", own.client(), 0.5))
         began = time.monotonic()
         with pytest.raises(StoreFailed, match="does not answer when asked to read ConfigMap cloudedge-inbox-edge-1"):
             impatient.read("edge-1")
@@ -136,14 +137,14 @@ def test_an_api_server_that_is_started_again_was_never_gone(tmp_path: Path, cont
 
 def test_a_stranger_is_told_which_right_is_missing(control_plane: ControlPlane, namespace: str) -> None:
     client.CoreV1Api(control_plane.client()).create_namespaced_service_account(namespace, {"metadata": {"name": "nobody"}})
-    stranger = ConfigMapInboxes(namespace, control_plane.client(control_plane.account(namespace, "nobody")), 30)
+    stranger = ConfigMapInboxes(Namespace(namespace, control_plane.client(control_plane.account(namespace, "nobody")), 30))
     with pytest.raises(StoreFailed, match="403: .*nobody.*cannot list resource.*Give this account the role"):
         stranger.edges()
 
 
 def test_a_missing_namespace_is_named(control_plane: ControlPlane) -> None:
     with pytest.raises(NotFound, match='namespaces "missing" not found'):
-        ConfigMapInboxes("missing", control_plane.client(), 30).enroll("edge-1")
+        ConfigMapInboxes(Namespace("missing", control_plane.client(), 30)).enroll("edge-1")
 
 
 def test_what_is_no_inbox_is_refused_by_name(inboxes: ConfigMapInboxes, core: client.CoreV1Api, namespace: str) -> None:
@@ -154,7 +155,7 @@ def test_what_is_no_inbox_is_refused_by_name(inboxes: ConfigMapInboxes, core: cl
 
 
 def test_without_a_cluster_the_way_out_is_named(tmp_path: Path) -> None:
-    program = "from components.shared.inboxes.config_maps import connect; connect()"
+    program = "from components.shared.kubernetes_api import connect; connect()"
     environment = {"HOME": str(tmp_path), "PATH": "", "KUBECONFIG": str(tmp_path / "missing")}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
     assert "There is no cluster to talk to" in done.stderr

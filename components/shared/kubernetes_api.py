@@ -1,0 +1,134 @@
+"""The Kubernetes API as we need it: asked again while it does not answer, and with our own errors."""
+
+import json
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import urllib3
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
+
+from cloudedge.errors import Conflict, InvalidInput, NotFound, StoreFailed
+
+_log = logging.getLogger(__name__)
+
+TIMEOUT_SECONDS = (5, 60)
+"""To connect, and for an answer."""
+
+_PAGE = 500
+_PAUSE_SECONDS = (0.1, 5.0)
+_PASSING = {0, 408, 429, 500, 502, 503, 504}
+_METADATA_ALONE = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+T = TypeVar("T")
+
+
+def connect() -> client.ApiClient:
+    """The cluster that this process runs in, else that of the kubeconfig.
+
+    Raises:
+        InvalidInput: there is neither.
+    """
+    try:
+        try:
+            config.load_incluster_config()
+        except config.ConfigException:
+            config.load_kube_config()
+    except (config.ConfigException, OSError) as error:
+        raise InvalidInput(f"There is no cluster to talk to: {error}. Set KUBECONFIG.") from None
+    settings = client.Configuration.get_default_copy()
+    settings.retries = False  # `_asked` knows what is worth another try, and for how long.
+    settings.connection_pool_maxsize = 32
+    return client.ApiClient(settings)
+
+
+class Namespace:
+    """One namespace of a cluster."""
+
+    def __init__(self, name: str, api: client.ApiClient, patience_seconds: float) -> None:
+        """Ask the cluster for nothing yet.
+
+        Args:
+            name: The namespace's.
+            api: The cluster.
+            patience_seconds: How long an API server that does not answer is asked again, in seconds.
+        """
+        self.name = name
+        self.api = api
+        self._patience = patience_seconds
+
+    def metadata(self, kind: str, selector: str) -> Iterator[tuple[str, dict[str, str]]]:
+        """Names and labels of objects, a page at a time, without what is in them."""
+        path = f"/api/v1/namespaces/{self.name}/{kind}"
+        after = ""
+        while True:
+            query = {"labelSelector": selector, "limit": str(_PAGE), **({"continue": after} if after else {})}
+            page = self.asked(
+                f"list {kind}",
+                self.api.call_api,
+                path,
+                "GET",
+                query_params=list(query.items()),
+                header_params={"Accept": _METADATA_ALONE},
+                auth_settings=["BearerToken"],
+                response_type="object",
+                _return_http_data_only=True,
+            )
+            for item in page["items"] or ():
+                yield item["metadata"]["name"], item["metadata"]["labels"]
+            after = page["metadata"].get("continue", "")
+            if not after:
+                return
+
+    def asked(self, purpose: str, ask: Callable[..., T], *arguments: Any, **options: Any) -> T:
+        """Ask the API server, again and again while it does not answer.
+
+        Raises:
+            NotFound: there is no such object.
+            Conflict: it exists, or was changed in the meantime.
+            InvalidInput: it is too large for the API server.
+            StoreFailed: the API server refuses, or did not answer for as long as there is patience.
+        """
+        end = time.monotonic() + self._patience
+        pause, most = _PAUSE_SECONDS
+        while True:
+            try:
+                return ask(*arguments, **options, _request_timeout=TIMEOUT_SECONDS)
+            except ApiException as error:
+                if error.status not in _PASSING:
+                    raise self._refusal(purpose, error) from None
+                failed = error
+            except urllib3.exceptions.HTTPError as error:
+                failed = error
+            if time.monotonic() + pause > end:
+                raise StoreFailed(
+                    f"The cluster's API server does not answer when asked to {purpose}: {said(failed)}. "
+                    "Check that it runs and can be reached."
+                )
+            _log.warning("the API server does not answer when asked to %s: %s", purpose, said(failed))
+            time.sleep(pause * random.uniform(0.5, 1))
+            pause = min(2 * pause, most)
+
+    def _refusal(self, purpose: str, error: ApiException) -> Exception:
+        message = f"It was not possible to {purpose} in namespace {self.name}: {said(error)}."
+        kinds = {404: NotFound, 409: Conflict, 413: InvalidInput, 422: InvalidInput}
+        remedies = {
+            401: " Renew the credentials in the kubeconfig.",
+            403: " Give this account the role 'cloudedge-dispatch' there; see docs/cluster.md.",
+            413: " Cancel some tasks first.",
+            422: " Cancel some tasks first.",
+        }
+        return kinds.get(error.status, StoreFailed)(message + remedies.get(error.status, ""))
+
+
+def said(error: Exception) -> str:
+    """What the API server said, in one line."""
+    if isinstance(error, ApiException):
+        try:
+            return f"{error.status}: {json.loads(error.body or '{}')['message']}"
+        except (KeyError, TypeError, ValueError):
+            return f"{error.status}: {error.reason}"
+    return " ".join(str(error).split())
