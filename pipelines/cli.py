@@ -6,7 +6,7 @@ import typer
 
 from cloudedge import __version__
 from cloudedge.errors import CloudedgeError
-from pipelines.commands import fuse, run, tasks
+from pipelines.commands import edges, fuse, run, tasks
 
 app = typer.Typer(
     help="Train one model across a cloud and many edge nodes, without moving raw data.",
@@ -17,6 +17,7 @@ app = typer.Typer(
 run.add_to(app)
 fuse.add_to(app)
 tasks.add_to(app)
+edges.add_to(app)
 
 
 def _version(wanted: bool) -> None:

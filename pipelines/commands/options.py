@@ -10,10 +10,18 @@ import typer
 
 from cloudedge.documents import Task, parse
 from cloudedge.errors import NotFound
-from pipelines.home import DEFAULT, Home
+from pipelines.home import DEFAULT
 
 HomeOption = Annotated[
     Path, typer.Option("--home", envvar="CLOUDEDGE_HOME", help="Folder that runs, models, logs and MLflow's database live in.")
+]
+PlaceOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        envvar="CLOUDEDGE_HOME",
+        help="Folder that runs live in; without it the cluster of CLOUDEDGE_STORE, or the folder cloudedge-home.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output, for programs.")]
 TaskArgument = Annotated[Path, typer.Argument(metavar="TASK", help="The task, a JSON file.")]
@@ -35,20 +43,6 @@ def read_task(path: Path) -> Task:
     except (IsADirectoryError, PermissionError) as error:
         raise NotFound(f"Cannot read {path}: {error.strerror}.") from None
     return parse(Task, content, str(path))
-
-
-def open_home(folder: Path) -> Home:
-    """An existing home.
-
-    Raises:
-        NotFound: nothing has run there yet.
-    """
-    home = Home(folder)
-    if not home.store.root.is_dir():
-        raise NotFound(
-            f"Nothing has run in {folder} yet: run a task first (cloudedge demo), or name another folder with --home."
-        )
-    return home
 
 
 def actor() -> str:

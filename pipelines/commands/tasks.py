@@ -11,15 +11,14 @@ from components.shared.lifecycle import cancel as cancel_run
 from components.shared.lifecycle import reap as reap_runs
 from components.shared.run import Run, run_ids
 from pipelines.commands.options import (
-    HOME_DEFAULT,
-    HomeOption,
     JsonOption,
+    PlaceOption,
     RunArgument,
     actor,
-    open_home,
     print_json,
     print_table,
 )
+from pipelines.place import open_place
 from pipelines.summary import overview, summary
 
 
@@ -35,9 +34,9 @@ def add_to(app: typer.Typer) -> None:
     app.command("report")(report)
 
 
-def list_tasks(home: HomeOption = HOME_DEFAULT, as_json: JsonOption = False) -> None:
+def list_tasks(home: PlaceOption = None, as_json: JsonOption = False) -> None:
     """List all runs."""
-    place = open_home(home)
+    place = open_place(home)
     rows = [overview(Run(place.store, run)) for run in run_ids(place.store)]
     if as_json:
         print_json(rows)
@@ -48,9 +47,9 @@ def list_tasks(home: HomeOption = HOME_DEFAULT, as_json: JsonOption = False) -> 
         print_table([titles, *(tuple(_text(row[title]) for title in titles) for row in rows)])
 
 
-def show(run_id: RunArgument, home: HomeOption = HOME_DEFAULT, as_json: JsonOption = False) -> None:
+def show(run_id: RunArgument, home: PlaceOption = None, as_json: JsonOption = False) -> None:
     """Show one run: what was asked, where it stands, what came of it."""
-    place = open_home(home)
+    place = open_place(home)
     run = Run(place.store, run_id)
     found = {**overview(run), **summary(run), "task": run.task().model_dump(mode="json")}
     if as_json:
@@ -59,12 +58,12 @@ def show(run_id: RunArgument, home: HomeOption = HOME_DEFAULT, as_json: JsonOpti
     for key, value in found.items():
         if key != "task":
             _print_value(key, value)
-    print(f"task: {run.store.root / run.key('task.json') if hasattr(run.store, 'root') else run.key('task.json')}")
+    print(f"task: {place.where(run.key('task.json'))}")
 
 
-def cancel(run_id: RunArgument, home: HomeOption = HOME_DEFAULT, as_json: JsonOption = False) -> None:
+def cancel(run_id: RunArgument, home: PlaceOption = None, as_json: JsonOption = False) -> None:
     """Cancel a run: its pipeline ends at its next look, and its edges stop."""
-    place = open_home(home)
+    place = open_place(home)
     fresh = cancel_run(place.store, place.inboxes, run_id, actor())
     if as_json:
         print_json({"id": run_id, "state": "cancelled", "already": not fresh})
@@ -73,14 +72,14 @@ def cancel(run_id: RunArgument, home: HomeOption = HOME_DEFAULT, as_json: JsonOp
 
 
 def reap(
-    home: HomeOption = HOME_DEFAULT,
+    home: PlaceOption = None,
     silent_seconds: Annotated[
         float, typer.Option(help="A running run without a sign of life for this many seconds is taken for dead.")
     ] = 600,
     as_json: JsonOption = False,
 ) -> None:
     """Close the orders of runs that are over or dead, so that no edge works for nothing."""
-    place = open_home(home)
+    place = open_place(home)
     closed = dict(reap_runs(place.store, place.inboxes, actor(), silent_seconds))
     if as_json:
         print_json(closed)
@@ -91,9 +90,9 @@ def reap(
             print(f"{run}: {len(orders)} orders closed.")
 
 
-def events(run_id: RunArgument, home: HomeOption = HOME_DEFAULT, as_json: JsonOption = False) -> None:
+def events(run_id: RunArgument, home: PlaceOption = None, as_json: JsonOption = False) -> None:
     """Show the operation log of a run: who did what, when."""
-    place = open_home(home)
+    place = open_place(home)
     Run(place.store, run_id).task()
     found = [event for _, event in run_events(place.store, run_id)]
     if as_json:
@@ -113,11 +112,11 @@ def events(run_id: RunArgument, home: HomeOption = HOME_DEFAULT, as_json: JsonOp
 
 def report(
     run_id: RunArgument,
-    home: HomeOption = HOME_DEFAULT,
+    home: PlaceOption = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Copy the page to this file.")] = None,
 ) -> None:
     """Say where the run's report is, or copy it."""
-    place = open_home(home)
+    place = open_place(home)
     run = Run(place.store, run_id)
     run.task()
     try:
@@ -127,7 +126,7 @@ def report(
             f"Run {run_id} has no report yet: it is written at the run's end (cloudedge tasks show {run_id})."
         ) from None
     if output is None:
-        print(place.store.root / run.key("report.html"))
+        print(place.where(run.key("report.html")))
         return
     from cloudedge.files import atomic_write
 

@@ -35,6 +35,7 @@ PROGRAMS = {
     "etcd": Program("etcd", "go.etcd.io/etcd/server/v3"),
     "kube-apiserver": Program("kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver", *_KUBERNETES),
     "kube-controller-manager": Program("kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager", *_KUBERNETES),
+    "kubectl": Program("kubernetes", "k8s.io/kubernetes/cmd/kubectl", *_KUBERNETES),
     "minio": Program("minio", "github.com/minio/minio"),
 }
 

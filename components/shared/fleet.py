@@ -1,0 +1,121 @@
+"""The enrolled edges as the cluster sees them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from kubernetes import client
+
+from cloudedge.errors import Conflict, NotFound
+from components.shared.enrolment import Runner, deployment, runner_name
+from components.shared.inboxes.config_maps import EDGE_LABEL, RUNNERS, ConfigMapInboxes, inbox_name
+from components.shared.kubernetes_api import Namespace
+
+
+@dataclass(frozen=True)
+class Edge:
+    """An enrolled edge.
+
+    Attributes:
+        name: The edge's.
+        node: Its node; empty if it has no runner, only an inbox.
+        node_ready: Whether the node's agent answers the cloud; none: nobody knows such a node.
+        node_seen: When it last did.
+        image: Image of its runner.
+        runner: How its runner's pod stands, as far as the cloud knows.
+        restarts: How often the runner was started again.
+    """
+
+    name: str
+    node: str
+    node_ready: bool | None
+    node_seen: datetime | None
+    image: str
+    runner: str
+    restarts: int
+
+
+class Fleet:
+    """All edges of one namespace."""
+
+    def __init__(self, namespace: Namespace) -> None:
+        """Ask the cluster for nothing yet."""
+        self.inboxes = ConfigMapInboxes(namespace)
+        self._namespace = namespace
+        self._core = client.CoreV1Api(namespace.api)
+        self._apps = client.AppsV1Api(namespace.api)
+
+    def enroll(self, runner: Runner) -> None:
+        """Make an edge known and have its runner started, or change how it is run; its inbox stays as it is.
+
+        Raises:
+            StoreFailed: the cluster refuses, or does not answer.
+        """
+        self.inboxes.enroll(runner.edge)
+        name, body = runner_name(runner.edge), deployment(runner, self._namespace.name)
+        try:
+            self._asked(f"make Deployment {name}", self._apps.create_namespaced_deployment, self._namespace.name, body)
+        except Conflict:
+            replace = self._apps.replace_namespaced_deployment
+            self._asked(f"change Deployment {name}", replace, name, self._namespace.name, body)
+
+    def edges(self) -> list[Edge]:
+        """All edges, sorted by name: four listings, however many they are."""
+        names = self.inboxes.edges()
+        listed = self._apps.list_namespaced_deployment
+        deployments = self._by_edge(self._asked("list deployments", listed, self._namespace.name, label_selector=RUNNERS))
+        listed = self._core.list_namespaced_pod
+        pods = self._by_edge(self._asked("list pods", listed, self._namespace.name, label_selector=RUNNERS))
+        nodes = {node.metadata.name: node for node in self._asked("list nodes", self._core.list_node).items}
+        return [_edge(name, deployments.get(name), pods.get(name), nodes) for name in names]
+
+    def remove(self, edge: str, *, force: bool = False) -> None:
+        """Forget an edge. Its runner is ended; what it keeps on its node stays there.
+
+        Raises:
+            NotFound: it is not enrolled.
+            Conflict: it has open orders, and `force` is not given.
+        """
+        orders = self.inboxes.read(edge).orders
+        if orders and not force:
+            raise Conflict(
+                f"The edge {edge} has {len(orders)} open orders, {orders[0].id} among them: cancel their tasks, "
+                "or remove it all the same with --force; its runs then wait for it in vain until their deadline."
+            )
+        for kind, delete, name in (
+            ("Deployment", self._apps.delete_namespaced_deployment, runner_name(edge)),
+            ("ConfigMap", self._core.delete_namespaced_config_map, inbox_name(edge)),
+        ):
+            try:
+                self._asked(f"delete {kind} {name}", delete, name, self._namespace.name)
+            except NotFound:
+                continue  # An earlier try came this far.
+
+    def _by_edge(self, listing: Any) -> dict[str, Any]:
+        return {item.metadata.labels[EDGE_LABEL]: item for item in listing.items if EDGE_LABEL in item.metadata.labels}
+
+    def _asked(self, purpose: str, ask: Any, *arguments: Any, **options: Any) -> Any:
+        return self._namespace.asked(purpose, ask, *arguments, **options)
+
+
+def _edge(name: str, found: Any, pod: Any, nodes: dict[str, Any]) -> Edge:
+    spec = found.spec.template.spec if found else None
+    node_name = (spec.node_selector or {}).get("kubernetes.io/hostname", "") if spec else ""
+    node = nodes.get(node_name)
+    ready = next((each for each in (node.status.conditions or ()) if each.type == "Ready"), None) if node else None
+    return Edge(
+        name=name,
+        node=node_name,
+        node_ready=ready.status == "True" if ready else None,
+        node_seen=ready.last_heartbeat_time if ready else None,
+        image=spec.containers[0].image if spec else "",
+        runner=_standing(pod) if pod else "no pod" if found else "not deployed",
+        restarts=sum(each.restart_count for each in (pod.status.container_statuses or ())) if pod else 0,
+    )
+
+
+def _standing(pod: Any) -> str:
+    for each in pod.status.container_statuses or ():
+        if each.state and each.state.waiting:
+            return str(each.state.waiting.reason)
+    return str(pod.status.phase).lower()

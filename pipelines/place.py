@@ -1,0 +1,48 @@
+"""Where the runs are that a command is about: a laptop's home, or a cluster that the environment names."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from cloudedge.errors import NotFound
+from cloudedge.store import DirectoryStore, Store
+from components.shared.inboxes import Inboxes
+from pipelines.home import DEFAULT, Home
+
+_PATIENCE_SECONDS = "10"
+"""A person who waits is told sooner than a step that has all night."""
+
+
+class Place(NamedTuple):
+    """Runs, and the edges that work for them."""
+
+    store: Store
+    inboxes: Inboxes
+
+    def where(self, key: str) -> str:
+        """An object's place, for a person."""
+        return str(self.store.root / key) if isinstance(self.store, DirectoryStore) else key
+
+
+def open_place(home: Path | None) -> Place:
+    """The home if one is given; else the cluster of CLOUDEDGE_STORE, if that is set; else the home in this folder.
+
+    Raises:
+        NotFound: nothing has run in that home yet.
+        InvalidInput: the environment names no cluster rightly.
+    """
+    if home is None and "CLOUDEDGE_STORE" in os.environ:
+        from components.shared.settings import Settings
+
+        os.environ.setdefault("CLOUDEDGE_SCRATCH", str(Path(tempfile.gettempdir()) / "cloudedge"))
+        os.environ.setdefault("CLOUDEDGE_PATIENCE_SECONDS", _PATIENCE_SECONDS)
+        settings = Settings()
+        return Place(settings.open_store(), settings.open_inboxes())
+    found = Home(home or DEFAULT)
+    if not found.store.root.is_dir():
+        raise NotFound(
+            f"Nothing has run in {home or DEFAULT} yet: run a task first (cloudedge demo), name another folder with --home, "
+            "or set CLOUDEDGE_STORE and CLOUDEDGE_INBOXES to those of a cluster."
+        )
+    return Place(found.store, found.inboxes)
