@@ -20,6 +20,9 @@ from cloudedge.names import checked_name
 from components.shared.inboxes.config_maps import EDGE_LABEL, FILE, inbox_name, labels_of
 
 IMAGE = f"cloudedge/edge:{__version__}"
+ACCOUNT = "cloudedge-runner"
+"""It may do nothing, and no token of it reaches the pod."""
+
 USER = 10001
 """The runner's user and group; the state and the samples on the node must be theirs to use."""
 
@@ -127,6 +130,7 @@ def deployment(runner: Runner, namespace: str) -> dict[str, Any]:
         },
     }
     pod = {
+        "serviceAccountName": ACCOUNT,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "nodeSelector": {"kubernetes.io/hostname": runner.node},

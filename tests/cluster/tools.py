@@ -62,6 +62,19 @@ def program(name: str) -> Path:
     raise ToolMissing(f"{name} is not built: make cluster-tools")
 
 
+def missing() -> list[str]:
+    """Programs that are not here."""
+    return [name for name in PROGRAMS if not _here(name)]
+
+
+def _here(name: str) -> bool:
+    try:
+        program(name)
+    except ToolMissing:
+        return False
+    return True
+
+
 def build(name: str) -> str:
     """Build a program unless it is built.
 
@@ -123,8 +136,12 @@ def _go(arguments: list[str], where: Path) -> str:
 def main() -> int:
     """Build programs; returns the exit code."""
     parser = argparse.ArgumentParser(description="Build what a test cluster is made of.")
-    parser.add_argument("programs", nargs="*", choices=[[], *PROGRAMS], default=list(PROGRAMS), metavar="PROGRAM")
-    for name in parser.parse_args().programs:
+    parser.add_argument("programs", nargs="*", metavar="PROGRAM", help=f"Of {', '.join(PROGRAMS)}; none: all.")
+    names = parser.parse_args().programs or list(PROGRAMS)
+    unknown = sorted(set(names) - set(PROGRAMS))
+    if unknown:
+        parser.error(f"nothing is known of {', '.join(unknown)}")
+    for name in names:
         try:
             print(build(name), flush=True)
         except ToolMissing as error:

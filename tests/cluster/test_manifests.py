@@ -1,0 +1,163 @@
+"""The manifests, applied to a real API server, and what each account may do there and what not."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kubernetes import client
+from kubernetes.client.exceptions import ApiException
+
+from components.shared.enrolment import Runner, objects, runner_name
+from components.shared.fleet import Fleet
+from components.shared.inboxes.config_maps import ConfigMapInboxes, inbox_name, labels_of
+from components.shared.kubernetes_api import Namespace
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.tools import program
+from tests.components.shared.inboxes.conformance import adding
+from tests.components.shared.runs import order
+from tests.waiting import until
+
+MANIFESTS = Path(__file__).parents[2] / "manifests"
+EDGES = "cloudedge-edges"
+
+
+@pytest.fixture(scope="module")
+def applied(control_plane: ControlPlane) -> ControlPlane:
+    """The base, applied."""
+    kubectl(control_plane, "apply", "-k", str(MANIFESTS / "base"))
+    return control_plane
+
+
+def kubectl(control_plane: ControlPlane, *arguments: str) -> str:
+    command = [str(program("kubectl")), "--kubeconfig", str(control_plane.kubeconfig), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def core(control_plane: ControlPlane, account: tuple[str, str] | None = None) -> client.CoreV1Api:
+    return client.CoreV1Api(control_plane.client(control_plane.account(*account) if account else None))
+
+
+@pytest.fixture
+def pipeline(applied: ControlPlane) -> client.CoreV1Api:
+    """What pipeline steps may do."""
+    return core(applied, ("cloudedge", "cloudedge-pipeline"))
+
+
+@pytest.fixture
+def edge(applied: ControlPlane) -> str:
+    """An enrolled edge, whose runner's pod the controllers have made."""
+    Fleet(Namespace(EDGES, applied.client(), 30)).enroll(Runner("edge-1", "node-1"))
+    until(lambda: runner_pods(applied), what="the runner's pod")
+    return "edge-1"
+
+
+def runner_pods(control_plane: ControlPlane) -> list[Any]:
+    pods: list[Any] = core(control_plane).list_namespaced_pod(EDGES, label_selector="app.kubernetes.io/component=runner").items
+    return pods
+
+
+def refused(action: Callable[..., object], *arguments: object) -> str:
+    """Why the API server refuses."""
+    with pytest.raises(ApiException) as raised:
+        action(*arguments)
+    assert raised.value.status in (403, 422)
+    return str(json.loads(raised.value.body)["message"])
+
+
+def test_the_base_is_applied_again_without_a_change(applied: ControlPlane) -> None:
+    again = kubectl(applied, "apply", "-k", str(MANIFESTS / "base"))
+    assert again
+    assert all(line.endswith("unchanged") for line in again.splitlines()), again
+
+
+def test_the_pipeline_dispatches_and_nudges(applied: ControlPlane, edge: str) -> None:
+    account = applied.client(applied.account("cloudedge", "cloudedge-pipeline"))
+    inbox = ConfigMapInboxes(Namespace(EDGES, account, 30)).update(edge, adding(order("run", edge)))
+    (pod,) = runner_pods(applied)
+    assert pod.metadata.annotations["cloudedge.io/nudged-by-generation"] == str(inbox.generation)
+
+
+def test_the_pipeline_may_do_nothing_else(applied: ControlPlane, pipeline: client.CoreV1Api, edge: str) -> None:
+    admin = core(applied)
+    admin.create_namespaced_secret(EDGES, {"metadata": {"name": "secret"}})
+    admin.create_namespaced_config_map(EDGES, {"metadata": {"name": "other"}, "data": {"a": "b"}})
+    (pod,) = runner_pods(applied)
+    name, inbox = pod.metadata.name, inbox_name(edge)
+    image = {"spec": {"containers": [{"name": "runner", "image": "evil"}]}}
+    changed = {"data": {"a": "c"}}
+    labels = {"metadata": {"labels": {"cloudedge.io/edge": "edge-2"}}}
+
+    assert "annotations of a runner's pod, nothing else" in refused(pipeline.patch_namespaced_pod, name, EDGES, image)
+    assert "no labels" in refused(pipeline.patch_namespaced_pod, name, EDGES, labels)
+    assert "no labels" in refused(pipeline.patch_namespaced_config_map, inbox, EDGES, labels)
+    assert "no other ConfigMap" in refused(pipeline.patch_namespaced_config_map, "other", EDGES, changed)
+    assert "cannot create" in refused(pipeline.create_namespaced_config_map, EDGES, {"metadata": {"name": "new"}})
+    assert "cannot delete" in refused(pipeline.delete_namespaced_config_map, inbox, EDGES)
+    assert "cannot delete" in refused(pipeline.delete_namespaced_pod, name, EDGES)
+    assert "cannot create" in refused(pipeline.create_namespaced_pod, EDGES, {"metadata": {"name": "new"}})
+    assert "cannot get" in refused(pipeline.read_namespaced_secret, "secret", EDGES)
+    assert "cannot list" in refused(pipeline.list_namespaced_secret, "cloudedge")
+    assert "cannot list" in refused(pipeline.list_namespaced_config_map, "cloudedge")
+    assert "cannot list" in refused(pipeline.list_namespaced_config_map, "default")
+    assert "cannot list" in refused(pipeline.list_config_map_for_all_namespaces)
+    assert "cannot list" in refused(pipeline.list_node)
+    apps = client.AppsV1Api(pipeline.api_client)
+    assert "cannot list" in refused(apps.list_namespaced_deployment, EDGES)
+
+
+def test_a_runner_has_no_token_and_its_account_no_right(applied: ControlPlane, edge: str) -> None:
+    (pod,) = runner_pods(applied)
+    assert pod.spec.automount_service_account_token is False
+    assert not [volume for volume in pod.spec.volumes if volume.projected]
+    # Even with its account's token, which it does not get, it could do nothing.
+    account = core(applied, (EDGES, "cloudedge-runner"))
+    assert "cannot list" in refused(account.list_namespaced_config_map, EDGES)
+    assert "cannot get" in refused(account.read_namespaced_config_map, inbox_name(edge), EDGES)
+    assert "cannot list" in refused(account.list_namespaced_pod, EDGES)
+
+
+def test_whoever_enrolls_needs_just_that_role(applied: ControlPlane) -> None:
+    namespace = "cloudedge-edges"
+    admin = core(applied)
+    admin.create_namespaced_service_account(namespace, {"metadata": {"name": "engineer"}})
+    rights = client.RbacAuthorizationV1Api(applied.client())
+    subject = {"kind": "ServiceAccount", "name": "engineer", "namespace": namespace}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "cloudedge-enrolment"}
+    rights.create_namespaced_role_binding(namespace, {"metadata": {"name": "it"}, "roleRef": role, "subjects": [subject]})
+    everywhere = {**role, "kind": "ClusterRole", "name": "cloudedge-nodes"}
+    rights.create_cluster_role_binding({"metadata": {"name": "it"}, "roleRef": everywhere, "subjects": [subject]})
+    fleet = Fleet(Namespace(namespace, applied.client(applied.account(namespace, "engineer")), 30))
+    fleet.enroll(Runner("edge-7", "node-7"))
+    fleet.enroll(Runner("edge-7", "node-7", memory="3Gi"))
+    assert "edge-7" in [edge.name for edge in fleet.edges()]
+    fleet.remove("edge-7")
+    assert "edge-7" not in [edge.name for edge in fleet.edges()]
+
+
+def test_what_is_kept_in_git_is_what_enrolment_applies(applied: ControlPlane, tmp_path: Path) -> None:
+    runner = Runner("edge-8", "node-8", samples="/var/lib/samples")
+    path = tmp_path / "edge-8.yaml"
+    path.write_text(yaml.safe_dump_all(objects(runner, EDGES)))
+    kubectl(applied, "apply", "-f", str(path))
+    Fleet(Namespace(EDGES, applied.client(), 30)).enroll(runner)
+    difference = kubectl(applied, "diff", "-f", str(path))
+    assert difference == ""
+    found = client.AppsV1Api(applied.client()).read_namespaced_deployment(runner_name("edge-8"), EDGES)
+    assert found.metadata.labels == labels_of("edge-8", "runner")
+
+
+def test_what_the_clouds_namespace_runs_is_restricted(applied: ControlPlane) -> None:
+    pod = {"metadata": {"name": "a"}, "spec": {"containers": [{"name": "a", "image": "b"}], "hostNetwork": True}}
+    assert "violates PodSecurity" in refused(core(applied).create_namespaced_pod, "cloudedge", pod)
+    reaper = client.BatchV1Api(applied.client()).read_namespaced_cron_job("cloudedge-reaper", "cloudedge")
+    job = reaper.spec.job_template
+    made = {"metadata": {"name": "reaped"}, "spec": applied.client().sanitize_for_serialization(job.spec)}
+    client.BatchV1Api(applied.client()).create_namespaced_job("cloudedge", made)
+    pods = core(applied)
+    until(lambda: pods.list_namespaced_pod("cloudedge", label_selector="job-name=reaped").items, what="the reaper's pod")
