@@ -21,6 +21,7 @@ TIMEOUT_SECONDS = (5, 60)
 _PAGE = 500
 _PAUSE_SECONDS = (0.1, 5.0)
 _PASSING = {0, 408, 429, 500, 502, 503, 504}
+_REFUSALS = {401, 403}
 _METADATA_ALONE = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 T = TypeVar("T")
@@ -94,12 +95,16 @@ class Namespace:
         """
         end = time.monotonic() + self._patience
         pause, most = _PAUSE_SECONDS
+        refused = False
         while True:
             try:
                 return ask(*arguments, **options, _request_timeout=TIMEOUT_SECONDS)
             except ApiException as error:
-                if error.status not in _PASSING:
+                # An API server that is starting does not know yet who may do what, and refuses everybody.
+                starting = error.status in _REFUSALS and not (refused and self._ready())
+                if error.status not in _PASSING and not starting:
                     raise self._refusal(purpose, error) from None
+                refused = error.status in _REFUSALS
                 failed = error
             except urllib3.exceptions.HTTPError as error:
                 failed = error
@@ -111,6 +116,13 @@ class Namespace:
             _log.warning("the API server does not answer when asked to %s: %s", purpose, said(failed))
             time.sleep(pause * random.uniform(0.5, 1))
             pause = min(2 * pause, most)
+
+    def _ready(self) -> bool:
+        try:
+            self.api.call_api("/readyz", "GET", auth_settings=["BearerToken"], _request_timeout=TIMEOUT_SECONDS)
+        except (ApiException, urllib3.exceptions.HTTPError):
+            return False
+        return True
 
     def _refusal(self, purpose: str, error: ApiException) -> Exception:
         message = f"It was not possible to {purpose} in namespace {self.name}: {said(error)}."

@@ -1,0 +1,165 @@
+"""A whole cloudedge on real servers: MinIO, a Kubernetes API server and MLflow, with the edges' runners on this machine.
+
+Only a node is missing: what its kubelet does with a ConfigMap's mount is done here. The accounts are those of the manifests,
+with no right beyond theirs.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kubernetes import client
+from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
+
+from cloudedge.documents import Task
+from cloudedge.mount import write_mount
+from cloudedge.store import Store
+from components.shared.inboxes.config_maps import inbox_name
+from components.shared.run import Run
+from components.shared.stores import open_store
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.object_store import MinioServer, User
+from tests.cluster.tools import program
+from tests.waiting import until
+
+MANIFESTS = Path(__file__).parents[2] / "manifests"
+NAMESPACE = "cloudedge-edges"
+PATIENCE = 300.0
+
+
+class Site:
+    """One cluster, its store, and a folder for everything else."""
+
+    def __init__(self, folder: Path, control_plane: ControlPlane, minio: MinioServer, tracking_uri: str = "") -> None:
+        """Apply the manifests, make a bucket and the pipeline's user."""
+        self.folder = folder
+        self.control_plane = control_plane
+        self.minio = minio
+        self.kubectl("apply", "-k", str(MANIFESTS / "base"))
+        bucket = minio.bucket()
+        policy = (MANIFESTS / "base" / "store-policy.json").read_text().replace("s3:::cloudedge", f"s3:::{bucket}")
+        self.user: User = minio.user(json.loads(policy), folder)
+        self.address = f"{minio.url}/{bucket}"
+        self._tracking_uri = tracking_uri
+        self._pipelines: list[subprocess.Popen[bytes]] = []
+
+    def kubectl(self, *arguments: str) -> str:
+        """As the administrator."""
+        command = [str(program("kubectl")), "--kubeconfig", str(self.control_plane.kubeconfig), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def environment(self, kubeconfig: Path | None = None) -> dict[str, str]:
+        """What a step, or a person with another kubeconfig, finds the cluster by."""
+        account = kubeconfig or self.control_plane.account("cloudedge", "cloudedge-pipeline")
+        return {
+            **os.environ,
+            **self.user.environment,
+            "KUBECONFIG": str(account),
+            "CLOUDEDGE_STORE": self.address,
+            "CLOUDEDGE_INBOXES": f"configmaps://{NAMESPACE}",
+            "CLOUDEDGE_SCRATCH": str(self.folder / "scratch"),
+            "CLOUDEDGE_TRACKING_URI": self._tracking_uri,
+            "CLOUDEDGE_PATIENCE_SECONDS": "60",
+        }
+
+    def cli(self, *arguments: str, code: int = 0, kubeconfig: Path | None = None) -> str:
+        """What `cloudedge` says, as the administrator unless another kubeconfig is given."""
+        done = subprocess.run(
+            [sys.executable, "-m", "pipelines.cli", *arguments],
+            env=self.environment(kubeconfig or self.control_plane.kubeconfig),
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, (done.stdout, done.stderr)
+        return done.stderr if code else done.stdout
+
+    @property
+    def store(self) -> Store:
+        """The store, as the pipeline sees it."""
+        for name, value in self.user.environment.items():
+            os.environ[name] = value
+        return open_store(self.address, for_edges="", scratch=self.folder / "scratch", patience_seconds=60)
+
+    def run(self, task: Task) -> Run:
+        """A run in the store."""
+        return Run(self.store, task.id)
+
+    @contextmanager
+    def edges(self, samples: Path, names: tuple[str, ...]) -> Iterator[None]:
+        """Enroll edges, and have their runners at work for as long as the context lasts."""
+        over = threading.Event()
+        for name in names:
+            self.cli("edges", "enroll", name, "--node", f"node-{name}")
+        kubelet = threading.Thread(target=self._mount, args=(names, over), name="kubelet")
+        kubelet.start()
+        runners = [self._runner(name, samples) for name in names]
+        try:
+            yield
+        finally:
+            over.set()
+            kubelet.join()
+            for process in (*runners, *self._pipelines):
+                process.kill()
+                process.wait()
+
+    def pipeline(self, task: Task, samples: Path, shape: str) -> "subprocess.Popen[bytes]":
+        """Start the task's pipeline in kfp's local engine, with the pipeline's account and its user of the store."""
+        task_file = self.folder / f"{task.id}.json"
+        task_file.write_bytes(task.to_json())
+        root = self.folder / "pipeline"
+        root.mkdir(exist_ok=True)
+        arguments = [task_file, os.getpid(), samples / "cloud", samples / "test", root, shape]
+        with (self.folder / "pipeline.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "pipelines.local", *map(str, arguments)],
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self._pipelines.append(process)
+        return process
+
+    def until(self, condition: Callable[[], object], pipeline: "subprocess.Popen[bytes]", what: str) -> None:
+        """Wait for a moment of a run; that its pipeline ends before is a failure."""
+        until(lambda: condition() or pipeline.poll() is not None, PATIENCE, what)
+        assert condition(), f"the pipeline ended before {what}:\n{(self.folder / 'pipeline.log').read_text()[-4000:]}"
+
+    def finish(self, pipeline: "subprocess.Popen[bytes]") -> None:
+        """Wait for a pipeline to end well."""
+        until(lambda: pipeline.poll() is not None, PATIENCE, "the end of the pipeline")
+        assert pipeline.returncode == 0, (self.folder / "pipeline.log").read_text()[-4000:]
+
+    def _runner(self, name: str, samples: Path) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-m", "edge.runner", "--inbox", self.folder / "mounts" / name]
+        command += ["--state", self.folder / "states" / name, "--samples", samples / "edges" / name]
+        with (self.folder / f"{name}.log").open("ab") as log:
+            return subprocess.Popen(
+                [*map(str, command), "--parent", str(os.getpid())], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+    def _mount(self, names: tuple[str, ...], over: threading.Event) -> None:
+        """What kubelet does: the mount follows its ConfigMap, and stays as it is while nobody answers."""
+        api = self.control_plane.client()
+        api.rest_client.pool_manager.connection_pool_kw["retries"] = False
+        core = client.CoreV1Api(api)
+        seen: dict[str, str] = {}
+        while not over.wait(0.05):
+            for name in names:
+                try:
+                    found = core.read_namespaced_config_map(inbox_name(name), NAMESPACE, _request_timeout=2)
+                except (ApiException, HTTPError):
+                    continue
+                if seen.get(name) != found.metadata.resource_version:
+                    seen[name] = found.metadata.resource_version
+                    write_mount(self.folder / "mounts" / name, {k: v.encode() for k, v in found.data.items()})

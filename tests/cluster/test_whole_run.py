@@ -1,0 +1,81 @@
+"""The pipeline against real servers: the bytes of a laptop's run, whatever happens to the servers meanwhile."""
+
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from components.shared.events import events
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.object_store import MinioServer
+from tests.cluster.site import Site
+from tests.components.shared.tracking.server import MlflowServer
+from tests.digits import EDGES, digits_task
+from tests.e2e.conftest import Finished
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+
+def assert_same_bytes(site: Site, laptop: Finished) -> None:
+    run, theirs = site.run(digits_task()), laptop.laptop.run
+    for number in (1, 2):
+        ours, undisturbed = run.fusion(number), theirs.fusion(number)
+        assert ours is not None
+        assert undisturbed is not None
+        assert ours.sha256 == undisturbed.sha256
+        assert [each.sha256 for each in ours.contributions] == [each.sha256 for each in undisturbed.contributions]
+
+
+def test_a_run_on_the_cluster_gives_the_laptops_bytes(
+    control_plane: ControlPlane, minio: MinioServer, flat: Finished, samples: Path, tmp_path: Path
+) -> None:
+    mlflow = MlflowServer(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path)
+    mlflow.start()
+    try:
+        site = Site(tmp_path, control_plane, minio, mlflow.uri)
+        task = digits_task()
+        with site.edges(samples, EDGES):
+            site.finish(site.pipeline(task, samples, "flat"))
+        assert_same_bytes(site, flat)
+        client = MlflowClient(mlflow.uri)
+        (version,) = client.search_model_versions("name = 'tiny-digits'")
+        record = site.run(task).fusion(2)
+        assert record is not None
+        assert version.tags["cloudedge.sha256"] == record.sha256
+    finally:
+        mlflow.kill()
+    # Whoever looks after the cluster sees the run as on a laptop.
+    assert '"state": "finished"' in site.cli("tasks", "list", "--json")
+    assert record.sha256 in site.cli("tasks", "show", task.id)
+    assert "registered" in site.cli("events", task.id)
+    page = tmp_path / "report.html"
+    site.cli("report", task.id, "-o", str(page))
+    assert page.read_text().startswith("<!doctype html>")
+    assert "There is nothing to close." in site.cli("tasks", "reap")
+
+
+def test_servers_that_are_killed_amid_a_run_change_no_byte(flat: Finished, samples: Path, tmp_path: Path) -> None:
+    control_plane, minio = ControlPlane(tmp_path / "control-plane"), MinioServer(tmp_path / "minio")
+    try:
+        control_plane.start()
+        minio.start()
+        site = Site(tmp_path, control_plane, minio)
+        task = digits_task()
+        with site.edges(samples, EDGES):
+            pipeline = site.pipeline(task, samples, "compact")
+            run = site.run(task)
+            site.until(lambda: run.order(1, EDGES[0]), pipeline, "the first order")
+            minio.kill()
+            control_plane.kill_api_server()
+            minio.start()
+            control_plane.start_api_server()
+            site.until(lambda: run.dispatched(2), pipeline, "the second round")
+            minio.kill()
+            minio.start()
+            site.finish(pipeline)
+        assert_same_bytes(site, flat)
+        actions = [event.action for _, event in events(run.store, run.id)]
+        assert actions.count("fused") == 2
+    finally:
+        minio.stop()
+        control_plane.stop()
