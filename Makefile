@@ -17,10 +17,10 @@ STAMP := .venv/.set-up
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format schemas pipelines bench lock clean
+.PHONY: help setup demo test test-cluster cluster-tools check format schemas pipelines bench lock clean
 
 help: ## List what can be made
-	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 12
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 16
 
 setup: $(STAMP) ## Make .venv with everything in it, as locked
 
@@ -32,6 +32,12 @@ test: export OMP_NUM_THREADS = 1
 test: setup ## Run all tests, then the notebooks
 	$(BIN)/pytest -n 2 --dist worksteal
 	$(BIN)/pytest --nbmake --timeout 600 notebooks
+
+test-cluster: cluster-tools ## Run the tests against a real Kubernetes API server, MinIO and MLflow
+	$(BIN)/pytest -m servers
+
+cluster-tools: setup ## Build what these tests need, once: about 10 minutes, with Go
+	$(BIN)/python -m tests.cluster.tools
 
 check: setup ## Check format, lint, types, who may import whom, and that generated files are up to date
 	$(BIN)/ruff format --check

@@ -44,9 +44,7 @@ def enroll(
     samples: Annotated[str, typer.Option(help="Folder on the node where sensors put samples.")] = "",
     memory: Annotated[str, typer.Option(help="Most memory for the runner and its work.")] = "2Gi",
     cpu: Annotated[str, typer.Option(help="Most processors for them.")] = "2",
-    render: Annotated[
-        bool, typer.Option("--render", help="Print the manifests, for git, and apply nothing.")
-    ] = False,
+    render: Annotated[bool, typer.Option("--render", help="Print the manifests, for git, and apply nothing.")] = False,
 ) -> None:
     """Make an edge known and have its runner started; repeated, change how it is run. Its inbox stays as it is."""
     from components.shared.enrolment import IMAGE, Runner, objects

@@ -1,5 +1,18 @@
-"""A laptop's run to compare with."""
+"""A cluster to try things on, and a laptop's run to compare with."""
 
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.object_store import MinioServer
+from tests.cluster.site import Site
 from tests.e2e.conftest import flat, samples
 
 __all__ = ["flat", "samples"]
+
+
+@pytest.fixture
+def site(control_plane: ControlPlane, minio: MinioServer, tmp_path: Path) -> Site:
+    """The manifests, applied, and a bucket of one's own."""
+    return Site(tmp_path, control_plane, minio)

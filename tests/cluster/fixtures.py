@@ -1,6 +1,7 @@
 """Real servers for tests, started once for a session. Where they are not built, the tests that need them are left out."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -8,14 +9,24 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.object_store import MinioServer
 from tests.cluster.tools import missing
 
+SERVERS = {"control_plane", "minio", "own_control_plane", "own_minio"}
+"""Fixtures that start one."""
 
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the tests that need real servers."""
+    config.addinivalue_line("markers", "servers: runs against a real Kubernetes API server or MinIO")
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what cannot run here."""
+    """Mark what needs servers, and leave out what cannot run here."""
+    needing = [item for item in items if SERVERS & set(getattr(item, "fixturenames", ()))]
+    for item in needing:
+        item.add_marker("servers")
     if missing():
-        servers = {"control_plane", "minio"}
-        left_out = [item for item in items if servers & set(getattr(item, "fixturenames", ()))]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=needing)
+        items[:] = [item for item in items if item not in needing]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -26,6 +37,28 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             f"Not run: the tests against a real Kubernetes and MinIO, as these are not built: {', '.join(names)}. "
             "To run them: make cluster-tools"
         )
+
+
+@pytest.fixture
+def own_minio(tmp_path: Path) -> Iterator[MinioServer]:
+    """A MinIO of a test's own, to be killed and started again."""
+    server = MinioServer(tmp_path / "minio")
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def own_control_plane(tmp_path: Path) -> Iterator[ControlPlane]:
+    """A control plane of a test's own, to be killed and started again."""
+    plane = ControlPlane(tmp_path / "control-plane")
+    try:
+        plane.start()
+        yield plane
+    finally:
+        plane.stop()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,126 @@
+"""`cloudedge edges` against a real API server: who is enrolled, and how they stand."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+import yaml
+from kubernetes import client
+
+from cloudedge.documents import Phase, Report
+from components.shared.inboxes.config_maps import ConfigMapInboxes
+from components.shared.kubernetes_api import Namespace
+from components.shared.run import Run
+from tests.cluster.site import NAMESPACE, Site
+from tests.components.shared.inboxes.conformance import adding
+from tests.components.shared.runs import order
+from tests.waiting import until
+
+
+@pytest.fixture
+def edge(site: Site) -> Iterator[str]:
+    """An edge that is enrolled for one test, on a node that is ready."""
+    core = client.CoreV1Api(site.control_plane.client())
+    core.create_node({"metadata": {"name": "gate-node", "labels": {"kubernetes.io/hostname": "gate-node"}}})
+    ready = {"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-01-02T03:04:05Z"}
+    core.patch_node_status("gate-node", {"status": {"conditions": [ready]}})
+    site.cli("edges", "enroll", "gate", "--node", "gate-node", "--samples", "/var/lib/samples")
+    yield "gate"
+    site.cli("edges", "remove", "gate", "--force")
+    core.delete_node("gate-node")
+
+
+def inboxes(site: Site) -> ConfigMapInboxes:
+    return ConfigMapInboxes(Namespace(NAMESPACE, site.control_plane.client(), 30))
+
+
+def listed(site: Site, edge: str) -> dict[str, object]:
+    (row,) = [row for row in json.loads(site.cli("edges", "list", "--json")) if row["edge"] == edge]
+    return dict(row)
+
+
+def test_the_list_tells_who_is_alive(site: Site, edge: str) -> None:
+    until(lambda: listed(site, edge)["runner"] != "no pod", what="the runner's pod")
+    assert listed(site, edge) == {
+        "edge": "gate",
+        "node": "gate-node",
+        "node_ready": True,
+        "node_seen": "2026-01-02 03:04:05+00:00",
+        "image": "cloudedge/edge:0.1.0",
+        "runner": "pending",
+        "restarts": 0,
+    }
+    lines = site.cli("edges", "list").splitlines()
+    assert lines[0].split() == ["edge", "node", "node", "ready", "seen", "runner", "restarts", "image"]
+    (line,) = [line for line in lines if line.startswith("gate ")]
+    assert line.split() == [
+        *("gate", "gate-node", "yes", "2026-01-02", "03:04:05", "pending", "0", "cloudedge/edge:0.1.0"),
+    ]
+
+
+def test_an_edge_shows_its_orders_and_its_last_words(site: Site, edge: str) -> None:
+    mine = order("run", edge)
+    inboxes(site).update(edge, adding(mine))
+    assert "phase no report yet" in site.cli("edges", "show", edge)
+    run = Run(site.store, "run")
+    report = Report(
+        order=mine.id,
+        edge=edge,
+        sequence=1,
+        phase=Phase.TRAINING,
+        epoch=2,
+        epochs=5,
+        samples=77,
+        heartbeat_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        runner_version="0.1.0",
+    )
+    run.put(run.report_key(mine), report)
+    (shown,) = json.loads(site.cli("edges", "show", edge, "--json"))["orders"]
+    assert shown["id"] == mine.id
+    assert shown["phase"] == "training"
+    assert shown["epoch"] == "2 of 5"
+    assert shown["samples"] == 77
+    assert shown["heartbeat_at"] == "2026-01-02T03:04:05+00:00"
+
+
+def test_an_edge_with_open_orders_is_not_removed_by_accident(site: Site, edge: str) -> None:
+    inboxes(site).update(edge, adding(order("run", edge)))
+    told = site.cli("edges", "remove", edge, code=4)
+    assert "has 1 open orders, run.1.gate.1 among them" in told
+    assert "--force" in told
+    assert edge in site.cli("edges", "list")
+
+
+def test_to_enroll_again_changes_the_runner_and_not_the_inbox(site: Site, edge: str) -> None:
+    inbox = inboxes(site).update(edge, adding(order("run", edge)))
+    site.cli("edges", "enroll", edge, "--node", "another", "--memory", "3Gi", "--image", "registry.example/edge:2")
+    row = listed(site, edge)
+    assert (row["node"], row["node_ready"], row["image"]) == ("another", None, "registry.example/edge:2")
+    assert inboxes(site).read(edge) == inbox
+
+
+def test_what_is_rendered_for_git_is_what_the_cluster_takes(site: Site, edge: str) -> None:
+    text = site.cli("edges", "enroll", edge, "--node", "gate-node", "--samples", "/var/lib/samples", "--render")
+    (site.folder / "gate.yaml").write_text(text)
+    assert [document["kind"] for document in yaml.safe_load_all(text)] == ["ConfigMap", "Deployment"]
+    site.kubectl("apply", "-f", str(site.folder / "gate.yaml"))
+    assert site.kubectl("diff", "-f", str(site.folder / "gate.yaml")) == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["enroll", "Bad_Name", "--node", "n"], 2, "'Bad_Name' is not a name of an edge"),
+        (["enroll", "gate", "--node", "no node"], 2, "'no node' cannot be the node of the edge gate"),
+        (["enroll", "gate", "--node", "n", "--state", "relative"], 2, "'relative' cannot be the state of the edge gate"),
+        (["enroll", "gate", "--node", "n", "--state", "/a/../b"], 2, "give an absolute path"),
+        (["enroll", "gate", "--node", "n", "--memory", "much"], 2, "give a quantity such as 2Gi"),
+        (["show", "missing"], 3, "No edge 'missing' is enrolled"),
+        (["remove", "missing"], 3, "No edge 'missing' is enrolled"),
+    ],
+)
+def test_what_cannot_be_is_one_message(site: Site, arguments: list[str], code: int, told: str) -> None:
+    said = site.cli("edges", *arguments, code=code)
+    assert told in said
+    assert "Traceback" not in said
