@@ -6,7 +6,7 @@ import typer
 
 from cloudedge import __version__
 from cloudedge.errors import CloudedgeError
-from pipelines.commands import edges, fuse, run, tasks
+from pipelines.commands import data, edges, fuse, run, tasks
 
 app = typer.Typer(
     help="Train one model across a cloud and many edge nodes, without moving raw data.",
@@ -18,6 +18,7 @@ run.add_to(app)
 fuse.add_to(app)
 tasks.add_to(app)
 edges.add_to(app)
+data.add_to(app)
 
 
 def _version(wanted: bool) -> None:

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from kfp import dsl
+from kfp import dsl, kubernetes
 
 from cloudedge.documents import Collaboration, DataFormat, Field, ModelSpec, Task, Training
 from components.pretrain.component import pretrain
@@ -24,6 +24,15 @@ EXAMPLE = Task(
     collaboration=Collaboration(rounds=3, training=Training(epochs=5)),
 )
 """The task whose values the form shows at first; its id is left empty there, so that each Kubeflow run is a new one."""
+
+SETTINGS = "cloudedge-settings"
+"""The ConfigMap that a step on a cluster finds its surroundings by, in the namespace that it runs in."""
+
+CREDENTIALS = "cloudedge-store"
+"""The Secret with the store's credentials, beside it."""
+
+_SETTINGS = ("CLOUDEDGE_STORE", "CLOUDEDGE_STORE_FOR_EDGES", "CLOUDEDGE_INBOXES", "CLOUDEDGE_TRACKING_URI", "CLOUDEDGE_SCRATCH")
+_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 Body = Callable[[dict[str, Any]], None]
 
@@ -62,9 +71,17 @@ def pretrain_task(form: dict[str, Any], most_rounds: int) -> Any:
 
 
 def show_as(task: Any, name: str) -> Any:
-    """Name a task for people, and never answer it from the cache: all our steps look at what is there by themselves."""
+    """Name a task for people, and say how a cluster is to run it; on a laptop the latter means nothing.
+
+    It is never answered from the cache: all our steps look at what is there by themselves.
+    """
     task.set_display_name(name)
     task.set_caching_options(False)
+    kubernetes.use_config_map_as_env(task, SETTINGS, {name: name for name in _SETTINGS}, optional=True)
+    kubernetes.use_secret_as_env(task, CREDENTIALS, {name: name for name in _CREDENTIALS}, optional=True)
+    kubernetes.empty_dir_mount(task, "scratch", "/scratch")
+    kubernetes.set_image_pull_policy(task, "IfNotPresent")
+    kubernetes.set_security_context(task, run_as_user=10001, run_as_group=10001, run_as_non_root=True)
     return task
 
 

@@ -3,8 +3,6 @@
 No sample travels: an edge gets the models and answers with numbers.
 """
 
-from pathlib import Path
-
 from cloudedge.documents import Task
 from cloudedge.errors import NotFound
 from components.dispatch.step import dispatch, model_file
@@ -22,7 +20,7 @@ def evaluate_run(run_id: str, test_data: str = "") -> Evaluation:
 
     Args:
         run_id: Run.
-        test_data: Folder of samples that nobody trained on; each folder in it is an environment. Empty: none.
+        test_data: Folder of samples that nobody trained on, or store:NAME; each folder in it is an environment. Empty: none.
 
     Raises:
         QuorumMissed: too few edges answered.
@@ -47,7 +45,7 @@ def _evaluate(work: Step, task: Task, test_data: str) -> Evaluation:
     if final is None:
         raise NotFound(f"Run {work.run.id} has no model to evaluate: run its steps before.")
     gate = _gate(work, task, rounds) if rounds else None
-    models, confusion = score_on_test_data(work, task, rounds, Path(test_data)) if test_data else ((), ())
+    models, confusion = score_on_test_data(work, task, rounds, work.samples_at(test_data)) if test_data else ((), ())
     return Evaluation(rounds=rounds, sha256=final.sha256, size=final.size, gate=gate, models=models, confusion=confusion)
 
 

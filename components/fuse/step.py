@@ -26,7 +26,7 @@ def fuse_round(run_id: str, round_number: int, cloud_data: str = "") -> FusionRe
     Args:
         run_id: Run.
         round_number: Round, counted from 1.
-        cloud_data: Folder of the cloud's samples; the rule greedy measures candidates on their held-out part.
+        cloud_data: Folder of the cloud's samples, or store:NAME; the rule greedy measures candidates on their held-out part.
 
     Returns:
         The round's record, or None if the round was not needed.
@@ -85,7 +85,7 @@ def _fuse(work: Step, task: Task, number: int, cloud_data: str) -> FusionRecord:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=work.scratch())))
         output, next_state = folder / "fused.safetensors", folder / "optimizer.safetensors"
         state = _optimizer_state(work, stack, number - 1)
-        score = _scorer(task, Path(cloud_data)) if cloud_data else None
+        score = _scorer(task, lambda: work.samples_at(cloud_data)) if cloud_data else None
         outcome = fuse_files(base, sound, asked.fusion, output, score=score, state=state, next_state=next_state)
         if next_state.exists():
             work.store.put_file(work.run.round_key(number, "optimizer.safetensors"), next_state)
@@ -138,7 +138,7 @@ def _optimizer_state(work: Step, stack: ExitStack, number: int) -> Path | None:
     return stack.enter_context(work.store.local(key)) if work.store.stat(key) else None
 
 
-def _scorer(task: Task, cloud_data: Path) -> Callable[[Path], float]:
+def _scorer(task: Task, cloud_data: Callable[[], Path]) -> Callable[[Path], float]:
     """Measures a candidate on the cloud's held-out samples. Only the rule greedy asks, so PyTorch is loaded then only."""
     held_out: list[Samples] = []
 
@@ -149,7 +149,7 @@ def _scorer(task: Task, cloud_data: Path) -> Callable[[Path], float]:
         from cloudedge.weights import load
 
         if not held_out:
-            held_out.append(split(load_samples(cloud_data, task.data), task.data.held_out)[1])
+            held_out.append(split(load_samples(cloud_data(), task.data), task.data.held_out)[1])
         model = build(task.model, task.data, task.seed)
         model.load_state_dict(load(path))
         return evaluate(model, held_out[0]).accuracy

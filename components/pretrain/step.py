@@ -22,7 +22,7 @@ def pretrain(task: Task, cloud_data: str) -> PretrainingRecord:
 
     Args:
         task: What is asked for; its id is the run's.
-        cloud_data: Folder or file of the cloud's samples.
+        cloud_data: Folder or file of the cloud's samples, or store:NAME.
 
     Returns:
         How the model came about; the model itself is in the store.
@@ -45,7 +45,7 @@ def pretrain(task: Task, cloud_data: str) -> PretrainingRecord:
             if task.collaborate:
                 # A wrong rule is to be known now, not after the first round.
                 find_rule(task.collaboration.fusion.rule, task.collaboration.fusion.parameters)
-            record = _train(work, task, Path(cloud_data))
+            record = _train(work, task, work.samples_at(cloud_data))
             work.log("pretrained", sha256=record.sha256, seconds=record.seconds, accuracy=record.history[-1].scores.accuracy)
         return record
 

@@ -18,6 +18,7 @@ from cloudedge.files import disk_errors
 from cloudedge.processes import end_with
 from cloudedge.store import Store
 from components.shared import events
+from components.shared.datasets import local_folder
 from components.shared.inboxes import Inboxes
 from components.shared.orders import close_orders
 from components.shared.records import RunState
@@ -82,6 +83,15 @@ class Step:
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def samples_at(self, address: str) -> Path:
+        """The samples at an address, a path or store:NAME, on this machine.
+
+        Raises:
+            NotFound: the store has no such dataset.
+            StoreFailed: they cannot be brought here.
+        """
+        return local_folder(self.store, address, self.scratch())
 
     def relay(self) -> None:
         """Carry what is kept to MLflow, where this step knows one; that it is away is no reason to fail."""

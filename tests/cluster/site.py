@@ -113,12 +113,17 @@ class Site:
                 process.wait()
 
     def pipeline(self, task: Task, samples: Path, shape: str) -> "subprocess.Popen[bytes]":
-        """Start the task's pipeline in kfp's local engine, with the pipeline's account and its user of the store."""
+        """Start the task's pipeline in kfp's local engine, with the pipeline's account and its user of the store.
+
+        As on a cluster, the cloud's samples are in the store.
+        """
+        for name in ("cloud", "test"):
+            self.cli("data", "put", f"digits-{name}", str(samples / name))
         task_file = self.folder / f"{task.id}.json"
         task_file.write_bytes(task.to_json())
         root = self.folder / "pipeline"
         root.mkdir(exist_ok=True)
-        arguments = [task_file, os.getpid(), samples / "cloud", samples / "test", root, shape]
+        arguments = [task_file, os.getpid(), "store:digits-cloud", "store:digits-test", root, shape]
         with (self.folder / "pipeline.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "pipelines.local", *map(str, arguments)],

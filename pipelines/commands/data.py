@@ -1,0 +1,48 @@
+"""The cloud's own samples in a cluster's store: cloudedge data."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from components.shared import datasets
+from pipelines.commands.options import JsonOption, PlaceOption, print_json
+from pipelines.place import open_place
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The dataset's name; a run names it as store:NAME.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    data = typer.Typer(help="Keep the cloud's own samples in a cluster's store.", no_args_is_help=True)
+    data.command("put")(put)
+    data.command("list")(list_datasets)
+    data.command("delete")(delete)
+    app.add_typer(data, name="data")
+
+
+def put(
+    name: NameArgument,
+    source: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder, or one file, that holds the samples.")],
+    home: PlaceOption = None,
+) -> None:
+    """Put samples into the store, in place of those that have the name."""
+    count = size = 0
+    for path, bytes_of_it in datasets.put(open_place(home).store, name, source):
+        count, size = count + 1, size + bytes_of_it
+        print(f"{path}  {bytes_of_it} bytes")
+    print(f"{count} files, {size} bytes are in the store: use them as {datasets.SCHEME}{name}")
+
+
+def list_datasets(home: PlaceOption = None, as_json: JsonOption = False) -> None:
+    """List the datasets in the store."""
+    found = datasets.names(open_place(home).store)
+    if as_json:
+        print_json(found)
+    else:
+        print("\n".join(found) or "There are no datasets (cloudedge data put).")
+
+
+def delete(name: NameArgument, home: PlaceOption = None) -> None:
+    """Remove a dataset from the store."""
+    print(f"{datasets.delete(open_place(home).store, name)} files removed.")
