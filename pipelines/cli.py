@@ -6,7 +6,7 @@ import typer
 
 from cloudedge import __version__
 from cloudedge.errors import CloudedgeError
-from pipelines.commands import data, edges, fuse, run, tasks
+from pipelines.commands import data, edges, fuse, run, store, tasks
 
 app = typer.Typer(
     help="Train one model across a cloud and many edge nodes, without moving raw data.",
@@ -19,6 +19,7 @@ fuse.add_to(app)
 tasks.add_to(app)
 edges.add_to(app)
 data.add_to(app)
+store.add_to(app)
 
 
 def _version(wanted: bool) -> None:

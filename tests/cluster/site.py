@@ -4,12 +4,12 @@ Only a node is missing: what its kubelet does with a ConfigMap's mount is done h
 with no right beyond theirs.
 """
 
-import json
 import os
+import secrets
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,17 +37,17 @@ class Site:
     """One cluster, its store, and a folder for everything else."""
 
     def __init__(self, folder: Path, control_plane: ControlPlane, minio: MinioServer, tracking_uri: str = "") -> None:
-        """Apply the manifests, make a bucket and the pipeline's user."""
+        """Apply the manifests; make a bucket and the pipeline's user as an administrator does."""
         self.folder = folder
         self.control_plane = control_plane
         self.minio = minio
         self.kubectl("apply", "-k", str(MANIFESTS / "base"))
-        bucket = minio.bucket()
-        policy = (MANIFESTS / "base" / "store-policy.json").read_text().replace("s3:::cloudedge", f"s3:::{bucket}")
-        self.user: User = minio.user(json.loads(policy), folder)
-        self.address = f"{minio.url}/{bucket}"
+        self.user = User(f"pipeline-{secrets.token_hex(4)}", secrets.token_hex(20))
+        self.address = f"{minio.url}/cloudedge-{secrets.token_hex(4)}"
         self._tracking_uri = tracking_uri
         self._pipelines: list[subprocess.Popen[bytes]] = []
+        keys = ("--access-key", self.user.access_key, "--secret-key", self.user.secret_key)
+        self.cli("store", "prepare", *keys, environment=minio.root.environment)
 
     def kubectl(self, *arguments: str) -> str:
         """As the administrator."""
@@ -70,11 +70,11 @@ class Site:
             "CLOUDEDGE_PATIENCE_SECONDS": "60",
         }
 
-    def cli(self, *arguments: str, code: int = 0, kubeconfig: Path | None = None) -> str:
-        """What `cloudedge` says, as the administrator unless another kubeconfig is given."""
+    def cli(self, *arguments: str, code: int = 0, environment: Mapping[str, str] | None = None) -> str:
+        """What `cloudedge` says to the administrator of the cluster."""
         done = subprocess.run(
             [sys.executable, "-m", "pipelines.cli", *arguments],
-            env=self.environment(kubeconfig or self.control_plane.kubeconfig),
+            env={**self.environment(self.control_plane.kubeconfig), **(environment or {})},
             cwd=self.folder,
             capture_output=True,
             text=True,
