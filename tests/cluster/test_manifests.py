@@ -1,6 +1,8 @@
 """The manifests, applied to a real API server, and what each account may do there and what not."""
 
+import itertools
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -27,8 +29,13 @@ EDGES = "cloudedge-edges"
 
 @pytest.fixture(scope="module")
 def applied(control_plane: ControlPlane) -> ControlPlane:
-    """The base, applied."""
+    """The base, applied, and heeded: an API server takes a moment for a new policy."""
     kubectl(control_plane, "apply", "-k", str(MANIFESTS / "base"))
+    admin, steps = core(control_plane), core(control_plane, ("cloudedge", "cloudedge-pipeline"))
+    admin.create_namespaced_config_map(EDGES, {"metadata": {"name": "probe"}})
+    until(
+        lambda: forbidden(steps.patch_namespaced_config_map, "probe", EDGES, {"data": {"a": "b"}}), what="the policy's effect"
+    )
     return control_plane
 
 
@@ -62,6 +69,15 @@ def runner_pods(control_plane: ControlPlane) -> list[Any]:
     return pods
 
 
+def forbidden(action: Callable[..., object], *arguments: object) -> bool:
+    """Whether the API server refuses."""
+    try:
+        action(*arguments)
+    except ApiException as error:
+        return bool(error.status in (403, 422))
+    return False
+
+
 def refused(action: Callable[..., object], *arguments: object) -> str:
     """Why the API server refuses."""
     with pytest.raises(ApiException) as raised:
@@ -74,6 +90,66 @@ def test_the_base_is_applied_again_without_a_change(applied: ControlPlane) -> No
     again = kubectl(applied, "apply", "-k", str(MANIFESTS / "base"))
     assert again
     assert all(line.endswith("unchanged") for line in again.splitlines()), again
+
+
+@pytest.fixture
+def manifests(tmp_path: Path) -> Path:
+    """A copy, with the files that an administrator writes."""
+    copy = tmp_path / "manifests"
+    shutil.copytree(MANIFESTS, copy)
+    for overlay in ("standalone", "kubeflow"):
+        (copy / "overlays" / overlay / "store.env").write_text("AWS_ACCESS_KEY_ID=pipeline\nAWS_SECRET_ACCESS_KEY=12345678\n")
+    (copy / "overlays" / "standalone" / "minio.env").write_text("MINIO_ROOT_USER=root\nMINIO_ROOT_PASSWORD=12345678\n")
+    return copy
+
+
+def test_the_standalone_overlay_brings_a_store_and_mlflow(applied: ControlPlane, manifests: Path) -> None:
+    overlay = str(manifests / "overlays" / "standalone")
+    kubectl(applied, "apply", "-k", overlay)
+    again = kubectl(applied, "apply", "-k", overlay)
+    assert all(line.endswith("unchanged") for line in again.splitlines()), again
+    found = core(applied).read_namespaced_config_map("cloudedge-settings", "cloudedge").data
+    assert found["CLOUDEDGE_INBOXES"] == "configmaps://cloudedge-edges"
+    assert found["CLOUDEDGE_STORE"].startswith("http://minio.")
+    # The namespace takes only restricted pods, so what is made is one.
+    for selector in ("app.kubernetes.io/name=minio", "app.kubernetes.io/name=mlflow", "job-name=cloudedge-prepare-store"):
+        until(lambda selector=selector: core(applied).list_namespaced_pod("cloudedge", label_selector=selector).items)  # type: ignore[misc]
+
+
+def test_the_kubeflow_overlay_lets_kubeflows_steps_dispatch(applied: ControlPlane, manifests: Path, edge: str) -> None:
+    admin = core(applied)
+    admin.create_namespace({"metadata": {"name": "kubeflow"}})
+    admin.create_namespaced_service_account("kubeflow", {"metadata": {"name": "pipeline-runner"}})
+    kubectl(applied, "apply", "-k", str(manifests / "overlays" / "kubeflow"))
+    account = applied.client(applied.account("kubeflow", "pipeline-runner"))
+    ConfigMapInboxes(Namespace(EDGES, account, 30)).update(edge, adding(order("flow", edge)))
+    (pod,) = runner_pods(applied)
+    image = {"spec": {"containers": [{"name": "runner", "image": "evil"}]}}
+    numbers = itertools.count()
+
+    def heeded() -> bool:
+        labels = {"metadata": {"labels": {"probe": str(next(numbers))}}}
+        return forbidden(steps.patch_namespaced_pod, pod.metadata.name, EDGES, labels)
+
+    steps = client.CoreV1Api(account)
+    # The API server takes a moment to heed a policy that has changed.
+    until(heeded, what="the policy's effect")
+    assert "nothing else" in refused(steps.patch_namespaced_pod, pod.metadata.name, EDGES, image)
+    for kind in ("config_map", "secret"):
+        name = {"config_map": "cloudedge-settings", "secret": "cloudedge-store"}[kind]
+        assert getattr(admin, f"read_namespaced_{kind}")(name, "kubeflow").data
+
+
+def test_what_steps_are_given_is_what_packages_ask_for(applied: ControlPlane, manifests: Path) -> None:
+    from pipelines.form import CREDENTIALS, SETTINGS
+
+    for overlay in ("standalone", "kubeflow"):
+        rendered = subprocess.run(
+            [program("kubectl"), "kustomize", str(manifests / "overlays" / overlay)], capture_output=True, text=True, check=True
+        )
+        documents = list(yaml.safe_load_all(rendered.stdout))
+        kinds = {(document["kind"], document["metadata"]["name"]) for document in documents}
+        assert {("ConfigMap", SETTINGS), ("Secret", CREDENTIALS)} <= kinds
 
 
 def test_the_pipeline_dispatches_and_nudges(applied: ControlPlane, edge: str) -> None:
