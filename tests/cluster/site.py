@@ -36,12 +36,15 @@ PATIENCE = 300.0
 class Site:
     """One cluster, its store, and a folder for everything else."""
 
-    def __init__(self, folder: Path, control_plane: ControlPlane, minio: MinioServer, tracking_uri: str = "") -> None:
+    def __init__(
+        self, folder: Path, control_plane: ControlPlane, minio: MinioServer, tracking_uri: str = "", *, apply: bool = True
+    ) -> None:
         """Apply the manifests; make a bucket and the pipeline's user as an administrator does."""
         self.folder = folder
         self.control_plane = control_plane
         self.minio = minio
-        self.kubectl("apply", "-k", str(MANIFESTS / "base"))
+        if apply:
+            self.kubectl("apply", "-k", str(MANIFESTS / "base"))
         self.user = User(f"pipeline-{secrets.token_hex(4)}", secrets.token_hex(20))
         self.address = f"{minio.url}/cloudedge-{secrets.token_hex(4)}"
         self._tracking_uri = tracking_uri

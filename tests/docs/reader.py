@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.docs.pages import ROOT, Block, Command, blocks, commands
@@ -21,8 +22,9 @@ _SECONDS = 240
 class Reader:
     """Reads pages in one folder, one after the other."""
 
-    def __init__(self, folder: Path, rooms: Path = ROOT) -> None:
+    def __init__(self, folder: Path, rooms: Path = ROOT, environment: Mapping[str, str] | None = None) -> None:
         """Work in a folder with the software of `rooms`, installed as pip would: a script for each entry point."""
+        self._environment = environment or {}
         self.folder = folder
         scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
         self._path = folder / ".bin"
@@ -37,6 +39,10 @@ class Reader:
     def _script(self, name: str, text: str) -> None:
         (self._path / name).write_text(text)
         (self._path / name).chmod(0o755)
+
+    def add_program(self, program: Path) -> None:
+        """Have a further program on the path."""
+        (self._path / program.name).symlink_to(program)
 
     def add_packages(self, folder: Path) -> None:
         """Find installed packages in a further folder."""
@@ -85,6 +91,7 @@ class Reader:
             "PYTHONPATH": os.pathsep.join(self._rooms),
             "COLUMNS": "160",
             "OMP_NUM_THREADS": "1",
+            **self._environment,
         }
         return subprocess.run(
             arguments,

@@ -16,6 +16,7 @@ READ = {
     ROOT / "README.md",
     DOCS / "guide-ml-engineer.md",
     DOCS / "guide-site-engineer.md",
+    DOCS / "guide-administrator.md",  # By tests/cluster/test_guide.py, as it needs a cluster.
     DOCS / "own-model.md",
     DOCS / "own-fusion-rule.md",
 }
