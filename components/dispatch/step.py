@@ -1,6 +1,7 @@
 """Dispatching a round: one order for each edge that takes part, put into its inbox."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from cloudedge.documents import Order, RemoteFile, Report, Task, order_id, parse
@@ -15,6 +16,10 @@ _URL_MARGIN_SECONDS = 3600.0
 
 _MODEL_MARGIN_BYTES = 1024 * 1024
 """A trained model may have this much more than its base, for its header's metadata."""
+
+
+_AT_ONCE = 16
+"""Orders written at a time."""
 
 
 def dispatch_round(run_id: str, round_number: int) -> int:
@@ -62,10 +67,12 @@ def dispatch(
     """
     record = _participants(work, task, round_number, keep_late=kind == "train")
     present = _keys_of(work, round_number)
-    issued: list[str] = []
-    for edge in record.edges:
-        if edge not in record.late:
-            issued.append(_order(work, task, round_number, kind, edge, inputs, present).id)
+    with ThreadPoolExecutor(_AT_ONCE) as others:  # The time goes into waiting for disks and servers.
+        orders = others.map(
+            lambda edge: _order(work, task, round_number, kind, edge, inputs, present),
+            (edge for edge in record.edges if edge not in record.late),
+        )
+        issued = [order.id for order in orders]
     work.say(f"Round {round_number}: {len(issued)} orders to {kind} are out, {len(record.late)} edges are still at work.")
     return issued, sorted(record.late)
 

@@ -65,7 +65,7 @@ def reap(store: Store, inboxes: Inboxes, actor: str, silent_seconds: float, spar
     """
     now = _time(store)
     known = set(run_ids(store))
-    with_orders = {order.run for edge in inboxes.edges() for order in inboxes.read(edge).orders}
+    with_orders = {order.run for inbox in inboxes.all() for order in inbox.orders}
     for run_id in sorted((known | with_orders) - {spare}):
         run = Run(store, run_id)
         state = run.state()

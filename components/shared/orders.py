@@ -18,7 +18,9 @@ def close_orders(inboxes: Inboxes, run: str) -> list[str]:
         StoreFailed: the carrier does not do its work; call again.
     """
     closed: list[str] = []
-    for edge in inboxes.edges():
+    for inbox in inboxes.all():
+        if all(order.run != run for order in inbox.orders):
+            continue
         closed_here: list[str] = []
 
         def without(orders: Sequence[Order], closed_here: list[str] = closed_here) -> list[Order]:
@@ -27,6 +29,6 @@ def close_orders(inboxes: Inboxes, run: str) -> list[str]:
             return [order for order in orders if order.run != run]
 
         with contextlib.suppress(NotFound):  # It was removed since.
-            inboxes.update(edge, without)
+            inboxes.update(inbox.edge, without)
             closed += closed_here
     return closed

@@ -1,6 +1,6 @@
 """What every carrier of inboxes does."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from cloudedge.documents import Inbox, Order
@@ -22,6 +22,9 @@ class Inboxes(Protocol):
 
     def edges(self) -> list[str]:
         """Names of the enrolled edges, sorted."""
+
+    def all(self) -> Iterator[Inbox]:
+        """All inboxes, sorted by edge, in fewer requests than one each where the carrier can."""
 
     def read(self, edge: str) -> Inbox:
         """The newest inbox of an edge.

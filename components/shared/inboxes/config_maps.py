@@ -6,6 +6,10 @@ changed, upon which its node synchronises at once. A nudge that fails costs time
 """
 
 import logging
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
 
 import urllib3
 from kubernetes import client
@@ -26,6 +30,10 @@ EDGE_LABEL = "cloudedge.io/edge"
 
 INBOXES = "app.kubernetes.io/name=cloudedge,app.kubernetes.io/component=inbox"
 RUNNERS = "app.kubernetes.io/name=cloudedge,app.kubernetes.io/component=runner"
+_PAGE = 500
+_LOOK_SECONDS, _LOOK_AGAIN_SECONDS = 10.0, 600.0
+"""Least time between two listings of the runners' pods: where an edge is missing in the last one, and else."""
+
 NUDGE_ANNOTATION = "cloudedge.io/nudged-by-generation"
 
 
@@ -46,7 +54,9 @@ class ConfigMapInboxes:
         """Ask the cluster for nothing yet."""
         self._namespace = namespace
         self._core = client.CoreV1Api(namespace.api)
-        self._pods: dict[str, list[str]] | None = None
+        self._pods: dict[str, list[str]] = {}
+        self._looked_at = float("-inf")
+        self._looking = threading.Lock()
 
     def enroll(self, edge: str) -> None:
         """See `Inboxes.enroll`; only the ConfigMap is made here."""
@@ -61,6 +71,24 @@ class ConfigMapInboxes:
     def edges(self) -> list[str]:
         """See `Inboxes.edges`."""
         return sorted(labels[EDGE_LABEL] for _, labels in self._namespace.metadata("configmaps", f"{INBOXES},{EDGE_LABEL}"))
+
+    def all(self) -> Iterator[Inbox]:
+        """See `Inboxes.all`."""
+        after = None
+        while True:
+            page = self._namespace.asked(
+                "list ConfigMaps",
+                self._core.list_namespaced_config_map,
+                self._namespace.name,
+                label_selector=f"{INBOXES},{EDGE_LABEL}",
+                limit=_PAGE,
+                **({"_continue": after} if after else {}),
+            )
+            for found in page.items:
+                yield self._parsed(found)
+            after = page.metadata._continue
+            if not after:
+                return
 
     def read(self, edge: str) -> Inbox:
         """See `Inboxes.read`."""
@@ -96,10 +124,11 @@ class ConfigMapInboxes:
         except NotFound:
             known = ", ".join(self.edges()) or "none"
             raise NotFound(f"No edge {edge!r} is enrolled; enrolled are: {known}.") from None
-        content = (found.data or {}).get(FILE, "")
-        return parse(
-            Inbox, content, f"ConfigMap {self._namespace.name}/{name}", MAX_INBOX_BYTES
-        ), found.metadata.resource_version
+        return self._parsed(found), found.metadata.resource_version
+
+    def _parsed(self, found: Any) -> Inbox:
+        source = f"ConfigMap {self._namespace.name}/{found.metadata.name}"
+        return parse(Inbox, (found.data or {}).get(FILE, ""), source, MAX_INBOX_BYTES)
 
     def _nudge(self, edge: str, generation: int) -> None:
         """Have the node of the edge's runner synchronise now; no order depends on it."""
@@ -111,15 +140,16 @@ class ConfigMapInboxes:
                 except ApiException as error:
                     if error.status != 404:
                         raise
-                    self._pods = None  # It was replaced since; the next look finds the new one, which starts with the inbox.
+                    self._looked_at = float("-inf")  # It was replaced since. The new one starts with the inbox.
         except (ApiException, urllib3.exceptions.HTTPError, StoreFailed) as error:
             _log.warning("the runner of %s is not nudged, so its order takes up to 90 s to arrive: %s", edge, said(error))
 
     def _pods_of(self, edge: str) -> list[str]:
-        if self._pods is None or edge not in self._pods:
-            # One listing for all edges: a dispatch nudges many.
-            found: dict[str, list[str]] = {}
-            for name, labels in self._namespace.metadata("pods", f"{RUNNERS},{EDGE_LABEL}"):
-                found.setdefault(labels[EDGE_LABEL], []).append(name)
-            self._pods = {edge: [], **found}
-        return self._pods[edge]
+        with self._looking:  # One listing for all edges, as a dispatch nudges many at once.
+            now = time.monotonic()
+            if now - self._looked_at > (_LOOK_SECONDS if edge not in self._pods else _LOOK_AGAIN_SECONDS):
+                self._pods = {}
+                for name, labels in self._namespace.metadata("pods", f"{RUNNERS},{EDGE_LABEL}"):
+                    self._pods.setdefault(labels[EDGE_LABEL], []).append(name)
+                self._looked_at = now
+            return self._pods.get(edge, [])

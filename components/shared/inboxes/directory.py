@@ -1,5 +1,6 @@
 """Inboxes as directories, written exactly as kubelet writes a ConfigMap mount."""
 
+import contextlib
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,12 @@ class DirectoryInboxes:
         """See `Inboxes.edges`."""
         # The link itself is looked at: what it leads to is replaced now and then.
         return sorted(path.name for path in self.root.glob("*") if (path / DATA).is_symlink())
+
+    def all(self) -> Iterator[Inbox]:
+        """See `Inboxes.all`."""
+        for edge in self.edges():
+            with contextlib.suppress(NotFound):  # It was removed since.
+                yield self.read(edge)
 
     def read(self, edge: str) -> Inbox:
         """See `Inboxes.read`."""

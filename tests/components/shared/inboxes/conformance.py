@@ -35,6 +35,13 @@ class InboxConformance:
         assert inboxes.edges() == ["edge-1", "edge-2"]
         assert inboxes.read("edge-1") == Inbox(edge="edge-1", generation=0)
 
+    def test_all_inboxes_are_those_of_the_edges(self, inboxes: Inboxes) -> None:
+        assert list(inboxes.all()) == []
+        for edge in ("edge-2", "edge-10", "edge-1"):
+            inboxes.enroll(edge)
+        inboxes.update("edge-10", adding(order("run", "edge-10")))
+        assert list(inboxes.all()) == [inboxes.read(edge) for edge in inboxes.edges()]
+
     def test_to_enroll_again_changes_nothing(self, inboxes: Inboxes) -> None:
         inboxes.enroll("edge-1")
         inbox = inboxes.update("edge-1", adding(order("run", "edge-1")))

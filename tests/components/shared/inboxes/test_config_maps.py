@@ -71,6 +71,7 @@ def test_more_edges_than_a_page_holds_are_all_listed(inboxes: ConfigMapInboxes) 
     with ThreadPoolExecutor(8) as others:
         list(others.map(inboxes.enroll, names))
     assert inboxes.edges() == names
+    assert [inbox.edge for inbox in inboxes.all()] == names
 
 
 def runner_pod(core: client.CoreV1Api, namespace: str, edge: str, name: str) -> None:
@@ -100,7 +101,7 @@ def test_the_runners_pod_is_nudged_after_each_update(
         fresh.update("edge-1", adding(order("run", "edge-1", number)))
         assert nudged_by(core, namespace, "runner-a") == str(number)
     assert nudged_by(core, namespace, "runner-b") is None
-    # A pod that was replaced is found by the nudge after the next.
+    # A pod that was replaced is found by the next nudge but one: the first one finds out.
     core.delete_namespaced_pod("runner-a", namespace, grace_period_seconds=0)
     runner_pod(core, namespace, "edge-1", "runner-c")
     for number in (4, 5):
