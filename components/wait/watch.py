@@ -4,12 +4,16 @@ Only objects whose version changed since the last look are read, so a look costs
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from cloudedge.documents import Manifest, Order, Phase, Report, parse
 from cloudedge.documents.report import MAX_MANIFEST_BYTES, MAX_REPORT_BYTES
 from cloudedge.errors import InvalidInput, NotFound
 from components.shared.run import Run
+
+_AT_ONCE = 16
+"""Orders read at a time."""
 
 
 @dataclass
@@ -68,11 +72,12 @@ class RoundWatch:
         if record is None:
             raise NotFound(f"Round {number} of {run.id} was not dispatched yet: run that step first.")
         edges: dict[str, Watched] = {}
-        for edge in record.edges:
-            order = run.order(record.late.get(edge, number), edge)
-            if order is None:
-                raise NotFound(f"Round {number} has no order for {edge}: run its dispatch first.")
-            edges[edge] = Watched(order)
+        with ThreadPoolExecutor(_AT_ONCE) as others:
+            orders = others.map(lambda edge: run.order(record.late.get(edge, number), edge), record.edges)
+            for edge, order in zip(record.edges, orders, strict=True):
+                if order is None:
+                    raise NotFound(f"Round {number} has no order for {edge}: run its dispatch first.")
+                edges[edge] = Watched(order)
         watch = cls(run, edges)
         for watched in edges.values():
             watch._by_key[run.report_key(watched.order)] = watched

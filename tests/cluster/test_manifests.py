@@ -25,6 +25,7 @@ from tests.waiting import until
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 EDGES = "cloudedge-edges"
+EDGE = "gatehouse"  # No other test's, as they may share the cluster.
 
 
 @pytest.fixture(scope="module")
@@ -59,13 +60,14 @@ def pipeline(applied: ControlPlane) -> client.CoreV1Api:
 @pytest.fixture
 def edge(applied: ControlPlane) -> str:
     """An enrolled edge, whose runner's pod the controllers have made."""
-    Fleet(Namespace(EDGES, applied.client(), 30)).enroll(Runner("edge-1", "node-1"))
+    Fleet(Namespace(EDGES, applied.client(), 30)).enroll(Runner(EDGE, "node-1"))
     until(lambda: runner_pods(applied), what="the runner's pod")
-    return "edge-1"
+    return EDGE
 
 
 def runner_pods(control_plane: ControlPlane) -> list[Any]:
-    pods: list[Any] = core(control_plane).list_namespaced_pod(EDGES, label_selector="app.kubernetes.io/component=runner").items
+    selector = f"app.kubernetes.io/component=runner,cloudedge.io/edge={EDGE}"
+    pods: list[Any] = core(control_plane).list_namespaced_pod(EDGES, label_selector=selector).items
     return pods
 
 
