@@ -271,6 +271,11 @@ class S3Store:
         )
 
     def _presigned(self, method: str, key: str, expires_seconds: float, headers: dict[str, str]) -> str:
+        if expires_seconds > MOST_SECONDS:
+            raise InvalidInput(
+                f"A URL of an S3 lives for at most {MOST_SECONDS} seconds, seven days, and {key!r} would need one of "
+                f"{expires_seconds:.0f}: lower collaboration.round_deadline_seconds."
+            )
         plain = self._client_for_edges.get_presigned_url(method, self._address.bucket, self._name(key)).partition("?")[0]
         return presigned(
             method,
@@ -278,7 +283,7 @@ class S3Store:
             self._credentials.retrieve(),
             self._region,
             datetime.now(UTC),
-            max(1, min(int(expires_seconds), MOST_SECONDS)),
+            max(1, int(expires_seconds)),
             headers,
         )
 

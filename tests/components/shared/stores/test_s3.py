@@ -260,8 +260,14 @@ def test_a_url_ends(store: Store, tmp_path: Path) -> None:
     store.put("runs/a/base", b"1")
     url = store.download("runs/a/base", "0" * 64, 1, 1).url
     until(lambda: status("GET", url) == 403)
-    far = parse_qs(urlsplit(store.download("runs/a/base", "0" * 64, 1, 10**9).url).query)
-    assert far["X-Amz-Expires"] == [str(7 * 24 * 3600)]
+
+
+def test_a_url_that_would_end_before_its_order_is_refused(store: Store) -> None:
+    week = 7 * 24 * 3600
+    url = store.download("runs/a/base", "0" * 64, 1, week).url
+    assert parse_qs(urlsplit(url).query)["X-Amz-Expires"] == [str(week)]
+    with pytest.raises(InvalidInput, match=r"at most 604800 seconds.*lower collaboration\.round_deadline_seconds"):
+        store.upload("runs/a/report", max_bytes=100, once=False, expires_seconds=week + 1)
 
 
 def test_edges_may_reach_the_store_by_another_name(minio: MinioServer, address: str, tmp_path: Path) -> None:
