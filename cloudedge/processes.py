@@ -6,6 +6,9 @@ import signal
 import threading
 import time
 
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""Environment in which the numeric libraries start no thread as they are loaded: for fork servers, as none survives a fork."""
+
 _LOOK_SECONDS = 0.2
 
 

@@ -22,13 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Never
 
+from cloudedge.processes import ONE_THREAD
 from edge.messages import Job, Message, line
 from edge.sockets import listen
 
 GRACE_SECONDS = 2.0
 """What work gets to clean up after SIGTERM, before SIGKILL."""
 
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _PR_SET_PDEATHSIG = 1
 
 
@@ -184,8 +184,7 @@ class Server:
 
 def _load() -> None:
     """Import what work needs, torch above all, once for all children."""
-    for name in _ONE_THREAD:
-        os.environ[name] = "1"
+    os.environ.update(ONE_THREAD)
     import edge.kinds.evaluate
     import edge.kinds.train  # noqa: F401
 

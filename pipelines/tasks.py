@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cloudedge.processes import end_with
+from cloudedge.processes import ONE_THREAD, end_with
 
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_AS_IN_A_TASK = {"_KFP_RUNTIME": "true", **dict.fromkeys(_ONE_THREAD, "1")}
+_AS_IN_A_TASK = {"_KFP_RUNTIME": "true", **ONE_THREAD}
 """The fork server's environment: kfp leaves its compiler out, and nothing starts a thread, which no fork would survive.
 A step that trains sets its own number of threads."""
 

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloudedge import __version__
-from cloudedge.documents import Inbox
 from cloudedge.errors import InvalidInput
 from cloudedge.names import checked_name
-from components.shared.inboxes.config_maps import EDGE_LABEL, FILE, inbox_name, labels_of
+from components.shared.inboxes.config_maps import EDGE_LABEL, empty_inbox, inbox_name, labels_of
 
 IMAGE = f"cloudedge/edge:{__version__}"
 ACCOUNT = "cloudedge-runner"
@@ -80,19 +79,7 @@ def runner_name(edge: str) -> str:
 
 def objects(runner: Runner, namespace: str) -> list[dict[str, Any]]:
     """The two objects of an edge; the ConfigMap as it is at first, to be made once and never replaced."""
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {
-                "name": inbox_name(runner.edge),
-                "namespace": namespace,
-                "labels": labels_of(runner.edge, "inbox"),
-            },
-            "data": {FILE: Inbox(edge=runner.edge, generation=0).to_json().decode()},
-        },
-        deployment(runner, namespace),
-    ]
+    return [empty_inbox(runner.edge, namespace), deployment(runner, namespace)]
 
 
 def deployment(runner: Runner, namespace: str) -> dict[str, Any]:

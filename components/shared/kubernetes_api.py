@@ -1,9 +1,6 @@
 """The Kubernetes API as we need it: asked again while it does not answer, and with our own errors."""
 
 import json
-import logging
-import random
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -12,14 +9,12 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
 from cloudedge.errors import Conflict, InvalidInput, NotFound, StoreFailed
-
-_log = logging.getLogger(__name__)
+from components.shared.patience import Patience
 
 TIMEOUT_SECONDS = (5, 60)
 """To connect, and for an answer."""
 
 _PAGE = 500
-_PAUSE_SECONDS = (0.1, 5.0)
 _PASSING = {0, 408, 429, 500, 502, 503, 504}
 _REFUSALS = {401, 403}
 _METADATA_ALONE = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -93,8 +88,7 @@ class Namespace:
             InvalidInput: it is too large for the API server.
             StoreFailed: the API server refuses, or did not answer for as long as there is patience.
         """
-        end = time.monotonic() + self._patience
-        pause, most = _PAUSE_SECONDS
+        patience = Patience(self._patience)
         refused = False
         while True:
             try:
@@ -108,14 +102,12 @@ class Namespace:
                 failed = error
             except urllib3.exceptions.HTTPError as error:
                 failed = error
-            if time.monotonic() + pause > end:
-                raise StoreFailed(
+            patience.wait(
+                StoreFailed(
                     f"The cluster's API server does not answer when asked to {purpose}: {said(failed)}. "
                     "Check that it runs and can be reached."
                 )
-            _log.warning("the API server does not answer when asked to %s: %s", purpose, said(failed))
-            time.sleep(pause * random.uniform(0.5, 1))
-            pause = min(2 * pause, most)
+            )
 
     def _ready(self) -> bool:
         try:

@@ -1,7 +1,9 @@
 """Real servers for tests, started once for a session. Where they are not built, the tests that need them are left out."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -11,6 +13,8 @@ from tests.cluster.tools import missing
 
 SERVERS = {"control_plane", "minio", "own_control_plane", "own_minio"}
 """Fixtures that start one."""
+
+ServerT = TypeVar("ServerT", MinioServer, ControlPlane)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -39,45 +43,38 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         )
 
 
-@pytest.fixture
-def own_minio(tmp_path: Path) -> Iterator[MinioServer]:
-    """A MinIO of a test's own, to be killed and started again."""
-    server = MinioServer(tmp_path / "minio")
+@contextmanager
+def _running(server: ServerT) -> Iterator[ServerT]:
     try:
         server.start()
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture
+def own_minio(tmp_path: Path) -> Iterator[MinioServer]:
+    """A MinIO of a test's own, to be killed and started again."""
+    with _running(MinioServer(tmp_path / "minio")) as server:
+        yield server
 
 
 @pytest.fixture
 def own_control_plane(tmp_path: Path) -> Iterator[ControlPlane]:
     """A control plane of a test's own, to be killed and started again."""
-    plane = ControlPlane(tmp_path / "control-plane")
-    try:
-        plane.start()
-        yield plane
-    finally:
-        plane.stop()
+    with _running(ControlPlane(tmp_path / "control-plane")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
     """A MinIO."""
-    server = MinioServer(tmp_path_factory.mktemp("minio"))
-    try:
-        server.start()
+    with _running(MinioServer(tmp_path_factory.mktemp("minio"))) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A Kubernetes control plane."""
-    plane = ControlPlane(tmp_path_factory.mktemp("control-plane"))
-    try:
-        plane.start()
-        yield plane
-    finally:
-        plane.stop()
+    with _running(ControlPlane(tmp_path_factory.mktemp("control-plane"))) as server:
+        yield server

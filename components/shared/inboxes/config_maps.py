@@ -47,6 +47,16 @@ def labels_of(edge: str, component: str) -> dict[str, str]:
     return {"app.kubernetes.io/name": "cloudedge", "app.kubernetes.io/component": component, EDGE_LABEL: edge}
 
 
+def empty_inbox(edge: str, namespace: str) -> dict[str, Any]:
+    """An edge's ConfigMap as it is at first."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": inbox_name(edge), "namespace": namespace, "labels": labels_of(edge, "inbox")},
+        "data": {FILE: Inbox(edge=edge, generation=0).to_json().decode()},
+    }
+
+
 class ConfigMapInboxes:
     """One ConfigMap per edge in one namespace."""
 
@@ -61,8 +71,7 @@ class ConfigMapInboxes:
     def enroll(self, edge: str) -> None:
         """See `Inboxes.enroll`; only the ConfigMap is made here."""
         name = inbox_name(checked_name(edge, "an edge"))
-        content = Inbox(edge=edge, generation=0).to_json().decode()
-        body = {"metadata": {"name": name, "labels": labels_of(edge, "inbox")}, "data": {FILE: content}}
+        body = empty_inbox(edge, self._namespace.name)
         try:
             self._namespace.asked(f"make ConfigMap {name}", self._core.create_namespaced_config_map, self._namespace.name, body)
         except Conflict:

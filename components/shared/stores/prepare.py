@@ -8,11 +8,10 @@ from urllib.parse import urlsplit
 
 import urllib3
 from minio import Minio, MinioAdmin
-from minio.credentials.providers import ChainedProvider, EnvAWSProvider, EnvMinioProvider
 from minio.error import MinioAdminException, S3Error
 
 from cloudedge.errors import InvalidInput, StoreFailed
-from components.shared.stores.s3 import S3Address
+from components.shared.stores.s3 import S3Address, credentials_for, trusted_authorities
 
 _FOLDERS = ("runs", "datasets", "reaper")
 
@@ -54,16 +53,12 @@ def prepare(address: S3Address, access_key: str, secret_key: str) -> bool:
     if access_key and (len(access_key) < 3 or len(secret_key) < 8):
         raise InvalidInput("The user's access key needs 3 characters or more, the secret key 8 or more.")
     parts = urlsplit(address.origin)
-    credentials = ChainedProvider([EnvAWSProvider(), EnvMinioProvider()])
-    try:
-        credentials.retrieve()
-    except ValueError:
-        raise InvalidInput(
-            "Whoever makes a bucket must be an administrator: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
-        ) from None
+    credentials = credentials_for(address)
     secure = parts.scheme == "https"
     patient = urllib3.Retry(total=8, backoff_factor=0.2, status_forcelist=[503], respect_retry_after_header=False)
-    http = urllib3.PoolManager(retries=patient, timeout=urllib3.Timeout(connect=5, read=30))
+    http = urllib3.PoolManager(
+        retries=patient, timeout=urllib3.Timeout(connect=5, read=30), cert_reqs="CERT_REQUIRED", ca_certs=trusted_authorities()
+    )
     try:
         client = Minio(parts.netloc, secure=secure, credentials=credentials, http_client=http)
         made = not client.bucket_exists(address.bucket)

@@ -5,10 +5,8 @@ A store that is restarted or does not answer for a while is asked again; a run o
 
 import logging
 import os
-import random
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +27,7 @@ from cloudedge.documents.order import RemoteFile, UploadTarget
 from cloudedge.errors import CloudedgeError, Conflict, InvalidInput, NotFound, StoreFailed
 from cloudedge.files import disk_errors
 from cloudedge.store import Entry, checked_key
+from components.shared.patience import Patience
 from components.shared.stores.multipart import PART_BYTES, Parts
 from components.shared.stores.signing import MOST_SECONDS, presigned
 
@@ -37,9 +36,6 @@ _log = logging.getLogger(__name__)
 _CHUNK = 1024 * 1024
 _TIMEOUT = urllib3.Timeout(connect=5, read=15)
 """In seconds; the latter for each answer, as a MinIO that is starting takes requests that it never answers."""
-_PAUSE_SECONDS = (0.1, 5.0)
-"""First and longest pause between two tries."""
-
 _ABSENT = {"NoSuchKey", "NoSuchUpload", "XMinioInvalidObjectName"}
 _EXISTS = {"PreconditionFailed", "ConditionalRequestConflict"}
 _PASSING = {"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "XMinioServerNotInitialized"}
@@ -92,6 +88,27 @@ class S3Address:
         return f"{self.origin}/{self.bucket}/{self.prefix}".rstrip("/")
 
 
+def credentials_for(address: S3Address) -> ChainedProvider:
+    """Whose rights are used: those of the environment, else of ~/.aws/credentials.
+
+    Raises:
+        InvalidInput: there are none.
+    """
+    found = ChainedProvider([EnvAWSProvider(), EnvMinioProvider(), AWSConfigProvider()])
+    try:
+        found.retrieve()
+    except ValueError:
+        raise InvalidInput(
+            f"There are no credentials for {address}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        ) from None
+    return found
+
+
+def trusted_authorities() -> str:
+    """File of the certificate authorities that a store's certificate may come from."""
+    return os.environ.get("SSL_CERT_FILE") or certifi.where()
+
+
 class S3Store:
     """Objects in a bucket; an edge gets presigned URLs, each for one verb on one object."""
 
@@ -112,19 +129,13 @@ class S3Store:
         self._scratch = scratch
         self._patience = patience_seconds
         self._region = os.environ.get("AWS_REGION") or "us-east-1"
-        self._credentials = ChainedProvider([EnvAWSProvider(), EnvMinioProvider(), AWSConfigProvider()])
-        try:
-            self._credentials.retrieve()
-        except ValueError:
-            raise InvalidInput(
-                f"There are no credentials for {address}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
-            ) from None
+        self._credentials = credentials_for(address)
         http = urllib3.PoolManager(
             timeout=_TIMEOUT,
             retries=False,  # `_asked` knows what is worth another try, and for how long.
             maxsize=16,
             cert_reqs="CERT_REQUIRED",
-            ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
+            ca_certs=trusted_authorities(),
         )
         self._client = self._minio(address.origin, http)
         self._client_for_edges = self._minio(self._for_edges, http)
@@ -296,18 +307,13 @@ class S3Store:
             StoreFailed: the store refuses, or did not answer for as long as there is patience.
         """
         checked_key(key)
-        end = time.monotonic() + self._patience
-        pause, most = _PAUSE_SECONDS
+        patience = Patience(self._patience)
         while True:
             try:
                 return ask()
             except (MinioException, urllib3.exceptions.HTTPError, ValueError) as error:
                 passing = self._explained(key, error)
-            if time.monotonic() + pause > end:
-                raise passing
-            _log.warning("%s", passing)
-            time.sleep(pause * random.uniform(0.5, 1))
-            pause = min(2 * pause, most)
+            patience.wait(passing)
 
     def _explained(self, key: str, error: Exception) -> StoreFailed:
         """What went wrong, if another try may mend it.
