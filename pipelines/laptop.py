@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from cloudedge.documents import Task
-from cloudedge.errors import EXIT_INTERRUPTED, Cancelled, CloudedgeError, InvalidInput, WorkFailed
+from cloudedge.errors import EXIT_INTERRUPTED, Cancelled, CloudedgeError, InvalidInput, StoreFailed, WorkFailed
 from cloudedge.files import atomic_write, disk_errors
 from components.pretrain.parameters import parameters_of, task_of
 from components.shared import events
@@ -32,6 +32,9 @@ from pipelines.processes import Runners, end, start
 
 FLAT_ROUNDS = 10
 """Up to this many rounds each step is a task of its own; beyond, all rounds are one task, which costs less."""
+
+_LEAST_FREE_BYTES = 1024 * 1024
+"""With less the disk counts as full: edges would wait in silence for space, as their reports lie on the same disk."""
 
 _LOOK_SECONDS = 0.1
 _RELAY_SECONDS = 2.0
@@ -120,10 +123,21 @@ def _work(
         while pipeline.poll() is None:
             if runners:
                 runners.keep_alive()
+            require_space(home.folder)
             watch(run)
             time.sleep(_LOOK_SECONDS)
         if pipeline.returncode:
             raise _reason(run, home, began, pipeline.returncode)
+
+
+def require_space(folder: Path, least_bytes: int = _LEAST_FREE_BYTES) -> None:
+    """Make sure that there is room for a run to go on.
+
+    Raises:
+        StoreFailed: the disk is full.
+    """
+    if shutil.disk_usage(folder).free < least_bytes:
+        raise StoreFailed(f"The disk that {folder} is on is full: free some space and start again; nothing is lost.")
 
 
 def _chosen(task: Task, data: Data, edges: int | None) -> dict[str, Path]:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from cloudedge.errors import StoreFailed
 from pipelines.home import Home
+from pipelines.laptop import require_space
 from tests.components.cloud import Cloud
 from tests.digits import EDGES, digits_task
 from tests.pipelines.terminal import Cloudedge
@@ -109,3 +111,9 @@ def test_a_refused_run_leaves_no_run_behind(cloudedge: Cloudedge, tmp_path: Path
 
     assert not (tmp_path / "home" / "store").exists()
     assert json.loads((tmp_path / "task.json").read_text())["id"] == "mine"
+
+
+def test_a_disk_without_room_is_named(tmp_path: Path) -> None:
+    require_space(tmp_path)
+    with pytest.raises(StoreFailed, match=f"disk that {tmp_path} is on is full: free some space"):
+        require_space(tmp_path, least_bytes=2**62)
