@@ -1,8 +1,9 @@
 """Reads what the cloud wants of this edge from a directory that is mounted as kubelet mounts a ConfigMap.
 
 A look costs a readlink and a stat. What is read is read below the directory that `..data` pointed to, so two states never mix.
-After edgecore has restarted, the mount of a running pod is dead for good: the directory is empty and stays so. An inbox
-that was there and is gone therefore tells the runner to end, and the node to start it anew with a good mount.
+After edgecore has restarted, the mount of a running pod is dead for good: what is mounted is a removed directory, empty for
+ever. A removed directory, or an inbox that was there and is gone, therefore tells the runner to end, and the node to start it
+anew with a good mount.
 """
 
 import time
@@ -28,7 +29,7 @@ class InboxDirectory:
 
     @property
     def dead(self) -> bool:
-        """Whether an inbox was here and has gone for good."""
+        """Whether no inbox can come here any more."""
         return self._missing_since is not None and time.monotonic() - self._missing_since >= _GONE_SECONDS
 
     def poll(self) -> Inbox | None:
@@ -47,12 +48,19 @@ class InboxDirectory:
             with path.open("rb") as file:
                 content = file.read(MAX_INBOX_BYTES + 1)
         except OSError:
-            if self._taken is not None and self._missing_since is None:
+            if self._missing_since is None and (self._taken is not None or self._removed()):
                 self._missing_since = time.monotonic()
             return None
         self._missing_since = None
         self._taken = target
         return parse(Inbox, content, str(self._directory / FILE), MAX_INBOX_BYTES)
+
+    def _removed(self) -> bool:
+        """Whether the directory is only there for us, who have it mounted."""
+        try:
+            return self._directory.stat().st_nlink == 0
+        except OSError:
+            return False
 
     def retry(self) -> None:
         """Take the same content again at the next look: it could not be put into effect."""

@@ -1,5 +1,6 @@
 """The mounted directory, as kubelet and the laptop's carrier write it."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,18 @@ def test_an_inbox_that_was_there_and_is_gone_is_dead(tmp_path: Path, lost: str) 
     assert inbox.poll() is None
     assert not inbox.dead
     until(lambda: inbox.poll() is None and inbox.dead)
+
+
+def test_a_removed_directory_that_is_still_mounted_is_dead_even_if_no_inbox_was_ever_seen_in_it(tmp_path: Path) -> None:
+    mounted = tmp_path / "inbox"
+    mounted.mkdir()
+    descriptor = os.open(mounted, os.O_PATH)
+    try:
+        mounted.rmdir()
+        inbox = InboxDirectory(Path(f"/proc/self/fd/{descriptor}"))  # Like a mount, it keeps what has no name any more.
+        until(lambda: inbox.poll() is None and inbox.dead)
+    finally:
+        os.close(descriptor)
 
 
 def test_an_inbox_that_comes_back_is_not_dead(tmp_path: Path) -> None:
