@@ -1,4 +1,4 @@
-"""A real Kubernetes control plane without nodes: etcd, kube-apiserver and the controller manager on loopback."""
+"""A real Kubernetes control plane without nodes: etcd, kube-apiserver, the controller manager and the scheduler."""
 
 import datetime
 import ipaddress
@@ -25,11 +25,11 @@ from tests.waiting import until
 class ControlPlane:
     """A control plane, and ways into it."""
 
-    def __init__(self, folder: Path) -> None:
-        """Make keys, and prepare the servers; their ports stay when they are started again."""
+    def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
+        """Make keys, and prepare the servers; the API server's address and all ports stay when they are started again."""
         self.folder = folder
-        self.url = f"https://127.0.0.1:{free_port()}"
-        self._pki = _Pki(folder / "pki")
+        self.url = f"https://{address}:{free_port(address)}"
+        self._pki = _Pki(folder / "pki", address)
         self._token = secrets.token_hex(24)
         tokens = folder / "tokens.csv"
         tokens.write_text(f"{self._token},admin,admin,system:masters\n")
@@ -53,8 +53,8 @@ class ControlPlane:
             [
                 program("kube-apiserver"),
                 f"--etcd-servers={clients}",
-                "--bind-address=127.0.0.1",
-                "--advertise-address=127.0.0.1",
+                f"--bind-address={address}",
+                f"--advertise-address={address}",
                 f"--secure-port={self.url.rpartition(':')[2]}",
                 "--endpoint-reconciler-type=none",
                 f"--tls-cert-file={self._pki.server.certificate}",
@@ -68,28 +68,20 @@ class ControlPlane:
             ],
             folder / "kube-apiserver.log",
         )
-        self._controllers = Server(
-            [
-                program("kube-controller-manager"),
-                f"--kubeconfig={self.kubeconfig}",
-                f"--authentication-kubeconfig={self.kubeconfig}",
-                f"--authorization-kubeconfig={self.kubeconfig}",
-                "--bind-address=127.0.0.1",
-                f"--secure-port={free_port()}",
-                f"--cert-dir={folder / 'controllers'}",
-                "--leader-elect=false",
-                f"--service-account-private-key-file={self._pki.accounts}",
-                f"--root-ca-file={self._pki.authority.certificate}",
-                "--use-service-account-credentials=true",
-            ],
-            folder / "kube-controller-manager.log",
+        self._controllers = self._client_server(
+            "kube-controller-manager",
+            f"--service-account-private-key-file={self._pki.accounts}",
+            f"--root-ca-file={self._pki.authority.certificate}",
+            "--use-service-account-credentials=true",
         )
+        self._scheduler = self._client_server("kube-scheduler")
 
     def start(self) -> None:
         """Start everything."""
         self._etcd.start(lambda: True)
         self.start_api_server()
         self._controllers.start(lambda: True)
+        self._scheduler.start(lambda: True)
         core = client.CoreV1Api(self.client())
         until(lambda: core.list_namespaced_service_account("default").items, 60, "the controllers' first work")
 
@@ -103,7 +95,7 @@ class ControlPlane:
 
     def stop(self) -> None:
         """End everything."""
-        for server in (self._controllers, self._api_server, self._etcd):
+        for server in (self._scheduler, self._controllers, self._api_server, self._etcd):
             server.stop()
 
     def client(self, kubeconfig: Path | None = None) -> client.ApiClient:
@@ -122,6 +114,21 @@ class ControlPlane:
         core = client.CoreV1Api(self.client())
         token = core.create_namespaced_service_account_token(name, namespace, body).status.token
         return self._write_kubeconfig(f"{namespace}-{name}", token, namespace)
+
+    def _client_server(self, name: str, *arguments: str) -> Server:
+        """A server that works by asking the API server, as its administrator."""
+        command = [
+            program(name),
+            f"--kubeconfig={self.kubeconfig}",
+            f"--authentication-kubeconfig={self.kubeconfig}",
+            f"--authorization-kubeconfig={self.kubeconfig}",
+            "--bind-address=127.0.0.1",
+            f"--secure-port={free_port()}",
+            f"--cert-dir={self.folder / name}",
+            "--leader-elect=false",
+            *arguments,
+        ]
+        return Server(command, self.folder / f"{name}.log")
 
     def _write_kubeconfig(self, name: str, token: str, namespace: str = "default") -> Path:
         cluster = {"server": self.url, "certificate-authority": str(self._pki.authority.certificate)}
@@ -159,11 +166,11 @@ class _Pair:
 class _Pki:
     """An authority, the API server's certificate, and the key that signs service accounts' tokens."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, address: str) -> None:
         folder.mkdir(parents=True, mode=0o700)
         authority_key, server_key, accounts_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
-        authority = _certificate("test-authority", authority_key, "test-authority", authority_key, authority=True)
-        server = _certificate("kube-apiserver", server_key, "test-authority", authority_key, authority=False)
+        authority = _certificate("test-authority", authority_key, "test-authority", authority_key, None)
+        server = _certificate("kube-apiserver", server_key, "test-authority", authority_key, address)
         self.authority = _Pair(_written(folder / "ca.crt", authority), _written(folder / "ca.key", authority_key))
         self.server = _Pair(_written(folder / "api.crt", server), _written(folder / "api.key", server_key))
         self.accounts = _written(folder / "accounts.key", accounts_key)
@@ -171,10 +178,10 @@ class _Pki:
 
 
 def _certificate(
-    name: str, key: ec.EllipticCurvePrivateKey, issuer: str, signer: ec.EllipticCurvePrivateKey, *, authority: bool
+    name: str, key: ec.EllipticCurvePrivateKey, issuer: str, signer: ec.EllipticCurvePrivateKey, address: str | None
 ) -> x509.Certificate:
+    """A server's certificate; without an address an authority's."""
     now = datetime.datetime.now(datetime.UTC)
-    names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
     builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
@@ -183,11 +190,13 @@ def _certificate(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(minutes=5))
         .not_valid_after(now + datetime.timedelta(days=30))
-        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=address is None, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
     )
+    if address:
+        names = [x509.IPAddress(ipaddress.ip_address(address))]
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     return builder.sign(signer, hashes.SHA256())
 
 

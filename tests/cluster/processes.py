@@ -78,5 +78,22 @@ class Server:
                 self._process.wait()
 
 
+class Afterwards:
+    """A shell script that runs when it is asked to, or when whoever wrote it is killed before."""
+
+    def __init__(self, script: str) -> None:
+        """Have it wait."""
+        self._shell = subprocess.Popen(["bash", "-c", f"read -r _; {script}"], stdin=subprocess.PIPE, start_new_session=True)
+
+    def run(self) -> None:
+        """Run it now, once.
+
+        Raises:
+            AssertionError: it failed.
+        """
+        self._shell.communicate(timeout=60)
+        assert self._shell.returncode == 0, f"{self._shell.args!r} ended with {self._shell.returncode}"
+
+
 def _die_with_parent() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

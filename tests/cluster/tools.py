@@ -22,21 +22,37 @@ LEAST_GO = (1, 21)
 
 @dataclass(frozen=True)
 class Program:
-    """How a program is built: the folder of its pins, its package, and where its version is written into it."""
+    """How a program is built: the folder of its pins, its package, and where its version is written into it.
+
+    Attributes:
+        edge: Whether only the tier with edge nodes needs it.
+        beside: A folder of YAML in the versioned module that is laid beside the program.
+        static: Whether it is to run without a system around it.
+    """
 
     module: str
     package: str
     version_variable: str = ""
     versioned_by: str = ""
+    edge: bool = False
+    beside: str = ""
+    static: bool = False
 
 
 _KUBERNETES = ("k8s.io/component-base/version.gitVersion", "k8s.io/kubernetes")
+_KUBEEDGE = ("github.com/kubeedge/kubeedge/pkg/version.gitVersion", "github.com/kubeedge/kubeedge")
 PROGRAMS = {
     "etcd": Program("etcd", "go.etcd.io/etcd/server/v3"),
     "kube-apiserver": Program("kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver", *_KUBERNETES),
     "kube-controller-manager": Program("kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager", *_KUBERNETES),
+    "kube-scheduler": Program("kubernetes", "k8s.io/kubernetes/cmd/kube-scheduler", *_KUBERNETES),
     "kubectl": Program("kubernetes", "k8s.io/kubernetes/cmd/kubectl", *_KUBERNETES),
     "minio": Program("minio", "github.com/minio/minio"),
+    "cloudcore": Program(
+        "kubeedge", "github.com/kubeedge/kubeedge/cloud/cmd/cloudcore", *_KUBEEDGE, edge=True, beside="build/crds"
+    ),
+    "edgecore": Program("kubeedge", "github.com/kubeedge/kubeedge/edge/cmd/edgecore", *_KUBEEDGE, edge=True),
+    "pause": Program("pause", ".", edge=True, static=True),
 }
 
 
@@ -62,9 +78,27 @@ def program(name: str) -> Path:
     raise ToolMissing(f"{name} is not built: make cluster-tools")
 
 
-def missing() -> list[str]:
-    """Programs that are not here."""
-    return [name for name in PROGRAMS if not _here(name)]
+def missing(*, edge: bool = False) -> list[str]:
+    """Programs that are not here: those of all tests with servers, or those that edge nodes need besides."""
+    return [name for name, wanted in PROGRAMS.items() if wanted.edge == edge and not _here(name)]
+
+
+SYSTEM_PROGRAMS = {
+    **dict.fromkeys(("containerd", "ctr"), "containerd"),
+    "runc": "runc",
+    **dict.fromkeys(("ip", "bridge"), "iproute2"),
+    "iptables": "iptables",
+    **dict.fromkeys(("unshare", "nsenter"), "util-linux"),
+    "buildah": "buildah",
+    "debootstrap": "debootstrap",
+    "/usr/lib/cni/bridge": "containernetworking-plugins",
+}
+"""What edge nodes and images need of the system, and the package of Debian that has it."""
+
+
+def missing_packages() -> list[str]:
+    """Packages of the system that edge nodes and images need and that are not here."""
+    return sorted({package for name, package in SYSTEM_PROGRAMS.items() if not shutil.which(name)})
 
 
 def _here(name: str) -> bool:
@@ -73,6 +107,11 @@ def _here(name: str) -> bool:
     except ToolMissing:
         return False
     return True
+
+
+def beside(name: str) -> Path:
+    """The folder of YAML that was built with a program."""
+    return program(name).with_name(f"{name}.d") if _here(name) else folder() / f"{name}.d"
 
 
 def build(name: str) -> str:
@@ -91,7 +130,7 @@ def build(name: str) -> str:
     if wanted.version_variable:
         listed = _go(["list", "-m", "-f", "{{.Version}}", wanted.versioned_by], where)
         flags += ["-X", f"{wanted.version_variable}={listed}"]
-    pins = hashlib.sha256((where / "go.mod").read_bytes() + (where / "go.sum").read_bytes()).hexdigest()
+    pins = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(where.iterdir()))).hexdigest()
     stamp = f"{pins} {_checked_go(where)} {flags}\n"
     target, stamped = folder() / name, folder() / ".stamps" / name
     if target.exists() and stamped.exists() and stamped.read_text() == stamp:
@@ -99,7 +138,11 @@ def build(name: str) -> str:
     stamped.parent.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     fresh = target.with_name(f"{name}.new")
-    _go(["build", "-ldflags", " ".join(flags), "-o", str(fresh), wanted.package], where)
+    _go(["build", "-ldflags", " ".join(flags), "-o", str(fresh), wanted.package], where, cgo=not wanted.static)
+    if wanted.beside:
+        module = Path(_go(["list", "-m", "-f", "{{.Dir}}", wanted.versioned_by], where))
+        shutil.rmtree(beside(name), ignore_errors=True)
+        shutil.copytree(module / wanted.beside, beside(name), copy_function=shutil.copyfile)
     fresh.replace(target)
     stamped.write_text(stamp)
     return f"{name}: built in {time.monotonic() - began:.0f} s, {target.stat().st_size >> 20} MiB"
@@ -124,9 +167,9 @@ def _checked_go(where: Path) -> str:
     return found
 
 
-def _go(arguments: list[str], where: Path) -> str:
+def _go(arguments: list[str], where: Path, *, cgo: bool = True) -> str:
     # No workspace, and not a byte that depends on this folder's name. Go fetches the version that the pins ask for.
-    settings = {"GOFLAGS": "-mod=readonly -trimpath -buildvcs=false", "GOWORK": "off"}
+    settings = {"GOFLAGS": "-mod=readonly -trimpath -buildvcs=false", "GOWORK": "off", "CGO_ENABLED": str(int(cgo))}
     done = subprocess.run(
         ["go", *arguments], cwd=where, env={**os.environ, **settings}, stdout=subprocess.PIPE, text=True, check=True
     )

@@ -1,0 +1,113 @@
+"""How long an order takes from the cloud to work on a KubeEdge node: nudged, by the ConfigMap's own way, and after a cut link.
+
+    python -m benchmarks.nudge [--repeats 10] --out FILE.json
+
+Needs root and `make cluster-tools`. Real: KubeEdge's cloudcore and edgecore with its default `syncFrequency` of one minute,
+containerd, the edge image, the inbox. The time is from the beginning of the inbox's update to the line with which the runner
+says that it has accepted the order; the node's clock is this machine's. The order's model is not there, so it ends by itself.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.tables import say, write
+from components.shared.inboxes.config_maps import ConfigMapInboxes
+from components.shared.kubernetes_api import Namespace
+from tests.cluster.edge_tier import EdgeSite, EdgeTier
+from tests.cluster.site import NAMESPACE
+from tests.components.shared.inboxes.conformance import adding
+from tests.components.shared.runs import order
+from tests.digits import write_digits
+from tests.waiting import until
+
+EDGE = "edge-1"
+CUT_SECONDS = 60.0
+PATIENCE_SECONDS = 300.0
+
+
+class Unnudged(ConfigMapInboxes):
+    """Inboxes that leave all to KubeEdge."""
+
+    def _nudge(self, edge: str, generation: int) -> None:
+        pass
+
+
+def main() -> int:
+    """Measure, print a table and write the figures."""
+    parser = argparse.ArgumentParser(description="Time orders to a KubeEdge node.")
+    parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="cloudedge-bench-") as folder:
+        tier = EdgeTier(Path(folder), nodes=1, sync="1m0s")
+        try:
+            tier.start()
+            figures = measure(EdgeSite(Path(folder), tier), Path(folder), options.repeats)
+        finally:
+            tier.stop()
+    rows = [("seconds until an order is accepted", "median", "largest", "tries")]
+    rows += [
+        (name, f"{statistics.median(found):.2f}", f"{max(found):.2f}", str(len(found))) for name, found in figures.items()
+    ]
+    say("From the cloud to a KubeEdge node", rows)
+    write(options.out, figures)
+    return 0
+
+
+def measure(site: EdgeSite, folder: Path, repeats: int) -> dict[str, list[float]]:
+    """Seconds of each try.
+
+    Args:
+        site: A site with one node.
+        folder: Folder to work in.
+        repeats: Tries with a nudge; there are a third of the others, as they take minutes.
+    """
+    write_digits(folder / "samples")
+    namespace = Namespace(NAMESPACE, site.control_plane.client(), 30)
+    nudging, silent = ConfigMapInboxes(namespace), Unnudged(namespace)
+    few = max(1, repeats // 3)
+    with site.edges(folder / "samples", (EDGE,)):
+        until(lambda: "at work" in site.log(EDGE), PATIENCE_SECONDS, "the runner")
+        return {
+            "nudged": [seconds(site, f"nudged-{each}", nudging) for each in range(repeats)],
+            "by the ConfigMap's own way": [seconds(site, f"own-{each}", silent) for each in range(few)],
+            "nudged, after a link that was down for a minute": [
+                seconds(site, f"healed-{each}", nudging, before=lambda: cut(site)) for each in range(few)
+            ],
+        }
+
+
+def cut(site: EdgeSite) -> None:
+    """Take the link down, and up again."""
+    node = site.node_of(EDGE)
+    node.cut()
+    time.sleep(CUT_SECONDS)
+    node.heal()
+
+
+def seconds(site: EdgeSite, run: str, inboxes: ConfigMapInboxes, before: Callable[[], Any] = lambda: None) -> float:
+    """How long one order takes."""
+    before()
+    began = time.time()
+    inboxes.update(EDGE, adding(order(run, EDGE)))
+    found: list[float] = []
+
+    def accepted() -> bool:
+        lines = (line for line in site.log(EDGE).splitlines() if f"{run}.1.{EDGE}.1 accepted" in line)
+        # The node's containerd writes when it heard each line.
+        found.extend(datetime.fromisoformat(line.split()[0]).timestamp() for line in lines)
+        return bool(found)
+
+    until(accepted, PATIENCE_SECONDS, f"the order of {run}")
+    return found[0] - began
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""The edge tier: a cluster whose edges are KubeEdge nodes, with the runners of users as pods on them."""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from kubernetes import client
+
+from components.shared.enrolment import USER, runner_name
+from components.shared.inboxes.config_maps import EDGE_LABEL, RUNNERS
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.edge_node import CloudCore, EdgeNode, pause_archive
+from tests.cluster.images import archive, pytorch
+from tests.cluster.network import Network
+from tests.cluster.object_store import MinioServer
+from tests.cluster.site import NAMESPACE, Site
+from tests.waiting import until
+
+SYNC = "10s"
+"""How often nodes look after what is mounted, in these tests; users' do every minute."""
+
+
+class EdgeTier:
+    """A control plane, a MinIO, KubeEdge's cloud and its nodes."""
+
+    def __init__(self, folder: Path, nodes: int = 2, sync: str = SYNC) -> None:
+        """Prepare it."""
+        self._folder, self._count, self._sync = folder, nodes, sync
+        self._running = ExitStack()
+        self.nodes: list[EdgeNode] = []
+
+    def start(self) -> None:
+        """Start it all, and wait until the nodes are ready."""
+        network = Network(self._folder)
+        self._running.callback(network.stop)
+        network.start()
+        self.control_plane = ControlPlane(self._made("control-plane"), network.cloud)
+        self.minio = MinioServer(self._made("minio"), network.cloud)
+        for server in (self.control_plane, self.minio):
+            self._running.callback(server.stop)
+            server.start()
+        self.cloud = CloudCore(self._made("cloudcore"), self.control_plane, network.cloud)
+        self._running.callback(self.cloud.stop)
+        self.cloud.start()
+        images = [pause_archive(self._made("pause")), archive("edge")]
+        for number in range(1, self._count + 1):
+            node = EdgeNode(self._made(f"edge-{number}"), number, network, self.cloud, self._sync)
+            for image in images:
+                node.add_image(image)
+            self._running.callback(node.stop)
+            node.start()
+            self.nodes.append(node)
+        for node in self.nodes:
+            until(node.ready, 120, f"{node.name} ready")
+
+    def stop(self) -> None:
+        """End it all."""
+        self._running.close()
+
+    def _made(self, name: str) -> Path:
+        (self._folder / name).mkdir()
+        return self._folder / name
+
+
+class EdgeSite(Site):
+    """A site whose runners are pods."""
+
+    def __init__(self, folder: Path, tier: EdgeTier, tracking_uri: str = "") -> None:
+        """See `Site`."""
+        super().__init__(folder, tier.control_plane, tier.minio, tracking_uri)
+        self.nodes = tier.nodes
+
+    def node_of(self, name: str) -> EdgeNode:
+        """The node of an edge; nodes are given to edges in turn."""
+        return self.nodes[(int(name.rpartition("-")[2]) - 1) % len(self.nodes)]
+
+    def state(self, name: str) -> Path:
+        """What the runner of an edge keeps."""
+        return self.node_of(name).lib / "cloudedge" / name
+
+    @contextmanager
+    def edges(self, samples: Path, names: tuple[str, ...]) -> Iterator[None]:
+        """See `Site.edges`."""
+        for name in names:
+            node = self.node_of(name)
+            shutil.copytree(samples / "edges" / name, node.lib / "samples" / name, dirs_exist_ok=True)
+            # As the administrator's guide says.
+            node.run("install", "-d", "-o", str(USER), "-g", str(USER), f"/var/lib/cloudedge/{name}")
+            places = ("--state", f"/var/lib/cloudedge/{name}", "--samples", f"/var/lib/samples/{name}")
+            self.cli("edges", "enroll", name, "--node", node.name, *places)
+            self._bring_pytorch(name)
+        try:
+            for name in names:
+                until(lambda name=name: self.pods(name) == ["Running"], 120, f"the runner of {name}")
+            yield
+        finally:
+            for process in self._pipelines:
+                process.kill()
+                process.wait()
+            for node in self.nodes:
+                node.heal()
+            for name in names:
+                (self.folder / f"{name}.log").write_text(self.log(name))
+                self.cli("edges", "remove", name, "--force")
+            until(lambda: not self.pods(), 120, "the end of all runners' pods")
+            for name in names:
+                shutil.rmtree(self.state(name))
+                shutil.rmtree(self.node_of(name).lib / "samples" / name)
+
+    def pods(self, name: str = "") -> list[str]:
+        """The phases of runners' pods, as the cloud knows them."""
+        return [pod.status.phase for pod in self._pods_of(name)]
+
+    def log(self, name: str) -> str:
+        """What the runner of an edge said since its pod came."""
+        logs = sorted((self.node_of(name).lib.parent / "log" / "pods").glob(f"{NAMESPACE}_{runner_name(name)}-*/runner/*.log"))
+        return "".join(log.read_text() for log in logs)
+
+    def inside(self, name: str, *command: str) -> str:
+        """Run a program in the container of an edge's runner, as its user."""
+        (pod,) = self._pods_of(name)
+        which = f'labels."io.kubernetes.pod.name"=={pod.metadata.name},labels."io.kubernetes.container.name"==runner'
+        node, ctr = self.node_of(name), ("ctr", "--namespace", "k8s.io")
+        found = node.run(*ctr, "containers", "list", "--quiet", which).split()
+        running = {line.split()[0] for line in node.run(*ctr, "tasks", "list").splitlines()[1:] if "RUNNING" in line}
+        (container,) = running.intersection(found)
+        return node.run(*ctr, "tasks", "exec", "--user", str(USER), "--exec-id", secrets.token_hex(4), container, *command)
+
+    def _pods_of(self, name: str) -> list[Any]:
+        labels = f"{RUNNERS},{EDGE_LABEL}" + (f"={name}" if name else "")
+        core = client.CoreV1Api(self.control_plane.client())
+        return list(core.list_namespaced_pod(NAMESPACE, label_selector=labels).items)
+
+    def _bring_pytorch(self, name: str) -> None:
+        """Mount this machine's PyTorch, as the image that is tested here was built without one."""
+        where = "/opt/pytorch"
+        patch = {
+            "volumes": [{"name": "pytorch", "hostPath": {"path": os.fspath(pytorch()), "type": "Directory"}}],
+            "containers": [
+                {
+                    "name": "runner",
+                    "env": [{"name": "PYTHONPATH", "value": where}],
+                    "volumeMounts": [{"name": "pytorch", "mountPath": where, "readOnly": True}],
+                }
+            ],
+        }
+        body = json.dumps({"spec": {"template": {"spec": patch}}})
+        self.kubectl("patch", "deployment", runner_name(name), "-n", NAMESPACE, "-p", body)

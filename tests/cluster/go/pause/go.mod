@@ -1,0 +1,3 @@
+module cloudedge.test/tools/pause
+
+go 1.26

@@ -1,0 +1,154 @@
+"""Runs whose edges are KubeEdge nodes: the image that users get, the real mounts, links that are cut."""
+
+from collections.abc import Iterator
+import json
+from pathlib import Path
+
+import pytest
+
+from components.shared.inboxes.config_maps import ConfigMapInboxes
+from components.shared.kubernetes_api import Namespace
+from tests.cluster.edge_tier import SYNC, EdgeSite, EdgeTier
+from tests.cluster.site import NAMESPACE
+from tests.components.shared.inboxes.conformance import adding
+from tests.components.shared.runs import order
+from tests.components.shared.tracking.server import MlflowServer
+from tests.digits import EDGES, digits_task
+from tests.e2e.conftest import Finished
+from tests.waiting import until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+
+def assert_same_bytes(site: EdgeSite, laptop: Finished) -> None:
+    run, theirs = site.run(digits_task()), laptop.laptop.run
+    for number in (1, 2):
+        ours, undisturbed = run.fusion(number), theirs.fusion(number)
+        assert ours is not None
+        assert undisturbed is not None
+        assert ours.sha256 == undisturbed.sha256
+        assert [each.sha256 for each in ours.contributions] == [each.sha256 for each in undisturbed.contributions]
+
+
+def test_a_run_on_kubeedge_nodes_gives_the_laptops_bytes(
+    edge_tier: EdgeTier, flat: Finished, samples: Path, tmp_path: Path
+) -> None:
+    site = EdgeSite(tmp_path, edge_tier)
+    task = digits_task()
+    with site.edges(samples, EDGES):
+        site.finish(site.pipeline(task, samples, "flat"))
+    assert_same_bytes(site, flat)
+
+
+def test_a_run_outlives_what_happens_to_edges_and_servers(
+    edge_tier: EdgeTier, flat: Finished, samples: Path, tmp_path: Path
+) -> None:
+    mlflow = MlflowServer(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path)
+    mlflow.start()
+    try:
+        site = EdgeSite(tmp_path, edge_tier, mlflow.uri)
+        task = digits_task()
+        first, second = site.nodes
+        with site.edges(samples, EDGES):
+            pipeline = site.pipeline(task, samples, "compact")
+            run = site.run(task)
+            site.until(lambda: run.order(1, EDGES[0]), pipeline, "the first order")
+            first.cut()
+            second.kill_edgecore()
+            mlflow.kill()
+            edge_tier.minio.kill()
+            edge_tier.control_plane.kill_api_server()
+            edge_tier.minio.start()
+            edge_tier.control_plane.start_api_server()
+            mlflow.start()
+            site.until(lambda: run.store.stat(run.result_key(1, EDGES[1], 1, "manifest.json")), pipeline, "a result")
+            first.heal()
+            site.until(lambda: run.order(2, EDGES[1]), pipeline, "the second round")
+            second.power_off()
+            second.start()
+            edge_tier.cloud.kill()
+            edge_tier.cloud.start()
+            site.finish(pipeline)
+    finally:
+        mlflow.kill()
+    assert_same_bytes(site, flat)
+
+
+def test_after_a_restart_of_edgecore_the_runner_comes_back_with_a_live_inbox(
+    edge_tier: EdgeTier, samples: Path, tmp_path: Path
+) -> None:
+    site = EdgeSite(tmp_path, edge_tier)
+    (name, *_) = EDGES
+    with site.edges(samples, (name,)):
+        send(site, name, "before")
+        site.node_of(name).kill_edgecore()
+        until(lambda: "the inbox has died" in site.log(name), 120, "the end of the runner")
+        send(site, name, "after")
+        until(lambda: listed(site, name)["restarts"] == 1, 60, "the restart, as the cloud sees it")
+    assert site.log(name).count("accepted: train") == 2
+
+
+def test_a_nudge_brings_what_the_node_would_not_look_for(edge_tier: EdgeTier, samples: Path, tmp_path: Path) -> None:
+    site = EdgeSite(tmp_path, edge_tier)
+    (name, *_) = EDGES
+    node = site.node_of(name)
+    node.look_every("24h")
+    node.kill_edgecore()
+    try:
+        with site.edges(samples, (name,)):
+            send(site, name, "one")
+            send(site, name, "two")
+    finally:
+        node.look_every(SYNC)
+        node.kill_edgecore()
+
+
+def test_a_runners_pod_asks_the_cluster_in_vain(edge_tier: EdgeTier, samples: Path, tmp_path: Path) -> None:
+    site = EdgeSite(tmp_path, edge_tier)
+    (name, *_) = EDGES
+    with site.edges(samples, (name,)):
+        for path in ("/api/v1/secrets", f"/api/v1/namespaces/{NAMESPACE}/configmaps", "/api/v1/nodes"):
+            answer = site.inside(name, "python3", "-c", _ASK, edge_tier.control_plane.url + path)
+            assert answer.split() == ["403"], path
+        told = site.inside(name, "sh", "-c", "ls /var/run/secrets 2>&1; id -u; touch /usr/here 2>&1; env")
+        assert "10001" in told
+        assert "Read-only file system" in told
+        assert "serviceaccount" not in told
+        assert "AWS_" not in told
+
+
+def test_nothing_of_the_clouds_is_put_on_an_edge_node(edge_tier: EdgeTier, tmp_path: Path) -> None:
+    site = EdgeSite(tmp_path, edge_tier)
+    site.kubectl("create", "job", "tried", "-n", "cloudedge", "--from=cronjob/cloudedge-reaper")
+    where = ("get", "pods", "-n", "cloudedge", "-l", "job-name=tried", "-o", "json")
+
+    def refusals() -> list[str]:
+        pods = json.loads(site.kubectl(*where))["items"]
+        return [each.get("message", "") for pod in pods for each in pod["status"].get("conditions", []) if "message" in each]
+
+    try:
+        until(refusals, 60, "a word of the scheduler")
+        assert "2 node(s) didn't match Pod's node affinity/selector" in refusals()[0]
+    finally:
+        site.kubectl("delete", "job", "tried", "-n", "cloudedge")
+
+
+_ASK = """
+import ssl, sys, urllib.error, urllib.request
+try:
+    urllib.request.urlopen(sys.argv[1], context=ssl._create_unverified_context(), timeout=20)
+except urllib.error.HTTPError as error:
+    print(error.code)
+"""
+
+
+def send(site: EdgeSite, name: str, run: str) -> None:
+    """Put an order into an edge's inbox, and wait until its runner has accepted it."""
+    inboxes = ConfigMapInboxes(Namespace(NAMESPACE, site.control_plane.client(), 30))
+    inboxes.update(name, adding(order(run, name)))
+    until(lambda: f"{run}.1.{name}.1 accepted" in site.log(name), 180, f"the order of {run}")
+
+
+def listed(site: EdgeSite, name: str) -> dict[str, object]:
+    (row,) = [row for row in json.loads(site.cli("edges", "list", "--json")) if row["edge"] == name]
+    return dict(row)
