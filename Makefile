@@ -17,7 +17,7 @@ STAMP := .venv/.set-up
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-cluster cluster-tools check format schemas pipelines bench lock clean
+.PHONY: help setup demo images test test-cluster cluster-tools check format schemas pipelines bench lock clean
 
 help: ## List what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 16
@@ -26,6 +26,23 @@ setup: $(STAMP) ## Make .venv with everything in it, as locked
 
 demo: setup ## Run the main job on real data: pretrain, dispatch, train at the edges, fuse, compare
 	$(BIN)/cloudedge demo
+
+# Arguments: IMAGES, REGISTRY, TAG, BASE and PYTORCH (manifests/images/Containerfile), BUILDER and BUILD_FLAGS. Where packages
+# come from is taken from PIP_INDEX_URL and UV_DEFAULT_INDEX.
+IMAGES ?= cloud edge
+REGISTRY ?= docker.io
+TAG ?= $(shell sed -nE 's/^__version__ = "(.*)"/\1/p' cloudedge/__init__.py)
+BUILDER ?= $(firstword $(foreach builder,docker podman buildah,$(if $(shell command -v $(builder)),$(builder))))
+FROM_HERE = org.opencontainers.image
+images: ## Build the container images cloudedge/cloud and cloudedge/edge
+	@test -n "$(BUILDER)" || { echo "Nothing here builds images: install docker, podman or buildah."; exit 1; }
+	@for image in $(IMAGES); do \
+	  $(BUILDER) build --file manifests/images/Containerfile --target $$image --tag $(REGISTRY)/cloudedge/$$image:$(TAG) \
+	    $(if $(BASE),--build-arg BASE=$(BASE)) $(if $(PYTORCH),--build-arg PYTORCH=$(PYTORCH)) \
+	    $(if $(PIP_INDEX_URL),--build-arg PIP_INDEX_URL) $(if $(UV_DEFAULT_INDEX),--build-arg UV_DEFAULT_INDEX) \
+	    --label $(FROM_HERE).version=$(TAG) --label $(FROM_HERE).revision=$$(git rev-parse HEAD 2> /dev/null) \
+	    $(BUILD_FLAGS) . || exit; \
+	done
 
 # Two workers share small machines: with one thread each, numpy and PyTorch do not fight over the processors. The tests on
 # KubeEdge nodes share one cluster, so they come one by one; where they cannot run, pytest finds none and says so with 5.
@@ -64,21 +81,27 @@ pipelines: setup ## Compile the pipelines to the YAML beside them
 bench: setup ## Measure what we claim about speed and accuracy, each beside its peer
 	$(BIN)/python -m benchmarks
 
-# One resolution for every place, then three files: PyTorch and what only its CUDA build brings stand alone, so that they can
-# be replaced by another build while all else keeps its hashes; the edge's file has what an edge needs besides PyTorch.
+# One resolution for every place, then a file for each: PyTorch and what only its CUDA build brings stand alone, so that they can
+# be replaced by another build while all else keeps its hashes; the edge's file and the cloud's have what the images need besides
+# PyTorch. What installs all of them is locked by itself.
 # The old locks go in first: versions stay as they are unless LOCK_FLAGS=--upgrade (or --upgrade-package NAME) asks for newer ones.
-COMPILE = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
   --custom-compile-command "make lock"
 ONLY_TORCH := ^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==
 lock: $(filter $(OWN_UV),$(UV)) ## Lock all dependencies with hashes
 	rm -rf .lock && mkdir .lock
 	cat requirements.lock requirements-torch.lock > .lock/all 2>/dev/null || true
-	$(COMPILE) $(LOCK_FLAGS) --extra cloud --extra edge --group dev --output-file .lock/all
+	$(COMPILE) pyproject.toml $(LOCK_FLAGS) --extra cloud --extra edge --group dev --output-file .lock/all
 	cp .lock/all .lock/edge
-	$(COMPILE) --extra edge --output-file .lock/edge
+	$(COMPILE) pyproject.toml --extra edge --output-file .lock/edge
+	cp .lock/all .lock/cloud
+	$(COMPILE) pyproject.toml --extra cloud --output-file .lock/cloud
+	echo uv==$(UV_VERSION) > .lock/uv.in
+	$(COMPILE) .lock/uv.in --no-annotate --output-file requirements-uv.lock
 	awk '/^[a-z]/ { skip = /$(ONLY_TORCH)/ } !skip' .lock/all > requirements.lock
 	awk '/^[a-z]/ { skip = !/$(ONLY_TORCH)/ } !skip' .lock/all > requirements-torch.lock
 	awk '/^[a-z]/ { skip = /$(ONLY_TORCH)/ } !skip' .lock/edge > requirements-edge.lock
+	awk '/^[a-z]/ { skip = /$(ONLY_TORCH)/ } !skip' .lock/cloud > requirements-cloud.lock
 	rm -rf .lock
 
 clean: ## Remove everything that is made here, .venv and .tools too
@@ -110,6 +133,7 @@ endif
 $(OWN_UV):
 	@$(PYTHON) -c "" || { echo "No Python at '$(PYTHON)'. Install Python 3.11 or later, or name it: make setup PYTHON=/path/to/python3.12"; exit 1; }
 	@echo "Installing uv $(UV_VERSION) into .tools."
-	@rm -rf .tools && $(PYTHON) -m venv $(@D)/.. && $(@D)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION) || { \
+	@rm -rf .tools && $(PYTHON) -m venv $(@D)/.. && $(@D)/pip install --quiet --disable-pip-version-check \
+	  --require-hashes --requirement requirements-uv.lock || { \
 	  rm -rf .tools; echo "uv could not be installed. Without python3-venv (Debian, Ubuntu): apt install python3-venv." \
 	  "Or install uv in another way and say: make setup UV=uv"; exit 1; }

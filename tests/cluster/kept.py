@@ -1,0 +1,55 @@
+"""What takes minutes to make stays from one session of tests to the next, below .tools/cluster/images."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from tests.cluster.tools import folder
+
+_STAY = 3
+"""Of each kind, the last used: for a change and what was before it, and for several clones that share the folder."""
+
+
+def kept(kind: str, made_of: str, make: Callable[[Path], None]) -> Path:
+    """What `make` makes, a file or a folder, unless it is there; by whichever process comes first.
+
+    Args:
+        kind: What it is; without a dash.
+        made_of: Whatever decides what it is like.
+        make: Makes it at the path that it is given.
+    """
+    place = folder() / "images"
+    place.mkdir(parents=True, exist_ok=True)
+    path = place / f"{kind}-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
+    with (place / f".{kind}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            fresh = place / f".{path.name}"
+            _remove(fresh)
+            make(fresh)
+            fresh.replace(path)
+        os.utime(path)
+        for old in sorted(place.glob(f"{kind}-*"), key=lambda each: each.stat().st_mtime, reverse=True)[_STAY:]:
+            _remove(old)
+    return path
+
+
+def digest_of(paths: Iterable[Path]) -> str:
+    """One digest of files, and of all sources in folders; their names count too."""
+    digest = hashlib.sha256()
+    for path in paths:
+        files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+        for file in files:
+            if "__pycache__" not in file.parts:
+                digest.update(f"{file.relative_to(path.parent)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
