@@ -33,7 +33,7 @@ test: setup ## Run all tests, then the notebooks
 	$(BIN)/pytest -n 2 --dist worksteal
 	$(BIN)/pytest --nbmake --timeout 600 notebooks
 
-test-cluster: cluster-tools ## Run the tests against a real Kubernetes API server, MinIO and MLflow
+test-cluster: cluster-tools ## Run the tests against a real Kubernetes API server, MinIO, MLflow and Kubeflow Pipelines
 	$(BIN)/pytest -m servers
 
 cluster-tools: setup ## Build what these tests need, once: about 10 minutes, with Go

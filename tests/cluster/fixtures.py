@@ -8,13 +8,17 @@ from typing import TypeVar
 import pytest
 
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.kubeflow import KubeflowServer
 from tests.cluster.object_store import MinioServer
-from tests.cluster.tools import missing
+from tests.cluster.tools import missing, packages_missing
 
-SERVERS = {"control_plane", "minio", "own_control_plane", "own_minio"}
-"""Fixtures that start one."""
+KUBEFLOW = {"kubeflow", "shared_kubeflow"}
+"""Fixtures that start a Kubeflow."""
 
-ServerT = TypeVar("ServerT", MinioServer, ControlPlane)
+SERVERS = {"control_plane", "minio", "own_control_plane", "own_minio"} | KUBEFLOW
+"""Fixtures that start a server."""
+
+ServerT = TypeVar("ServerT", MinioServer, ControlPlane, KubeflowServer)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -28,7 +32,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     needing = [item for item in items if SERVERS & set(getattr(item, "fixturenames", ()))]
     for item in needing:
         item.add_marker("servers")
-    if missing():
+    if not missing():
+        needing = [item for item in needing if packages_missing() and KUBEFLOW & set(getattr(item, "fixturenames", ()))]
+    if needing:
         config.hook.pytest_deselected(items=needing)
         items[:] = [item for item in items if item not in needing]
 
@@ -40,6 +46,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             f"Not run: the tests against a real Kubernetes and MinIO, as these are not built: {', '.join(names)}. "
             "To run them: make cluster-tools"
+        )
+    elif packages_missing():
+        terminalreporter.write_line(
+            f"Not run: the tests against a real Kubeflow Pipelines. To run them: apt-get install {' '.join(packages_missing())}"
         )
 
 
@@ -77,4 +87,23 @@ def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A Kubernetes control plane."""
     with _running(ControlPlane(tmp_path_factory.mktemp("control-plane"))) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kubeflow(
+    control_plane: ControlPlane, minio: MinioServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[KubeflowServer]:
+    """A Kubeflow Pipelines."""
+    with _running(KubeflowServer(tmp_path_factory.mktemp("kubeflow") / "one", control_plane, minio)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def shared_kubeflow(
+    control_plane: ControlPlane, minio: MinioServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[KubeflowServer]:
+    """A Kubeflow Pipelines that gives each user a namespace."""
+    folder = tmp_path_factory.mktemp("kubeflow") / "shared"
+    with _running(KubeflowServer(folder, control_plane, minio, multi_user=True)) as server:
         yield server

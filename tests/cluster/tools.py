@@ -37,7 +37,10 @@ PROGRAMS = {
     "kube-controller-manager": Program("kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager", *_KUBERNETES),
     "kubectl": Program("kubernetes", "k8s.io/kubernetes/cmd/kubectl", *_KUBERNETES),
     "minio": Program("minio", "github.com/minio/minio"),
+    "kubeflow-pipelines": Program("kubeflow", "github.com/kubeflow/pipelines/backend/src/apiserver"),
 }
+PACKAGED = {"mariadbd": "mariadb-server-core"}
+"""Programs that the distribution has, and the package that they are in."""
 
 
 class ToolMissing(Exception):
@@ -65,6 +68,12 @@ def program(name: str) -> Path:
 def missing() -> list[str]:
     """Programs that are not here."""
     return [name for name in PROGRAMS if not _here(name)]
+
+
+def packages_missing() -> list[str]:
+    """Packages of the distribution that are not here."""
+    path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin"))
+    return sorted(package for name, package in PACKAGED.items() if not shutil.which(name, path=path))
 
 
 def _here(name: str) -> bool:
