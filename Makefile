@@ -53,8 +53,8 @@ test: setup ## Run all tests that this machine can run, then the notebooks
 	$(EDGE_TESTS)
 	$(BIN)/pytest --nbmake --timeout 600 notebooks
 
-test-cluster: cluster-tools ## Run the tests against a real Kubernetes, MinIO and MLflow, and as root on KubeEdge nodes
-	$(BIN)/pytest -m servers
+test-cluster: cluster-tools ## Run the tests against real servers and images, and as root on KubeEdge nodes
+	$(BIN)/pytest -m "servers or images"
 	$(EDGE_TESTS)
 
 cluster-tools: setup ## Build what these tests need, once: about 15 minutes, with Go

@@ -53,9 +53,7 @@ def main() -> int:
         finally:
             tier.stop()
     rows = [("seconds until an order is accepted", "median", "largest", "tries")]
-    rows += [
-        (name, f"{statistics.median(found):.2f}", f"{max(found):.2f}", str(len(found))) for name, found in figures.items()
-    ]
+    rows += [(name, f"{statistics.median(found):.2f}", f"{max(found):.2f}", str(len(found))) for name, found in figures.items()]
     say("From the cloud to a KubeEdge node", rows)
     write(options.out, figures)
     return 0

@@ -6,7 +6,7 @@ import typer
 
 from cloudedge import __version__
 from cloudedge.errors import CloudedgeError
-from pipelines.commands import data, edges, fuse, run, store, tasks
+from pipelines.commands import data, edges, fuse, kubeflow, run, store, tasks
 
 app = typer.Typer(
     help="Train one model across a cloud and many edge nodes, without moving raw data.",
@@ -15,6 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 run.add_to(app)
+kubeflow.add_to(app)
 fuse.add_to(app)
 tasks.add_to(app)
 edges.add_to(app)

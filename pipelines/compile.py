@@ -39,11 +39,17 @@ def package(pipeline: Any, parameters: dict[str, Any] | None = None) -> bytes:
         return yaml.safe_dump_all(documents, sort_keys=True, allow_unicode=True).encode()
 
 
-def package_of(task: Task) -> bytes:
-    """The package that runs a task: flat up to three rounds, compact beyond."""
+def package_of(task: Task, compact: bool | None = None) -> bytes:
+    """The package that runs a task.
+
+    Args:
+        task: Its values become the form's defaults.
+        compact: Whether all rounds are one task; none: beyond three rounds.
+    """
     rounds = task.collaboration.rounds if task.collaborate else 0
-    pipeline = with_rounds(rounds) if rounds <= FLAT_ROUNDS else collaborative_training_compact
-    return package(pipeline, parameters_of(task))
+    if compact is None:
+        compact = rounds > FLAT_ROUNDS
+    return package(collaborative_training_compact if compact else with_rounds(rounds), parameters_of(task))
 
 
 def main() -> int:

@@ -42,6 +42,18 @@ _SETTINGS = (
 )
 _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
+_HOUR = 3600
+TIMEOUTS = {
+    "pretrain": 30 * 24 * _HOUR,
+    "wait": 31 * 24 * _HOUR,
+    "collaborate": 366 * 24 * _HOUR,
+}
+"""Longest life of a task's pod by its component, in seconds, its start included; so that one which cannot start ends at all.
+A wait lives longer than the latest deadline that a round may have: the task's own deadline is known only when it runs."""
+
+OTHER_TIMEOUT = 6 * _HOUR
+"""That of the components that wait for nobody."""
+
 Body = Callable[[dict[str, Any]], None]
 
 
@@ -89,6 +101,7 @@ def show_as(task: Any, name: str) -> Any:
     kubernetes.use_secret_as_env(task, CREDENTIALS, {name: name for name in _CREDENTIALS}, optional=True)
     kubernetes.empty_dir_mount(task, "scratch", "/scratch")
     kubernetes.set_image_pull_policy(task, "IfNotPresent")
+    kubernetes.set_timeout(task, TIMEOUTS.get(task.component_spec.name, OTHER_TIMEOUT))
     kubernetes.set_security_context(task, run_as_user=10001, run_as_group=10001, run_as_non_root=True)
     return task
 

@@ -5,6 +5,7 @@ standard output holds results alone.
 """
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,11 +30,11 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 class RunDisplay:
     """Shows one run; call it again and again with the run."""
 
-    def __init__(self, console: Console, log: Path) -> None:
-        """Draw on a console; `log` is where the pipeline's own words go, of which the last line is shown."""
+    def __init__(self, console: Console, between: Callable[[], str]) -> None:
+        """Draw on a console; `between` says in a line what goes on while no edge is at work."""
         self._console = console
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
-        self._log = log
+        self._between = between
         self._watch: tuple[int, RoundWatch] | None = None
         self._accuracies: dict[int, float] = {}
         self._told: str | None = None
@@ -78,7 +79,7 @@ class RunDisplay:
         parts: list[Text | Table] = []
         number = self._current_round(run)
         if number is None:
-            parts.append(Text(self._last_line(), style="dim"))
+            parts.append(Text(self._between(), style="dim"))
         else:
             watch = self._watched(run, number)
             watch.look()
@@ -109,16 +110,18 @@ class RunDisplay:
             table.add_row(f"and {len(watch.edges) - _MOST_EDGES} more", "", "", "", "", "", "")
         return table
 
-    def _last_line(self) -> str:
-        try:
-            with self._log.open("rb") as file:
-                file.seek(0, 2)
-                file.seek(max(0, file.tell() - 4000))
-                lines = file.read().decode(errors="replace").splitlines()
-        except FileNotFoundError:
-            return "starting"
-        said = [line.strip() for line in lines if line.strip()[2:3] == ":" and line.strip()[5:6] == ":" and "INFO" not in line]
-        return said[-1] if said else "starting"
+
+def last_words(log: Path) -> str:
+    """The last line that a pipeline's step said to a log."""
+    try:
+        with log.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - 4000))
+            lines = file.read().decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return "starting"
+    said = [line.strip() for line in lines if line.strip()[2:3] == ":" and line.strip()[5:6] == ":" and "INFO" not in line]
+    return said[-1] if said else "starting"
 
 
 def sparkline(values: list[float]) -> str:

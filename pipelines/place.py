@@ -3,12 +3,15 @@
 import os
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from cloudedge.errors import NotFound
 from cloudedge.store import DirectoryStore, Store
 from components.shared.inboxes import Inboxes
 from pipelines.home import DEFAULT, Home
+
+if TYPE_CHECKING:
+    from components.shared.settings import Settings
 
 _PATIENCE_SECONDS = "10"
 """A person who waits is told sooner than a step that has all night."""
@@ -33,11 +36,7 @@ def open_place(home: Path | None) -> Place:
         InvalidInput: the environment names no cluster rightly.
     """
     if home is None and "CLOUDEDGE_STORE" in os.environ:
-        from components.shared.settings import Settings
-
-        os.environ.setdefault("CLOUDEDGE_SCRATCH", str(Path(tempfile.gettempdir()) / "cloudedge"))
-        os.environ.setdefault("CLOUDEDGE_PATIENCE_SECONDS", _PATIENCE_SECONDS)
-        settings = Settings()
+        settings = _settings()
         return Place(settings.open_store(), settings.open_inboxes())
     found = Home(home or DEFAULT)
     if not found.store.root.is_dir():
@@ -46,3 +45,22 @@ def open_place(home: Path | None) -> Place:
             "or set CLOUDEDGE_STORE and CLOUDEDGE_INBOXES to those of a cluster."
         )
     return Place(found.store, found.inboxes)
+
+
+def clusters_store() -> Store | None:
+    """The store of the cluster, if the environment names it; who only looks at runs needs no way to the edges.
+
+    Raises:
+        InvalidInput: the environment names it wrongly.
+    """
+    if "CLOUDEDGE_STORE" not in os.environ:
+        return None
+    return _settings(inboxes=os.environ.get("CLOUDEDGE_INBOXES", "")).open_store()
+
+
+def _settings(**values: str) -> "Settings":
+    from components.shared.settings import Settings
+
+    os.environ.setdefault("CLOUDEDGE_SCRATCH", str(Path(tempfile.gettempdir()) / "cloudedge"))
+    os.environ.setdefault("CLOUDEDGE_PATIENCE_SECONDS", _PATIENCE_SECONDS)
+    return Settings(**values)

@@ -44,17 +44,21 @@ def connect() -> client.ApiClient:
 class Namespace:
     """One namespace of a cluster."""
 
-    def __init__(self, name: str, api: client.ApiClient, patience_seconds: float) -> None:
+    def __init__(
+        self, name: str, api: client.ApiClient, patience_seconds: float, rights: str = "the role 'cloudedge-dispatch'"
+    ) -> None:
         """Ask the cluster for nothing yet.
 
         Args:
             name: The namespace's.
             api: The cluster.
             patience_seconds: How long an API server that does not answer is asked again, in seconds.
+            rights: What an account needs for what is asked here, for whom it is refused.
         """
         self.name = name
         self.api = api
         self._patience = patience_seconds
+        self._rights = rights
 
     def metadata(self, kind: str, selector: str) -> Iterator[tuple[str, dict[str, str]]]:
         """Names and labels of objects, a page at a time, without what is in them."""
@@ -121,7 +125,7 @@ class Namespace:
         kinds = {404: NotFound, 409: Conflict, 413: InvalidInput, 422: InvalidInput}
         remedies = {
             401: " Renew the credentials in the kubeconfig.",
-            403: " Give this account the role 'cloudedge-dispatch' there; see docs/cluster.md.",
+            403: f" Give this account {self._rights} there; see docs/guide-administrator.md.",
             413: " Cancel some tasks first.",
             422: " Cancel some tasks first.",
         }

@@ -17,7 +17,7 @@ from components.shared.run import Run
 from pipelines.commands.options import HOME_DEFAULT, HomeOption, JsonOption, TaskArgument, print_json, read_task
 from pipelines.home import Home
 from pipelines.laptop import Data, run_task
-from pipelines.live import RunDisplay
+from pipelines.live import RunDisplay, last_words
 from pipelines.outcome import print_outcome
 from pipelines.summary import overview, summary
 
@@ -79,7 +79,7 @@ def run(
 def validate(task: TaskArgument, as_json: JsonOption = False) -> None:
     """Say whether a task file is right, or all that is wrong with it."""
     asked = read_task(task)
-    _check_names(asked)
+    check_names(asked)
     if as_json:
         print_json(asked.model_dump(mode="json"))
     else:
@@ -87,7 +87,7 @@ def validate(task: TaskArgument, as_json: JsonOption = False) -> None:
         print(f"{task} is a valid task: {asked.name} ({asked.id}), {asked.model.architecture}, {how}.")
 
 
-def _check_names(task: Task) -> None:
+def check_names(task: Task) -> None:
     """Find an architecture or a rule that does not exist, or has other parameters: the document's form cannot know.
 
     Raises:
@@ -136,7 +136,8 @@ def _run(
     console = Console(stderr=True, highlight=False)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with RunDisplay(console, home.logs(task.id) / "pipeline.log") as display:
+        log = home.logs(task.id) / "pipeline.log"
+        with RunDisplay(console, lambda: last_words(log)) as display:
             run = run_task(task, Data(data), edges, home, display, compact)
     except KeyboardInterrupt:
         print(f"Stopped. 'cloudedge run {task_file}' goes on where this run was.", file=sys.stderr)

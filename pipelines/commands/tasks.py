@@ -1,7 +1,7 @@
 """Looking at runs and ending them: cloudedge tasks, events, report."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,9 @@ from pipelines.commands.options import (
 )
 from pipelines.place import open_place
 from pipelines.summary import overview, summary
+
+if TYPE_CHECKING:
+    from pipelines.kubeflow import Kubeflow
 
 
 def add_to(app: typer.Typer) -> None:
@@ -62,13 +65,41 @@ def show(run_id: RunArgument, home: PlaceOption = None, as_json: JsonOption = Fa
 
 
 def cancel(run_id: RunArgument, home: PlaceOption = None, as_json: JsonOption = False) -> None:
-    """Cancel a run: its pipeline ends at its next look, and its edges stop."""
+    """Cancel a run: its pipeline ends at its next look, and its edges stop.
+
+    Where CLOUDEDGE_KUBEFLOW is set, what Kubeflow runs of it is terminated too.
+    """
     place = open_place(home)
-    fresh = cancel_run(place.store, place.inboxes, run_id, actor())
+    kubeflow = _kubeflow() if home is None else None
+    try:
+        fresh = cancel_run(place.store, place.inboxes, run_id, actor())
+    except NotFound:
+        # Submitted, and no step has begun.
+        if not (kubeflow and _terminate(kubeflow, run_id)):
+            raise
+        fresh = True
+    else:
+        # The orders are closed already, so it does no harm that a step which is terminated can do nothing more.
+        if kubeflow:
+            _terminate(kubeflow, run_id)
     if as_json:
         print_json({"id": run_id, "state": "cancelled", "already": not fresh})
     else:
         print(f"Run {run_id} is cancelled." if fresh else f"Run {run_id} was cancelled already.")
+
+
+def _kubeflow() -> "Kubeflow | None":
+    from pipelines.kubeflow import Kubeflow, KubeflowSettings
+
+    settings = KubeflowSettings()
+    return Kubeflow(settings) if settings.kubeflow else None
+
+
+def _terminate(kubeflow: "Kubeflow", run_id: str) -> bool:
+    runs = kubeflow.under_way(run_id)
+    for run in runs:
+        kubeflow.terminate(run)
+    return bool(runs)
 
 
 def reap(

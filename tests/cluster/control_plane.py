@@ -117,7 +117,7 @@ class ControlPlane:
 
     def _client_server(self, name: str, *arguments: str) -> Server:
         """A server that works by asking the API server, as its administrator."""
-        command = [
+        command: list[str | Path] = [
             program(name),
             f"--kubeconfig={self.kubeconfig}",
             f"--authentication-kubeconfig={self.kubeconfig}",

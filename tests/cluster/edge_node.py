@@ -275,7 +275,15 @@ def pause_archive(folder: Path) -> Path:
     archive = folder / "pause.tar"
     storage = ["--root", str(folder / "storage"), "--runroot", str(folder / "runroot"), "--storage-driver", "vfs"]
     (folder / "Containerfile").write_text('FROM scratch\nCOPY pause /pause\nENTRYPOINT ["/pause"]\n')
-    recipe = ["--isolation", "chroot", "--file", folder / "Containerfile", "--tag", PAUSE, program("pause").parent]
+    recipe: list[str | Path] = [
+        "--isolation",
+        "chroot",
+        "--file",
+        folder / "Containerfile",
+        "--tag",
+        PAUSE,
+        program("pause").parent,
+    ]
     run("buildah", *storage, "build", *recipe)
     run("buildah", *storage, "push", PAUSE, f"docker-archive:{archive}:{PAUSE}")
     return archive

@@ -6,6 +6,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ class EdgeSite(Site):
             self._bring_pytorch(name)
         try:
             for name in names:
-                until(lambda name=name: self.pods(name) == ["Running"], 120, f"the runner of {name}")
+                until(partial(self._runs, name), 120, f"the runner of {name}")
             yield
         finally:
             for process in self._pipelines:
@@ -120,6 +121,9 @@ class EdgeSite(Site):
         """What the runner of an edge said since its pod came."""
         logs = sorted((self.node_of(name).lib.parent / "log" / "pods").glob(f"{NAMESPACE}_{runner_name(name)}-*/runner/*.log"))
         return "".join(log.read_text() for log in logs)
+
+    def _runs(self, name: str) -> bool:
+        return self.pods(name) == ["Running"]
 
     def inside(self, name: str, *command: str) -> str:
         """Run a program in the container of an edge's runner, as its user."""

@@ -15,20 +15,14 @@ from tempfile import TemporaryDirectory
 from cloudedge import __version__
 from tests.cluster.debian import base
 from tests.cluster.kept import digest_of, kept
-from tests.cluster.tools import ToolMissing
+from tests.cluster.tools import ToolMissing, missing
 
 ROOT = Path(__file__).parents[2]
 TARGETS = ("edge", "cloud")
-NEEDED = ("buildah", "debootstrap", "containerd", "ctr", "runc")
 _RECIPE = ("manifests/images/Containerfile", ".dockerignore", "requirements-uv.lock")
 _LIBRARIES = ("requirements-cloud.lock", "requirements-edge.lock")
 _SOURCES = ("Makefile", "cloudedge", "components", "edge", "pipelines")
 _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
-
-
-def missing() -> list[str]:
-    """What building and running images needs and is not here."""
-    return [*([] if os.geteuid() == 0 else ["root"]), *(each for each in NEEDED if not shutil.which(each))]
 
 
 def name(target: str) -> str:
@@ -43,7 +37,7 @@ def archive(target: str) -> Path:
         target: edge or cloud.
 
     Raises:
-        ToolMissing: see `missing`; or this machine is no Debian.
+        ToolMissing: what builds and runs images is not here; or this machine is no Debian.
         subprocess.CalledProcessError: the build failed; it has said why.
     """
     _check()
@@ -56,7 +50,7 @@ def pytorch() -> Path:
     """A folder with PyTorch as locked and nothing else, to be mounted at /opt/pytorch or to be named in PYTHONPATH.
 
     Raises:
-        ToolMissing: see `missing`; or this machine is no Debian.
+        ToolMissing: what builds and runs images is not here; or this machine is no Debian.
         subprocess.CalledProcessError: the installation failed; uv has said why.
     """
     _check()
@@ -72,8 +66,9 @@ def pytorch() -> Path:
 
 
 def _check() -> None:
-    if missing():
-        raise ToolMissing(f"Images are built and run by root with {', '.join(NEEDED)}; missing: {', '.join(missing())}")
+    ways = missing(["images"])
+    if ways:
+        raise ToolMissing(f"Images are not built here. To build them: {', then '.join(ways)}")
 
 
 def _uv() -> str:

@@ -1,6 +1,5 @@
 """Runs whose edges are KubeEdge nodes: the image that users get, the real mounts, links that are cut."""
 
-from collections.abc import Iterator
 import json
 from pathlib import Path
 
@@ -85,7 +84,7 @@ def test_after_a_restart_of_edgecore_the_runner_comes_back_with_a_live_inbox(
         until(lambda: "the inbox has died" in site.log(name), 120, "the end of the runner")
         send(site, name, "after")
         until(lambda: listed(site, name)["restarts"] == 1, 60, "the restart, as the cloud sees it")
-    assert site.log(name).count("accepted: train") == 2
+        assert site.log(name).count("accepted: train") == 2
 
 
 def test_a_nudge_brings_what_the_node_would_not_look_for(edge_tier: EdgeTier, samples: Path, tmp_path: Path) -> None:

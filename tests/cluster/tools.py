@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ class Program:
     """How a program is built: the folder of its pins, its package, and where its version is written into it.
 
     Attributes:
-        edge: Whether only the tier with edge nodes needs it.
+        part: Which part of a test cluster it belongs to.
         beside: A folder of YAML in the versioned module that is laid beside the program.
         static: Whether it is to run without a system around it.
     """
@@ -34,7 +35,7 @@ class Program:
     package: str
     version_variable: str = ""
     versioned_by: str = ""
-    edge: bool = False
+    part: str = "servers"
     beside: str = ""
     static: bool = False
 
@@ -49,11 +50,33 @@ PROGRAMS = {
     "kubectl": Program("kubernetes", "k8s.io/kubernetes/cmd/kubectl", *_KUBERNETES),
     "minio": Program("minio", "github.com/minio/minio"),
     "cloudcore": Program(
-        "kubeedge", "github.com/kubeedge/kubeedge/cloud/cmd/cloudcore", *_KUBEEDGE, edge=True, beside="build/crds"
+        "kubeedge", "github.com/kubeedge/kubeedge/cloud/cmd/cloudcore", *_KUBEEDGE, part="edge", beside="build/crds"
     ),
-    "edgecore": Program("kubeedge", "github.com/kubeedge/kubeedge/edge/cmd/edgecore", *_KUBEEDGE, edge=True),
-    "pause": Program("pause", ".", edge=True, static=True),
+    "edgecore": Program("kubeedge", "github.com/kubeedge/kubeedge/edge/cmd/edgecore", *_KUBEEDGE, part="edge"),
+    "pause": Program("pause", ".", part="edge", static=True),
+    "kubeflow-pipelines": Program("kubeflow", "github.com/kubeflow/pipelines/backend/src/apiserver", part="kubeflow"),
 }
+PACKAGES = {
+    "kubeflow": {"mariadbd": "mariadb-server-core"},
+    "images": {
+        "buildah": "buildah",
+        "containerd": "containerd",
+        "ctr": "containerd",
+        "debootstrap": "debootstrap",
+        "runc": "runc",
+    },
+    "edge": {
+        "/usr/lib/cni/bridge": "containernetworking-plugins",
+        "ip": "iproute2",
+        "iptables": "iptables",
+        "nsenter": "util-linux",
+        "unshare": "util-linux",
+    },
+}
+"""By part: programs that the system has to have, and the package of Debian that has each."""
+
+ROOTS = frozenset(("images", "edge"))
+"""Parts that root alone can run."""
 
 
 class ToolMissing(Exception):
@@ -78,27 +101,15 @@ def program(name: str) -> Path:
     raise ToolMissing(f"{name} is not built: make cluster-tools")
 
 
-def missing(*, edge: bool = False) -> list[str]:
-    """Programs that are not here: those of all tests with servers, or those that edge nodes need besides."""
-    return [name for name, wanted in PROGRAMS.items() if wanted.edge == edge and not _here(name)]
-
-
-SYSTEM_PROGRAMS = {
-    **dict.fromkeys(("containerd", "ctr"), "containerd"),
-    "runc": "runc",
-    **dict.fromkeys(("ip", "bridge"), "iproute2"),
-    "iptables": "iptables",
-    **dict.fromkeys(("unshare", "nsenter"), "util-linux"),
-    "buildah": "buildah",
-    "debootstrap": "debootstrap",
-    "/usr/lib/cni/bridge": "containernetworking-plugins",
-}
-"""What edge nodes and images need of the system, and the package of Debian that has it."""
-
-
-def missing_packages() -> list[str]:
-    """Packages of the system that edge nodes and images need and that are not here."""
-    return sorted({package for name, package in SYSTEM_PROGRAMS.items() if not shutil.which(name)})
+def missing(parts: Collection[str]) -> list[str]:
+    """How to get what some parts of a test cluster need and is not here; nothing: all is."""
+    built = all(_here(name) for name, wanted in PROGRAMS.items() if wanted.part in parts)
+    path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin"))
+    needed = {name: package for part in parts for name, package in PACKAGES.get(part, {}).items()}
+    packages = sorted({package for name, package in needed.items() if not shutil.which(name, path=path)})
+    ways = ["be root"] if os.geteuid() and not ROOTS.isdisjoint(parts) else []
+    ways += [f"apt-get install {' '.join(packages)}"] if packages else []
+    return ways if built else [*ways, "make cluster-tools"]
 
 
 def _here(name: str) -> bool:

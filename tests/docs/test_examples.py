@@ -16,7 +16,8 @@ READ = {
     ROOT / "README.md",
     DOCS / "guide-ml-engineer.md",
     DOCS / "guide-site-engineer.md",
-    DOCS / "guide-administrator.md",  # By tests/cluster/test_guide.py, as it needs a cluster.
+    DOCS / "guide-administrator.md",  # These two by tests/cluster, as they need a cluster.
+    DOCS / "kubeflow.md",
     DOCS / "own-model.md",
     DOCS / "own-fusion-rule.md",
 }

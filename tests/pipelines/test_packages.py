@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import annotated_types
 import pytest
 import yaml
 
-from cloudedge.documents import Task
+from cloudedge.documents import Collaboration, Task
 from components.pretrain.parameters import PLACES, parameters_of
 from pipelines.collaborative_training import collaborative_training
 from pipelines.collaborative_training_compact import collaborative_training_compact
@@ -56,6 +57,30 @@ def test_no_task_is_answered_from_the_cache_and_each_has_a_name_for_people(name:
     for task in tasks(package(PIPELINES[name])).values():
         assert task["cachingOptions"] == {}  # kfp leaves enableCache out where it is off.
         assert task["taskInfo"]["name"][0].isupper()
+
+
+def lives(content: bytes) -> dict[str, int]:
+    """Longest life of each task's pod in seconds, by the name that people see."""
+    spec, platform = yaml.safe_load_all(content)
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    return {
+        task["taskInfo"]["name"]: int(executors[f"exec-{name}"]["activeDeadlineSeconds"])
+        for name, task in spec["root"]["dag"]["tasks"].items()
+    }
+
+
+def test_every_pod_ends_some_day_but_no_wait_before_its_rounds_deadline() -> None:
+    (latest,) = [
+        bound.le
+        for bound in Collaboration.model_fields["round_deadline_seconds"].metadata
+        if isinstance(bound, annotated_types.Le)
+    ]
+
+    flat, compact = lives(package(collaborative_training)), lives(package(collaborative_training_compact))
+
+    assert min(life for name, life in flat.items() if name.endswith("wait")) > int(str(latest))
+    assert compact["All rounds"] > 10 * int(str(latest))
+    assert min(flat.values()) == min(compact.values()) == 6 * 3600
 
 
 def test_the_flat_pipeline_is_one_chain_that_reads_from_top_to_bottom() -> None:

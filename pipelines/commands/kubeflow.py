@@ -1,0 +1,152 @@
+"""Runs on a cluster's Kubeflow Pipelines: cloudedge submit, status, logs."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from cloudedge.errors import EXIT_INTERRUPTED, Conflict, InvalidInput, NotFound
+from components.pretrain.parameters import parameters_of, task_of
+from components.shared import datasets
+from components.shared.run import Run
+from pipelines.commands.options import JsonOption, TaskArgument, print_json, print_table, read_task
+from pipelines.commands.run import check_names
+from pipelines.place import clusters_store
+
+if TYPE_CHECKING:
+    from pipelines.kubeflow import Kubeflow, KubeflowRun
+
+RunOnKubeflow = Annotated[str, typer.Argument(metavar="RUN", help="Id of the task, or of Kubeflow's run.")]
+HostOption = Annotated[
+    str,
+    typer.Option("--host", envvar="CLOUDEDGE_KUBEFLOW", help="Address of Kubeflow Pipelines, http(s)://host[:port][/path]."),
+]
+NamespaceOption = Annotated[
+    str,
+    typer.Option(
+        "--namespace", envvar="CLOUDEDGE_KUBEFLOW_NAMESPACE", help="Your namespace, in a Kubeflow that gives each user one."
+    ),
+]
+FollowOption = Annotated[bool, typer.Option("--follow", help="Show what it does until it is over.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command("submit")(submit)
+    app.command("status")(status)
+    app.command("logs")(logs)
+
+
+def submit(
+    task: TaskArgument,
+    data: Annotated[str, typer.Option("--data", help="The cloud's samples, store:NAME (cloudedge data put).")],
+    test_data: Annotated[str, typer.Option("--test-data", help="Samples that nobody trains on, store:NAME.")] = "",
+    compact: Annotated[
+        bool | None,
+        typer.Option(
+            "--compact/--flat", help="All rounds in one pipeline task, or a task for each step; else flat up to three rounds."
+        ),
+    ] = None,
+    experiment: Annotated[str, typer.Option("--experiment", help="Kubeflow's experiment.")] = "cloudedge",
+    follow: FollowOption = False,
+    host: HostOption = "",
+    namespace: NamespaceOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Run a task on Kubeflow. After a failure the same task goes on where it was."""
+    asked = task_of(parameters_of(read_task(task)))
+    check_names(asked)
+    store = clusters_store()
+    for option, address in (("--data", data), ("--test-data", test_data)):
+        if address or option == "--data":
+            _check_dataset(option, address, datasets.names(store) if store else None)
+    if store:
+        run = Run(store, asked.id)
+        run.require_free_for(asked)
+        state = run.state()
+        if state and state.state in ("finished", "cancelled"):
+            raise Conflict(
+                f"Run {asked.id} is {state.state} since {state.at:%Y-%m-%d %H:%M:%S} UTC (cloudedge tasks show {asked.id}); "
+                "to run the task again, give it another id."
+            )
+    kubeflow = _connected(host, namespace)
+    made = kubeflow.submit(asked, data, test_data, experiment, compact)
+    if not as_json:
+        print(f"Submitted {asked.id} as Kubeflow's run {made.id}\n{made.url}")
+        if not follow:
+            print(f"Follow it with: cloudedge status {asked.id} --follow")
+    _show(kubeflow, made, follow, as_json, table=False)
+
+
+def status(
+    run: RunOnKubeflow,
+    follow: FollowOption = False,
+    host: HostOption = "",
+    namespace: NamespaceOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Show how a run on Kubeflow stands, and each of its tasks."""
+    kubeflow = _connected(host, namespace)
+    _show(kubeflow, kubeflow.find(run), follow, as_json, table=True)
+
+
+def logs(
+    run: RunOnKubeflow,
+    task: Annotated[str, typer.Option("--task", help="One task, as 'cloudedge status' names it; without it, all.")] = "",
+    host: HostOption = "",
+    namespace: NamespaceOption = "",
+) -> None:
+    """Print what the tasks of a run on Kubeflow said, from their pods in the cluster of the kubeconfig."""
+    from pipelines.pods import DEFAULT_NAMESPACE
+    from pipelines.pods import logs as logs_of
+
+    found = _connected(host, namespace).find(run)
+    for name, text in logs_of(found, task, namespace or DEFAULT_NAMESPACE):
+        print(f"== {name} ==\n{text.rstrip()}")
+
+
+def _connected(host: str, namespace: str) -> "Kubeflow":
+    from pipelines.kubeflow import Kubeflow, KubeflowSettings
+
+    return Kubeflow(KubeflowSettings(kubeflow=host, kubeflow_namespace=namespace))
+
+
+def _check_dataset(option: str, address: str, known: tuple[str, ...] | None) -> None:
+    name = address.removeprefix(datasets.SCHEME)
+    if name == address or not name:
+        raise InvalidInput(
+            f"{option} is {address!r}: a step on the cluster cannot read this machine's folders. Put the samples into the "
+            f"cluster's store (cloudedge data put NAME FOLDER) and give {datasets.SCHEME}NAME."
+        )
+    if known is not None and name not in known:
+        raise NotFound(
+            f"There is no dataset {name!r} in the store; there are: {', '.join(known) or 'none'}. Put it there: "
+            f"cloudedge data put {name} FOLDER"
+        )
+
+
+def _show(kubeflow: "Kubeflow", run: "KubeflowRun", follow: bool, as_json: bool, table: bool) -> None:
+    from pipelines.following import WORDS, described, failure, rows
+    from pipelines.following import follow as follow_run
+
+    store = clusters_store()
+    ours = Run(store, run.task_id) if store else None
+    if follow:
+        try:
+            run = follow_run(kubeflow, run, ours, Console(stderr=True, highlight=False))
+        except KeyboardInterrupt:
+            print(f"The run goes on. 'cloudedge status {run.task_id} --follow' shows it again.", file=sys.stderr)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+    error = failure(run, ours)
+    if as_json:
+        print_json(described(run, error))
+    elif table or follow:
+        print(f"{run.name} is {WORDS[run.state]}, since {run.ended or run.began:%Y-%m-%d %H:%M:%S %Z}")
+        if table:
+            print(run.url)
+            print_table(rows(run))
+    if error and follow:
+        raise error
+    if error and not as_json:
+        print(error)

@@ -1,0 +1,140 @@
+"""A run on Kubeflow in words, once or while it goes on."""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from cloudedge.errors import Cancelled, CloudedgeError, StoreFailed, WorkFailed
+from components.shared.patience import Patience
+from components.shared.run import Run
+from pipelines.kubeflow import Kubeflow, KubeflowRun, KubeflowTask
+from pipelines.live import RunDisplay
+
+WORDS = {
+    "": "not begun",
+    "RUNTIME_STATE_UNSPECIFIED": "submitted",
+    "PENDING": "waiting for its pod",
+    "RUNNING": "running",
+    "SUCCEEDED": "done",
+    "SKIPPED": "skipped",
+    "FAILED": "failed",
+    "CANCELING": "being ended",
+    "CANCELED": "ended",
+    "PAUSED": "paused",
+}
+"""Kubeflow's states, for people."""
+
+_LOOK_SECONDS = 2.0
+_PATIENCE_SECONDS = 60.0
+
+
+def follow(kubeflow: Kubeflow, run: KubeflowRun, ours: Run | None, console: Console) -> KubeflowRun:
+    """Show what a run does until it is over.
+
+    Args:
+        kubeflow: Where it runs.
+        run: As it stands.
+        ours: The run in our store, of which the events and the edges are shown too; none: it is not known here.
+        console: Where to draw.
+
+    Raises:
+        StoreFailed: Kubeflow does not answer any more.
+    """
+    told: dict[str, str] = {}
+    with RunDisplay(console, lambda: _at_work(run)) as display:
+        while True:
+            for task in run.tasks:
+                if task.state and told.get(task.key) != task.state:
+                    told[task.key] = task.state
+                    console.print(Text(f"{task.name}: {WORDS[task.state]}{_after(task)}"))
+            if ours is not None:
+                display(ours)
+            if run.over:
+                return run
+            time.sleep(_LOOK_SECONDS)
+            run = _refreshed(kubeflow, run)
+
+
+def failure(run: KubeflowRun, ours: Run | None) -> CloudedgeError | None:
+    """Why a run that is over did not succeed: Kubeflow itself does not tell, but our steps do, where they could.
+
+    Args:
+        run: The run on Kubeflow.
+        ours: The run in our store, if it is known here.
+    """
+    if not run.over or run.state == "SUCCEEDED":
+        return None
+    state = ours.state() if ours else None
+    if state and state.state == "cancelled":
+        return Cancelled(f"Run {run.task_id} was cancelled: {state.message}")
+    if state and state.state in ("failed", "stopped") and state.at >= run.began:
+        error = WorkFailed(state.message)
+        error.exit_code = state.exit_code or WorkFailed.exit_code
+        return error
+    failed = ", ".join(task.name for task in run.tasks if task.state == "FAILED")
+    return WorkFailed(
+        f"Kubeflow {'ended' if run.state == 'CANCELED' else 'failed'} the run{f' at {failed}' if failed else ''}, and no step "
+        f"could say why: cloudedge logs {run.task_id}"
+    )
+
+
+def described(run: KubeflowRun, error: CloudedgeError | None) -> dict[str, Any]:
+    """A run, for programs."""
+    return {
+        "id": run.task_id,
+        "kubeflow_id": run.id,
+        "name": run.name,
+        "state": run.state,
+        "message": str(error) if error else "",
+        "began": run.began,
+        "ended": run.ended,
+        "url": run.url,
+        "tasks": [
+            {"name": task.name, "state": task.state, "began": task.began, "ended": task.ended, "seconds": _seconds(task)}
+            for task in run.tasks
+        ],
+    }
+
+
+def rows(run: KubeflowRun) -> list[tuple[str, ...]]:
+    """A run's tasks as a table, titles first."""
+    return [
+        ("task", "state", "took"),
+        *((task.name, WORDS[task.state], duration(seconds) if (seconds := _seconds(task)) else "") for task in run.tasks),
+    ]
+
+
+def duration(seconds: float) -> str:
+    """A duration in the two units that matter."""
+    whole = round(seconds)
+    for unit, smaller, size in (("d", "h", 86_400), ("h", "min", 3600), ("min", "s", 60)):
+        if whole >= size:
+            return f"{whole // size} {unit} {whole % size // {'h': 3600, 'min': 60, 's': 1}[smaller]} {smaller}"
+    return f"{whole} s"
+
+
+def _seconds(task: KubeflowTask) -> float | None:
+    if task.began is None:
+        return None
+    return ((task.ended or datetime.now(UTC)) - task.began).total_seconds()
+
+
+def _after(task: KubeflowTask) -> str:
+    return f" after {duration(_seconds(task) or 0)}" if task.ended else ""
+
+
+def _at_work(run: KubeflowRun) -> str:
+    working = [task for task in run.tasks if task.state in ("PENDING", "RUNNING")]
+    return ", ".join(f"{task.name}: {WORDS[task.state]}" for task in working) or WORDS[run.state]
+
+
+def _refreshed(kubeflow: Kubeflow, run: KubeflowRun) -> KubeflowRun:
+    patience = Patience(_PATIENCE_SECONDS)
+    while True:
+        try:
+            return kubeflow.refreshed(run)
+        except StoreFailed as error:
+            patience.wait(error)
