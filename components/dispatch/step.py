@@ -1,13 +1,13 @@
 """Dispatching a round: one order for each edge that takes part, put into its inbox."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from cloudedge.documents import Order, RemoteFile, Report, Task, order_id, parse
 from cloudedge.documents.report import MAX_MANIFEST_BYTES, MAX_REPORT_BYTES
 from cloudedge.errors import InvalidInput, NotFound
-from components.shared.records import DispatchRecord
+from components.shared.records import DispatchRecord, IssuedOrder
 from components.shared.run import Run
 from components.shared.step import Step, step
 
@@ -67,12 +67,16 @@ def dispatch(
     """
     record = _participants(work, task, round_number, keep_late=kind == "train")
     present = _keys_of(work, round_number)
+
+    def order_of(edge: str) -> Order:
+        if edge in record.late:
+            return _late_order(work, record.late[edge], edge)
+        return _order(work, task, round_number, kind, edge, inputs, present)
+
     with ThreadPoolExecutor(_AT_ONCE) as others:  # The time goes into waiting for disks and servers.
-        orders = others.map(
-            lambda edge: _order(work, task, round_number, kind, edge, inputs, present),
-            (edge for edge in record.edges if edge not in record.late),
-        )
-        issued = [order.id for order in orders]
+        orders = list(others.map(order_of, record.edges))
+    _keep_orders(work, round_number, record, orders)
+    issued = [order.id for order in orders if order.edge not in record.late]
     work.say(f"Round {round_number}: {len(issued)} orders to {kind} are out, {len(record.late)} edges are still at work.")
     return issued, sorted(record.late)
 
@@ -100,6 +104,22 @@ def _participants(work: Step, task: Task, round_number: int, *, keep_late: bool)
     record = DispatchRecord(edges=tuple(edges), late=late)
     work.run.put(work.run.round_key(round_number, "dispatch.json"), record)
     return record
+
+
+def _late_order(work: Step, round_number: int, edge: str) -> Order:
+    order = work.run.order(round_number, edge)
+    if order is None:
+        raise NotFound(f"Round {round_number} has no order for {edge}, which was still at work on it: run its dispatch first.")
+    return order
+
+
+def _keep_orders(work: Step, round_number: int, record: DispatchRecord, orders: Sequence[Order]) -> None:
+    """Write down who has which order, so that whoever waits reads one object and not one for each edge."""
+    names = IssuedOrder.model_fields
+    issued = tuple(IssuedOrder.model_validate({name: getattr(order, name) for name in names}) for order in orders)
+    if issued != record.orders:
+        complete = record.model_copy(update={"orders": issued})
+        work.run.put(work.run.round_key(round_number, "dispatch.json"), complete)
 
 
 def _order(

@@ -6,7 +6,7 @@
         cancelled.json                                written once; from then on the run is cancelled, whatever else is written
         alive                                         touched while a step works; the reaper looks at its age
         pretrained/{model.safetensors,record.json}    the pretrained model                        (folder Q1)
-        rounds/<k>/dispatch.json                      who takes part in round k
+        rounds/<k>/dispatch.json                      who takes part in round k, and with which order
         rounds/<k>/orders/<edge>.json
         rounds/<k>/reports/<edge>-<attempt>.json
         rounds/<k>/results/<edge>-<attempt>/{model.safetensors,manifest.json}  models from the edges  (folder Q4)
@@ -26,7 +26,15 @@ from cloudedge.documents.base import Part
 from cloudedge.errors import Conflict, NotFound
 from cloudedge.names import checked_name
 from cloudedge.store import Store
-from components.shared.records import Delivery, DispatchRecord, Evaluation, PretrainingRecord, RunState, WaitRecord
+from components.shared.records import (
+    Delivery,
+    DispatchRecord,
+    Evaluation,
+    IssuedOrder,
+    PretrainingRecord,
+    RunState,
+    WaitRecord,
+)
 
 _MOST_BYTES = 64 * 1024 * 1024
 
@@ -166,7 +174,7 @@ class Run:
             number += 1
         return number
 
-    def report_key(self, order: Order) -> str:
+    def report_key(self, order: Order | IssuedOrder) -> str:
         """Key of the reports on an order."""
         return self.round_key(order.round, "reports", f"{order.edge}-{order.attempt}.json")
 
@@ -174,7 +182,7 @@ class Run:
         """Key of one file of an edge's result: model.safetensors or manifest.json."""
         return self.round_key(number, "results", f"{edge}-{attempt}", name)
 
-    def manifest_key(self, order: Order) -> str:
+    def manifest_key(self, order: Order | IssuedOrder) -> str:
         """Key of the manifest of an order's result."""
         return self.result_key(order.round, order.edge, order.attempt, "manifest.json")
 

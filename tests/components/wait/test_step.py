@@ -5,13 +5,14 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from cloudedge.documents import Phase
 from cloudedge.errors import Cancelled, QuorumMissed
-from cloudedge.store import DirectoryStore, Entry
+from cloudedge.store import Changes, DirectoryStore, Entry
 from components.fuse.step import fuse_round
 from components.shared.events import events
 from components.shared.lifecycle import cancel
@@ -205,6 +206,8 @@ def test_results_that_are_no_results_count_as_missing(cloud: Cloud) -> None:
     reasons = {one.edge: one.reason for one in record.missing}
     assert "is about digits.1.edge-3.1, not digits.1.edge-2.1" in reasons["edge-2"]
     assert "samples: found -1; give 0 or more" in reasons["edge-3"]
+    logged = [event.details for _, event in events(cloud.store, cloud.task.id) if event.action == "left-out"]
+    assert {one["edge"]: one["reason"] for one in logged} == reasons
 
 
 def test_a_refused_result_is_asked_for_anew_when_the_run_goes_on(cloud: Cloud) -> None:
@@ -306,7 +309,7 @@ class CountingStore(DirectoryStore):
         return super().list(prefix)
 
 
-def test_a_look_is_one_listing_and_reads_only_what_changed(cloud: Cloud) -> None:
+def test_a_look_lists_reports_and_results_and_reads_only_what_changed(cloud: Cloud) -> None:
     edges = tuple(f"edge-{number}" for number in range(1, 31))
     cloud.pretrained(edges=edges).dispatched()
     for edge in edges:
@@ -316,16 +319,28 @@ def test_a_look_is_one_listing_and_reads_only_what_changed(cloud: Cloud) -> None
     store.calls.clear()
 
     watch.look()
-    assert store.calls == {"list": 1, **{f"get {edge}-1.json": 1 for edge in edges}}
+    assert store.calls == {"list": 2, **{f"get {edge}-1.json": 1 for edge in edges}}
 
     store.calls.clear()
     assert [watch.look() for _ in range(10)] == [[]] * 10
-    assert store.calls == {"list": 10}
+    assert store.calls == {"list": 20}
 
     store.calls.clear()
     cloud.report("edge-7", Phase.TRAINING, [0.1, 0.2], sequence=2)
     assert [watched.order.edge for watched in watch.look()] == ["edge-7"]
-    assert store.calls == {"list": 1, "get edge-7-1.json": 1}
+    assert store.calls == {"list": 2, "get edge-7-1.json": 1}
+
+
+def test_to_open_a_round_is_one_object_however_many_take_part(cloud: Cloud) -> None:
+    cloud.pretrained(edges=tuple(f"edge-{number}" for number in range(1, 31))).dispatched()
+    store = CountingStore(cloud.store.root)
+
+    watch = RoundWatch.of(type(cloud.run)(store, cloud.task.id), 1)
+
+    assert store.calls == {"get dispatch.json": 1}
+    assert {edge: watched.order.id for edge, watched in watch.edges.items()} == {
+        edge: cloud.orders(edge)[0].id for edge in watch.edges
+    }
 
 
 def test_a_poll_of_the_step_costs_the_same_with_many_silent_edges(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -340,6 +355,28 @@ def test_a_poll_of_the_step_costs_the_same_with_many_silent_edges(cloud: Cloud, 
     assert store.calls["list"] > 3
     assert {name: count for name, count in store.calls.items() if name not in each_poll and count > 1} == {}
     assert all(store.calls[name] <= store.calls["list"] + 3 for name in each_poll)
+
+
+class DeafStore(DirectoryStore):
+    """Says that nothing was written, whatever was."""
+
+    @contextmanager
+    def changes(self, prefix: str) -> Iterator[Changes]:
+        yield dict
+
+
+def test_at_the_deadline_a_result_that_was_not_told_counts(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud.pretrained(round_deadline_seconds=0.5).dispatched()
+    store = DeafStore(cloud.store.root)
+    monkeypatch.setattr(Settings, "open_store", lambda self: store)
+    watch = RoundWatch.of(type(cloud.run)(store, cloud.task.id), 1)
+    with watch.told():
+        watch.look()
+        for edge in EDGES:
+            cloud.deliver(edge)
+        assert watch.look() == []
+
+    assert cloud.waited() == 3
 
 
 def test_each_epoch_of_an_edge_is_told_once(cloud: Cloud) -> None:
