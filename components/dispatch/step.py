@@ -17,7 +17,6 @@ _URL_MARGIN_SECONDS = 3600.0
 _MODEL_MARGIN_BYTES = 1024 * 1024
 """A trained model may have this much more than its base, for its header's metadata."""
 
-
 _AT_ONCE = 16
 """Orders written at a time."""
 
@@ -172,9 +171,9 @@ def _new_order(
     expires = limit + _URL_MARGIN_SECONDS
     result = None
     if kind == "train":
-        size = inputs["base"].size + _MODEL_MARGIN_BYTES
+        most = most_model_bytes(inputs["base"].size)
         key = work.run.result_key(round_number, edge, attempt, "model.safetensors")
-        result = work.store.upload(key, max_bytes=size, once=True, expires_seconds=expires)
+        result = work.store.upload(key, max_bytes=most, once=True, expires_seconds=expires)
     fields = {
         "id": order_id(work.run.id, round_number, edge, attempt),
         "kind": kind,
@@ -200,13 +199,18 @@ def _new_order(
     return Order.model_validate(fields)
 
 
+def most_model_bytes(base_size: int) -> int:
+    """How large a model may be that was trained from a base of this size, in bytes."""
+    return base_size + _MODEL_MARGIN_BYTES
+
+
 def model_file(work: Step, task: Task, key: str, sha256: str, size: int) -> RemoteFile:
     """A model of the run as an edge is to fetch it."""
     return work.store.download(key, sha256, size, task.collaboration.round_deadline_seconds + _URL_MARGIN_SECONDS)
 
 
 def _digest_before(work: Step, round_number: int) -> tuple[str, int]:
-    found = work.run.fusion(round_number - 1) if round_number > 1 else work.run.pretraining()
+    found = work.run.model_after(round_number - 1)
     if found is None:
         raise NotFound(f"Round {round_number} of {work.run.id} has no base model yet: run the steps before it first.")
     return found.sha256, found.size

@@ -70,6 +70,10 @@ class Run:
         """Key of a round's fused model; of round 0 the pretrained one."""
         return self.round_key(number, "fused.safetensors") if number else self.pretrained_key
 
+    def model_after(self, number: int) -> FusionRecord | PretrainingRecord | None:
+        """The record of a round's fused model, once there is one; of round 0 the pretrained one's."""
+        return self.fusion(number) if number else self.pretraining()
+
     def task(self) -> Task:
         """The task.
 
