@@ -1,6 +1,6 @@
 """Dispatching a round: one order for each edge that takes part, put into its inbox."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -67,14 +67,17 @@ def dispatch(
     record = _participants(work, task, round_number, keep_late=kind == "train")
     present = _keys_of(work, round_number)
 
-    def order_of(edge: str) -> Order:
+    def order_of(edge: str) -> IssuedOrder:
         if edge in record.late:
-            return _late_order(work, record.late[edge], edge)
-        return _order(work, task, round_number, kind, edge, inputs, present)
+            return _issued(_late_order(work, record.late[edge], edge))
+        return _issued(_order(work, task, round_number, kind, edge, inputs, present))
 
     with ThreadPoolExecutor(_AT_ONCE) as others:  # The time goes into waiting for disks and servers.
-        orders = list(others.map(order_of, record.edges))
-    _keep_orders(work, round_number, record, orders)
+        orders = tuple(others.map(order_of, record.edges))
+    if orders != record.orders:
+        # Whoever waits then reads one object, and not one for each edge.
+        complete = record.model_copy(update={"orders": orders})
+        work.run.put(work.run.round_key(round_number, "dispatch.json"), complete)
     issued = [order.id for order in orders if order.edge not in record.late]
     work.say(f"Round {round_number}: {len(issued)} orders to {kind} are out, {len(record.late)} edges are still at work.")
     return issued, sorted(record.late)
@@ -112,13 +115,8 @@ def _late_order(work: Step, round_number: int, edge: str) -> Order:
     return order
 
 
-def _keep_orders(work: Step, round_number: int, record: DispatchRecord, orders: Sequence[Order]) -> None:
-    """Write down who has which order, so that whoever waits reads one object and not one for each edge."""
-    names = IssuedOrder.model_fields
-    issued = tuple(IssuedOrder.model_validate({name: getattr(order, name) for name in names}) for order in orders)
-    if issued != record.orders:
-        complete = record.model_copy(update={"orders": issued})
-        work.run.put(work.run.round_key(round_number, "dispatch.json"), complete)
+def _issued(order: Order) -> IssuedOrder:
+    return IssuedOrder.model_validate({name: getattr(order, name) for name in IssuedOrder.model_fields})
 
 
 def _order(

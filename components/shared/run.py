@@ -23,6 +23,7 @@ from typing import TypeVar
 
 from cloudedge.documents import FusionRecord, Order, Task, canonical_json, parse
 from cloudedge.documents.base import Part
+from cloudedge.documents.order import OrderName
 from cloudedge.errors import Conflict, NotFound
 from cloudedge.names import checked_name
 from cloudedge.store import Store
@@ -178,7 +179,7 @@ class Run:
             number += 1
         return number
 
-    def report_key(self, order: Order | IssuedOrder) -> str:
+    def report_key(self, order: Order | IssuedOrder | OrderName) -> str:
         """Key of the reports on an order."""
         return self.round_key(order.round, "reports", f"{order.edge}-{order.attempt}.json")
 
