@@ -40,10 +40,19 @@ def dispatch_round(run_id: str, round_number: int) -> int:
         if settled:
             work.say(f"Round {round_number} has its results already.")
             return len(settled.delivered) + len(settled.missing)
-        base = model_file(work, task, work.run.fused_key(round_number - 1), *_digest_before(work, round_number))
-        issued, late = dispatch(work, task, round_number, "train", {"base": base})
-        work.log("dispatched", round=round_number, orders=issued)
-        return len(issued) + len(late)
+        return order_training(work, task, round_number)
+
+
+def order_training(work: Step, task: Task, round_number: int) -> int:
+    """Order one round of training, except where its orders stand or are fulfilled.
+
+    Returns:
+        Number of edges that take part.
+    """
+    base = model_file(work, task, work.run.fused_key(round_number - 1), *_digest_before(work, round_number))
+    issued, late = dispatch(work, task, round_number, "train", {"base": base})
+    work.log("dispatched", round=round_number, orders=issued)
+    return len(issued) + len(late)
 
 
 def finished_before(work: Step, task: Task, round_number: int) -> bool:

@@ -4,7 +4,7 @@
         task.json                                     what was asked for
         state.json                                    running, finished, failed or stopped, and why
         cancelled.json                                written once; from then on the run is cancelled, whatever else is written
-        alive                                         touched while a step works; the reaper looks at its age
+        alive                                         touched while a step works, and says when it is done; for the reaper
         pretrained/{model.safetensors,record.json}    the pretrained model                        (folder Q1)
         rounds/<k>/dispatch.json                      who takes part in round k, and with which order
         rounds/<k>/orders/<edge>.json

@@ -1,13 +1,14 @@
 """Waiting for a round: until enough edges have delivered, or it is certain that too few will."""
 
 import time
+from datetime import UTC, datetime
 from html import escape
 
 from cloudedge.documents import LeftOut, Phase
 from cloudedge.errors import QuorumMissed
-from components.dispatch.step import finished_before
-from components.shared.records import Delivery, WaitRecord
-from components.shared.step import Step, step
+from components.dispatch.step import finished_before, order_training
+from components.shared.records import Delivery, RunState, WaitRecord
+from components.shared.step import Step, set_state, step
 from components.wait.relay import EdgeFigures
 from components.wait.watch import RoundWatch, Watched
 
@@ -30,6 +31,11 @@ def wait_round(run_id: str, round_number: int) -> tuple[int, str]:
         if finished_before(work, task, round_number):
             return 0, ""
         record = work.run.waited(round_number)
+        state = work.run.state()
+        if record is None and state and state.state in ("failed", "stopped"):
+            # This step was ended before, or came so late that the run was taken for dead; either closed the orders.
+            set_state(work.run, RunState(state="running", at=datetime.now(UTC)))
+            order_training(work, task, round_number)
         watch = RoundWatch.of(work.run, round_number)
         if record is None:
             asked = task.collaboration

@@ -15,8 +15,9 @@ from cloudedge.errors import Cancelled, QuorumMissed
 from cloudedge.store import Changes, DirectoryStore, Entry
 from components.fuse.step import fuse_round
 from components.shared.events import events
-from components.shared.lifecycle import cancel
+from components.shared.lifecycle import cancel, reap
 from components.shared.settings import Settings
+from components.shared.step import BETWEEN_STEPS
 from components.shared.tracking import TrackingLog
 from components.wait.step import wait_round
 from components.wait.watch import RoundWatch
@@ -247,6 +248,32 @@ def test_repeated_after_its_end_it_changes_nothing(cloud: Cloud) -> None:
     assert cloud.waited() == 2
     after = content(cloud.store, cloud.run.key("rounds"), cloud.run.key("tracking"))
     assert {key: after[key] for key in before} == before
+
+
+def test_a_step_that_is_done_says_so_to_the_reaper_and_one_that_failed_does_not(cloud: Cloud) -> None:
+    cloud.pretrained().dispatched()
+    assert cloud.store.get(cloud.run.key("alive"), 100) == BETWEEN_STEPS
+    cloud.report("edge-1", Phase.FAILED)
+    with pytest.raises(QuorumMissed):
+        cloud.waited()
+    assert cloud.store.get(cloud.run.key("alive"), 100) == b""
+
+
+def test_a_wait_that_begins_after_the_run_was_taken_for_dead_asks_the_edges_again(cloud: Cloud) -> None:
+    cloud.pretrained().dispatched()
+    cloud.deliver("edge-1")
+    assert dict(reap(cloud.store, cloud.inboxes, "reaper", 0, 0)) == {"digits": [f"digits.1.{edge}.1" for edge in EDGES]}
+    results: list[int] = []
+    waiting = threading.Thread(target=lambda: results.append(cloud.waited()))
+    waiting.start()
+    until(lambda: cloud.open_orders() == ["digits.1.edge-2.2", "digits.1.edge-3.2"])
+    assert (state := cloud.run.state()) is not None
+    assert state.state == "running"
+    for edge in ("edge-2", "edge-3"):
+        cloud.deliver(edge)
+    waiting.join(30)
+
+    assert results == [3]
 
 
 def test_cancelling_the_run_ends_the_wait_and_closes_its_orders(cloud: Cloud) -> None:
