@@ -134,7 +134,11 @@ class Run:
 
     def state(self) -> RunState | None:
         """The run's state; None before its first step."""
-        return self._find(RunState, self.key("cancelled.json")) or self._find(RunState, self.key("state.json"))
+        return self.cancelled() or self._find(RunState, self.key("state.json"))
+
+    def cancelled(self) -> RunState | None:
+        """Who cancelled the run, if somebody did."""
+        return self._find(RunState, self.key("cancelled.json"))
 
     def cancel(self, state: RunState) -> bool:
         """Give the run its last state, which no step can overwrite.

@@ -112,8 +112,8 @@ class Step:
         Raises:
             Cancelled: they did.
         """
-        state = self.run.state()
-        if state and state.state == "cancelled":
+        state = self.run.cancelled()
+        if state:
             raise Cancelled(f"Run {self.run.id} was cancelled: {state.message} Start it again under another id.")
 
 

@@ -133,8 +133,12 @@ class RoundWatch:
                 _take(watched, found)
                 changed[watched.order.edge] = watched
         for edge, watched in changed.items():
-            (set.add if watched.delivered else set.discard)(self.delivered, edge)
-            (set.add if watched.pending else set.discard)(self.pending, edge)
+            self.delivered.discard(edge)
+            self.pending.discard(edge)
+            if watched.delivered:
+                self.delivered.add(edge)
+            elif watched.pending:
+                self.pending.add(edge)
         return list(changed.values())
 
     def _listed(self) -> dict[str, str]:
