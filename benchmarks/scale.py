@@ -2,9 +2,10 @@
 
     python -m benchmarks.scale [--edges 100 1000] --out FILE.json
 
-Needs `make cluster-tools`. Real: the API server, the ConfigMaps, the store, presigned URLs, the documents, and the code of
-dispatch and wait. Simulated: the runners, which here only read their order and put a report, a model of 4 KiB and a manifest by
-its URLs; and their pods, which are not there to be nudged. The same processors carry the servers and the simulated runners.
+Needs `make cluster-tools`. Real: the API server, the ConfigMaps, the runners' pods as the API server knows them, which
+dispatch nudges, the store, presigned URLs, the documents, and the code of dispatch and wait. Simulated: the runners, which here
+only read their order and put a report, a model of 4 KiB and a manifest by its URLs; no node runs their pods. The same
+processors carry the servers and the simulated runners.
 """
 
 import argparse
@@ -21,12 +22,14 @@ from pathlib import Path
 from typing import Any
 
 import urllib3
+from kubernetes import client
 
 from benchmarks.tables import say, write
 from cloudedge.documents import Collaboration, Manifest, Phase, RemoteFile, Report, Scores, Task
 from cloudedge.transport import Transport
 from components.dispatch.step import dispatch
-from components.shared.inboxes.config_maps import ConfigMapInboxes
+from components.shared.enrolment import IMAGE, runner_name
+from components.shared.inboxes.config_maps import ConfigMapInboxes, labels_of
 from components.shared.kubernetes_api import Namespace
 from components.shared.run import Run
 from components.shared.settings import Settings
@@ -36,6 +39,7 @@ from components.wait.watch import RoundWatch
 from pipelines.demo.digits import DATA
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.object_store import MinioServer
+from tests.waiting import until
 
 MODEL = b"m" * 4096
 
@@ -66,42 +70,66 @@ def measure(plane: ControlPlane, minio: MinioServer, edges: int, folder: Path) -
     """All figures of one number of edges."""
     os.environ.update(minio.root.environment)
     store = open_store(f"{minio.url}/{minio.bucket()}", for_edges="", scratch=folder / "scratch", patience_seconds=30)
-    inboxes = ConfigMapInboxes(Namespace(plane.namespace(), plane.client(), 30))
+    namespace = plane.namespace()
+    inboxes = ConfigMapInboxes(Namespace(namespace, plane.client(), 30))
     settings = Settings(store="file:///unused", inboxes="file:///unused", scratch=folder / "scratch")
     run = Run(store, "scale")
     work = Step("benchmark", settings, store, inboxes, run)
     names = tuple(f"edge-{number:05d}" for number in range(edges))
     with ThreadPoolExecutor(16) as others:
         enrolled = timed(lambda: list(others.map(inboxes.enroll, names)))
+    core = client.CoreV1Api(plane.client())
+    until(lambda: core.list_namespaced_service_account(namespace).items, what="the account of pods")
+    with ThreadPoolExecutor(16) as others:
+        list(others.map(lambda name: core.create_namespaced_pod(namespace, pod(name)), names))
     task = Task(name="Scale", id="scale", data=DATA, collaboration=Collaboration(edges=names, rounds=1))
     run.create(task)
     base = RemoteFile(url="http://unused", sha256="0" * 64, size=len(MODEL))
     requests = Requests()
     dispatched = timed(lambda: dispatch(work, task, 1, "train", {"base": base}))
     asked = requests.count()
-    watch: list[RoundWatch] = []
-    opened = timed(lambda: watch.append(RoundWatch.of(run, 1)))
-    silent = [timed(watch[0].look) for _ in range(5)]
-    with ThreadPoolExecutor(8) as others:
-        delivered = timed(lambda: list(others.map(lambda name: answer(run, name), names)))
-    changed = timed(watch[0].look)
-    requests = Requests()
-    unchanged = [timed(watch[0].look) for _ in range(5)]
-    listed = requests.count() / 5
-    assert all(watched.manifest for watched in watch[0].edges.values())
+    watches: list[RoundWatch] = []
+    opened = timed(lambda: watches.append(RoundWatch.of(run, 1)))
+    (watch,) = watches
+    with watch.told():
+        until(lambda: looked(watch, 1)[1] == 0, what="being told by the store")
+        silent = looked(watch, 50)
+        with ThreadPoolExecutor(8) as others:
+            delivered = timed(lambda: list(others.map(lambda name: answer(run, name), names)))
+        changed = timed(lambda: until(lambda: watch.look() and not watch.pending, 600))
+        until(lambda: not watch.look())
+        unchanged = looked(watch, 50)
+    listed = looked(watch, 3)
+    assert watch.delivered == set(names)
     return {
         "enrolment (ConfigMaps), s": enrolled,
         "dispatch, s": dispatched,
         "dispatch, ms per edge": dispatched * 1000 / edges,
         "dispatch, requests per edge": asked / edges,
         "wait: opening the round, s": opened,
-        "wait: a poll when nobody has answered, s": statistics.median(silent),
-        "wait: the poll that reads all answers, s": changed,
-        "wait: a poll when nothing has changed, s": statistics.median(unchanged),
-        "wait: requests of that poll": listed,
+        "wait: a poll when nobody has answered, ms": silent[0] * 1000,
+        "wait: requests of that poll": silent[1],
+        "wait: the polls that read all answers, s": changed,
+        "wait: a poll when nothing has changed, ms": unchanged[0] * 1000,
+        "wait: requests of that poll, all answered": unchanged[1],
+        "wait: the same poll where the store does not tell, ms": listed[0] * 1000,
+        "wait: requests of that poll, not told": listed[1],
         "all simulated answers, s": delivered,
         "largest resident memory so far, MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
+
+
+def looked(watch: RoundWatch, times: int) -> tuple[float, float]:
+    """Median seconds of a look, and requests of one."""
+    requests = Requests()
+    seconds = statistics.median(timed(watch.look) for _ in range(times))
+    return seconds, requests.count() / times
+
+
+def pod(edge: str) -> dict[str, Any]:
+    """An edge's runner, as dispatch finds it."""
+    metadata = {"name": runner_name(edge), "labels": labels_of(edge, "runner")}
+    return {"metadata": metadata, "spec": {"containers": [{"name": "runner", "image": IMAGE}]}}
 
 
 def answer(run: Run, edge: str) -> None:

@@ -98,7 +98,7 @@ def run_task(
     with home.alone(), ExitStack() as stack:
         create(run, task, "cloudedge run")
         # Nobody else works here now, so other runs that seem to are dead, and no edge is to work on for them.
-        list(reap(home.store, home.inboxes, "cloudedge run", silent_seconds=0, spare=run.id))
+        list(reap(home.store, home.inboxes, "cloudedge run", silent_seconds=0, between_seconds=0, spare=run.id))
         relay = stack.enter_context(_relaying(home, run))
         if not _finished(run):
             flat = not compact if compact is not None else task.collaboration.rounds <= FLAT_ROUNDS

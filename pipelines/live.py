@@ -173,6 +173,8 @@ def _sentence(action: str, details: dict[str, object]) -> str:
             base = details.get("base_accuracy")
             before = f"; on the edges its base had {base:.3f}" if isinstance(base, float) else ""
             return f"Round {number}: {len(edges) if isinstance(edges, list) else 0} models fused{before}."
+        case "left-out":
+            return f"Round {number}: {details.get('edge')} is left out."
         case "evaluated" if isinstance(gate := details.get("gate"), dict):
             return f"On the edges' held-out samples: pretrained {gate['pretrained']:.3f}, fused {gate['fused']:.3f}."
         case "refused":

@@ -1,6 +1,7 @@
 """What the cloud wants of an edge."""
 
-from typing import Literal, Self
+import re
+from typing import Literal, NamedTuple, Self
 
 from pydantic import AwareDatetime, model_validator
 from pydantic import Field as Described
@@ -8,7 +9,8 @@ from pydantic import Field as Described
 from cloudedge.documents.base import Document, Part
 from cloudedge.documents.data import DataFormat
 from cloudedge.documents.task import ModelSpec, Recollection, Training
-from cloudedge.names import FILE_NAME, NAME, ORDER_ID, SHA256
+from cloudedge.errors import InvalidInput
+from cloudedge.names import FILE_NAME, IN_WORDS, NAME, ORDER_ID, SHA256
 
 MAX_ORDER_BYTES = 64 * 1024
 MAX_INBOX_BYTES = 1_000_000
@@ -84,6 +86,27 @@ class Inbox(Document):
         if len({order.id for order in self.orders}) != len(self.orders):
             raise ValueError("two orders have the same id")
         return self
+
+
+class OrderName(NamedTuple):
+    """What an order's id says."""
+
+    run: str
+    round: int
+    edge: str
+    attempt: int
+
+    @classmethod
+    def parse(cls, text: str) -> "OrderName":
+        """Take an order's id apart.
+
+        Raises:
+            InvalidInput: it is none.
+        """
+        if not re.fullmatch(ORDER_ID, text):
+            raise InvalidInput(f"{text!r} is no id of an order: {IN_WORDS[ORDER_ID]}.")
+        run, number, edge, attempt = text.split(".")
+        return cls(run, int(number), edge, int(attempt))
 
 
 def order_id(run: str, round_number: int, edge: str, attempt: int) -> str:

@@ -1,7 +1,7 @@
 """What every object store does for us."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -23,6 +23,11 @@ class Entry(NamedTuple):
     """Changes whenever the content is written again."""
     modified: float
     """Seconds since the epoch, by the store's clock."""
+
+
+Changes = Callable[[], dict[str, str] | None]
+"""Says what was written since it was last called: versions by key, or None if some of it may be missing, so that only a
+listing tells."""
 
 
 class Store(Protocol):
@@ -70,6 +75,13 @@ class Store(Protocol):
 
     def folders(self, prefix: str) -> tuple[str, ...]:
         """Names of the next key parts below `prefix` that have objects below them, sorted."""
+
+    def changes(self, prefix: str) -> AbstractContextManager[Changes]:
+        """Have the store say what is written below `prefix`, for as long as the context lasts.
+
+        To be told saves listings and replaces none: a store may know nothing, lose sight, or rarely miss something. The first
+        call says None, as what was written before it is not told.
+        """
 
     def delete(self, key: str) -> None:
         """Remove an object; that there is none is no error."""

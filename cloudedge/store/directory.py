@@ -10,7 +10,7 @@ from pathlib import Path
 from cloudedge.documents.order import RemoteFile, UploadTarget
 from cloudedge.errors import InvalidInput, NotFound, StoreFailed
 from cloudedge.files import atomic_copy, atomic_write, disk_errors
-from cloudedge.store.base import Entry, checked_key
+from cloudedge.store.base import Changes, Entry, checked_key
 
 
 class DirectoryStore:
@@ -63,6 +63,12 @@ class DirectoryStore:
         with self._read_errors(prefix):
             names = sorted(child.name for child in _children(root) if child.is_dir())
             return tuple(name for name in names if any(_walk(root / name, f"{prefix}/{name}")))
+
+    @contextmanager
+    def changes(self, prefix: str) -> Iterator[Changes]:
+        """See `Store.changes`; a directory tells nothing, and its listing costs little."""
+        checked_key(prefix)
+        yield lambda: None
 
     def delete(self, key: str) -> None:
         """See `Store.delete`."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from cloudedge.documents import Order, RemoteFile, Report, Task, order_id, parse
 from cloudedge.documents.report import MAX_MANIFEST_BYTES, MAX_REPORT_BYTES
 from cloudedge.errors import InvalidInput, NotFound
-from components.shared.records import DispatchRecord
+from components.shared.records import DispatchRecord, IssuedOrder
 from components.shared.run import Run
 from components.shared.step import Step, step
 
@@ -16,7 +16,6 @@ _URL_MARGIN_SECONDS = 3600.0
 
 _MODEL_MARGIN_BYTES = 1024 * 1024
 """A trained model may have this much more than its base, for its header's metadata."""
-
 
 _AT_ONCE = 16
 """Orders written at a time."""
@@ -41,10 +40,19 @@ def dispatch_round(run_id: str, round_number: int) -> int:
         if settled:
             work.say(f"Round {round_number} has its results already.")
             return len(settled.delivered) + len(settled.missing)
-        base = model_file(work, task, work.run.fused_key(round_number - 1), *_digest_before(work, round_number))
-        issued, late = dispatch(work, task, round_number, "train", {"base": base})
-        work.log("dispatched", round=round_number, orders=issued)
-        return len(issued) + len(late)
+        return order_training(work, task, round_number)
+
+
+def order_training(work: Step, task: Task, round_number: int) -> int:
+    """Order one round of training, except where its orders stand or are fulfilled.
+
+    Returns:
+        Number of edges that take part.
+    """
+    base = model_file(work, task, work.run.fused_key(round_number - 1), *_digest_before(work, round_number))
+    issued, late = dispatch(work, task, round_number, "train", {"base": base})
+    work.log("dispatched", round=round_number, orders=issued)
+    return len(issued) + len(late)
 
 
 def finished_before(work: Step, task: Task, round_number: int) -> bool:
@@ -67,12 +75,19 @@ def dispatch(
     """
     record = _participants(work, task, round_number, keep_late=kind == "train")
     present = _keys_of(work, round_number)
+
+    def order_of(edge: str) -> IssuedOrder:
+        if edge in record.late:
+            return _issued(_late_order(work, record.late[edge], edge))
+        return _issued(_order(work, task, round_number, kind, edge, inputs, present))
+
     with ThreadPoolExecutor(_AT_ONCE) as others:  # The time goes into waiting for disks and servers.
-        orders = others.map(
-            lambda edge: _order(work, task, round_number, kind, edge, inputs, present),
-            (edge for edge in record.edges if edge not in record.late),
-        )
-        issued = [order.id for order in orders]
+        orders = tuple(others.map(order_of, record.edges))
+    if orders != record.orders:
+        # Whoever waits then reads one object, and not one for each edge.
+        complete = record.model_copy(update={"orders": orders})
+        work.run.put(work.run.round_key(round_number, "dispatch.json"), complete)
+    issued = [order.id for order in orders if order.edge not in record.late]
     work.say(f"Round {round_number}: {len(issued)} orders to {kind} are out, {len(record.late)} edges are still at work.")
     return issued, sorted(record.late)
 
@@ -100,6 +115,17 @@ def _participants(work: Step, task: Task, round_number: int, *, keep_late: bool)
     record = DispatchRecord(edges=tuple(edges), late=late)
     work.run.put(work.run.round_key(round_number, "dispatch.json"), record)
     return record
+
+
+def _late_order(work: Step, round_number: int, edge: str) -> Order:
+    order = work.run.order(round_number, edge)
+    if order is None:
+        raise NotFound(f"Round {round_number} has no order for {edge}, which was still at work on it: run its dispatch first.")
+    return order
+
+
+def _issued(order: Order) -> IssuedOrder:
+    return IssuedOrder.model_validate({name: getattr(order, name) for name in IssuedOrder.model_fields})
 
 
 def _order(
@@ -152,9 +178,9 @@ def _new_order(
     expires = limit + _URL_MARGIN_SECONDS
     result = None
     if kind == "train":
-        size = inputs["base"].size + _MODEL_MARGIN_BYTES
+        most = most_model_bytes(inputs["base"].size)
         key = work.run.result_key(round_number, edge, attempt, "model.safetensors")
-        result = work.store.upload(key, max_bytes=size, once=True, expires_seconds=expires)
+        result = work.store.upload(key, max_bytes=most, once=True, expires_seconds=expires)
     fields = {
         "id": order_id(work.run.id, round_number, edge, attempt),
         "kind": kind,
@@ -180,13 +206,18 @@ def _new_order(
     return Order.model_validate(fields)
 
 
+def most_model_bytes(base_size: int) -> int:
+    """How large a model may be that was trained from a base of this size, in bytes."""
+    return base_size + _MODEL_MARGIN_BYTES
+
+
 def model_file(work: Step, task: Task, key: str, sha256: str, size: int) -> RemoteFile:
     """A model of the run as an edge is to fetch it."""
     return work.store.download(key, sha256, size, task.collaboration.round_deadline_seconds + _URL_MARGIN_SECONDS)
 
 
 def _digest_before(work: Step, round_number: int) -> tuple[str, int]:
-    found = work.run.fusion(round_number - 1) if round_number > 1 else work.run.pretraining()
+    found = work.run.model_after(round_number - 1)
     if found is None:
         raise NotFound(f"Round {round_number} of {work.run.id} has no base model yet: run the steps before it first.")
     return found.sha256, found.size

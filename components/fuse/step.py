@@ -10,14 +10,18 @@ from cloudedge.documents import ContributionRecord, FusionRecord, LeftOut, Manif
 from cloudedge.documents.report import MAX_MANIFEST_BYTES
 from cloudedge.errors import InvalidInput, InvalidModel, NotFound, QuorumMissed
 from cloudedge.weights import TensorInfo, check, layout
-from components.dispatch.step import finished_before
+from components.dispatch.step import finished_before, most_model_bytes
 from components.fuse.files import Contribution, FusionOutcome, fuse_files
-from components.shared.records import Delivery
+from components.shared.records import Delivery, PretrainingRecord
 from components.shared.step import Step, step
 from components.shared.tracking import MetricPoint, TrackingRecord
 
 if TYPE_CHECKING:
     from cloudedge.data import Samples
+
+
+_Base = FusionRecord | PretrainingRecord | None
+"""The record of the model that an edge trained on."""
 
 
 def fuse_round(run_id: str, round_number: int, cloud_data: str = "") -> FusionRecord | None:
@@ -65,13 +69,15 @@ def _fuse(work: Step, task: Task, number: int, cloud_data: str) -> FusionRecord:
         manifests: list[Manifest] = []
         left_out = list(waited.missing)
         refused: list[Delivery] = []
+        bases = {each: work.run.model_after(each - 1) for each in {delivery.round for delivery in waited.delivered}}
         for delivery in waited.delivered:
             try:
-                contribution, manifest = _checked(work, stack, delivery, expected)
+                contribution, manifest = _checked(work, stack, delivery, bases[delivery.round], expected)
             except (InvalidInput, NotFound) as error:
                 left_out.append(LeftOut(edge=delivery.edge, reason=str(error)))
                 refused.append(delivery)
                 work.say(f"{delivery.edge} is left out: {error}")
+                work.log("left-out", round=number, edge=delivery.edge, reason=str(error))
                 continue
             sound.append(contribution)
             manifests.append(manifest)
@@ -97,7 +103,7 @@ def _fuse(work: Step, task: Task, number: int, cloud_data: str) -> FusionRecord:
 
 
 def _checked(
-    work: Step, stack: ExitStack, delivery: Delivery, expected: dict[str, TensorInfo]
+    work: Step, stack: ExitStack, delivery: Delivery, base: _Base, expected: dict[str, TensorInfo]
 ) -> tuple[Contribution, Manifest]:
     at = delivery.round, delivery.edge, delivery.attempt
     key = work.run.result_key(*at, "manifest.json")
@@ -112,7 +118,13 @@ def _checked(
     scores = manifest.scores.get("result")
     if scores is None:
         raise InvalidModel("its manifest has no scores of the trained model")
-    path = stack.enter_context(work.store.local(work.run.result_key(*at, "model.safetensors")))
+    if base is None or manifest.base_sha256 != base.sha256:
+        raise InvalidModel(f"its model was trained from another base than that of round {delivery.round}")
+    key, most = work.run.result_key(*at, "model.safetensors"), most_model_bytes(base.size)
+    entry = work.store.stat(key)
+    if entry is not None and entry.size > most:
+        raise InvalidModel(f"its model has {entry.size} bytes, more than the {most} that it may have, and was not read")
+    path = stack.enter_context(work.store.local(key))
     check(path, expected, sha256=manifest.model_sha256, size=manifest.model_size)
     contribution = Contribution(
         edge=delivery.edge,
@@ -166,7 +178,7 @@ def _record(
     manifests: list[Manifest],
     left_out: list[LeftOut],
 ) -> FusionRecord:
-    base = work.run.fusion(number - 1) if number > 1 else work.run.pretraining()
+    base = work.run.model_after(number - 1)
     if base is None:
         raise NotFound(f"Round {number} of {work.run.id} has no base model: run the steps before it first.")
     return FusionRecord(

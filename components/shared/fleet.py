@@ -6,6 +6,7 @@ from typing import Any
 
 from kubernetes import client
 
+from cloudedge.documents import Inbox
 from cloudedge.errors import Conflict, NotFound
 from components.shared.enrolment import Runner, deployment, runner_name
 from components.shared.inboxes.config_maps import EDGE_LABEL, RUNNERS, ConfigMapInboxes, inbox_name
@@ -24,6 +25,8 @@ class Edge:
         image: Image of its runner.
         runner: How its runner's pod stands, as far as the cloud knows.
         restarts: How often the runner was started again.
+        orders: Ids of its open orders.
+        last_order: Id of the order that it was given last, open or not; empty if none ever was.
     """
 
     name: str
@@ -33,6 +36,8 @@ class Edge:
     image: str
     runner: str
     restarts: int
+    orders: tuple[str, ...]
+    last_order: str
 
 
 class Fleet:
@@ -61,13 +66,16 @@ class Fleet:
 
     def edges(self) -> list[Edge]:
         """All edges, sorted by name: four listings, however many they are."""
-        names = self.inboxes.edges()
+        inboxes = list(self.inboxes.all_with_last_orders())
         listed = self._apps.list_namespaced_deployment
         deployments = self._by_edge(self._asked("list deployments", listed, self._namespace.name, label_selector=RUNNERS))
         listed = self._core.list_namespaced_pod
         pods = self._by_edge(self._asked("list pods", listed, self._namespace.name, label_selector=RUNNERS))
         nodes = {node.metadata.name: node for node in self._asked("list nodes", self._core.list_node).items}
-        return [_edge(name, deployments.get(name), pods.get(name), nodes) for name in names]
+        return [
+            _edge(inbox, last, deployments.get(inbox.edge), pods.get(inbox.edge), nodes)
+            for inbox, last in sorted(inboxes, key=lambda each: each[0].edge)
+        ]
 
     def remove(self, edge: str, *, force: bool = False) -> None:
         """Forget an edge. Its runner is ended; what it keeps on its node stays there.
@@ -98,19 +106,21 @@ class Fleet:
         return self._namespace.asked(purpose, ask, *arguments, **options)
 
 
-def _edge(name: str, found: Any, pod: Any, nodes: dict[str, Any]) -> Edge:
+def _edge(inbox: Inbox, last_order: str, found: Any, pod: Any, nodes: dict[str, Any]) -> Edge:
     spec = found.spec.template.spec if found else None
     node_name = (spec.node_selector or {}).get("kubernetes.io/hostname", "") if spec else ""
     node = nodes.get(node_name)
     ready = next((each for each in (node.status.conditions or ()) if each.type == "Ready"), None) if node else None
     return Edge(
-        name=name,
+        name=inbox.edge,
         node=node_name,
         node_ready=ready.status == "True" if ready else None,
         node_seen=ready.last_heartbeat_time if ready else None,
         image=spec.containers[0].image if spec else "",
         runner=_standing(pod) if pod else "no pod" if found else "not deployed",
         restarts=sum(each.restart_count for each in (pod.status.container_statuses or ())) if pod else 0,
+        orders=tuple(order.id for order in inbox.orders),
+        last_order=last_order,
     )
 
 

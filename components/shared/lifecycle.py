@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from cloudedge.documents import Task
-from cloudedge.errors import Conflict
+from cloudedge.errors import Conflict, NotFound
 from cloudedge.store import Store
 from components.shared import events
 from components.shared.inboxes import Inboxes
 from components.shared.orders import close_orders
 from components.shared.records import RunState
 from components.shared.run import Run, run_ids
-from components.shared.step import set_state
+from components.shared.step import BETWEEN_STEPS, set_state
 
 _CLOCK = "reaper/clock"
 """Object that the store stamps with its time."""
@@ -50,14 +50,17 @@ def cancel(store: Store, inboxes: Inboxes, run_id: str, actor: str) -> bool:
     return fresh
 
 
-def reap(store: Store, inboxes: Inboxes, actor: str, silent_seconds: float, spare: str = "") -> Iterator[tuple[str, list[str]]]:
+def reap(
+    store: Store, inboxes: Inboxes, actor: str, silent_seconds: float, between_seconds: float, spare: str = ""
+) -> Iterator[tuple[str, list[str]]]:
     """Close the orders of all runs that are over, or that nobody has worked on for a while.
 
     Args:
         store: Where the runs are kept.
         inboxes: The edges' inboxes.
         actor: Who reaps, for the operation log.
-        silent_seconds: A running run without a sign of life for this long is dead.
+        silent_seconds: A run whose step gives no sign of life for this long is dead.
+        between_seconds: So is one whose next step does not begin for this long.
         spare: Id of a run that is left alone, because whoever reaps goes on with it.
 
     Yields:
@@ -69,10 +72,11 @@ def reap(store: Store, inboxes: Inboxes, actor: str, silent_seconds: float, spar
     for run_id in sorted((known | with_orders) - {spare}):
         run = Run(store, run_id)
         state = run.state()
-        if _at_work(run, state, now, silent_seconds):
+        patience = between_seconds if _between_steps(run) else silent_seconds
+        if _at_work(run, state, now, patience):
             continue
         if state and state.state == "running":
-            message = f"No sign of life for {silent_seconds:.0f} s."
+            message = f"No sign of life for {patience:.0f} s."
             set_state(run, RunState(state="stopped", message=message, exit_code=8, at=datetime.now(UTC)))
         if run_id not in with_orders:
             continue
@@ -81,6 +85,14 @@ def reap(store: Store, inboxes: Inboxes, actor: str, silent_seconds: float, spar
             if run_id in known:
                 events.record(store, run_id, actor, "reaped", closed=closed)
             yield run_id, closed
+
+
+def _between_steps(run: Run) -> bool:
+    """Whether a step of the run was done, and the next is not begun yet."""
+    try:
+        return run.store.get(run.key("alive"), len(BETWEEN_STEPS)) == BETWEEN_STEPS
+    except NotFound:
+        return False
 
 
 def _at_work(run: Run, state: RunState | None, now: float, silent_seconds: float) -> bool:

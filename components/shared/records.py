@@ -7,7 +7,7 @@ from pydantic import Field as Described
 
 from cloudedge.documents import EpochRecord, LeftOut, Scores
 from cloudedge.documents.base import Document, Part
-from cloudedge.names import NAME, SHA256
+from cloudedge.names import NAME, ORDER_ID, SHA256
 
 
 class RunState(Document):
@@ -31,6 +31,16 @@ class PretrainingRecord(Document):
     seconds: float = Described(ge=0, description="Duration of training.")
 
 
+class IssuedOrder(Part):
+    """Which order an edge has in a round: what whoever waits for it must know."""
+
+    id: str = Described(pattern=ORDER_ID, description="Id of the order.")
+    edge: str = Described(pattern=NAME, description="Edge.")
+    round: int = Described(ge=0, description="Round that the order is of.")
+    attempt: int = Described(ge=1, description="Attempt of the edge in that round.")
+    issued_at: AwareDatetime = Described(description="When it was issued, by the cloud's clock.")
+
+
 class DispatchRecord(Document):
     """Who takes part in a round."""
 
@@ -38,6 +48,9 @@ class DispatchRecord(Document):
     late: dict[str, int] = Described(
         default_factory=dict,
         description="Edges still at work on an earlier round's order, and that round; their model joins this one.",
+    )
+    orders: tuple[IssuedOrder, ...] = Described(
+        default=(), description="Their orders, late ones' earlier orders among them, by edge; none before all are issued."
     )
 
 

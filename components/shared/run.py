@@ -4,9 +4,9 @@
         task.json                                     what was asked for
         state.json                                    running, finished, failed or stopped, and why
         cancelled.json                                written once; from then on the run is cancelled, whatever else is written
-        alive                                         touched while a step works; the reaper looks at its age
+        alive                                         touched while a step works, and says when it is done; for the reaper
         pretrained/{model.safetensors,record.json}    the pretrained model                        (folder Q1)
-        rounds/<k>/dispatch.json                      who takes part in round k
+        rounds/<k>/dispatch.json                      who takes part in round k, and with which order
         rounds/<k>/orders/<edge>.json
         rounds/<k>/reports/<edge>-<attempt>.json
         rounds/<k>/results/<edge>-<attempt>/{model.safetensors,manifest.json}  models from the edges  (folder Q4)
@@ -23,10 +23,19 @@ from typing import TypeVar
 
 from cloudedge.documents import FusionRecord, Order, Task, canonical_json, parse
 from cloudedge.documents.base import Part
+from cloudedge.documents.order import OrderName
 from cloudedge.errors import Conflict, NotFound
 from cloudedge.names import checked_name
 from cloudedge.store import Store
-from components.shared.records import Delivery, DispatchRecord, Evaluation, PretrainingRecord, RunState, WaitRecord
+from components.shared.records import (
+    Delivery,
+    DispatchRecord,
+    Evaluation,
+    IssuedOrder,
+    PretrainingRecord,
+    RunState,
+    WaitRecord,
+)
 
 _MOST_BYTES = 64 * 1024 * 1024
 
@@ -61,6 +70,10 @@ class Run:
     def fused_key(self, number: int) -> str:
         """Key of a round's fused model; of round 0 the pretrained one."""
         return self.round_key(number, "fused.safetensors") if number else self.pretrained_key
+
+    def model_after(self, number: int) -> FusionRecord | PretrainingRecord | None:
+        """The record of a round's fused model, once there is one; of round 0 the pretrained one's."""
+        return self.fusion(number) if number else self.pretraining()
 
     def task(self) -> Task:
         """The task.
@@ -121,7 +134,11 @@ class Run:
 
     def state(self) -> RunState | None:
         """The run's state; None before its first step."""
-        return self._find(RunState, self.key("cancelled.json")) or self._find(RunState, self.key("state.json"))
+        return self.cancelled() or self._find(RunState, self.key("state.json"))
+
+    def cancelled(self) -> RunState | None:
+        """Who cancelled the run, if somebody did."""
+        return self._find(RunState, self.key("cancelled.json"))
 
     def cancel(self, state: RunState) -> bool:
         """Give the run its last state, which no step can overwrite.
@@ -166,7 +183,7 @@ class Run:
             number += 1
         return number
 
-    def report_key(self, order: Order) -> str:
+    def report_key(self, order: Order | IssuedOrder | OrderName) -> str:
         """Key of the reports on an order."""
         return self.round_key(order.round, "reports", f"{order.edge}-{order.attempt}.json")
 
@@ -174,7 +191,7 @@ class Run:
         """Key of one file of an edge's result: model.safetensors or manifest.json."""
         return self.round_key(number, "results", f"{edge}-{attempt}", name)
 
-    def manifest_key(self, order: Order) -> str:
+    def manifest_key(self, order: Order | IssuedOrder) -> str:
         """Key of the manifest of an order's result."""
         return self.result_key(order.round, order.edge, order.attempt, "manifest.json")
 

@@ -28,6 +28,10 @@ from components.shared.tracking import Registration, Relay, TrackingLog, Trackin
 
 _TOUCH_SECONDS = 30.0
 
+BETWEEN_STEPS = b"between two steps\n"
+"""What stands in a run's sign of life once a step is done: nobody works until the next one is begun, which a cluster may take
+long to do."""
+
 PARENT_VARIABLE = "CLOUDEDGE_PARENT_PID"
 """Process that a step ends with, if set: on a laptop nothing must outlive `cloudedge run`."""
 
@@ -108,8 +112,8 @@ class Step:
         Raises:
             Cancelled: they did.
         """
-        state = self.run.state()
-        if state and state.state == "cancelled":
+        state = self.run.cancelled()
+        if state:
             raise Cancelled(f"Run {self.run.id} was cancelled: {state.message} Start it again under another id.")
 
 
@@ -196,6 +200,7 @@ def _signs_of_life(work: Step) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
+    work.store.put(work.run.key("alive"), BETWEEN_STEPS)
 
 
 @contextmanager

@@ -1,13 +1,14 @@
 """Waiting for a round: until enough edges have delivered, or it is certain that too few will."""
 
 import time
+from datetime import UTC, datetime
 from html import escape
 
 from cloudedge.documents import LeftOut, Phase
 from cloudedge.errors import QuorumMissed
-from components.dispatch.step import finished_before
-from components.shared.records import Delivery, WaitRecord
-from components.shared.step import Step, step
+from components.dispatch.step import finished_before, order_training
+from components.shared.records import Delivery, RunState, WaitRecord
+from components.shared.step import Step, set_state, step
 from components.wait.relay import EdgeFigures
 from components.wait.watch import RoundWatch, Watched
 
@@ -30,6 +31,11 @@ def wait_round(run_id: str, round_number: int) -> tuple[int, str]:
         if finished_before(work, task, round_number):
             return 0, ""
         record = work.run.waited(round_number)
+        state = work.run.state()
+        if record is None and state and state.state in ("failed", "stopped"):
+            # This step was ended before, or came so late that the run was taken for dead; either closed the orders.
+            set_state(work.run, RunState(state="running", at=datetime.now(UTC)))
+            order_training(work, task, round_number)
         watch = RoundWatch.of(work.run, round_number)
         if record is None:
             asked = task.collaboration
@@ -66,29 +72,38 @@ def wait_for(
     started = time.monotonic()
     quorum_since: float | None = None
     relayed = said = float("-inf")
-    while True:
-        looked = time.monotonic()
-        changed = watch.look()
-        if figures:
-            figures.keep(changed)
-        now = time.monotonic()
-        delivered = sum(watched.manifest is not None and not watched.refusal for watched in watch.edges.values())
-        pending = sum(watched.pending for watched in watch.edges.values())
-        if changed or now - said > _SAY_SECONDS:
-            said = now
-            work.say(f"Round {round_number}: {delivered} of {len(watch.edges)} edges have delivered, {pending} are at work.")
-        if quorum_since is None and delivered >= quorum:
-            quorum_since = now
-        if pending == 0 or delivered + pending < quorum:
-            break
-        if (quorum_since is not None and now - quorum_since >= grace_seconds) or now - started >= deadline_seconds:
-            break
-        if now - relayed > _RELAY_SECONDS:
-            relayed = now
-            work.relay()
-        work.stop_if_cancelled()
-        # Of a store that takes long to list no more than half of the time is asked for.
-        time.sleep(max(work.settings.poll_seconds, now - looked))
+    last, refused = False, set[str]()
+    with watch.told():
+        while True:
+            looked = time.monotonic()
+            changed = watch.look(everywhere=last)
+            if figures:
+                figures.keep(changed)
+            now = time.monotonic()
+            delivered, pending = len(watch.delivered), len(watch.pending)
+            if changed or now - said > _SAY_SECONDS:
+                said = now
+                work.say(
+                    f"Round {round_number}: {delivered} of {len(watch.edges)} edges have delivered, {pending} are at work."
+                )
+            for watched in changed:
+                if watched.refusal and watched.order.edge not in refused:  # Once: its reports may go on coming.
+                    refused.add(watched.order.edge)
+                    work.say(f"{watched.order.edge} is {watched.refusal}")
+                    work.log("left-out", round=round_number, edge=watched.order.edge, reason=watched.refusal)
+            if quorum_since is None and delivered >= quorum:
+                quorum_since = now
+            if last or pending == 0 or delivered + pending < quorum:
+                break
+            if (quorum_since is not None and now - quorum_since >= grace_seconds) or now - started >= deadline_seconds:
+                last = True  # What came and was not told shall not count as missing.
+                continue
+            if now - relayed > _RELAY_SECONDS:
+                relayed = now
+                work.relay()
+            work.stop_if_cancelled()
+            # Of a store that takes long to list no more than half of the time is asked for.
+            time.sleep(max(work.settings.poll_seconds, now - looked))
     record = _record(watch, now - started)
     if delivered < quorum:
         for watched in watch.edges.values():
@@ -105,7 +120,7 @@ def _delivery(watched: Watched) -> Delivery:
 def _record(watch: RoundWatch, seconds: float) -> WaitRecord:
     delivered, missing, late = [], [], {}
     for edge, watched in sorted(watch.edges.items()):
-        if watched.manifest is not None and not watched.refusal:
+        if watched.delivered:
             delivered.append(_delivery(watched))
             continue
         missing.append(LeftOut(edge=edge, reason=watched.state()))

@@ -1,35 +1,49 @@
-"""What is known of a round's edges, brought up to date with one listing per look.
+"""What is known of a round's edges, brought up to date by looks.
 
-Only objects whose version changed since the last look are read, so a look costs the same however many edges are silent.
+A store that says what was written makes a look cost what has changed. Where it does not, and now and then in any case, the
+round's reports and results are listed, so that nothing is ever missed; but only objects whose version has changed are read.
 """
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from cloudedge.documents import Manifest, Order, Phase, Report, parse
+from cloudedge.documents import Manifest, Phase, Report, parse
 from cloudedge.documents.report import MAX_MANIFEST_BYTES, MAX_REPORT_BYTES
 from cloudedge.errors import InvalidInput, NotFound
+from cloudedge.store import Changes
+from components.shared.records import IssuedOrder
 from components.shared.run import Run
 
 _AT_ONCE = 16
-"""Orders read at a time."""
+"""Objects read at a time."""
+
+_LEAST_SECONDS_BETWEEN_LISTINGS = 60.0
+_LISTINGS_SHARE = 0.02
+"""Of a store that says what was written, a listing is asked for as seldom as both of these say."""
 
 
 @dataclass
 class Watched:
     """One edge's order and what has come of it."""
 
-    order: Order
+    order: IssuedOrder
     report: Report | None = None
     manifest: Manifest | None = None
     refusal: str = ""
     """Why its manifest or report is not believed."""
 
     @property
+    def delivered(self) -> bool:
+        """Whether there is a result that is believed."""
+        return self.manifest is not None and not self.refusal
+
+    @property
     def failed(self) -> bool:
         """Whether nothing more will come."""
-        # A listing is no snapshot: it may hold the last report and not yet the manifest that was written before it.
+        # Changes come in any order: the last report may be known before the manifest that was written before it.
         ended = self.report is not None and self.report.phase in (Phase.FAILED, Phase.CANCELLED)
         return bool(self.refusal) or (self.manifest is None and ended)
 
@@ -54,12 +68,23 @@ class Watched:
 
 @dataclass
 class RoundWatch:
-    """All edges of a round."""
+    """All edges of a round.
+
+    Attributes:
+        run: The run.
+        edges: What is known of each edge.
+        delivered: Edges with a result that is believed.
+        pending: Edges from which something may still come.
+    """
 
     run: Run
     edges: dict[str, Watched]
+    delivered: set[str] = field(default_factory=set)
+    pending: set[str] = field(default_factory=set)
     _versions: dict[str, str] = field(default_factory=dict)
     _by_key: dict[str, Watched] = field(default_factory=dict)
+    _changes: Changes | None = None
+    _list_again_at: float = 0.0
 
     @classmethod
     def of(cls, run: Run, number: int) -> "RoundWatch":
@@ -69,54 +94,84 @@ class RoundWatch:
             NotFound: it was not dispatched.
         """
         record = run.dispatched(number)
-        if record is None:
+        if record is None or not record.orders:
             raise NotFound(f"Round {number} of {run.id} was not dispatched yet: run that step first.")
-        edges: dict[str, Watched] = {}
-        with ThreadPoolExecutor(_AT_ONCE) as others:
-            orders = others.map(lambda edge: run.order(record.late.get(edge, number), edge), record.edges)
-            for edge, order in zip(record.edges, orders, strict=True):
-                if order is None:
-                    raise NotFound(f"Round {number} has no order for {edge}: run its dispatch first.")
-                edges[edge] = Watched(order)
-        watch = cls(run, edges)
-        for watched in edges.values():
+        watch = cls(run, {order.edge: Watched(order) for order in record.orders})
+        watch.pending = set(watch.edges)
+        for watched in watch.edges.values():
             watch._by_key[run.report_key(watched.order)] = watched
             watch._by_key[run.manifest_key(watched.order)] = watched
         return watch
 
-    def look(self) -> list[Watched]:
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """For as long as this lasts, let the store say what was written, if it can."""
+        with self.run.store.changes(self.run.key("rounds")) as self._changes:
+            try:
+                yield
+            finally:
+                self._changes = None
+
+    def look(self, *, everywhere: bool = False) -> list[Watched]:
         """Read what changed.
+
+        Args:
+            everywhere: List, even if the store says what was written.
 
         Returns:
             The edges with a change.
         """
+        told = self._changes() if self._changes else None
+        if told is None or everywhere or time.monotonic() >= self._list_again_at:
+            told = self._listed()
+        keys = [key for key, version in told.items() if key in self._by_key and self._versions.get(key) != version]
+        self._versions.update((key, told[key]) for key in keys)
         changed: dict[str, Watched] = {}
-        for key in self._changed_keys():
-            watched = self._by_key[key]
-            self._read(key, watched)
-            changed[watched.order.edge] = watched
+        with ThreadPoolExecutor(_AT_ONCE) as others:  # The time goes into waiting for the store.
+            for key, found in zip(keys, others.map(self._read, keys), strict=True):
+                watched = self._by_key[key]
+                _take(watched, found)
+                changed[watched.order.edge] = watched
+        for edge, watched in changed.items():
+            self.delivered.discard(edge)
+            self.pending.discard(edge)
+            if watched.delivered:
+                self.delivered.add(edge)
+            elif watched.pending:
+                self.pending.add(edge)
         return list(changed.values())
 
-    def _changed_keys(self) -> Iterator[str]:
+    def _listed(self) -> dict[str, str]:
+        """Versions of all reports and results by key; reports first, so that no result of those that are done is missing."""
+        began = time.monotonic()
+        found: dict[str, str] = {}
         for number in sorted({watched.order.round for watched in self.edges.values()}):
-            for entry in self.run.store.list(self.run.round_key(number)):
-                if entry.key in self._by_key and self._versions.get(entry.key) != entry.version:
-                    self._versions[entry.key] = entry.version
-                    yield entry.key
+            for folder in ("reports", "results"):
+                found.update((entry.key, entry.version) for entry in self.run.store.list(self.run.round_key(number, folder)))
+        now = time.monotonic()
+        self._list_again_at = now + max(_LEAST_SECONDS_BETWEEN_LISTINGS, (now - began) / _LISTINGS_SHARE)
+        return found
 
-    def _read(self, key: str, watched: Watched) -> None:
-        store, order = self.run.store, watched.order
+    def _read(self, key: str) -> Report | Manifest | InvalidInput:
+        """A report or a manifest, or why it is not believed."""
+        order = self._by_key[key].order
+        found: Report | Manifest
         try:
             if key == self.run.report_key(order):
-                report = parse(Report, store.get(key, MAX_REPORT_BYTES), key)
-                if (report.order, report.edge) != (order.id, order.edge):
-                    raise InvalidInput(f"{key} is about {report.order}, not {order.id}")
-                if watched.report is None or report.sequence > watched.report.sequence:
-                    watched.report = report
+                found = parse(Report, self.run.store.get(key, MAX_REPORT_BYTES), key)
             else:
-                manifest = parse(Manifest, store.get(key, MAX_MANIFEST_BYTES), key)
-                if (manifest.order, manifest.edge) != (order.id, order.edge):
-                    raise InvalidInput(f"{key} is about {manifest.order}, not {order.id}")
-                watched.manifest = manifest
+                found = parse(Manifest, self.run.store.get(key, MAX_MANIFEST_BYTES), key)
+            if (found.order, found.edge) != (order.id, order.edge):
+                raise InvalidInput(f"{key} is about {found.order}, not {order.id}")
         except InvalidInput as error:
-            watched.refusal = f"left out: {error}"
+            return error
+        return found
+
+
+def _take(watched: Watched, found: Report | Manifest | InvalidInput) -> None:
+    if isinstance(found, InvalidInput):
+        watched.refusal = f"left out: {found}"
+    elif isinstance(found, Manifest):
+        watched.manifest = found
+    elif watched.report is None or found.sequence > watched.report.sequence:
+        watched.report = found

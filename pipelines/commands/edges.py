@@ -1,6 +1,7 @@
 """Enrolling edges with a cluster and looking after them: cloudedge edges."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +10,7 @@ import typer
 import yaml
 
 from cloudedge.documents import Report, parse
+from cloudedge.documents.order import OrderName
 from cloudedge.documents.report import MAX_REPORT_BYTES
 from cloudedge.errors import InvalidInput, NotFound
 from cloudedge.store import Store
@@ -22,6 +24,22 @@ if TYPE_CHECKING:
 EdgeArgument = Annotated[str, typer.Argument(metavar="EDGE", help="The edge's name.")]
 
 _SCHEME = "configmaps://"
+_AT_ONCE = 16
+"""Reports read at a time."""
+
+_COLUMNS = {
+    "edge": "edge",
+    "node": "node",
+    "node_ready": "node ready",
+    "node_seen": "seen",
+    "runner": "runner",
+    "restarts": "restarts",
+    "work": "work",
+    "heartbeat_at": "last report",
+    "samples": "samples",
+    "runner_version": "version",
+}
+"""What the list shows of a row, and under which title."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -59,28 +77,31 @@ def enroll(
 
 def list_edges(as_json: JsonOption = False) -> None:
     """List all edges: which are alive, what they do, and with which version."""
-    rows = [_row(edge) for edge in _fleet().edges()]
+    store = _store()
+    with ThreadPoolExecutor(_AT_ONCE) as others:  # The time goes into waiting for the store.
+        rows = list(others.map(lambda edge: _row(edge, store), _fleet().edges()))
     if as_json:
         print_json(rows)
     elif not rows:
         print("No edge is enrolled (cloudedge edges enroll).")
     else:
-        print_table([("edge", "node", "node ready", "seen", "runner", "restarts", "image"), *(_cells(row) for row in rows)])
+        titles = tuple(_COLUMNS.values())
+        print_table([titles, *(tuple(_shown(row[key]) for key in _COLUMNS) for row in rows)])
 
 
 def show(edge: EdgeArgument, as_json: JsonOption = False) -> None:
     """Show one edge: how it stands, its open orders and what it last said of each."""
     fleet = _fleet()
     inbox = fleet.inboxes.read(edge)
-    row = next(_row(found) for found in fleet.edges() if found.name == edge)
-    store = open_place(None).store if "CLOUDEDGE_STORE" in os.environ else None
+    store = _store()
+    row = next(_row(found, store) for found in fleet.edges() if found.name == edge)
     orders = [
         {
             "id": order.id,
             "kind": order.kind,
             "state": order.state,
             "issued_at": order.issued_at.isoformat(timespec="seconds"),
-            **(_last_words(store, Run(store, order.run).report_key(order)) if store else {}),
+            **_last_words(store, order.id),
         }
         for order in inbox.orders
     ]
@@ -121,17 +142,31 @@ def _namespace() -> str:
     return address.removeprefix(_SCHEME).rstrip("/")
 
 
-def _row(edge: "Edge") -> dict[str, Any]:
-    return {"edge": edge.name, **{key: value for key, value in asdict(edge).items() if key != "name"}}
+def _store() -> Store | None:
+    """Where reports are, if the environment says so."""
+    return open_place(None).store if "CLOUDEDGE_STORE" in os.environ else None
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    keys = ("edge", "node", "node_ready", "node_seen", "runner", "restarts", "image")
-    return tuple(_shown(row[key]) for key in keys)
+def _row(edge: "Edge", store: Store | None) -> dict[str, Any]:
+    newest = edge.orders[-1] if edge.orders else edge.last_order
+    words = _last_words(store, newest)
+    told = {key: words.get(key) for key in ("heartbeat_at", "samples", "runner_version")}
+    work = words.get("phase", "ordered") if edge.orders else "idle"
+    if edge.orders and words.get("epoch"):
+        work = f"{work}, epoch {words['epoch']}"
+    if len(edge.orders) > 1:
+        work = f"{work}, and {len(edge.orders) - 1} more"
+    fields = {key: value for key, value in asdict(edge).items() if key != "name"}
+    return {"edge": edge.name, **fields, "work": work, **told}
 
 
-def _last_words(store: Store, key: str) -> dict[str, Any]:
+def _last_words(store: Store | None, order: str) -> dict[str, Any]:
+    """What an edge last said of an order; nothing if there is none, or no store to look into."""
+    if store is None or not order:
+        return {}
     try:
+        name = OrderName.parse(order)
+        key = Run(store, name.run).report_key(name)
         report = parse(Report, store.get(key, MAX_REPORT_BYTES), key)
     except NotFound:
         return {"phase": "no report yet"}
@@ -152,4 +187,6 @@ def _shown(value: Any) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ", ".join(value) or "-"
     return f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)

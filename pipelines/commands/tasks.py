@@ -105,13 +105,14 @@ def _terminate(kubeflow: "Kubeflow", run_id: str) -> bool:
 def reap(
     home: PlaceOption = None,
     silent_seconds: Annotated[
-        float, typer.Option(help="A running run without a sign of life for this many seconds is taken for dead.")
+        float, typer.Option(help="A run whose step gives no sign of life for this many seconds is taken for dead.")
     ] = 600,
+    between_seconds: Annotated[float, typer.Option(help="So is one whose next step does not begin for this many.")] = 3600,
     as_json: JsonOption = False,
 ) -> None:
     """Close the orders of runs that are over or dead, so that no edge works for nothing."""
     place = open_place(home)
-    closed = dict(reap_runs(place.store, place.inboxes, actor(), silent_seconds))
+    closed = dict(reap_runs(place.store, place.inboxes, actor(), silent_seconds, between_seconds))
     if as_json:
         print_json(closed)
     elif not closed:

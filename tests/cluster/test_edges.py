@@ -8,9 +8,10 @@ import pytest
 import yaml
 from kubernetes import client
 
-from cloudedge.documents import Phase, Report
+from cloudedge.documents import Order, Phase, Report
 from components.shared.inboxes.config_maps import ConfigMapInboxes
 from components.shared.kubernetes_api import Namespace
+from components.shared.orders import close_orders
 from components.shared.run import Run
 from tests.cluster.site import NAMESPACE, Site
 from tests.components.shared.inboxes.conformance import adding
@@ -40,6 +41,33 @@ def listed(site: Site, edge: str) -> dict[str, object]:
     return dict(row)
 
 
+TITLES = "edge node node ready seen runner restarts work last report samples version"
+
+
+def row_of(site: Site, edge: str) -> str:
+    lines = site.cli("edges", "list").splitlines()
+    assert " ".join(lines[0].split()) == TITLES
+    (line,) = [line for line in lines if line.startswith(f"{edge} ")]
+    return " ".join(line.split())
+
+
+def reported(site: Site, order: Order, phase: Phase, heartbeat_at: datetime) -> None:
+    """What its edge says of an order."""
+    report = Report(
+        order=order.id,
+        edge=order.edge,
+        sequence=1,
+        phase=phase,
+        epoch=2,
+        epochs=5,
+        samples=77,
+        heartbeat_at=heartbeat_at,
+        runner_version="0.1.0",
+    )
+    run = Run(site.store, order.run)
+    run.put(run.report_key(order), report)
+
+
 def test_the_list_tells_who_is_alive(site: Site, edge: str) -> None:
     until(lambda: listed(site, edge)["runner"] != "no pod", what="the runner's pod")
     assert listed(site, edge) == {
@@ -50,32 +78,46 @@ def test_the_list_tells_who_is_alive(site: Site, edge: str) -> None:
         "image": "cloudedge/edge:0.1.0",
         "runner": "pending",
         "restarts": 0,
+        "orders": [],
+        "last_order": "",
+        "work": "idle",
+        "heartbeat_at": None,
+        "samples": None,
+        "runner_version": None,
     }
-    lines = site.cli("edges", "list").splitlines()
-    assert lines[0].split() == ["edge", "node", "node", "ready", "seen", "runner", "restarts", "image"]
-    (line,) = [line for line in lines if line.startswith("gate ")]
-    assert line.split() == [
-        *("gate", "gate-node", "yes", "2026-01-02", "03:04:05", "pending", "0", "cloudedge/edge:0.1.0"),
-    ]
+    assert row_of(site, edge) == "gate gate-node yes 2026-01-02 03:04:05 pending 0 idle - - -"
+
+
+def test_the_list_tells_what_an_edge_does_and_what_it_said_last(site: Site, edge: str) -> None:
+    until(lambda: listed(site, edge)["runner"] != "no pod", what="the runner's pod")
+    standing = "gate gate-node yes 2026-01-02 03:04:05 pending 0"
+    first, second = order("run", edge), order("run", edge, 2)
+    inboxes(site).update(edge, adding(first))
+    assert row_of(site, edge) == f"{standing} no report yet - - -"
+
+    reported(site, first, Phase.TRAINING, datetime(2026, 1, 2, 4, 5, 6, tzinfo=UTC))
+    assert row_of(site, edge) == f"{standing} training, epoch 2 of 5 2026-01-02T04:05:06+00:00 77 0.1.0"
+
+    inboxes(site).update(edge, adding(second))
+    assert row_of(site, edge) == f"{standing} no report yet, and 1 more - - -"
+
+
+def test_an_idle_edge_is_known_by_its_last_order(site: Site, edge: str) -> None:
+    mine = order("run", edge)
+    inboxes(site).update(edge, adding(mine))
+    reported(site, mine, Phase.DONE, datetime(2026, 1, 2, 4, 5, 6, tzinfo=UTC))
+    close_orders(inboxes(site), "run")
+
+    row = listed(site, edge)
+    assert (row["orders"], row["last_order"], row["work"]) == ([], mine.id, "idle")
+    assert (row["heartbeat_at"], row["samples"], row["runner_version"]) == ("2026-01-02T04:05:06+00:00", 77, "0.1.0")
 
 
 def test_an_edge_shows_its_orders_and_its_last_words(site: Site, edge: str) -> None:
     mine = order("run", edge)
     inboxes(site).update(edge, adding(mine))
     assert "phase no report yet" in site.cli("edges", "show", edge)
-    run = Run(site.store, "run")
-    report = Report(
-        order=mine.id,
-        edge=edge,
-        sequence=1,
-        phase=Phase.TRAINING,
-        epoch=2,
-        epochs=5,
-        samples=77,
-        heartbeat_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
-        runner_version="0.1.0",
-    )
-    run.put(run.report_key(mine), report)
+    reported(site, mine, Phase.TRAINING, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
     (shown,) = json.loads(site.cli("edges", "show", edge, "--json"))["orders"]
     assert shown["id"] == mine.id
     assert shown["phase"] == "training"

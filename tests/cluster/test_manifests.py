@@ -137,6 +137,10 @@ def test_the_kubeflow_overlay_lets_kubeflows_steps_dispatch(applied: ControlPlan
     # The API server takes a moment to heed a policy that has changed.
     until(heeded, what="the policy's effect")
     assert "nothing else" in refused(steps.patch_namespaced_pod, pod.metadata.name, EDGES, image)
+    for elsewhere in ("cloudedge", "default", "kube-system"):
+        assert "cannot list" in refused(steps.list_namespaced_secret, elsewhere)
+        assert "cannot list" in refused(steps.list_namespaced_config_map, elsewhere)
+    assert "cannot list" in refused(steps.list_namespaced_secret, EDGES)
     for kind in ("config_map", "secret"):
         name = {"config_map": "cloudedge-settings", "secret": "cloudedge-store"}[kind]
         assert getattr(admin, f"read_namespaced_{kind}")(name, "kubeflow").data
@@ -183,6 +187,7 @@ def test_the_pipeline_may_do_nothing_else(applied: ControlPlane, pipeline: clien
     assert "cannot list" in refused(pipeline.list_namespaced_secret, "cloudedge")
     assert "cannot list" in refused(pipeline.list_namespaced_config_map, "cloudedge")
     assert "cannot list" in refused(pipeline.list_namespaced_config_map, "default")
+    assert "cannot list" in refused(pipeline.list_namespaced_secret, "kube-system")
     assert "cannot list" in refused(pipeline.list_config_map_for_all_namespaces)
     assert "cannot list" in refused(pipeline.list_node)
     apps = client.AppsV1Api(pipeline.api_client)

@@ -6,6 +6,7 @@ import pytest
 from minio.error import S3Error
 
 from tests.cluster.site import Site
+from tests.waiting import until
 
 
 def test_to_prepare_again_changes_nothing(site: Site) -> None:
@@ -31,6 +32,11 @@ def test_the_pipelines_user_reaches_its_folders_alone(site: Site) -> None:
     ):
         with pytest.raises(S3Error, match="AccessDenied"):
             asked()
+
+
+def test_the_pipelines_user_is_told_what_changes(site: Site) -> None:
+    with site.store.changes("runs/a") as changes:
+        until(lambda: changes() is not None, what="being told")
 
 
 def test_the_policy_can_be_given_to_another_s3(site: Site) -> None:

@@ -35,6 +35,9 @@ _LOOK_SECONDS, _LOOK_AGAIN_SECONDS = 10.0, 600.0
 """Least time between two listings of the runners' pods: where an edge is missing in the last one, and else."""
 
 NUDGE_ANNOTATION = "cloudedge.io/nudged-by-generation"
+LAST_ORDER_ANNOTATION = "cloudedge.io/last-order"
+"""On an inbox: id of the order that was put into it last. It stays when the order is closed, as its report still tells of the
+edge."""
 
 
 def inbox_name(edge: str) -> str:
@@ -83,6 +86,10 @@ class ConfigMapInboxes:
 
     def all(self) -> Iterator[Inbox]:
         """See `Inboxes.all`."""
+        return (inbox for inbox, _ in self.all_with_last_orders())
+
+    def all_with_last_orders(self) -> Iterator[tuple[Inbox, str]]:
+        """All inboxes, sorted by edge, and the id of the order that was put into each last; empty if none ever was."""
         after = None
         while True:
             page = self._namespace.asked(
@@ -94,7 +101,7 @@ class ConfigMapInboxes:
                 **({"_continue": after} if after else {}),
             )
             for found in page.items:
-                yield self._parsed(found)
+                yield self._parsed(found), (found.metadata.annotations or {}).get(LAST_ORDER_ANNOTATION, "")
             after = page.metadata._continue
             if not after:
                 return
@@ -112,7 +119,11 @@ class ConfigMapInboxes:
             if following is None:
                 return inbox
             # With its version the patch is refused if somebody else was faster.
-            body = {"metadata": {"resourceVersion": version}, "data": {FILE: following.to_json().decode()}}
+            body: dict[str, Any] = {"metadata": {"resourceVersion": version}, "data": {FILE: following.to_json().decode()}}
+            known = {order.id for order in inbox.orders}
+            for order in following.orders:
+                if order.id not in known:
+                    body["metadata"]["annotations"] = {LAST_ORDER_ANNOTATION: order.id}
             try:
                 self._namespace.asked(
                     f"change ConfigMap {name}", self._core.patch_namespaced_config_map, name, self._namespace.name, body

@@ -30,6 +30,8 @@ def policy(address: S3Address) -> dict[str, Any]:
         "Version": "2012-10-17",
         "Statement": [
             {"Effect": "Allow", "Action": ["s3:ListBucket", "s3:ListBucketMultipartUploads"], "Resource": [bucket]},
+            # MinIO's own, and not needed: with it the waiting step is told what changes, and lists seldom.
+            {"Effect": "Allow", "Action": ["s3:ListenBucketNotification"], "Resource": [bucket]},
             {"Effect": "Allow", "Action": objects, "Resource": [f"{bucket}/{address.prefix}{name}/*" for name in _FOLDERS]},
         ],
     }

@@ -22,12 +22,14 @@ from minio import Minio
 from minio.credentials.providers import AWSConfigProvider, ChainedProvider, EnvAWSProvider, EnvMinioProvider
 from minio.datatypes import Object
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+from urllib3.response import BaseHTTPResponse
 
 from cloudedge.documents.order import RemoteFile, UploadTarget
 from cloudedge.errors import CloudedgeError, Conflict, InvalidInput, NotFound, StoreFailed
 from cloudedge.files import disk_errors
-from cloudedge.store import Entry, checked_key
+from cloudedge.store import Changes, Entry, checked_key
 from components.shared.patience import Patience
+from components.shared.stores.changes import PING_SECONDS, ChangeStream
 from components.shared.stores.multipart import PART_BYTES, Parts
 from components.shared.stores.signing import MOST_SECONDS, presigned
 
@@ -215,6 +217,21 @@ class S3Store:
         found = self._asked(prefix, lambda: list(self._client.list_objects(self._address.bucket, below)))
         return tuple(sorted(one.object_name.rstrip("/").rpartition("/")[2] for one in found if one.is_dir))
 
+    @contextmanager
+    def changes(self, prefix: str) -> Iterator[Changes]:
+        """See `Store.changes`; told by a MinIO that lets these credentials listen, otherwise never known."""
+        below = self._name(prefix) + "/"
+        stream = ChangeStream(lambda: self._listen(below))
+
+        def told() -> dict[str, str] | None:
+            found = stream.take()
+            return found if found is None else {name[len(self._address.prefix) :]: version for name, version in found.items()}
+
+        try:
+            yield told
+        finally:
+            stream.close()
+
     def delete(self, key: str) -> None:
         """See `Store.delete`."""
         self._asked(key, lambda: self._client.remove_object(self._address.bucket, self._name(key)))
@@ -270,6 +287,11 @@ class S3Store:
             self._asked(key, fetch)
         except Conflict:
             raise StoreFailed(f"The object {key!r} was written anew while it was read; start again.") from None
+
+    def _listen(self, below: str) -> BaseHTTPResponse:
+        # The client's own listen_bucket_notification connects again without a word about what it missed in between.
+        query: _Headers = {"prefix": below, "events": "s3:ObjectCreated:*", "ping": str(PING_SECONDS)}
+        return self._client._execute("GET", self._address.bucket, query_params=query, preload_content=False)
 
     def _page(self, prefix: str, after: str | None) -> _Objects:
         """A page at a time, so that a store that goes away amid a long listing costs one page."""

@@ -12,6 +12,7 @@ from cloudedge.documents import RemoteFile
 from cloudedge.errors import Conflict, InvalidInput, InvalidModel, NotFound, StoreFailed
 from cloudedge.store import Store
 from cloudedge.transport import Transport
+from tests.waiting import until
 
 BAD_KEYS = [
     "",
@@ -167,6 +168,8 @@ class StoreConformance:
             list(store.list(key))
         with refused:
             store.folders(key)
+        with refused, store.changes(key):
+            pass
         with refused:
             store.delete(key)
         with refused:
@@ -227,6 +230,18 @@ class StoreConformance:
         assert store.folders("nothing") == ()
         store.delete("runs/b/x/y")
         assert store.folders("runs") == ("a", "a-b")
+
+    # Changes
+
+    def test_what_is_written_is_told_unless_a_listing_is_asked_for(self, store: Store) -> None:
+        with store.changes("runs/a") as changes:
+            assert changes() is None
+            for number in range(10):
+                key = f"runs/a/{number}"
+                store.put("runs/ab", str(number).encode())
+                store.put(key, b"1")
+                until(lambda key=key: (told := changes()) is None or key in told)  # type: ignore[misc]
+            until(lambda: changes() in (None, {}))
 
     # URLs
 

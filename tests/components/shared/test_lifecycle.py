@@ -15,10 +15,11 @@ from components.shared.lifecycle import cancel, reap
 from components.shared.orders import close_orders
 from components.shared.records import RunState
 from components.shared.run import Run, run_ids
-from components.shared.step import set_state
+from components.shared.step import BETWEEN_STEPS, set_state
 from tests.components.shared.runs import NOW, Cloud
 
 SILENT = 600.0
+BETWEEN = 3600.0
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def cloud(tmp_path: Path) -> Cloud:
 
 
 def reaped(cloud: Cloud) -> dict[str, list[str]]:
-    return dict(reap(cloud.store, cloud.inboxes, "tester", SILENT))
+    return dict(reap(cloud.store, cloud.inboxes, "tester", SILENT, BETWEEN))
 
 
 def sign_of_life(run: Run, seconds_ago: float) -> None:
@@ -181,6 +182,18 @@ def test_orders_of_a_run_that_gives_no_sign_of_life_are_closed(cloud: Cloud, sta
     cloud.dispatch("run", "edge-1", "edge-2")
     assert reaped(cloud) == {"run": ["run.1.edge-1.1", "run.1.edge-2.1"]}
     assert cloud.open_orders() == []
+
+
+def test_a_run_whose_next_step_has_not_begun_is_given_longer(cloud: Cloud) -> None:
+    run = cloud.run("run", "running")
+    run.store.put(run.key("alive"), BETWEEN_STEPS)
+    cloud.dispatch("run", "edge-1")
+    age(run, "alive", BETWEEN - 60)
+    assert reaped(cloud) == {}
+    age(run, "alive", BETWEEN + 1)
+    assert reaped(cloud) == {"run": ["run.1.edge-1.1"]}
+    assert (state := run.state()) is not None
+    assert (state.state, state.message) == ("stopped", "No sign of life for 3600 s.")
 
 
 def test_a_dead_run_is_called_stopped_whether_it_has_orders_or_not(cloud: Cloud) -> None:

@@ -5,17 +5,19 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from cloudedge.documents import Phase
 from cloudedge.errors import Cancelled, QuorumMissed
-from cloudedge.store import DirectoryStore, Entry
+from cloudedge.store import Changes, DirectoryStore, Entry
 from components.fuse.step import fuse_round
 from components.shared.events import events
-from components.shared.lifecycle import cancel
+from components.shared.lifecycle import cancel, reap
 from components.shared.settings import Settings
+from components.shared.step import BETWEEN_STEPS
 from components.shared.tracking import TrackingLog
 from components.wait.step import wait_round
 from components.wait.watch import RoundWatch
@@ -205,6 +207,8 @@ def test_results_that_are_no_results_count_as_missing(cloud: Cloud) -> None:
     reasons = {one.edge: one.reason for one in record.missing}
     assert "is about digits.1.edge-3.1, not digits.1.edge-2.1" in reasons["edge-2"]
     assert "samples: found -1; give 0 or more" in reasons["edge-3"]
+    logged = [event.details for _, event in events(cloud.store, cloud.task.id) if event.action == "left-out"]
+    assert {one["edge"]: one["reason"] for one in logged} == reasons
 
 
 def test_a_refused_result_is_asked_for_anew_when_the_run_goes_on(cloud: Cloud) -> None:
@@ -244,6 +248,32 @@ def test_repeated_after_its_end_it_changes_nothing(cloud: Cloud) -> None:
     assert cloud.waited() == 2
     after = content(cloud.store, cloud.run.key("rounds"), cloud.run.key("tracking"))
     assert {key: after[key] for key in before} == before
+
+
+def test_a_step_that_is_done_says_so_to_the_reaper_and_one_that_failed_does_not(cloud: Cloud) -> None:
+    cloud.pretrained().dispatched()
+    assert cloud.store.get(cloud.run.key("alive"), 100) == BETWEEN_STEPS
+    cloud.report("edge-1", Phase.FAILED)
+    with pytest.raises(QuorumMissed):
+        cloud.waited()
+    assert cloud.store.get(cloud.run.key("alive"), 100) == b""
+
+
+def test_a_wait_that_begins_after_the_run_was_taken_for_dead_asks_the_edges_again(cloud: Cloud) -> None:
+    cloud.pretrained().dispatched()
+    cloud.deliver("edge-1")
+    assert dict(reap(cloud.store, cloud.inboxes, "reaper", 0, 0)) == {"digits": [f"digits.1.{edge}.1" for edge in EDGES]}
+    results: list[int] = []
+    waiting = threading.Thread(target=lambda: results.append(cloud.waited()))
+    waiting.start()
+    until(lambda: cloud.open_orders() == ["digits.1.edge-2.2", "digits.1.edge-3.2"])
+    assert (state := cloud.run.state()) is not None
+    assert state.state == "running"
+    for edge in ("edge-2", "edge-3"):
+        cloud.deliver(edge)
+    waiting.join(30)
+
+    assert results == [3]
 
 
 def test_cancelling_the_run_ends_the_wait_and_closes_its_orders(cloud: Cloud) -> None:
@@ -306,7 +336,7 @@ class CountingStore(DirectoryStore):
         return super().list(prefix)
 
 
-def test_a_look_is_one_listing_and_reads_only_what_changed(cloud: Cloud) -> None:
+def test_a_look_lists_reports_and_results_and_reads_only_what_changed(cloud: Cloud) -> None:
     edges = tuple(f"edge-{number}" for number in range(1, 31))
     cloud.pretrained(edges=edges).dispatched()
     for edge in edges:
@@ -316,16 +346,28 @@ def test_a_look_is_one_listing_and_reads_only_what_changed(cloud: Cloud) -> None
     store.calls.clear()
 
     watch.look()
-    assert store.calls == {"list": 1, **{f"get {edge}-1.json": 1 for edge in edges}}
+    assert store.calls == {"list": 2, **{f"get {edge}-1.json": 1 for edge in edges}}
 
     store.calls.clear()
     assert [watch.look() for _ in range(10)] == [[]] * 10
-    assert store.calls == {"list": 10}
+    assert store.calls == {"list": 20}
 
     store.calls.clear()
     cloud.report("edge-7", Phase.TRAINING, [0.1, 0.2], sequence=2)
     assert [watched.order.edge for watched in watch.look()] == ["edge-7"]
-    assert store.calls == {"list": 1, "get edge-7-1.json": 1}
+    assert store.calls == {"list": 2, "get edge-7-1.json": 1}
+
+
+def test_to_open_a_round_is_one_object_however_many_take_part(cloud: Cloud) -> None:
+    cloud.pretrained(edges=tuple(f"edge-{number}" for number in range(1, 31))).dispatched()
+    store = CountingStore(cloud.store.root)
+
+    watch = RoundWatch.of(type(cloud.run)(store, cloud.task.id), 1)
+
+    assert store.calls == {"get dispatch.json": 1}
+    assert {edge: watched.order.id for edge, watched in watch.edges.items()} == {
+        edge: cloud.orders(edge)[0].id for edge in watch.edges
+    }
 
 
 def test_a_poll_of_the_step_costs_the_same_with_many_silent_edges(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -336,10 +378,32 @@ def test_a_poll_of_the_step_costs_the_same_with_many_silent_edges(cloud: Cloud, 
     with pytest.raises(QuorumMissed):
         wait_round(cloud.task.id, 1)
 
-    each_poll = {"list", "get state.json", "get cancelled.json"}
-    assert store.calls["list"] > 3
-    assert {name: count for name, count in store.calls.items() if name not in each_poll and count > 1} == {}
+    each_poll = {"list", "get cancelled.json"}
+    assert store.calls["list"] > 6
+    assert {name: count for name, count in store.calls.items() if name not in each_poll and count > 2} == {}
     assert all(store.calls[name] <= store.calls["list"] + 3 for name in each_poll)
+
+
+class DeafStore(DirectoryStore):
+    """Says that nothing was written, whatever was."""
+
+    @contextmanager
+    def changes(self, prefix: str) -> Iterator[Changes]:
+        yield dict
+
+
+def test_at_the_deadline_a_result_that_was_not_told_counts(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud.pretrained(round_deadline_seconds=0.5).dispatched()
+    store = DeafStore(cloud.store.root)
+    monkeypatch.setattr(Settings, "open_store", lambda self: store)
+    watch = RoundWatch.of(type(cloud.run)(store, cloud.task.id), 1)
+    with watch.told():
+        watch.look()
+        for edge in EDGES:
+            cloud.deliver(edge)
+        assert watch.look() == []
+
+    assert cloud.waited() == 3
 
 
 def test_each_epoch_of_an_edge_is_told_once(cloud: Cloud) -> None:

@@ -13,7 +13,13 @@ from kubernetes import client
 from cloudedge.documents import Inbox
 from cloudedge.errors import InvalidInput, NotFound, StoreFailed
 from components.shared.inboxes import Inboxes
-from components.shared.inboxes.config_maps import NUDGE_ANNOTATION, ConfigMapInboxes, inbox_name, labels_of
+from components.shared.inboxes.config_maps import (
+    LAST_ORDER_ANNOTATION,
+    NUDGE_ANNOTATION,
+    ConfigMapInboxes,
+    inbox_name,
+    labels_of,
+)
 from components.shared.kubernetes_api import Namespace
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.processes import free_port
@@ -63,7 +69,8 @@ def test_what_others_keep_in_the_namespace_is_left_alone(
     # What somebody added to our ConfigMap stays, too.
     core.patch_namespaced_config_map(inbox_name("edge-1"), namespace, {"metadata": {"annotations": {"theirs": "kept"}}})
     inboxes.update("edge-1", adding(order("run", "edge-1")))
-    assert core.read_namespaced_config_map(inbox_name("edge-1"), namespace).metadata.annotations == {"theirs": "kept"}
+    annotations = core.read_namespaced_config_map(inbox_name("edge-1"), namespace).metadata.annotations
+    assert annotations == {"theirs": "kept", LAST_ORDER_ANNOTATION: "run.1.edge-1.1"}
 
 
 def test_more_edges_than_a_page_holds_are_all_listed(inboxes: ConfigMapInboxes) -> None:
@@ -81,6 +88,18 @@ def runner_pod(core: client.CoreV1Api, namespace: str, edge: str, name: str) -> 
         "spec": {"containers": [container], "automountServiceAccountToken": False},
     }
     core.create_namespaced_pod(namespace, pod)
+
+
+def test_the_last_order_is_known_after_it_was_closed(inboxes: ConfigMapInboxes) -> None:
+    inboxes.enroll("edge-1")
+    inboxes.enroll("edge-2")
+    for number in (1, 2):
+        inboxes.update("edge-1", lambda orders, number=number: [order("run", "edge-1", number), *orders])  # type: ignore[misc]
+    inboxes.update("edge-1", lambda orders: [])
+    assert [(inbox.edge, last) for inbox, last in inboxes.all_with_last_orders()] == [
+        ("edge-1", "run.2.edge-1.1"),
+        ("edge-2", ""),
+    ]
 
 
 def nudged_by(core: client.CoreV1Api, namespace: str, name: str) -> str | None:
