@@ -16,7 +16,7 @@ from pipelines.live import RunDisplay
 WORDS = {
     "": "not begun",
     "RUNTIME_STATE_UNSPECIFIED": "submitted",
-    "PENDING": "waiting for its pod",
+    "PENDING": "waiting",
     "RUNNING": "running",
     "SUCCEEDED": "done",
     "SKIPPED": "skipped",

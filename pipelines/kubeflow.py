@@ -31,6 +31,8 @@ _UNDER_WAY = ["RUNTIME_STATE_UNSPECIFIED", "PENDING", "RUNNING", "PAUSED", "CANC
 _MOST_RUNS = 100
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MOST_LETTERS = 300
+_MOST_OF_A_NAME = 64
+"""Kubeflow takes names of 255 letters, some versions fewer."""
 _TIMEOUT_SECONDS = (5, 30)
 
 
@@ -147,21 +149,24 @@ class Kubeflow:
             Conflict: a run of this task is under way.
         """
         for other in self.under_way(task.id):
-            raise Conflict(
-                f"{task.id} is being run by Kubeflow already ({other.url}): look at it with 'cloudedge status {task.id}', or "
-                f"end it with 'cloudedge tasks cancel {task.id}'."
-            )
+            raise _taken(other)
         with tempfile.TemporaryDirectory() as folder, self._asked("submit a run"):
             path = Path(folder) / "package.yaml"
             path.write_bytes(package_of(task, compact))
             made = self._client.create_run_from_pipeline_package(
                 str(path),
                 arguments={**parameters_of(task), "cloud_data": cloud_data, "test_data": test_data},
-                run_name=f"{task.name} ({task.id})",
+                run_name=f"{task.name[:_MOST_OF_A_NAME]} ({task.id})",
                 experiment_name=experiment,
                 namespace=self._namespace or None,
             )
-        return self._run(made.run_id)
+        run = self._run(made.run_id)
+        # Whoever submits at the same moment may not have seen this one, so both look again, and both give way.
+        for other in self.under_way(task.id):
+            if other.id != run.id:
+                self.terminate(run)
+                raise _taken(other)
+        return run
 
     def find(self, name: str) -> KubeflowRun:
         """The newest run of a task, or the one that Kubeflow itself calls so.
@@ -225,10 +230,10 @@ class Kubeflow:
             task_id=parameters.get("task_id") or run.run_id,
             name=run.display_name,
             state=run.state or _UNDER_WAY[0],
-            began=run.created_at,
-            ended=run.finished_at if run.state in OVER else None,
+            began=run.created_at.astimezone(UTC),
+            ended=run.finished_at.astimezone(UTC) if run.state in OVER else None,
             tasks=_tasks(run),
-            url=f"{self._host}/#/runs/details/{run.run_id}",
+            url=f"{self._client._get_url_prefix()}/#/runs/details/{run.run_id}",
         )
 
     def _where(self) -> str:
@@ -269,6 +274,13 @@ class Kubeflow:
         return StoreFailed(message)
 
 
+def _taken(other: KubeflowRun) -> Conflict:
+    return Conflict(
+        f"{other.task_id} is being run by Kubeflow already ({other.url}): look at it with 'cloudedge status {other.task_id}', "
+        f"or end it with 'cloudedge tasks cancel {other.task_id}'."
+    )
+
+
 def _pods_credentials() -> ServiceAccountTokenVolumeCredentials | None:
     """The credentials that Kubeflow gives the pods of its notebooks."""
     credentials = ServiceAccountTokenVolumeCredentials()
@@ -306,4 +318,4 @@ def _task(key: str, name: str, work: Any, driver: Any) -> KubeflowTask:
 
 def _real(at: datetime | None) -> datetime | None:
     """A moment; Kubeflow says 1970 for one that is not known yet."""
-    return at if at and at > datetime.fromtimestamp(0, UTC) else None
+    return at.astimezone(UTC) if at and at > datetime.fromtimestamp(0, UTC) else None

@@ -1,7 +1,8 @@
 """Looking at runs and ending them: cloudedge tasks, events, report."""
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -20,9 +21,6 @@ from pipelines.commands.options import (
 )
 from pipelines.place import open_place
 from pipelines.summary import overview, summary
-
-if TYPE_CHECKING:
-    from pipelines.kubeflow import Kubeflow
 
 
 def add_to(app: typer.Typer) -> None:
@@ -70,32 +68,31 @@ def cancel(run_id: RunArgument, home: PlaceOption = None, as_json: JsonOption = 
     Where CLOUDEDGE_KUBEFLOW is set, what Kubeflow runs of it is terminated too.
     """
     place = open_place(home)
-    kubeflow = _kubeflow() if home is None else None
     try:
         fresh = cancel_run(place.store, place.inboxes, run_id, actor())
     except NotFound:
-        # Submitted, and no step has begun.
-        if not (kubeflow and _terminate(kubeflow, run_id)):
+        # Submitted perhaps, and no step has begun.
+        if home is not None or not _terminate_on_kubeflow(run_id):
             raise
-        fresh = True
+        fresh, terminated = True, True
     else:
-        # The orders are closed already, so it does no harm that a step which is terminated can do nothing more.
-        if kubeflow:
-            _terminate(kubeflow, run_id)
+        terminated = False
     if as_json:
         print_json({"id": run_id, "state": "cancelled", "already": not fresh})
     else:
         print(f"Run {run_id} is cancelled." if fresh else f"Run {run_id} was cancelled already.")
+    if home is None and not terminated:
+        # Last, as the edges are to stop even if Kubeflow is away; a step that is terminated need close no order any more.
+        _terminate_on_kubeflow(run_id)
 
 
-def _kubeflow() -> "Kubeflow | None":
+def _terminate_on_kubeflow(run_id: str) -> bool:
+    """Terminate what Kubeflow runs of a task; whether there was something."""
+    if not os.environ.get("CLOUDEDGE_KUBEFLOW"):
+        return False
     from pipelines.kubeflow import Kubeflow, KubeflowSettings
 
-    settings = KubeflowSettings()
-    return Kubeflow(settings) if settings.kubeflow else None
-
-
-def _terminate(kubeflow: "Kubeflow", run_id: str) -> bool:
+    kubeflow = Kubeflow(KubeflowSettings())
     runs = kubeflow.under_way(run_id)
     for run in runs:
         kubeflow.terminate(run)

@@ -99,7 +99,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 def test_a_submitted_task_becomes_one_workflow_and_takes_every_parameter_with_it(terminal: Terminal, name: str) -> None:
-    task = digits_task(name, rounds=5)
+    task = digits_task(name, rounds=5).model_copy(update={"name": "Digits " * 25})
 
     said = terminal("submit", terminal.task_file(task), "--data", "store:digits", "--test-data", "store:digits")
 
@@ -110,7 +110,7 @@ def test_a_submitted_task_becomes_one_workflow_and_takes_every_parameter_with_it
     )
     data = {"cloud_data": "store:digits", "test_data": "store:digits"}
     assert run.runtime_config.parameters == {**parameters_of(task), **data}
-    assert run.display_name == f"Digits ({name})"
+    assert run.display_name == f"{task.name[:64]} ({name})"
     assert terminal.kubeflow.workflow(run.run_id)["metadata"]["name"].startswith("collaborative-training-compact-")
 
 
@@ -242,6 +242,28 @@ def test_cancelling_a_task_ends_its_run_on_kubeflow_too(terminal: Terminal, name
     terminal.kubeflow.report(run.run_id, "Failed", pretrain="Failed")
     assert terminal("status", name).splitlines()[-1].startswith(f"Run {name} was cancelled: By ")
     assert "is cancelled since" in terminal("submit", terminal.task_file(task), "--data", "store:digits", code=4)
+
+
+def test_a_task_is_cancelled_for_its_edges_even_if_kubeflow_is_away(terminal: Terminal, name: str) -> None:
+    task = digits_task(name)
+    run = terminal.site.run(task)
+    create(run, task, "pipeline")
+
+    said = terminal("tasks", "cancel", name, code=5, CLOUDEDGE_KUBEFLOW=f"http://127.0.0.1:{free_port()}")
+
+    assert "does not answer" in said
+    state = run.state()
+    assert state is not None
+    assert state.state == "cancelled"
+
+
+def test_of_two_who_submit_at_the_same_moment_at_most_one_has_their_way(terminal: Terminal, name: str) -> None:
+    command = [sys.executable, "-m", "pipelines.cli", "submit", terminal.task_file(digits_task(name)), "--data", "store:digits"]
+    both = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=120)[1] for process in both]
+
+    assert sorted(process.returncode for process in both) in ([0, 4], [4, 4]), said
+    assert [run.state for run in terminal.runs(name)].count("PENDING") == [process.returncode for process in both].count(0)
 
 
 def test_a_task_whose_first_step_has_not_begun_is_cancelled_on_kubeflow(terminal: Terminal, name: str) -> None:
