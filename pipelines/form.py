@@ -101,6 +101,8 @@ def show_as(task: Any, name: str) -> Any:
     kubernetes.use_secret_as_env(task, CREDENTIALS, {name: name for name in _CREDENTIALS}, optional=True)
     kubernetes.empty_dir_mount(task, "scratch", "/scratch")
     kubernetes.set_image_pull_policy(task, "IfNotPresent")
+    # KubeEdge labels its nodes, and does not taint them.
+    kubernetes.add_node_affinity(task, [{"key": "node-role.kubernetes.io/edge", "operator": "DoesNotExist"}])
     kubernetes.set_timeout(task, TIMEOUTS.get(task.component_spec.name, OTHER_TIMEOUT))
     kubernetes.set_security_context(task, run_as_user=10001, run_as_group=10001, run_as_non_root=True)
     return task
