@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -40,6 +41,13 @@ class Samples:
     def __len__(self) -> int:
         """Number of samples."""
         return len(self.labels)
+
+    def fingerprint(self) -> str:
+        """Digest over values and labels, in their order."""
+        digest = hashlib.sha256()
+        for tensor in (self.inputs, self.labels):
+            digest.update(tensor.contiguous().numpy().reshape(-1).data)
+        return digest.hexdigest()
 
 
 def to_samples(records: Iterable[Record], data: DataFormat) -> Samples:

@@ -81,7 +81,7 @@ def _gate(work: Step, task: Task, rounds: int) -> Gate:
 def _track(work: Step, evaluation: Evaluation) -> None:
     at = work.written_at(work.run.key("evaluation.json"))
     points: list[MetricPoint] = []
-    tags: dict[str, str] = {}
+    tags = {"cloudedge.sha256": evaluation.sha256}
     if evaluation.gate:
         gate = evaluation.gate
         points += [
@@ -95,4 +95,8 @@ def _track(work: Step, evaluation: Evaluation) -> None:
                 MetricPoint(key=f"test_accuracy/{environment}", value=scores.accuracy, step=model.round, at=at)
                 for environment, scores in model.scores.items()
             ]
+    pretrained = work.run.pretraining()
+    if pretrained:
+        accuracy = pretrained.history[-1].scores.accuracy
+        points.append(MetricPoint(key="accuracy_of_pretrained_model", value=accuracy, step=0, at=at))
     work.track("evaluate", TrackingRecord(at=at, metrics=tuple(points), tags=tags))

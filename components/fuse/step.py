@@ -212,12 +212,14 @@ def _base_accuracy(manifests: list[Manifest]) -> float | None:
 def _track(work: Step, record: FusionRecord) -> None:
     # The time of the record itself, so that a repeated step gives MLflow the same points.
     at = work.written_at(work.run.round_key(record.round, "fusion.json"))
+    points: list[MetricPoint] = []
+    if record.base_accuracy is not None:
+        # First, as MLflow draws a run's first metric when two runs are compared.
+        points.append(MetricPoint(key="accuracy_on_edges", value=record.base_accuracy, step=record.round - 1, at=at))
     values = {
+        "accuracy_of_edge_models": sum(c.accuracy for c in record.contributions) / len(record.contributions),
         "contributions": float(len(record.contributions)),
         "left_out": float(len(record.left_out)),
-        "accuracy_of_edge_models": sum(c.accuracy for c in record.contributions) / len(record.contributions),
     }
-    points = [MetricPoint(key=key, value=value, step=record.round, at=at) for key, value in values.items()]
-    if record.base_accuracy is not None:
-        points.append(MetricPoint(key="accuracy_on_edges", value=record.base_accuracy, step=record.round - 1, at=at))
+    points += [MetricPoint(key=key, value=value, step=record.round, at=at) for key, value in values.items()]
     work.track(f"fuse-{record.round:06d}", TrackingRecord(at=at, metrics=tuple(points)))

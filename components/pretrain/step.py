@@ -1,9 +1,12 @@
 """Pretraining: the run is created, and its first model is trained on the cloud's own samples."""
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from cloudedge import __version__
 from cloudedge.documents import EpochRecord, Task
 from cloudedge.errors import InvalidSamples
 from cloudedge.names import sha256_of
@@ -14,7 +17,7 @@ from components.shared.records import PretrainingRecord, RunState
 from components.shared.run import Run
 from components.shared.settings import Settings
 from components.shared.step import Step, set_state, step
-from components.shared.tracking import TrackingRecord, flat_params
+from components.shared.tracking import NOTE_TAG, Dataset, TrackingRecord, flat_params
 
 
 def pretrain(task: Task, cloud_data: str) -> PretrainingRecord:
@@ -38,8 +41,16 @@ def pretrain(task: Task, cloud_data: str) -> PretrainingRecord:
         create(work.run, task, work.settings.actor)
         set_state(work.run, RunState(state="running", at=datetime.now(UTC)))
         created = work.written_at(work.run.key("task.json"))
-        tags = {"cloudedge.run": task.id, "mlflow.runName": task.id}
-        work.track("create", TrackingRecord(at=created, params=flat_params(task), tags=tags, status="running"))
+        tags = {
+            "cloudedge.run": task.id,
+            "cloudedge.store": work.settings.store,
+            "cloudedge.version": __version__,
+            "mlflow.runName": task.id,
+            NOTE_TAG: f"**{task.name}.** Run in progress.",
+        }
+        # Without what differs between any two runs and is said elsewhere: MLflow shows what two runs differ in.
+        settings = task.model_dump(mode="json", exclude={"schema_version", "id", "name"})
+        work.track("create", TrackingRecord(at=created, params=flat_params(settings), tags=tags, status="running"))
         record = work.run.pretraining()
         if record is None:
             if task.collaborate:
@@ -47,6 +58,7 @@ def pretrain(task: Task, cloud_data: str) -> PretrainingRecord:
                 find_rule(task.collaboration.fusion.rule, task.collaboration.fusion.parameters)
             record = _train(work, task, work.samples_at(cloud_data))
             work.log("pretrained", sha256=record.sha256, seconds=record.seconds, accuracy=record.history[-1].scores.accuracy)
+        _track_end(work, record)
         return record
 
 
@@ -78,13 +90,13 @@ def _train(work: Step, task: Task, cloud_data: Path) -> PretrainingRecord:
     model = build(task.model, task.data, task.seed)
     outcome = train(model, training, held_out, task.pretraining, task.seed, checkpoint=checkpoint, on_epoch=on_epoch)
     work.say(_line(outcome.history[-1], task))
-    _track(work, list(outcome.history))
     output = work.scratch() / "pretrained.safetensors"
     save(outcome.state, output)
     record = PretrainingRecord(
         sha256=sha256_of(output),
         size=output.stat().st_size,
         samples=len(training),
+        data_fingerprint=training.fingerprint(),
         label_histogram=histogram(training.labels, task.data),
         history=outcome.history,
         target_met=outcome.target_met,
@@ -105,6 +117,20 @@ def _line(record: EpochRecord, task: Task) -> str:
     )
 
 
-def _track(work: Step, history: list[EpochRecord]) -> None:
+def _track(work: Step, history: Sequence[EpochRecord], dataset: Dataset | None = None, **more: Any) -> None:
     at = work.written_at(work.run.key("task.json"))
-    work.track("pretrain", TrackingRecord(at=at, metrics=epoch_points(history, at, prefix="pretraining/")))
+    points = epoch_points(history, at)
+    child = TrackingRecord(child="pretraining", round=0, at=at, metrics=points, dataset=dataset, **more)
+    work.track("pretrain", TrackingRecord(at=at, dataset=dataset), child)
+
+
+def _track_end(work: Step, record: PretrainingRecord) -> None:
+    params = {
+        "samples": str(record.samples),
+        "sha256": record.sha256,
+        "data_fingerprint": record.data_fingerprint,
+        "target_met": str(record.target_met),
+    }
+    fingerprint = record.data_fingerprint
+    dataset = Dataset(name="cloud", fingerprint=fingerprint, samples=record.samples) if fingerprint else None
+    _track(work, record.history, dataset, params=params, status="finished")

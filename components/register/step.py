@@ -5,6 +5,7 @@ from pathlib import PurePath
 from cloudedge.documents import Manifest, Task, parse
 from cloudedge.documents.report import MAX_MANIFEST_BYTES
 from cloudedge.errors import NotFound
+from components.register.description import description
 from components.shared.records import Evaluation
 from components.shared.step import Step, step
 from components.shared.tracking import Ancestor, Registration, TrackingRecord
@@ -42,13 +43,15 @@ def _registration(work: Step, task: Task, evaluation: Evaluation) -> Registratio
     }
     if evaluation.gate:
         tags["cloudedge.accuracy_on_edges"] = f"{evaluation.gate.fused:.4f}"
+    ancestors = _ancestors(work, evaluation.rounds)
     return Registration(
         model_key=work.run.fused_key(evaluation.rounds),
         sha256=evaluation.sha256,
         registered_model=PurePath(task.model_file_name).stem,
         aliases=("champion",),
         tags=tags,
-        ancestors=_ancestors(work, evaluation.rounds),
+        description=description(work.run.id, task, evaluation, ancestors),
+        ancestors=ancestors,
         input_shape=task.data.input_shape,
         classes=task.data.classes,
     )
@@ -59,7 +62,15 @@ def _ancestors(work: Step, rounds: int) -> tuple[Ancestor, ...]:
     record = work.run.fusion(rounds) if rounds else None
     ancestors: list[Ancestor] = []
     if pretrained:
-        ancestors.append(Ancestor(role="pretrained", round=0, sha256=pretrained.sha256, samples=pretrained.samples))
+        ancestors.append(
+            Ancestor(
+                role="pretrained",
+                round=0,
+                sha256=pretrained.sha256,
+                samples=pretrained.samples,
+                data_fingerprint=pretrained.data_fingerprint,
+            )
+        )
     if record is None:
         return tuple(ancestors)
     ancestors.append(Ancestor(role="base", round=rounds - 1, sha256=record.base_sha256, weight=record.base_weight))

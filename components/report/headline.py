@@ -19,41 +19,47 @@ def headline(found: Findings) -> str:
     return f"{own}; {count(len(found.fusions), 'round')} fused, not evaluated yet."
 
 
-def verdict(found: Findings) -> Html:
-    """What follows from the figures, sentence by sentence; and why the run failed, if it did."""
-    evaluation, sentences = found.evaluation, []
+def sentences(found: Findings) -> list[str]:
+    """What follows from the figures."""
+    evaluation, said = found.evaluation, []
     models = found.by_round()
     if len(models) > 1:
         first, last = models[0].scores[EVERYTHING], models[-1].scores[EVERYTHING]
         best = max((model.scores[EVERYTHING].accuracy for model in found.by_edge()), default=None)
         between = f"best edge model {share(best)}, " if best is not None else ""
-        sentences.append(
+        said.append(
             f"On {count(last.samples, 'test sample')}: "
             f"fused {share(last.accuracy)}, {between}pretrained {share(first.accuracy)}."
         )
     elif models:
         scores = models[0].scores[EVERYTHING]
-        sentences.append(f"On {count(scores.samples, 'test sample')}: {share(scores.accuracy)}.")
+        said.append(f"On {count(scores.samples, 'test sample')}: {share(scores.accuracy)}.")
     if evaluation and evaluation.gate:
-        sentences.append(
+        said.append(
             "Gate passed."
             if evaluation.gate.passed
             else "Gate refused: the fused model is worse than the pretrained one, so it is not registered."
         )
     registered = [event.details.get("model") for event in found.events if event.action == "registered"]
     if registered:
-        sentences.append(f"Registered as {registered[-1]}.")
+        said.append(f"Registered as {registered[-1]}.")
     asked = found.task.collaboration
     if evaluation and 0 < evaluation.rounds < asked.rounds:
-        sentences.append(
+        said.append(
             f"The target of {share(asked.target_accuracy)} was reached "
             f"after {evaluation.rounds} of {count(asked.rounds, 'round')}."
         )
     if found.state and found.state.state == "finished":
-        sentences.append("Run finished.")
+        said.append("Run finished.")
     elif found.state and found.state.state == "running" and evaluation is None:
-        sentences.append("Run in progress.")
-    said = element("p", " ".join(sentences), class_="verdict") if sentences else Html()
+        said.append("Run in progress.")
+    return said
+
+
+def verdict(found: Findings) -> Html:
+    """The same sentences; and why the run failed, if it did."""
+    told = sentences(found)
+    said = element("p", " ".join(told), class_="verdict") if told else Html()
     if found.state and found.state.state in ("failed", "cancelled", "stopped"):
         said = joined([said, element("p", element("b", f"Run {found.state.state}. "), found.state.message, class_="alert")])
     return said

@@ -9,26 +9,20 @@ from importlib.resources import files
 from components.report.charts import MOST_DOTS, Bar, Rounds, bars_chart, bounds_of, rounds_chart
 from components.report.confusion import confusion_map
 from components.report.edges import edge_table, edges_hidden, heatmap
-from components.report.findings import EVERYTHING, Findings, gather
+from components.report.findings import EVERYTHING, Findings
 from components.report.headline import facts, headline, verdict
 from components.report.markup import Html, element, number, table
 from components.report.steps import event_table, timeline
 from components.report.words import count, share, size
 from components.shared.records import ModelScores
-from components.shared.run import Run
 
 
-def render(run: Run) -> str:
+def render(found: Findings) -> str:
     """Draw a run, as far as it has come.
 
     Returns:
         An HTML page in UTF-8; the same run gives the same page.
-
-    Raises:
-        NotFound: there is no such run.
-        StoreFailed: the store does not do its work.
     """
-    found = gather(run)
     sections = (
         _rounds(found),
         _environments(found),

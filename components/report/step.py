@@ -3,10 +3,12 @@
 from datetime import UTC, datetime
 
 from cloudedge.errors import NotFound
+from components.report.findings import gather
+from components.report.note import note
 from components.report.page import render
 from components.shared.records import RunState
 from components.shared.step import set_state, step
-from components.shared.tracking import TrackingRecord
+from components.shared.tracking import NOTE_TAG, TrackingRecord
 
 
 def report_run(run_id: str) -> str:
@@ -25,8 +27,10 @@ def report_run(run_id: str) -> str:
         if not (state and state.state == "finished"):
             set_state(work.run, RunState(state="finished", at=datetime.now(UTC)))
             work.log("finished")
-        page = render(work.run)  # Afterwards, so that the page says how the run ended.
-        work.store.put(work.run.key("report.html"), page.encode())
+        found = gather(work.run)  # Afterwards, so that the page says how the run ended.
+        page, key = render(found), work.run.key("report.html")
+        work.store.put(key, page.encode())
         at = work.written_at(work.run.key("state.json"))
-        work.track("report", TrackingRecord(at=at, status="finished"))
+        ended = TrackingRecord(at=at, status="finished", tags={NOTE_TAG: note(found)})
+        work.track("report", ended, files={"report.html": key})
         return page

@@ -7,9 +7,7 @@ from cloudedge.documents import EpochRecord
 from components.shared.tracking import MetricPoint
 
 
-def epoch_points(
-    history: Sequence[EpochRecord], begin: datetime, *, first: int = 0, prefix: str = ""
-) -> tuple[MetricPoint, ...]:
+def epoch_points(history: Sequence[EpochRecord], begin: datetime, *, first: int = 0) -> tuple[MetricPoint, ...]:
     """The points of the epochs from index `first` on.
 
     Their times follow from `begin` and the epochs' durations alone, so that an epoch told twice is one point to MLflow.
@@ -18,7 +16,6 @@ def epoch_points(
         history: All epochs so far, epoch 0 first.
         begin: When epoch 0 began.
         first: Index of the first epoch that is wanted.
-        prefix: What the names begin with.
     """
     points: list[MetricPoint] = []
     at = begin
@@ -29,5 +26,5 @@ def epoch_points(
         values = {"accuracy": record.scores.accuracy, "recall": record.scores.recall, "loss": record.scores.loss}
         if record.train_loss is not None:
             values["train_loss"] = record.train_loss
-        points += [MetricPoint(key=prefix + key, value=value, step=record.epoch, at=at) for key, value in values.items()]
+        points += [MetricPoint(key=key, value=value, step=record.epoch, at=at) for key, value in values.items()]
     return tuple(points)

@@ -25,6 +25,7 @@ class PretrainingRecord(Document):
     sha256: str = Described(pattern=SHA256, description="Digest of the model's file.")
     size: int = Described(ge=0, description="Length of the model's file in bytes.")
     samples: int = Described(ge=0, description="Samples trained on.")
+    data_fingerprint: str = Described(default="", max_length=64, description="Digest over these samples.")
     label_histogram: dict[str, int] = Described(description="Training samples of each class.")
     history: tuple[EpochRecord, ...] = Described(description="All epochs, epoch 0 first.")
     target_met: bool = Described(description="Whether the target accuracy was reached, or none was set.")

@@ -24,7 +24,7 @@ from components.shared.orders import close_orders
 from components.shared.records import RunState
 from components.shared.run import Run
 from components.shared.settings import Settings
-from components.shared.tracking import Registration, Relay, TrackingLog, TrackingRecord
+from components.shared.tracking import NOTE_TAG, Registration, Relay, TrackingLog, TrackingRecord
 
 _TOUCH_SECONDS = 30.0
 
@@ -62,9 +62,15 @@ class Step:
         """Add to the operation log."""
         events.record(self.store, self.run.id, f"{self.settings.actor}/{self.name}", action, **details)
 
-    def track(self, name: str, *records: TrackingRecord, registration: Registration | None = None) -> None:
-        """Keep figures for MLflow under a name that is the same when the step is repeated."""
-        TrackingLog(self.store, self.run.id).append(records, name, registration)
+    def track(
+        self,
+        name: str,
+        *records: TrackingRecord,
+        registration: Registration | None = None,
+        files: Mapping[str, str] | None = None,
+    ) -> None:
+        """Keep figures, and keys of files by name, for MLflow under a name that is the same when the step is repeated."""
+        TrackingLog(self.store, self.run.id).append(records, name, registration, files)
 
     def written_at(self, key: str) -> datetime:
         """When an object was written, by the store's clock.
@@ -161,7 +167,8 @@ def set_state(run: Run, state: RunState) -> bool:
         run.put(run.key("state.json"), state)
     status = _STATUS.get(state.state)
     if status:
-        TrackingLog(run.store, run.id).append([TrackingRecord(at=state.at, status=status)], "end")
+        tags = {NOTE_TAG: f"**Run {state.state}.** {state.message}"}
+        TrackingLog(run.store, run.id).append([TrackingRecord(at=state.at, status=status, tags=tags)], "end")
     return True
 
 

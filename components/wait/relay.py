@@ -6,7 +6,7 @@ from typing import Literal
 
 from components.shared.figures import epoch_points
 from components.shared.step import Step
-from components.shared.tracking import TrackingRecord
+from components.shared.tracking import Dataset, TrackingRecord
 from components.wait.watch import Watched
 
 
@@ -37,16 +37,20 @@ class EdgeFigures:
             return None
         points = epoch_points(history, order.issued_at, first=len(history) - len(fresh))
         params: dict[str, str] = {}
+        dataset: Dataset | None = None
         status: Literal["finished", "failed"] | None = None
         if watched.manifest:
             status = "finished"
             params = {
                 "samples": str(watched.manifest.samples),
                 "base_sha256": watched.manifest.base_sha256 or "",
+                "sha256": watched.manifest.model_sha256 or "",
                 "data_fingerprint": watched.manifest.data_fingerprint,
                 "target_met": str(watched.manifest.target_met),
                 "recollections": str(watched.manifest.recollections),
             }
+            fingerprint, samples = watched.manifest.data_fingerprint, watched.manifest.samples
+            dataset = Dataset(name=order.edge, fingerprint=fingerprint, samples=samples) if fingerprint else None
         elif watched.failed:
             status = "failed"
         return TrackingRecord(
@@ -56,5 +60,6 @@ class EdgeFigures:
             at=order.issued_at + timedelta(seconds=sum(record.seconds for record in history)),
             metrics=points,
             params=params,
+            dataset=dataset,
             status=status,
         )

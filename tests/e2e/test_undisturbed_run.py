@@ -114,11 +114,15 @@ def test_mlflow_has_the_run_its_edges_and_each_figure_once(flat: Finished) -> No
     assert (parent.info.run_name, parent.info.status) == ("digits", "FINISHED")
     assert parent.data.params["collaboration.fusion.rule"] == "samples"
     children = {run.info.run_name: run for run in runs if run is not parent}
+    pretraining = children.pop("pretraining")
+    assert {point.step for point in client.get_metric_history(pretraining.info.run_id, "accuracy")} == {0, 1, 2, 3}
     assert sorted(children) == [f"round-{number:03d}/{edge}" for number in (1, 2) for edge in EDGES]
     for run in children.values():
         assert (run.info.status, run.data.params["target_met"]) == ("FINISHED", "True")
         history = client.get_metric_history(run.info.run_id, "accuracy")
         assert Counter(point.step for point in history) == Counter(range(41))
+    assert "Gate passed. Registered as tiny-digits. Run finished." in parent.data.tags["mlflow.note.content"]
+    assert [file.path for file in client.list_artifacts(parent.info.run_id)] == ["report.html"]
     on_edges = client.get_metric_history(parent.info.run_id, "accuracy_on_edges")
     assert Counter(point.step for point in on_edges) == Counter([0, 1, 2])
 

@@ -5,11 +5,22 @@ the relay alone, when it has something to send; nothing else in here may import 
 """
 
 from components.shared.tracking.log import TrackingLog
-from components.shared.tracking.records import Ancestor, MetricPoint, Registered, Registration, TrackingRecord, flat_params
+from components.shared.tracking.records import (
+    NOTE_TAG,
+    Ancestor,
+    Dataset,
+    MetricPoint,
+    Registered,
+    Registration,
+    TrackingRecord,
+    flat_params,
+)
 from components.shared.tracking.relay import Relay
 
 __all__ = [
+    "NOTE_TAG",
     "Ancestor",
+    "Dataset",
     "MetricPoint",
     "Registered",
     "Registration",

@@ -1,6 +1,6 @@
 """The records of a run in its store: steps append, the relay reads."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from cloudedge.documents.base import parse
 from cloudedge.store import Store
@@ -22,7 +22,13 @@ class TrackingLog:
         self._store = store
         self._prefix = f"runs/{run}/tracking/records"
 
-    def append(self, records: Sequence[TrackingRecord], name: str, registration: Registration | None = None) -> None:
+    def append(
+        self,
+        records: Sequence[TrackingRecord],
+        name: str,
+        registration: Registration | None = None,
+        files: Mapping[str, str] | None = None,
+    ) -> None:
         """Keep records for the relay.
 
         Args:
@@ -30,11 +36,13 @@ class TrackingLog:
             name: Given by the step and the same when the step is repeated ('pretrain', 'wait-003-000017'): a repeated step
                 replaces what it had said.
             registration: A model to be registered.
+            files: Keys of files to be shown with the run, by name.
 
         Raises:
             StoreFailed: the store does not do its work.
         """
-        self._store.put(self._key(name), TrackingBatch(records=tuple(records), registration=registration).to_json())
+        batch = TrackingBatch(records=tuple(records), registration=registration, files=dict(files or {}))
+        self._store.put(self._key(name), batch.to_json())
 
     def versions(self) -> Iterator[tuple[str, str]]:
         """Name and version of each batch, sorted by name; the version changes whenever the batch is written again."""

@@ -12,6 +12,10 @@ from cloudedge.names import NAME, SHA256
 Key = Annotated[str, Described(max_length=250, pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_. -]*(/[A-Za-z0-9_-][A-Za-z0-9_. -]*)*$")]
 """Name of a metric, a parameter or a tag: parts of letters, digits, '_', '-', '.' and spaces, joined by '/'."""
 
+NOTE_TAG = "mlflow.note.content"
+"""What MLflow shows as a run's description, Markdown."""
+
+FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 ALIAS = r"^[A-Za-z0-9_-]{1,255}$"
 _RESERVED_ALIAS = re.compile(r"v[0-9]+|latest", re.IGNORECASE)
 
@@ -23,6 +27,14 @@ class MetricPoint(Part):
     value: float = Described(description="Value; may be infinite or not a number.")
     step: int = Described(ge=0, lt=2**63, description="Epoch of an edge's child run, round of the run itself.")
     at: AwareDatetime = Described(description="When it was measured; kept to the millisecond.")
+
+
+class Dataset(Part):
+    """Samples that a model was trained on. They are named and counted; MLflow never gets any."""
+
+    name: str = Described(max_length=200, description="Whose they are: an edge, or the cloud.")
+    fingerprint: str = Described(min_length=1, max_length=64, description="Digest over them; the same samples have the same.")
+    samples: int = Described(ge=0, description="Number of samples trained on.")
 
 
 class TrackingRecord(Document):
@@ -42,6 +54,7 @@ class TrackingRecord(Document):
     )
     metrics: tuple[MetricPoint, ...] = Described(default=(), description="Values measured.")
     tags: dict[Key, str] = Described(default_factory=dict, description="Labels; the newest value of each stands.")
+    dataset: Dataset | None = Described(default=None, description="What the run trained on.")
     status: Literal["running", "finished", "failed", "killed"] | None = Described(
         default=None, description="How the run stands from now on; none: as before."
     )
@@ -71,6 +84,9 @@ class Registration(Part):
         default=(), description="Names that point to this version from now on: champion, candidate, round-003."
     )
     tags: dict[Key, str] = Described(default_factory=dict, description="Labels of the version: accuracy, round, rule, ...")
+    description: str = Described(
+        default="", max_length=5000, description="What a person reads on the version's page, Markdown."
+    )
     ancestors: tuple[Ancestor, ...] = Described(default=(), description="Models that it was made of.")
     input_shape: tuple[int, ...] = Described(description="Shape of one input, without the batch; float32.")
     classes: tuple[str, ...] = Described(min_length=2, description="Names of the classes, in the order of the outputs.")
@@ -88,6 +104,9 @@ class TrackingBatch(Document):
 
     records: tuple[TrackingRecord, ...] = Described(default=(), description="Records, in the order of writing.")
     registration: Registration | None = Described(default=None, description="Model to be registered.")
+    files: dict[Annotated[str, Described(pattern=FILE_NAME)], str] = Described(
+        default_factory=dict, description="Files to be shown with the run: the key of each in the store."
+    )
 
 
 class Registered(Document):

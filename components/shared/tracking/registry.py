@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 MODEL_FILE = "model.safetensors"
 SHA256_TAG = "cloudedge.sha256"
 
+_MOST_EDGES = 20
+"""Edges named in a tag, which MLflow bounds; all of them are in `lineage.json`."""
+
+_ABOUT = "Each version is the model of one run that passed its regression gate; `champion` is the newest of them."
+
 
 def register(client: "MlflowClient", store: Store, run: str, runs: Runs, registration: Registration) -> Registered:
     """Make a file a version of a registered model and point aliases to it. A run registers a file once, however often asked.
@@ -48,6 +53,7 @@ def register(client: "MlflowClient", store: Store, run: str, runs: Runs, registr
             f"models:/{model.model_id}",
             run_id=runs.parent,
             tags=_tags(run, registration),
+            description=registration.description,
             model_id=model.model_id,
         )
     held = client.get_registered_model(registration.registered_model).aliases
@@ -69,7 +75,7 @@ def _found_version(client: "MlflowClient", run: str, registration: Registration)
     from mlflow.exceptions import MlflowException
 
     try:
-        client.create_registered_model(registration.registered_model)
+        client.create_registered_model(registration.registered_model, description=_ABOUT)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
@@ -117,8 +123,8 @@ def _write_artifacts(folder: Path, store: Store, run: str, registration: Registr
         (folder / "task.json").write_bytes(store.get(f"runs/{run}/task.json", 16 * 1024 * 1024))
     lineage = {"run": run, **registration.model_dump(mode="json", include={"sha256", "ancestors"})}
     (folder / "lineage.json").write_bytes(canonical_json(lineage))
-    inputs = TensorSpec(np.dtype("float32"), (-1, *registration.input_shape))
-    outputs = TensorSpec(np.dtype("float32"), (-1, len(registration.classes)))
+    inputs = TensorSpec(np.dtype("float32"), (-1, *registration.input_shape), "inputs")
+    outputs = TensorSpec(np.dtype("float32"), (-1, len(registration.classes)), "outputs")
     Model(
         run_id=model.source_run_id,
         model_id=model.model_id,
@@ -129,10 +135,15 @@ def _write_artifacts(folder: Path, store: Store, run: str, registration: Registr
 
 
 def _tags(run: str, registration: Registration) -> dict[str, str]:
-    edges = [ancestor.edge for ancestor in registration.ancestors if ancestor.edge is not None]
+    edges = sorted(ancestor.edge for ancestor in registration.ancestors if ancestor.edge is not None)
+    named = (
+        ", ".join(edges)
+        if len(edges) <= _MOST_EDGES
+        else f"{', '.join(edges[:_MOST_EDGES])} and {len(edges) - _MOST_EDGES} more"
+    )
     return {
         **registration.tags,
         RUN_TAG: run,
         SHA256_TAG: registration.sha256,
-        "cloudedge.edges": ", ".join(sorted(edges)),
+        "cloudedge.edges": named,
     }

@@ -2,8 +2,10 @@
 
 import contextlib
 import logging
+import tempfile
 import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field as Described
@@ -105,6 +107,9 @@ class Relay:
         for batch in batches:
             if batch.registration is not None:
                 self._register(client, runs, batch.registration)
+        for batch in batches:
+            for name, key in batch.files.items():
+                self._upload(client, runs.parent, name, key)
         return points
 
     def _register(self, client: "MlflowClient", runs: Runs, registration: Registration) -> None:
@@ -114,6 +119,15 @@ class Relay:
             _log.warning("The model is not registered, because its file is gone: %s", error)
         else:
             self._store.put(self._key("registered.json"), registered.to_json())
+
+    def _upload(self, client: "MlflowClient", run_id: str, name: str, key: str) -> None:
+        with tempfile.TemporaryDirectory(prefix="cloudedge-file-") as folder:
+            try:
+                with self._store.local(key) as file:
+                    (Path(folder) / name).symlink_to(file)
+                    client.log_artifact(run_id, str(Path(folder) / name))
+            except NotFound as error:
+                _log.warning("A file of the run is not shown in MLflow, because it is gone: %s", error)
 
     def _read(self, name: str) -> TrackingBatch | None:
         try:

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from cloudedge.documents.base import canonical_json
 from components.shared.tracking.client import experiment_id
 from components.shared.tracking.history import History
-from components.shared.tracking.records import MetricPoint, TrackingRecord
+from components.shared.tracking.records import Dataset, MetricPoint, TrackingRecord
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Param, Run
+    from mlflow.entities import DatasetInput, Param, Run
 
 RUN_TAG = "cloudedge.run"
 CHILD_TAG = "cloudedge.child"
@@ -25,6 +26,8 @@ EDGE_TAG = "cloudedge.edge"
 _MOST_METRICS = 800
 """In one call; MLflow takes 1000 things in all, of which up to 100 parameters and 100 tags."""
 _MOST_OTHERS = 100
+_DIGEST_LENGTH = 32
+"""Digits of a dataset's fingerprint; MLflow takes up to 36."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -41,6 +44,7 @@ class News:
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     metrics: list[MetricPoint] = field(default_factory=list)
+    dataset: Dataset | None = None
     status: str | None = None
     status_at: datetime | None = None
 
@@ -55,6 +59,7 @@ def news_of(records: Iterable[TrackingRecord]) -> dict[str | None, News]:
         news.params = record.params | news.params
         news.tags |= record.tags
         news.metrics += record.metrics
+        news.dataset = record.dataset or news.dataset
         if record.status is not None:
             news.status, news.status_at = record.status, record.at
     return merged
@@ -123,6 +128,8 @@ class Runs:
         points = history.unsent(news.metrics)
         self._log(run_id, news, points)
         history.sent(points)
+        if news.dataset:
+            self._client.log_inputs(run_id, [_dataset_input(news.dataset)])
         if news.status and (child is not None or self._ours):
             if news.status == "running":
                 self._client.update_run(run_id, "RUNNING")
@@ -184,6 +191,17 @@ class Runs:
         changed = sorted(param.key for param in params if param.key in known and known[param.key] != param.value)
         _log.info("MLflow keeps the first values of the parameters %s.", ", ".join(changed))
         return [param for param in params if param.key not in known]
+
+
+def _dataset_input(dataset: Dataset) -> "DatasetInput":
+    from mlflow.entities import Dataset as MlflowDataset
+    from mlflow.entities import DatasetInput, InputTag
+
+    profile = canonical_json({"num_rows": dataset.samples}).decode()
+    source = canonical_json({"of": dataset.name}).decode()
+    digest = dataset.fingerprint[:_DIGEST_LENGTH]
+    named = MlflowDataset(dataset.name, digest, "cloudedge", source, profile=profile)
+    return DatasetInput(named, [InputTag("mlflow.data.context", "training")])
 
 
 def _root(client: "MlflowClient", run_id: str) -> "Run":

@@ -68,7 +68,7 @@ def test_a_worse_model_does_not_pass(cloud: Cloud) -> None:
 
     assert not evaluation.gate.passed
     (told,) = TrackingLog(cloud.store, cloud.task.id).read("evaluate").records
-    assert told.tags == {"cloudedge.gate": "refused"}
+    assert told.tags == {"cloudedge.gate": "refused", "cloudedge.sha256": evaluation.sha256}
 
 
 def test_an_equally_good_model_passes(cloud: Cloud) -> None:

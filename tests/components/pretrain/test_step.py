@@ -10,7 +10,7 @@ from components.shared.events import events
 from components.shared.lifecycle import cancel
 from components.shared.records import RunState
 from components.shared.step import set_state
-from components.shared.tracking import TrackingLog
+from components.shared.tracking import NOTE_TAG, Dataset, TrackingLog
 from tests.components.cloud import Cloud, content
 
 
@@ -35,12 +35,35 @@ def test_the_run_its_events_and_its_figures_are_kept(cloud: Cloud) -> None:
     assert [event.action for _, event in events(cloud.store, cloud.task.id)] == ["created", "pretrained", "step-done"]
     log = TrackingLog(cloud.store, cloud.task.id)
     assert [name for name, _ in log.versions()] == ["create", "pretrain"]
-    (figures,) = log.read("pretrain").records
-    assert {(point.key, point.step) for point in figures.metrics} == {
-        *((f"pretraining/{key}", step) for key in ("accuracy", "recall", "loss") for step in (0, 1)),
-        ("pretraining/train_loss", 1),
+    whole, child = log.read("pretrain").records
+    assert {(point.key, point.step) for point in child.metrics} == {
+        *((key, step) for key in ("accuracy", "recall", "loss") for step in (0, 1)),
+        ("train_loss", 1),
     }
-    assert log.read("create").records[0].params["collaboration.training.batch_size"] == "4"
+    record = cloud.run.pretraining()
+    assert record is not None
+    assert (child.child, child.status, child.params["sha256"]) == ("pretraining", "finished", record.sha256)
+    trained_on = Dataset(name="cloud", fingerprint=record.data_fingerprint, samples=record.samples)
+    assert whole.dataset == child.dataset == trained_on
+
+
+def test_what_differs_between_any_two_runs_is_no_parameter(cloud: Cloud) -> None:
+    pretrain(cloud.task, str(cloud.cloud_data))
+
+    (said,) = TrackingLog(cloud.store, cloud.task.id).read("create").records
+    assert said.params["collaboration.training.batch_size"] == "4"
+    assert not {"id", "name", "schema_version"} & set(said.params)
+    assert said.tags["mlflow.runName"] == cloud.task.id
+    assert cloud.task.name in said.tags[NOTE_TAG]
+
+
+def test_other_samples_have_another_fingerprint(cloud: Cloud) -> None:
+    record = pretrain(cloud.task, str(cloud.cloud_data))
+    again = pretrain(cloud.task.model_copy(update={"id": "again"}), str(cloud.cloud_data))
+    fewer = cloud.task.data.model_copy(update={"held_out": 0.5})
+    other = pretrain(cloud.task.model_copy(update={"id": "other", "data": fewer}), str(cloud.cloud_data))
+
+    assert again.data_fingerprint == record.data_fingerprint != other.data_fingerprint
 
 
 def test_the_same_task_gives_the_same_model_anywhere(cloud: Cloud) -> None:

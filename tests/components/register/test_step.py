@@ -1,16 +1,20 @@
 """Registration: where the model comes from is said, and a model that the gate refused is not registered."""
 
+import re
+
 import pytest
 
 from cloudedge.documents import Fusion
 from cloudedge.errors import NotFound
 from components.evaluate.step import evaluate_run
+from components.register.description import description
 from components.register.step import register_model
 from components.shared.events import events
-from components.shared.tracking import TrackingLog
+from components.shared.records import Evaluation
+from components.shared.tracking import Ancestor, TrackingLog
 from tests.components.cloud import Cloud, content
 from tests.components.evaluate.test_step import judged
-from tests.digits import EDGES
+from tests.digits import EDGES, digits_task
 
 
 def test_the_registration_names_all_ancestors(cloud: Cloud) -> None:
@@ -43,7 +47,28 @@ def test_the_registration_names_all_ancestors(cloud: Cloud) -> None:
         ("edge", "edge-1", 1, fusion.contributions[0].sha256, pytest.approx(0.2), 10),
         ("edge", "edge-2", 1, fusion.contributions[1].sha256, pytest.approx(0.6), 30),
     ]
+    assert registration.ancestors[0].data_fingerprint == pretraining.data_fingerprint
     assert registration.ancestors[2].data_fingerprint == "abc"
+    assert cells(registration.description)["edge-2"] == ["1", "0.600", "30", "", fusion.contributions[1].sha256[:12]]
+    assert "fused by the rule `samples`, 1 round, in run `digits`." in registration.description
+
+
+def test_of_many_edges_the_page_names_some_and_the_lineage_all() -> None:
+    edges = [Ancestor(role="edge", edge=f"edge-{n}", round=1, sha256="a" * 64, weight=1e-4, samples=9) for n in range(10_000)]
+    evaluation = Evaluation(rounds=1, sha256="b" * 64, size=1)
+
+    text = description("digits", digits_task(), evaluation, edges)
+
+    assert len(cells(text)) == 20
+    assert "And 9980 more edges." in text
+    assert len(text) < 3000
+
+
+def cells(markdown: str) -> dict[str, list[str]]:
+    """A table's rows by their first cell, without titles and marks."""
+    lines = [re.sub("&emsp;|`", "", line) for line in markdown.splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    return {row[0]: row[1:] for row in rows[2:]}
 
 
 def test_a_model_that_the_gate_refused_is_not_registered(cloud: Cloud) -> None:

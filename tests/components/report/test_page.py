@@ -5,6 +5,7 @@ import pytest
 
 from cloudedge.errors import NotFound
 from cloudedge.store import DirectoryStore
+from components.report.findings import gather
 from components.report.page import render
 from components.shared.run import Run
 from tests.components.report.reading import Page
@@ -24,7 +25,7 @@ HOSTILE = """<script>alert('x')</script> & <img src=x onerror="alert(1)"> -->"""
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return render(RunBuilder(tmp_path_factory.mktemp("store")).build())
+    return render(gather(RunBuilder(tmp_path_factory.mktemp("store")).build()))
 
 
 def sections(page: str) -> list[str]:
@@ -72,7 +73,7 @@ def test_the_same_run_gives_the_same_bytes_wherever_it_is_kept_and_however_plots
     import matplotlib
 
     with matplotlib.rc_context({"font.size": 30, "axes.grid": True, "svg.fonttype": "path"}):
-        assert render(RunBuilder(tmp_path).build()) == whole
+        assert render(gather(RunBuilder(tmp_path).build())) == whole
 
 
 def test_the_texts_of_people_and_edges_never_become_markup(tmp_path: Path) -> None:
@@ -85,7 +86,7 @@ def test_the_texts_of_people_and_edges_never_become_markup(tmp_path: Path) -> No
         state="failed",
         message=HOSTILE,
     )
-    text = render(builder.build())
+    text = render(gather(builder.build()))
     page = Page(text)
     assert page.tags["script"] == page.tags["img"] == 0
     assert not [name for _, name, _ in page.attributes if name.startswith("on")]
@@ -96,7 +97,7 @@ def test_the_texts_of_people_and_edges_never_become_markup(tmp_path: Path) -> No
 
 
 def test_a_refused_model_is_said_to_be_refused(tmp_path: Path) -> None:
-    text = Page(render(RunBuilder(tmp_path, passed=False, rounds=1, environments=()).build())).text
+    text = Page(render(gather(RunBuilder(tmp_path, passed=False, rounds=1, environments=()).build()))).text
     assert "Gate refused: the fused model is worse than the pretrained one, so it is not registered." in text
     assert "Registered" not in text
 
@@ -105,20 +106,20 @@ def test_a_run_that_failed_half_way_has_a_page_that_says_why(tmp_path: Path) -> 
     builder = RunBuilder(
         tmp_path, rounds=2, evaluated=False, state="failed", message="Round 3 got 2 results of the 5 it needs."
     )
-    text = render(builder.build())
+    text = render(gather(builder.build()))
     assert "Pretrained model: 0.580 on the cloud&#x27;s held-out samples; 2 rounds fused, not evaluated yet." in text
     assert "<b>Run failed. </b>Round 3 got 2 results of the 5 it needs." in text
     assert sections(text) == ["Accuracy over rounds", "The edges", "Where the time went", "To look up"]
 
 
 def test_a_run_without_edges_and_test_data_has_only_what_it_has(tmp_path: Path) -> None:
-    text = render(RunBuilder(tmp_path, rounds=0, edges=(), environments=()).build())
+    text = render(gather(RunBuilder(tmp_path, rounds=0, edges=(), environments=()).build()))
     assert "<h1>Pretrained model: 0.580 on the cloud&#x27;s held-out samples.</h1>" in text
     assert sections(text) == ["Where the time went", "To look up"]
 
 
 def test_one_round_is_no_course_to_draw_and_one_environment_is_no_comparison(tmp_path: Path) -> None:
-    text = render(RunBuilder(tmp_path, rounds=1, environments=("test",)).build())
+    text = render(gather(RunBuilder(tmp_path, rounds=1, environments=("test",)).build()))
     assert sections(text) == [title for title in SECTIONS if title not in (SECTIONS[0], SECTIONS[2])]
     assert "Over rounds" not in text
 
@@ -130,7 +131,7 @@ def test_of_many_environments_those_the_final_model_does_worst_on_are_shown(tmp_
     assert evaluation is not None
     final = next(model for model in evaluation.models if model.round == 2).scores
     worst = set(sorted(names, key=lambda name: final[name].accuracy)[:12])
-    page = Page(render(run))
+    page = Page(render(gather(run)))
     assert page.tables["heat"][0] == ["Model", "All", *(name for name in names if name in worst)]
     assert "8 environments where the final model does better are not shown." in page.text
 
@@ -143,17 +144,17 @@ def test_the_digest_of_every_model_can_be_looked_up(whole: str) -> None:
 
 def test_the_task_can_be_taken_from_the_page(tmp_path: Path) -> None:
     run = RunBuilder(tmp_path, rounds=1, environments=()).build()
-    assert run.task().to_json().decode() in Page(render(run)).texts
+    assert run.task().to_json().decode() in Page(render(gather(run))).texts
 
 
 def test_a_run_that_only_just_began_has_a_page(tmp_path: Path) -> None:
     run = Run(DirectoryStore(tmp_path / "new"), "digits")
     run.create(RunBuilder(tmp_path / "other").build().task())
-    text = render(run)
+    text = render(gather(run))
     assert "<h1>No model is trained yet.</h1>" in text
     assert sections(text) == ["To look up"]
 
 
 def test_there_is_no_page_of_an_unknown_run(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no run 'other'"):
-        render(Run(DirectoryStore(tmp_path), "other"))
+        render(gather(Run(DirectoryStore(tmp_path), "other")))

@@ -10,7 +10,7 @@ from cloudedge.documents import Phase
 from cloudedge.errors import InvalidInput, StoreFailed
 from components.shared.events import events
 from components.shared.step import step
-from components.shared.tracking import TrackingLog
+from components.shared.tracking import NOTE_TAG, TrackingLog
 from tests.components.cloud import Cloud
 from tests.components.shared.tracking.told import WARNINGS_OF_MLFLOW
 
@@ -38,7 +38,9 @@ def test_ctrl_c_stops_the_run_and_mlflow_is_told(cloud: Cloud) -> None:
     assert state is not None
     assert (state.state, state.exit_code, state.message) == ("stopped", 130, "wait-1 was terminated.")
     assert cloud.open_orders() == []
-    assert TrackingLog(cloud.store, "digits").read("end").records[0].status == "killed"
+    (told,) = TrackingLog(cloud.store, "digits").read("end").records
+    assert told.status == "killed"
+    assert told.tags[NOTE_TAG].startswith("**Run stopped.** ")
 
 
 def test_a_full_disk_keeps_its_own_message_though_nothing_can_be_recorded(

@@ -43,6 +43,7 @@ def fused_model(store: DirectoryStore, value: float, name: str, *aliases: str) -
         registered_model=name,
         aliases=aliases,
         tags={"accuracy": "0.95", "fusion rule": "samples"},
+        description="Made of *one* edge.",
         ancestors=(
             Ancestor(role="pretrained", round=0, sha256="a" * 64, weight=0.25),
             Ancestor(role="edge", edge="edge-1", round=3, sha256="b" * 64, weight=0.75, samples=80, data_fingerprint="c" * 64),
@@ -71,6 +72,7 @@ def test_a_fused_model_becomes_a_version_with_signature_digest_lineage_and_alias
         model_id=model.model_id,
         run_id=run.info.run_id,
     )
+    assert version.description == "Made of *one* edge."
     assert (version.run_id, version.source, version.status) == (run.info.run_id, f"models:/{model.model_id}", "READY")
     assert version.tags == {
         "accuracy": "0.95",
@@ -108,6 +110,22 @@ def test_the_registered_files_are_the_model_itself_and_where_it_comes_from(
     assert described.signature.outputs.inputs[0].shape == (-1, 2)
     assert described.metadata == {"classes": ["even", "odd"]}
     assert described.flavors == {"safetensors": {"data": "model.safetensors", "sha256": registration.sha256}}
+
+
+def test_edges_beyond_what_a_tag_can_hold_are_counted(
+    client: "MlflowClient", store: DirectoryStore, experiment: str, log: TrackingLog, relay: Relay
+) -> None:
+    edges = tuple(Ancestor(role="edge", edge=f"edge-{number}", round=3, sha256="b" * 64) for number in range(2000))
+    registration = fused_model(store, 0.5, experiment, "champion").model_copy(update={"ancestors": edges})
+    log.append([TrackingRecord(at=START)], "register", registration)
+
+    relay.push()
+
+    version = client.get_model_version_by_alias(experiment, "champion")
+    assert version.tags["cloudedge.edges"].startswith("edge-0, edge-1, edge-10, ")
+    assert version.tags["cloudedge.edges"].endswith(" and 1980 more")
+    lineage = json.loads((artifact_folder(client, relay) / "lineage.json").read_bytes())
+    assert len(lineage["ancestors"]) == 2000
 
 
 def test_the_same_file_is_registered_once_however_often_it_is_asked(

@@ -8,7 +8,7 @@ import pytest
 
 from cloudedge.errors import StoreFailed
 from cloudedge.store import DirectoryStore
-from components.shared.tracking import MetricPoint, Relay, TrackingLog, TrackingRecord
+from components.shared.tracking import Dataset, MetricPoint, Relay, TrackingLog, TrackingRecord
 from tests.components.shared.tracking import told
 from tests.components.shared.tracking.told import START, after, edge_record, history, point, runs_of
 
@@ -237,6 +237,38 @@ def test_a_database_that_is_none_is_one_clear_error_and_a_later_push_succeeds(
     with pytest.raises(StoreFailed, match=r"MLflow at sqlite:.*file is not a database.* They are kept in the store"):
         Relay(store, "digits", f"sqlite:///{tmp_path / 'mlflow.db'}", experiment).push()
     assert Relay(store, "digits", tracking_uri, experiment).push() == 1
+
+
+def test_what_an_edge_trained_on_is_its_runs_dataset(
+    client: "MlflowClient", experiment: str, log: TrackingLog, relay: Relay
+) -> None:
+    dataset = Dataset(name="edge-1", fingerprint="ab" * 32, samples=80)
+    for name in ("wait-1", "wait-1-again"):
+        log.append([edge_record(1, "edge-1", dataset=dataset)], name)
+        relay.push()
+
+    inputs = runs_of(client, experiment)["round-001/edge-1"].inputs
+    assert inputs is not None
+    (found,) = inputs.dataset_inputs
+    assert (found.dataset.name, found.dataset.digest) == ("edge-1", "ab" * 16)
+    assert found.dataset.profile == '{"num_rows":80}'
+    assert [(tag.key, tag.value) for tag in found.tags] == [("mlflow.data.context", "training")]
+
+
+def test_files_are_shown_with_the_run_and_one_that_is_gone_holds_nothing_up(
+    client: "MlflowClient", store: DirectoryStore, experiment: str, log: TrackingLog, relay: Relay, tmp_path: Path
+) -> None:
+    store.put("runs/digits/report.html", b"<p>first")
+    files = {"report.html": "runs/digits/report.html", "gone.txt": "runs/digits/gone.txt"}
+    log.append([TrackingRecord(at=START)], "report", files=files)
+    relay.push()
+    store.put("runs/digits/report.html", b"<p>second")
+    log.append([TrackingRecord(at=after(1))], "report", files=files)
+    relay.push()
+
+    run = runs_of(client, experiment)["digits"].info.run_id
+    assert [file.path for file in client.list_artifacts(run)] == ["report.html"]
+    assert Path(client.download_artifacts(run, "report.html", str(tmp_path))).read_bytes() == b"<p>second"
 
 
 def test_a_password_in_the_address_is_not_shown(

@@ -1,0 +1,51 @@
+"""The report in short, for a run's page in MLflow: the same sentences and figures, in Markdown."""
+
+from components.report.findings import EVERYTHING, EdgeStory, Findings
+from components.report.headline import headline, sentences
+from components.report.words import MOST_EDGES, count, share
+from components.shared.markdown import code, table
+
+
+def note(found: Findings) -> str:
+    """Describe a run, as far as it has come."""
+    parts = [f"**{found.task.name}.** {headline(found)}", " ".join(sentences(found)), _environments(found), _edges(found)]
+    parts.append(
+        f"The whole report is among the artifacts: `report.html`. On a terminal: {code(f'cloudedge report {found.id}')}."
+    )
+    return "\n\n".join(part for part in parts if part)
+
+
+def _environments(found: Findings) -> str:
+    names, models = found.environments(), found.by_round()
+    if len(names) < 2 or len(models) < 2:
+        return ""
+    first, last = models[0].scores, models[-1].scores
+    best = {name: max((model.scores[name].accuracy for model in found.by_edge()), default=None) for name in names}
+    rows = [(name, share(first[name].accuracy), share(best[name]), share(last[name].accuracy)) for name in names]
+    named = {EVERYTHING: "all test samples"}
+    return table(
+        ("environment", "pretrained", "best edge model", "fused"), [(named.get(row[0], row[0]), *row[1:]) for row in rows]
+    )
+
+
+def _edges(found: Findings) -> str:
+    if not found.edges:
+        return ""
+    hidden = found.edges_in_all - len(found.edges)
+    more = f"\n\nAnd {count(hidden, 'edge')} more." if hidden else ""
+    titles = ("edge", "rounds", "last weight", "samples", "its own model", "pretrained", "fused")
+    return table(titles, [_row(story) for story in found.edges[:MOST_EDGES]]) + more
+
+
+def _row(story: EdgeStory) -> tuple[str, ...]:
+    last = story.turns[-1] if story.turns else None
+    judged = {name: scores.accuracy for name, scores in story.judged.items()}
+    return (
+        story.name,
+        str(len(story.turns)),
+        share(last.weight) if last else "",
+        f"{last.manifest.samples:,}" if last and last.manifest else "",
+        share(last.accuracy) if last else "",
+        share(judged.get("pretrained")),
+        share(judged.get("fused")),
+    )
