@@ -5,7 +5,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.browser", "tests.cluster.fixtures"]
+pytest_plugins = ["tests.tiers", "tests.browser", "tests.cluster.fixtures"]
 
 settings.register_profile(
     "cloudedge", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow], print_blob=True

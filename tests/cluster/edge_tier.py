@@ -142,16 +142,8 @@ class EdgeSite(Site):
 
     def _bring_pytorch(self, name: str) -> None:
         """Mount this machine's PyTorch, as the image that is tested here was built without one."""
-        where = "/opt/pytorch"
-        patch = {
-            "volumes": [{"name": "pytorch", "hostPath": {"path": os.fspath(pytorch()), "type": "Directory"}}],
-            "containers": [
-                {
-                    "name": "runner",
-                    "env": [{"name": "PYTHONPATH", "value": where}],
-                    "volumeMounts": [{"name": "pytorch", "mountPath": where, "readOnly": True}],
-                }
-            ],
-        }
+        volume = {"name": "pytorch", "hostPath": {"path": os.fspath(pytorch()), "type": "Directory"}}
+        mount = {"name": "pytorch", "mountPath": "/opt/pytorch", "readOnly": True}
+        patch = {"volumes": [volume], "containers": [{"name": "runner", "volumeMounts": [mount]}]}
         body = json.dumps({"spec": {"template": {"spec": patch}}})
         self.kubectl("patch", "deployment", runner_name(name), "-n", NAMESPACE, "-p", body)

@@ -57,6 +57,7 @@ PROGRAMS = {
     "kubeflow-pipelines": Program("kubeflow", "github.com/kubeflow/pipelines/backend/src/apiserver", part="kubeflow"),
 }
 PACKAGES = {
+    "browser": {"chromium": "chromium"},
     "kubeflow": {"mariadbd": "mariadb-server-core"},
     "images": {
         "buildah": "buildah",
