@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic import Field as Described
 
+from cloudedge import __version__
 from cloudedge.errors import InvalidDocument
 from cloudedge.names import IN_WORDS
 
@@ -104,7 +105,9 @@ def _fault(fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
         return f"{place}: no such field; remove it or correct its name"
     context = fault.get("ctx", {})
-    if fault["type"] in REMEDIES:
+    if fault["loc"][-1:] == ("schema_version",) and isinstance(fault["input"], int):
+        remedy = f"give {context['expected']}, or use a cloudedge that knows {fault['input']}: this is {__version__}"
+    elif fault["type"] in REMEDIES:
         remedy = REMEDIES[fault["type"]].format(**context)
     else:
         remedy = IN_WORDS.get(context.get("pattern", ""), fault["msg"].removeprefix("Value error, "))

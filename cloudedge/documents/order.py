@@ -75,7 +75,10 @@ class Inbox(Document):
     """All that the cloud wants of one edge now: the whole desired state, not a message."""
 
     edge: str = Described(pattern=NAME, description="Edge that the inbox is for.")
-    generation: int = Described(ge=0, description="Grows with every change; an older generation is ignored.")
+    generation: int = Described(
+        ge=0,
+        description="Grows with every change, and is no less than its time in seconds since 1970; an older one is ignored.",
+    )
     orders: tuple[Order, ...] = Described(default=(), max_length=1000, description="All open orders of the edge.")
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cloudedge import __version__
 from cloudedge.documents import DataFormat, Inbox, Order, Scores, Task, canonical_json, order_id, parse
 from cloudedge.documents.base import Part
 from cloudedge.errors import InvalidDocument
@@ -87,7 +88,7 @@ def test_a_wrong_task_file_lists_all_its_faults_at_once_each_with_field_value_an
     del wrong["name"]
 
     assert faults_of(Task, wrong) == [
-        "schema_version: found 2; give 1",
+        f"schema_version: found 2; give 1, or use a cloudedge that knows 2: this is {__version__}",
         "name: missing; add it",
         "id: found 'Lamps 1'; use lower-case letters, digits and inner hyphens, at most 53 characters",
         "model_file_name: found '../model'; use a file name without folders: letters, digits, dots, underscores and hyphens, "

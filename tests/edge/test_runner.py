@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import psutil
 import pytest
 
+from cloudedge import __version__
 from cloudedge.documents import Inbox, ModelSpec, Phase, Recollection, RemoteFile, Training
 from cloudedge.mount import write_mount
 from edge.folders import Folders
@@ -169,6 +170,25 @@ def test_one_malformed_order_keeps_the_whole_inbox_from_being_half_applied(site:
     with site.running() as runner:
         until(lambda: "orders.1.training.epochs: found 0" in runner.text())
         assert site.report(good) is None
+
+
+def test_an_older_runner_finishes_what_it_has_and_takes_up_newer_orders_once_it_is_upgraded(site: Site) -> None:
+    known, newer = site.order(1), site.order(2)
+    site.want(known)
+    with site.running() as runner:
+        until(lambda: site.report(known))
+        inbox = json.loads(Inbox(edge="edge-1", generation=2, orders=(known, newer)).to_json())
+        inbox["orders"][1]["schema_version"] = 2
+        write_mount(site.inbox, {"inbox.json": json.dumps(inbox).encode()})
+        said = f"orders.1.schema_version: found 2; give 1, or use a cloudedge that knows 2: this is {__version__}"
+        until(lambda: said in runner.text())
+        site.finish(known)
+        assert site.report(newer) is None
+        assert runner.end() == 0
+    # The upgraded one reads the same inbox; to this one it is written in its own form.
+    site.want(newer)
+    with site.running():
+        site.finish(newer)
 
 
 def test_an_inbox_for_another_edge_is_refused(site: Site) -> None:

@@ -1,6 +1,7 @@
 """What every carrier of inboxes does."""
 
 from collections.abc import Callable, Iterator, Sequence
+from time import time
 from typing import Protocol
 
 from cloudedge.documents import Inbox, Order
@@ -61,7 +62,8 @@ def write_orders(inbox: Inbox, make_orders: MakeOrders) -> Inbox | None:
                 "make the task's data format or parameters smaller."
             )
     if sum(sizes.values()) <= MAX_INBOX_BYTES:  # Else there may be too many to make an inbox of.
-        following = Inbox(edge=inbox.edge, generation=inbox.generation + 1, orders=orders)
+        # An inbox that was made anew, or came back from a backup, is to be newer than any that its runner has followed.
+        following = Inbox(edge=inbox.edge, generation=max(inbox.generation + 1, int(time())), orders=orders)
         if len(following.to_json()) <= MAX_INBOX_BYTES:
             return following
     raise InvalidInput(

@@ -59,6 +59,16 @@ class InboxConformance:
         emptied = inboxes.update("edge-1", lambda orders: [])
         assert (emptied.generation, emptied.orders) == (6, ())
 
+    def test_an_inbox_made_anew_is_newer_than_the_one_that_was_lost(
+        self, inboxes: Inboxes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("components.shared.inboxes.base.time", lambda: 1000.5)
+        inboxes.enroll("edge-1")
+        assert inboxes.read("edge-1").generation == 0
+        assert [inboxes.update("edge-1", adding(order("run", "edge-1", n))).generation for n in (1, 2)] == [1000, 1001]
+        monkeypatch.setattr("components.shared.inboxes.base.time", lambda: 10.0)  # A clock that was set back.
+        assert inboxes.update("edge-1", adding(order("run", "edge-1", 3))).generation == 1002
+
     def test_what_stays_as_it_is_costs_no_generation(self, inboxes: Inboxes) -> None:
         inboxes.enroll("edge-1")
         inbox = inboxes.update("edge-1", adding(order("run", "edge-1")))

@@ -66,7 +66,6 @@ for number in range(first, first + 10):
         writer.communicate()
         assert writer.returncode == 0
     inbox = inboxes.read("edge-1")
-    assert inbox.generation == 40
     assert sorted(order.round for order in inbox.orders) == list(range(40))
 
 
