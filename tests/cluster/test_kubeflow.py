@@ -172,7 +172,7 @@ def test_status_says_how_each_task_stands_and_how_long_it_took(terminal: Termina
 
     lines = terminal("status", name).splitlines()
 
-    assert lines[0].startswith(f"Digits ({name}) is running, since 20")
+    assert lines[0].startswith(f"Digits ({name}): running, since 20")
     assert lines[1] == made["url"]
     assert [line.split() for line in lines[2:4]] == [["task", "state", "took"], ["Pretrain", "done", "1", "min", "5", "s"]]
     assert re.fullmatch(r"All rounds +running +\d+ d \d+ h", lines[4])
@@ -197,10 +197,11 @@ def test_a_failed_run_is_explained_by_what_its_step_wrote(terminal: Terminal, na
 
 def test_a_run_that_no_step_could_explain_names_the_task_and_the_logs(terminal: Terminal, name: str) -> None:
     made = terminal.submit(digits_task(name))
-    terminal.kubeflow.report(made["kubeflow_id"], "Failed", pretrain="Succeeded", dispatch="Failed")
+    terminal.kubeflow.report(made["kubeflow_id"], "Failed", pretrain="Succeeded", dispatch="Failed", wait="Omitted")
 
-    said = terminal("status", name).splitlines()[-1]
+    *rows, said = terminal("status", name).splitlines()
 
+    assert rows[5].split() == ["Round", "1:", "wait", "not", "begun"]
     assert said == f"Kubeflow failed the run at Round 1: dispatch, and no step could say why: cloudedge logs {name}"
 
 
@@ -226,7 +227,7 @@ def test_a_run_is_followed_until_it_is_over(terminal: Terminal, name: str) -> No
 
     assert follower.returncode == 0, err
     assert err.splitlines()[-1] == "Report: done after 1 min 5 s"
-    assert out.startswith(f"Digits ({name}) is done, since 2026-01-02")
+    assert out.startswith(f"Digits ({name}): done, since 2026-01-02")
 
 
 def test_cancelling_a_task_ends_its_run_on_kubeflow_too(terminal: Terminal, name: str) -> None:
@@ -242,6 +243,16 @@ def test_cancelling_a_task_ends_its_run_on_kubeflow_too(terminal: Terminal, name
     terminal.kubeflow.report(run.run_id, "Failed", pretrain="Failed")
     assert terminal("status", name).splitlines()[-1].startswith(f"Run {name} was cancelled: By ")
     assert "is cancelled since" in terminal("submit", terminal.task_file(task), "--data", "store:digits", code=4)
+
+
+def test_a_run_that_was_terminated_in_kubeflows_pages_is_said_to_be_so(terminal: Terminal, name: str) -> None:
+    made = terminal.submit(digits_task(name))
+    runs = kfp_server_api.RunServiceApi(kfp_server_api.ApiClient(kfp_server_api.Configuration(host=terminal.kubeflow.url)))
+    runs.run_service_terminate_run(made["kubeflow_id"])
+    terminal.kubeflow.report(made["kubeflow_id"], "Running", pretrain="Running")  # The agent sees that it is to end.
+    terminal.kubeflow.report(made["kubeflow_id"], "Failed", pretrain="Failed")
+
+    assert terminal("status", name, "--follow", code=7).splitlines()[-1].startswith("The run was terminated in Kubeflow. ")
 
 
 def test_a_task_is_cancelled_for_its_edges_even_if_kubeflow_is_away(terminal: Terminal, name: str) -> None:
