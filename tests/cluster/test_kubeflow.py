@@ -335,7 +335,7 @@ def test_what_cannot_run_is_not_submitted(terminal: Terminal, name: str) -> None
 
     assert "Missing option '--data'" in refused(2, path)
     assert "cannot read this machine's folders" in refused(2, path, "--data", "./samples")
-    assert "There is no dataset 'nails' in the store; there are: digits." in refused(3, path, "--data", "store:nails")
+    assert "There is no dataset 'nails' in the store; there are: digits" in refused(3, path, "--data", "store:nails")
     assert "There is no dataset" in refused(3, path, "--data", "store:digits", "--test-data", "store:nails")
     assert "There is no architecture 'transformer'" in refused(2, terminal.task_file(wrong), "--data", "store:digits")
     assert "is finished since" in refused(4, terminal.task_file(finished), "--data", "store:digits")
