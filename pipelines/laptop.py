@@ -5,8 +5,6 @@ Nothing here outlives the command: every process that is started watches the one
 
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import threading
 import time
@@ -17,8 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from cloudedge.documents import Task
-from cloudedge.errors import EXIT_INTERRUPTED, Cancelled, CloudedgeError, InvalidInput, StoreFailed, WorkFailed
-from cloudedge.files import atomic_write, disk_errors
+from cloudedge.errors import EXIT_INTERRUPTED, CloudedgeError, InvalidInput, StoreFailed
 from components.pretrain.parameters import parameters_of, task_of
 from components.shared import events
 from components.shared.lifecycle import create, reap
@@ -27,11 +24,9 @@ from components.shared.records import RunState
 from components.shared.run import Run
 from components.shared.step import set_state
 from components.shared.tracking import Relay
+from pipelines.engine import LOG, cancelled, pipeline_at_work, reason, shape_of
 from pipelines.home import Home
-from pipelines.processes import Runners, end, start
-
-FLAT_ROUNDS = 10
-"""Up to this many rounds each step is a task of its own; beyond, all rounds are one task, which costs less."""
+from pipelines.processes import Runners
 
 _LEAST_FREE_BYTES = 1024 * 1024
 """With less the disk counts as full: edges would wait in silence for space, as their reports lie on the same disk."""
@@ -101,9 +96,8 @@ def run_task(
         list(reap(home.store, home.inboxes, "cloudedge run", silent_seconds=0, between_seconds=0, spare=run.id))
         relay = stack.enter_context(_relaying(home, run))
         if not _finished(run):
-            flat = not compact if compact is not None else task.collaboration.rounds <= FLAT_ROUNDS
             with _orders_closed_at_a_stop(home, run):
-                _work(task, data, folders, home, run, watch, "flat" if flat else "compact")
+                _work(task, data, folders, home, run, watch, shape_of(task, compact))
         relay()
         watch(run)
     return run
@@ -119,7 +113,10 @@ def _work(
             for edge in folders:
                 home.inboxes.enroll(edge)
             runners = stack.enter_context(Runners.at_work(home, run, folders))
-        pipeline = stack.enter_context(_pipeline(home, task, data, shape))
+        logs, root = home.logs(task.id), home.folder / "pipelines" / task.id
+        pipeline = stack.enter_context(
+            pipeline_at_work(task, str(data.cloud), data.test, shape, logs, root, home.environment())
+        )
         while pipeline.poll() is None:
             if runners:
                 runners.keep_alive()
@@ -127,7 +124,7 @@ def _work(
             watch(run)
             time.sleep(_LOOK_SECONDS)
         if pipeline.returncode:
-            raise _reason(run, home, began, pipeline.returncode)
+            raise reason(run, logs / LOG, began, pipeline.returncode)
 
 
 def require_space(folder: Path, least_bytes: int = _LEAST_FREE_BYTES) -> None:
@@ -165,12 +162,8 @@ def _chosen(task: Task, data: Data, edges: int | None) -> dict[str, Path]:
 def _finished(run: Run) -> bool:
     state = run.state()
     if state and state.state == "cancelled":
-        raise _cancelled(run, state)
+        raise cancelled(run, state)
     return state is not None and state.state == "finished"
-
-
-def _cancelled(run: Run, state: RunState) -> Cancelled:
-    return Cancelled(f"Run {run.id} was cancelled: {state.message} Start it again under another id.")
 
 
 @contextmanager
@@ -191,35 +184,6 @@ def _end_run(home: Home, run: Run, state: Literal["stopped", "failed"], message:
     set_state(run, RunState(state=state, message=message, exit_code=exit_code, at=datetime.now(UTC)))
     close_orders(home.inboxes, run.id)
     events.record(home.store, run.id, "cloudedge run", state, message=message)
-
-
-@contextmanager
-def _pipeline(home: Home, task: Task, data: Data, shape: str) -> Iterator["subprocess.Popen[bytes]"]:
-    logs = home.logs(task.id)
-    task_file = logs / "task.json"
-    atomic_write(task_file, task.to_json())
-    root = home.folder / "pipelines" / task.id
-    arguments = [str(task_file), str(os.getpid()), str(data.cloud), data.test, str(root), shape]
-    with _passing(root) as temporary:
-        environment = {**home.environment(), "TMPDIR": str(temporary)}
-        process = start([sys.executable, "-m", "pipelines.local", *arguments], logs / "pipeline.log", environment)
-        try:
-            yield process
-        finally:
-            end([process])
-
-
-@contextmanager
-def _passing(root: Path) -> Iterator[Path]:
-    """A folder for what kfp writes and never removes: copies of what the store has, and a temporary folder for each task."""
-    shutil.rmtree(root, ignore_errors=True)  # Of a run that was killed.
-    temporary = root / "tmp"
-    with disk_errors(temporary):
-        temporary.mkdir(parents=True)
-    try:
-        yield temporary
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
 
 
 @contextmanager
@@ -259,18 +223,3 @@ def _log_failure(action: Callable[[], object], log: Path) -> None:
     except CloudedgeError as error:
         with suppress(OSError), log.open("a") as file:  # On a full disk, what cannot be logged must not stop the relay.
             print(error, file=file)
-
-
-def _reason(run: Run, home: Home, began: datetime, code: int) -> CloudedgeError:
-    state: RunState | None = run.state()
-    if state and state.state == "cancelled":
-        return _cancelled(run, state)
-    if state and state.state in ("failed", "stopped") and state.at >= began:
-        error = WorkFailed(state.message)
-        error.exit_code = state.exit_code or WorkFailed.exit_code
-        return error
-    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
-    return WorkFailed(
-        f"The pipeline {how} and no step could say why; see {home.logs(run.id) / 'pipeline.log'}. "
-        "The same command goes on where the run was."
-    )

@@ -1,4 +1,7 @@
-"""Notebooks are experiments to read: no outputs, no logic of their own, parameters in one place. `make test` executes them."""
+"""Notebooks are experiments to read: no outputs, no logic of their own, parameters in one place.
+
+`make test` executes them; the cluster's by tests/cluster/test_notebook.py.
+"""
 
 import ast
 from pathlib import Path
@@ -19,8 +22,8 @@ def notebook(request: pytest.FixtureRequest) -> list[Any]:
     return cells(request.param)
 
 
-def test_there_is_a_notebook_that_compares_fusion_rules() -> None:
-    assert [path.name for path in NOTEBOOKS] == ["compare_fusion_rules.ipynb"]
+def test_there_are_notebooks_that_compare_fusion_rules_and_a_cluster_with_a_laptop() -> None:
+    assert [path.name for path in NOTEBOOKS] == ["compare_fusion_rules.ipynb", "on_the_cluster.ipynb"]
 
 
 def test_it_is_kept_without_outputs(notebook: list[Any]) -> None:

@@ -1,0 +1,58 @@
+"""A task on a cluster whose pipeline this machine runs: store, inboxes, edges and MLflow are the cluster's, without Kubeflow.
+
+The steps are the same, and so are the bytes.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cloudedge.documents import Task
+from cloudedge.files import disk_errors
+from components.shared.run import Run
+from pipelines.engine import LOG, pipeline_at_work, reason, shape_of
+from pipelines.place import Place
+
+_LOOK_SECONDS = 0.5
+
+
+def run_here(
+    task: Task,
+    cloud_data: str,
+    test_data: str,
+    place: Place,
+    folder: Path,
+    watch: Callable[[Run], None],
+    compact: bool | None = None,
+) -> Run:
+    """Run a task with the cluster that the environment names, or go on with it where it was.
+
+    Args:
+        task: What is asked for.
+        cloud_data: Where the cloud's samples are: store:NAME, or a folder of this machine.
+        test_data: Where samples are that nobody trains on, or an empty text.
+        place: The cluster.
+        folder: Where this machine keeps logs and what passes.
+        watch: Called again and again meanwhile, to show what happens.
+        compact: Whether all rounds are one task; none: beyond ten rounds.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        CloudedgeError: what made the run fail, with its exit code.
+    """
+    run, began = Run(place.store, task.id), datetime.now(UTC)
+    logs = folder / "logs" / task.id
+    with disk_errors(logs):
+        logs.mkdir(parents=True, exist_ok=True)
+    root = folder / "pipelines" / task.id
+    with pipeline_at_work(task, cloud_data, test_data, shape_of(task, compact), logs, root, {}) as pipeline:
+        while pipeline.poll() is None:
+            watch(run)
+            time.sleep(_LOOK_SECONDS)
+    if pipeline.returncode:
+        raise reason(run, logs / LOG, began, pipeline.returncode)
+    watch(run)
+    return run
