@@ -117,7 +117,7 @@ def missing(parts: Collection[str]) -> list[str]:
 @cache
 def _may_make_machines() -> bool:
     """Whether this process may do what a container's root often may not."""
-    try_it = "mount -t tmpfs tmpfs /mnt && ip link add a type veth peer name b && ip link add c type bridge"
+    try_it = "mount -t tmpfs tmpfs /mnt && ip link add wire type veth peer name end && ip link add switch type bridge"
     command = ["unshare", "--net", "--mount", "--pid", "--fork", "sh", "-c", try_it]
     try:
         return os.geteuid() == 0 and subprocess.run(command, capture_output=True, check=False).returncode == 0
