@@ -28,7 +28,8 @@ from benchmarks.tables import say, write
 from cloudedge.documents import Collaboration, Manifest, Phase, RemoteFile, Report, Scores, Task
 from cloudedge.transport import Transport
 from components.dispatch.step import dispatch
-from components.shared.enrolment import IMAGE, runner_name
+from components.shared.enrolment import runner_name
+from components.shared.image import EDGE_IMAGE
 from components.shared.inboxes.config_maps import ConfigMapInboxes, labels_of
 from components.shared.kubernetes_api import Namespace
 from components.shared.run import Run
@@ -130,7 +131,7 @@ def looked(watch: RoundWatch, times: int) -> tuple[float, float]:
 def pod(edge: str) -> dict[str, Any]:
     """An edge's runner, as dispatch finds it."""
     metadata = {"name": runner_name(edge), "labels": labels_of(edge, "runner")}
-    return {"metadata": metadata, "spec": {"containers": [{"name": "runner", "image": IMAGE}]}}
+    return {"metadata": metadata, "spec": {"containers": [{"name": "runner", "image": EDGE_IMAGE}]}}
 
 
 def answer(run: Run, edge: str) -> None:
