@@ -83,7 +83,8 @@ def _build(target: str, under: Path, path: Path) -> None:
     """Build an image and write it to a file; its layers stay in a storage for the next time."""
     recipe = digest_of(ROOT / part for part in (*_RECIPE, *_LIBRARIES))
     storage = kept("storage", f"{under.name} {recipe}", Path.mkdir)
-    buildah = ["buildah", "--root", f"{storage}/root", "--runroot", f"{storage}/run"]
+    # What it mounts ends with it, also when it fails.
+    buildah = ["unshare", "--mount", "buildah", "--root", f"{storage}/root", "--runroot", f"{storage}/run"]
     with TemporaryDirectory(dir=storage) as downloads:
         environment = {**os.environ, "BUILDAH_ISOLATION": "chroot", "TMPDIR": downloads}
 

@@ -1,8 +1,10 @@
 """The administrator's guide, typed word for word against real servers."""
 
+import json
 import shutil
 from pathlib import Path
 
+from cloudedge import __version__
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.object_store import MinioServer
 from tests.cluster.site import MANIFESTS, Site
@@ -25,3 +27,7 @@ def test_an_administrator_gets_from_a_cluster_to_enrolled_edges(
     reader = Reader(place, environment=ours)
     reader.add_program(program("kubectl"))
     reader.read(ROOT / "docs" / "guide-administrator.md")
+
+    reaper = json.loads(site.kubectl("get", "cronjob", "cloudedge-reaper", "--namespace", "cloudedge", "--output", "json"))
+    (container,) = reaper["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == f"registry.example/cloudedge/cloud:{__version__}"
