@@ -1,4 +1,4 @@
-"""How long an order takes from the cloud to work on a KubeEdge node: nudged, by the ConfigMap's own way, and after a cut link.
+"""How long an order takes from the cloud to a KubeEdge node: nudged, by the ConfigMap's own way, and around a cut link.
 
     python -m benchmarks.nudge [--repeats 10] --out FILE.json
 
@@ -12,10 +12,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from benchmarks.tables import say, write
 from components.shared.inboxes.config_maps import ConfigMapInboxes
@@ -76,25 +74,45 @@ def measure(site: EdgeSite, folder: Path, repeats: int) -> dict[str, list[float]
         return {
             "nudged": [seconds(site, f"nudged-{each}", nudging) for each in range(repeats)],
             "by the ConfigMap's own way": [seconds(site, f"own-{each}", silent) for each in range(few)],
-            "nudged, after a link that was down for a minute": [
-                seconds(site, f"healed-{each}", nudging, before=lambda: cut(site)) for each in range(few)
+            "nudged, once a node is ready again whose link was down for a minute": [
+                after_a_cut(site, f"later-{each}", nudging) for each in range(few)
+            ],
+            "sent while the link was down, from its healing": [
+                amid_a_cut(site, f"amid-{each}", nudging) for each in range(few)
             ],
         }
 
 
-def cut(site: EdgeSite) -> None:
-    """Take the link down, and up again."""
+def after_a_cut(site: EdgeSite, run: str, inboxes: ConfigMapInboxes) -> float:
+    """How long an order takes when its node has come back."""
     node = site.node_of(EDGE)
     node.cut()
     time.sleep(CUT_SECONDS)
     node.heal()
+    until(node.ready, PATIENCE_SECONDS, "the node")
+    return seconds(site, run, inboxes)
 
 
-def seconds(site: EdgeSite, run: str, inboxes: ConfigMapInboxes, before: Callable[[], Any] = lambda: None) -> float:
+def amid_a_cut(site: EdgeSite, run: str, inboxes: ConfigMapInboxes) -> float:
+    """How long an order takes, from the healing of the link, that was sent while it was down."""
+    node = site.node_of(EDGE)
+    node.cut()
+    time.sleep(CUT_SECONDS)
+    inboxes.update(EDGE, adding(order(run, EDGE)))
+    began = time.time()
+    node.heal()
+    return accepted_at(site, run) - began
+
+
+def seconds(site: EdgeSite, run: str, inboxes: ConfigMapInboxes) -> float:
     """How long one order takes."""
-    before()
     began = time.time()
     inboxes.update(EDGE, adding(order(run, EDGE)))
+    return accepted_at(site, run) - began
+
+
+def accepted_at(site: EdgeSite, run: str) -> float:
+    """When the runner accepted an order, once it has."""
     found: list[float] = []
 
     def accepted() -> bool:
@@ -104,7 +122,7 @@ def seconds(site: EdgeSite, run: str, inboxes: ConfigMapInboxes, before: Callabl
         return bool(found)
 
     until(accepted, PATIENCE_SECONDS, f"the order of {run}")
-    return found[0] - began
+    return found[0]
 
 
 if __name__ == "__main__":

@@ -70,14 +70,18 @@ def failure(run: KubeflowRun, ours: Run | None) -> CloudedgeError | None:
     state = ours.state() if ours else None
     if state and state.state == "cancelled":
         return Cancelled(f"Run {run.task_id} was cancelled: {state.message}")
-    if state and state.state in ("failed", "stopped") and state.at >= run.began:
+    if state and state.state == "failed" and state.at >= run.began:
         error = WorkFailed(state.message)
         error.exit_code = state.exit_code or WorkFailed.exit_code
         return error
+    if run.terminated:
+        return Cancelled(
+            f"The run was terminated in Kubeflow. Its edges stop when the reaper finds it, within minutes; at once after "
+            f"'cloudedge tasks cancel {run.task_id}', but then it cannot go on."
+        )
     failed = ", ".join(task.name for task in run.tasks if task.state == "FAILED")
     return WorkFailed(
-        f"Kubeflow {'ended' if run.state == 'CANCELED' else 'failed'} the run{f' at {failed}' if failed else ''}, and no step "
-        f"could say why: cloudedge logs {run.task_id}"
+        f"Kubeflow failed the run{f' at {failed}' if failed else ''}, and no step could say why: cloudedge logs {run.task_id}"
     )
 
 

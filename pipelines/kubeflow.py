@@ -77,6 +77,7 @@ class KubeflowRun:
         state: As Kubeflow calls it.
         tasks: In the order in which they depend on each other.
         url: Its page in the UI.
+        terminated: Whether somebody asked Kubeflow to end it; its last state may be FAILED all the same.
     """
 
     id: str
@@ -87,6 +88,7 @@ class KubeflowRun:
     ended: datetime | None
     tasks: tuple[KubeflowTask, ...]
     url: str
+    terminated: bool
 
     @property
     def over(self) -> bool:
@@ -234,6 +236,7 @@ class Kubeflow:
             ended=run.finished_at.astimezone(UTC) if run.state in OVER else None,
             tasks=_tasks(run),
             url=f"{self._client._get_url_prefix()}/#/runs/details/{run.run_id}",
+            terminated=any(former.state == "CANCELING" for former in run.state_history or ()),
         )
 
     def _where(self) -> str:
@@ -306,8 +309,8 @@ def _tasks(run: Any) -> tuple[KubeflowTask, ...]:
 
 def _task(key: str, name: str, work: Any, driver: Any) -> KubeflowTask:
     """A task as its own pod says, or the pod that prepares it."""
-    if work is None and driver is None:
-        return KubeflowTask(key, name, "")
+    if (work or driver) is None or (work or driver).state in (None, _UNDER_WAY[0]):
+        return KubeflowTask(key, name, "")  # Argo also lists what it will never begin.
     began = (driver or work).start_time
     state = (work or driver).state or ""
     if work is None and state == "SUCCEEDED":

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from cloudedge import __version__
+from components.shared.image import CLOUD_IMAGE, EDGE_IMAGE
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -68,3 +71,18 @@ def test_the_locks_hold_what_the_project_asks_for() -> None:
 
 def test_the_build_is_locked_too() -> None:
     assert set(PROJECT["build-system"]["requires"]) <= set(PROJECT["dependency-groups"]["dev"])
+
+
+def test_everything_names_the_images_of_this_version() -> None:
+    places = [*(ROOT / "manifests").rglob("*.yaml"), *(ROOT / "pipelines").glob("*.yaml")]
+    named = {name for place in places for name in re.findall(r"image: (cloudedge/\S+)", place.read_text())}
+
+    assert named == {f"cloudedge/cloud:{__version__}"}
+    assert CLOUD_IMAGE in named
+    assert f"cloudedge/edge:{__version__}" == EDGE_IMAGE
+
+
+def test_the_makefile_installs_the_uv_that_is_locked() -> None:
+    (version,) = re.findall(r"^UV_VERSION := (\S+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+    assert f"\nuv=={version} " in (ROOT / "requirements-uv.lock").read_text()

@@ -54,7 +54,7 @@ def test_the_runner_loads_nothing_heavy_until_there_is_work() -> None:
     assert result.stdout == "[]\n", result.stderr
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-torch.lock", "requirements-edge.lock"])
+@pytest.mark.parametrize("lock", sorted(path.name for path in ROOT.glob("requirements*.lock")))
 def test_a_lock_pins_everything_with_hashes_and_names_no_host(lock: str) -> None:
     text = (ROOT / lock).read_text()
     blocks = re.split(r"^(?=[a-z])", text, flags=re.MULTILINE)[1:]
@@ -75,11 +75,18 @@ def test_only_pytorch_and_its_cuda_libraries_stand_in_their_own_lock() -> None:
     assert not own & locked("requirements.lock")
 
 
-def test_the_edge_gets_the_very_versions_that_were_tested() -> None:
+@pytest.mark.parametrize("lock", ["requirements-cloud.lock", "requirements-edge.lock"])
+def test_an_image_gets_the_very_versions_that_were_tested(lock: str) -> None:
     pins = [
-        set(re.findall(r"^[a-z0-9-]+==\S+", (ROOT / name).read_text(), re.MULTILINE))
-        for name in ("requirements-edge.lock", "requirements.lock")
+        set(re.findall(r"^[a-z0-9-]+==\S+", (ROOT / name).read_text(), re.MULTILINE)) for name in (lock, "requirements.lock")
     ]
 
     assert pins[0] <= pins[1]
-    assert not locked("requirements-edge.lock") & {"kfp", "kubernetes", "mlflow", "mlflow-skinny", "pandas", "scikit-learn"}
+
+
+def test_the_edge_gets_nothing_of_the_clouds_and_the_cloud_no_tools() -> None:
+    edge, cloud = locked("requirements-edge.lock"), locked("requirements-cloud.lock")
+
+    assert edge <= cloud
+    assert not edge & {"kfp", "kubernetes", "mlflow", "mlflow-skinny", "pandas", "scikit-learn"}
+    assert not cloud & {"hatchling", "jupyterlab", "mypy", "playwright", "pytest", "ruff"}

@@ -30,6 +30,7 @@ TIERS = {
     ),
     "kubeflow": Tier("against a real Kubeflow", frozenset(("kubeflow", "shared_kubeflow")), ("servers", "kubeflow")),
     "browser": Tier("of pages in a browser", frozenset(("page",)), ("browser",)),
+    "images": Tier("of the container images", frozenset(("containerd",)), ("images",)),
     "edge": Tier("on KubeEdge nodes", frozenset(("edge_tier",)), ("servers", "images", "edge")),
 }
 """By the marker of the tests."""

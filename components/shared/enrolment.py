@@ -13,12 +13,11 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from cloudedge import __version__
 from cloudedge.errors import InvalidInput
 from cloudedge.names import checked_name
+from components.shared.image import EDGE_IMAGE, checked_image
 from components.shared.inboxes.config_maps import EDGE_LABEL, empty_inbox, inbox_name, labels_of
 
-IMAGE = f"cloudedge/edge:{__version__}"
 ACCOUNT = "cloudedge-runner"
 """It may do nothing, and no token of it reaches the pod."""
 
@@ -27,7 +26,6 @@ USER = 10001
 
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?")
 _PATH = re.compile(r"(/[A-Za-z0-9._-]+)+")
-_IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:@-]{0,400}")
 _NODE = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 
 
@@ -47,7 +45,7 @@ class Runner:
 
     edge: str
     node: str
-    image: str = IMAGE
+    image: str = EDGE_IMAGE
     state: str = "/var/lib/cloudedge"
     samples: str = ""
     memory: str = "2Gi"
@@ -60,9 +58,9 @@ class Runner:
             InvalidInput: something cannot be used; names it.
         """
         checked_name(self.edge, "an edge")
+        checked_image(self.image, f"the edge {self.edge}")
         for what, value, pattern, wanted in (
             ("node", self.node, _NODE, "a node's name"),
-            ("image", self.image, _IMAGE, "an image's name"),
             ("state", self.state, _PATH, "an absolute path"),
             ("samples", self.samples or "/-", _PATH, "an absolute path"),
             ("memory", self.memory, _QUANTITY, "a quantity such as 2Gi"),

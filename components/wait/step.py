@@ -1,6 +1,7 @@
 """Waiting for a round: until enough edges have delivered, or it is certain that too few will."""
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
 
@@ -86,11 +87,7 @@ def wait_for(
                 work.say(
                     f"Round {round_number}: {delivered} of {len(watch.edges)} edges have delivered, {pending} are at work."
                 )
-            for watched in changed:
-                if watched.refusal and watched.order.edge not in refused:  # Once: its reports may go on coming.
-                    refused.add(watched.order.edge)
-                    work.say(f"{watched.order.edge} is {watched.refusal}")
-                    work.log("left-out", round=round_number, edge=watched.order.edge, reason=watched.refusal)
+            _log_refusals(work, round_number, changed, refused)
             if quorum_since is None and delivered >= quorum:
                 quorum_since = now
             if last or pending == 0 or delivered + pending < quorum:
@@ -111,6 +108,15 @@ def wait_for(
                 work.run.take_back(_delivery(watched))
         raise QuorumMissed(_shortage(round_number, quorum, record, now - started >= deadline_seconds))
     return record
+
+
+def _log_refusals(work: Step, round_number: int, changed: Sequence[Watched], refused: set[str]) -> None:
+    """Say who is left out and why, once, as its reports may go on coming."""
+    for watched in changed:
+        if watched.refusal and watched.order.edge not in refused:
+            refused.add(watched.order.edge)
+            work.say(f"{watched.order.edge} is {watched.refusal}")
+            work.log("left-out", round=round_number, edge=watched.order.edge, reason=watched.refusal)
 
 
 def _delivery(watched: Watched) -> Delivery:

@@ -65,9 +65,10 @@ def enroll(
     render: Annotated[bool, typer.Option("--render", help="Print the manifests, for git, and apply nothing.")] = False,
 ) -> None:
     """Make an edge known and have its runner started; repeated, change how it is run. Its inbox stays as it is."""
-    from components.shared.enrolment import IMAGE, Runner, objects
+    from components.shared.enrolment import Runner, objects
+    from components.shared.image import EDGE_IMAGE
 
-    runner = Runner(edge, node, image or IMAGE, state, samples, memory, cpu)
+    runner = Runner(edge, node, image or EDGE_IMAGE, state, samples, memory, cpu)
     if render:
         print(yaml.safe_dump_all(objects(runner, _namespace()), sort_keys=False), end="")
         return

@@ -142,7 +142,7 @@ def _show(kubeflow: "Kubeflow", run: "KubeflowRun", follow: bool, as_json: bool,
     if as_json:
         print_json(described(run, error))
     elif table or follow:
-        print(f"{run.name} is {WORDS[run.state]}, since {run.ended or run.began:%Y-%m-%d %H:%M:%S %Z}")
+        print(f"{run.name}: {WORDS[run.state]}, since {run.ended or run.began:%Y-%m-%d %H:%M:%S %Z}")
         if table:
             print(run.url)
             print_table(rows(run))

@@ -1,6 +1,7 @@
 """Containers of the images, run as a node runs them: by containerd, on a read-only file system."""
 
 import secrets
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,7 +39,6 @@ class Containerd:
 
     def __init__(self, folder: Path) -> None:
         """Prepare one."""
-        folder.mkdir(parents=True)
         self._folder = folder
         self._socket = folder / "containerd.sock"
         config = folder / "config.toml"
@@ -55,8 +55,9 @@ class Containerd:
         )
 
     def stop(self) -> None:
-        """End it, and whatever it runs."""
-        self._server.stop()
+        """End it and whatever it runs, and give back the room that its images took."""
+        self._server.kill()
+        shutil.rmtree(self._folder / "root")
 
     def load(self, archive: Path) -> None:
         """Take the image of an archive."""
@@ -66,8 +67,8 @@ class Containerd:
         """Run to the end; both outputs are in `stdout`."""
         return subprocess.run(self._command(container), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
-    def start_container(self, container: Container, log: Path) -> "subprocess.Popen[bytes]":
-        """Run beside the test: the process passes signals on, and ends with the container's exit code."""
+    def begin(self, container: Container, log: Path) -> "subprocess.Popen[bytes]":
+        """Run beside the test, in a process that passes signals on and ends with the container's exit code."""
         with log.open("ab") as file:
             return subprocess.Popen(self._command(container), stdin=subprocess.DEVNULL, stdout=file, stderr=file)
 

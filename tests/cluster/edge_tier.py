@@ -123,7 +123,10 @@ class EdgeSite(Site):
         return "".join(log.read_text() for log in logs)
 
     def _runs(self, name: str) -> bool:
-        return self.pods(name) == ["Running"]
+        """Whether the runner is there with what it was given after it was enrolled, and no earlier pod of it."""
+        pods = self._pods_of(name)
+        volumes = [volume.name for pod in pods for volume in pod.spec.volumes]
+        return [pod.status.phase for pod in pods] == ["Running"] and "pytorch" in volumes
 
     def inside(self, name: str, *command: str) -> str:
         """Run a program in the container of an edge's runner, as its user."""

@@ -7,12 +7,14 @@ from typing import TypeVar
 
 import pytest
 
+from tests.cluster import images
+from tests.cluster.containers import Containerd
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.edge_tier import EdgeTier
 from tests.cluster.kubeflow import KubeflowServer
 from tests.cluster.object_store import MinioServer
 
-ServerT = TypeVar("ServerT", MinioServer, ControlPlane, EdgeTier, KubeflowServer)
+ServerT = TypeVar("ServerT", MinioServer, ControlPlane, Containerd, EdgeTier, KubeflowServer)
 
 
 @contextmanager
@@ -49,6 +51,15 @@ def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A Kubernetes control plane."""
     with _running(ControlPlane(tmp_path_factory.mktemp("control-plane"))) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def containerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]:
+    """A containerd that holds the images of cloud and edge."""
+    with _running(Containerd(tmp_path_factory.mktemp("containerd"))) as server:
+        for target in images.TARGETS:
+            server.load(images.archive(target))
         yield server
 
 

@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import kfp_server_api
 import pytest
 from kubernetes import client
 
-from cloudedge.documents import Task
+from cloudedge.documents import Phase, Report, Task, Training, parse
+from cloudedge.documents.report import MAX_REPORT_BYTES
 from components.pretrain.parameters import parameters_of
 from components.shared.lifecycle import create
 from components.shared.records import RunState
@@ -25,7 +27,7 @@ from tests.cluster.kubeflow import NAMESPACE, KubeflowServer
 from tests.cluster.object_store import MinioServer
 from tests.cluster.processes import free_port
 from tests.cluster.site import Site
-from tests.digits import digits_task
+from tests.digits import EDGES, digits_task
 from tests.docs.pages import ROOT
 from tests.docs.reader import Reader
 from tests.pipelines.terminal import Cloudedge, cloudedge
@@ -69,10 +71,14 @@ class Terminal:
         said = self("submit", self.task_file(task), "--data", "store:digits", *options, "--json")
         return dict(json.loads(said))
 
+    @property
+    def api(self) -> Any:
+        """Kubeflow's own API, as its pages use it."""
+        return kfp_server_api.RunServiceApi(kfp_server_api.ApiClient(kfp_server_api.Configuration(host=self.kubeflow.url)))
+
     def runs(self, task_id: str) -> list[Any]:
         """What Kubeflow itself says of a task's runs."""
-        api = kfp_server_api.ApiClient(kfp_server_api.Configuration(host=self.kubeflow.url))
-        found = kfp_server_api.RunServiceApi(api).run_service_list_runs(page_size=100).runs or []
+        found = self.api.run_service_list_runs(page_size=100).runs or []
         return [run for run in found if run.runtime_config.parameters["task_id"] == task_id]
 
 
@@ -149,9 +155,8 @@ def test_a_task_that_failed_is_submitted_again_and_the_newest_run_is_shown(termi
 def test_a_run_from_the_ui_goes_by_kubeflows_id(terminal: Terminal) -> None:
     made = terminal.submit(digits_task("from-the-ui"))
     spec = terminal.runs("from-the-ui")[0].pipeline_spec
-    runs = kfp_server_api.RunServiceApi(kfp_server_api.ApiClient(kfp_server_api.Configuration(host=terminal.kubeflow.url)))
     parameters = {**parameters_of(digits_task()), "cloud_data": "store:digits", "task_id": ""}
-    by_hand = runs.run_service_create_run(
+    by_hand = terminal.api.run_service_create_run(
         kfp_server_api.V2beta1Run(
             display_name="Run of pipeline",
             experiment_id=terminal.runs("from-the-ui")[0].experiment_id,
@@ -172,7 +177,7 @@ def test_status_says_how_each_task_stands_and_how_long_it_took(terminal: Termina
 
     lines = terminal("status", name).splitlines()
 
-    assert lines[0].startswith(f"Digits ({name}) is running, since 20")
+    assert lines[0].startswith(f"Digits ({name}): running, since 20")
     assert lines[1] == made["url"]
     assert [line.split() for line in lines[2:4]] == [["task", "state", "took"], ["Pretrain", "done", "1", "min", "5", "s"]]
     assert re.fullmatch(r"All rounds +running +\d+ d \d+ h", lines[4])
@@ -197,10 +202,11 @@ def test_a_failed_run_is_explained_by_what_its_step_wrote(terminal: Terminal, na
 
 def test_a_run_that_no_step_could_explain_names_the_task_and_the_logs(terminal: Terminal, name: str) -> None:
     made = terminal.submit(digits_task(name))
-    terminal.kubeflow.report(made["kubeflow_id"], "Failed", pretrain="Succeeded", dispatch="Failed")
+    terminal.kubeflow.report(made["kubeflow_id"], "Failed", pretrain="Succeeded", dispatch="Failed", wait="Omitted")
 
-    said = terminal("status", name).splitlines()[-1]
+    *rows, said = terminal("status", name).splitlines()
 
+    assert rows[5].split() == ["Round", "1:", "wait", "not", "begun"]
     assert said == f"Kubeflow failed the run at Round 1: dispatch, and no step could say why: cloudedge logs {name}"
 
 
@@ -226,7 +232,7 @@ def test_a_run_is_followed_until_it_is_over(terminal: Terminal, name: str) -> No
 
     assert follower.returncode == 0, err
     assert err.splitlines()[-1] == "Report: done after 1 min 5 s"
-    assert out.startswith(f"Digits ({name}) is done, since 2026-01-02")
+    assert out.startswith(f"Digits ({name}): done, since 2026-01-02")
 
 
 def test_cancelling_a_task_ends_its_run_on_kubeflow_too(terminal: Terminal, name: str) -> None:
@@ -242,6 +248,46 @@ def test_cancelling_a_task_ends_its_run_on_kubeflow_too(terminal: Terminal, name
     terminal.kubeflow.report(run.run_id, "Failed", pretrain="Failed")
     assert terminal("status", name).splitlines()[-1].startswith(f"Run {name} was cancelled: By ")
     assert "is cancelled since" in terminal("submit", terminal.task_file(task), "--data", "store:digits", code=4)
+
+
+def test_a_run_that_was_terminated_in_kubeflows_pages_is_said_to_be_so(terminal: Terminal, name: str) -> None:
+    made = terminal.submit(digits_task(name))
+    terminal.api.run_service_terminate_run(made["kubeflow_id"])
+    terminal.kubeflow.report(made["kubeflow_id"], "Running", pretrain="Running")  # The agent sees that it is to end.
+    terminal.kubeflow.report(made["kubeflow_id"], "Failed", pretrain="Failed")
+
+    assert terminal("status", name, "--follow", code=7).splitlines()[-1].startswith("The run was terminated in Kubeflow. ")
+
+
+def test_edges_stop_when_the_reaper_has_looked_after_a_run_was_terminated_in_kubeflows_pages(
+    terminal: Terminal, samples: Path, name: str
+) -> None:
+    site = terminal.site
+    task = digits_task(name, rounds=1, training=Training(epochs=100_000, batch_size=4))
+    run = site.run(task)
+
+    def phases() -> set[Phase]:
+        orders = [order for edge in EDGES if (order := run.order(1, edge))]
+        reports = [
+            run.store.get(run.report_key(order), MAX_REPORT_BYTES) for order in orders if run.store.stat(run.report_key(order))
+        ]
+        return {parse(Report, report, "report").phase for report in reports} if len(reports) == len(EDGES) else set()
+
+    made = terminal.submit(task, "--compact")
+    with site.edges(samples, EDGES):
+        pods = site.pipeline(task, samples, "compact")
+        site.until(lambda: phases() == {Phase.TRAINING}, pods, "all edges at work")
+        terminal.api.run_service_terminate_run(made["kubeflow_id"])
+        pods.kill()  # As Argo does with the run's pods; ours gets no time to close its orders.
+        pods.wait()
+        # The reaper's own command, with less patience; again and again, as the CronJob does.
+        reaper = ("tasks", "reap", "--silent-seconds", "1")
+        until(lambda: f"{name}: {len(EDGES)} orders closed." in site.cli(*reaper), 60, "the reaper's work")
+        logs = [site.folder / f"{edge}.log" for edge in EDGES]
+        until(lambda: all(f"{name}.1.{log.stem}.1 cancelled" in log.read_text() for log in logs), 60, "all edges idle")
+    state = run.state()
+    assert state is not None
+    assert state.state == "stopped"
 
 
 def test_a_task_is_cancelled_for_its_edges_even_if_kubeflow_is_away(terminal: Terminal, name: str) -> None:
@@ -289,7 +335,7 @@ def test_what_cannot_run_is_not_submitted(terminal: Terminal, name: str) -> None
 
     assert "Missing option '--data'" in refused(2, path)
     assert "cannot read this machine's folders" in refused(2, path, "--data", "./samples")
-    assert "There is no dataset 'nails' in the store; there are: digits." in refused(3, path, "--data", "store:nails")
+    assert "There is no dataset 'nails' in the store; there are: digits" in refused(3, path, "--data", "store:nails")
     assert "There is no dataset" in refused(3, path, "--data", "store:digits", "--test-data", "store:nails")
     assert "There is no architecture 'transformer'" in refused(2, terminal.task_file(wrong), "--data", "store:digits")
     assert "is finished since" in refused(4, terminal.task_file(finished), "--data", "store:digits")

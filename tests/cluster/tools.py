@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 GO = Path(__file__).parent / "go"
@@ -68,7 +69,6 @@ PACKAGES = {
     },
     "edge": {
         "/usr/lib/cni/bridge": "containernetworking-plugins",
-        "ip": "iproute2",
         "iptables": "iptables",
         "nsenter": "util-linux",
         "unshare": "util-linux",
@@ -108,9 +108,21 @@ def missing(parts: Collection[str]) -> list[str]:
     path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin"))
     needed = {name: package for part in parts for name, package in PACKAGES.get(part, {}).items()}
     packages = sorted({package for name, package in needed.items() if not shutil.which(name, path=path)})
-    ways = ["be root"] if os.geteuid() and not ROOTS.isdisjoint(parts) else []
-    ways += [f"apt-get install {' '.join(packages)}"] if packages else []
+    ways = [f"apt-get install {' '.join(packages)}"] if packages else []
+    if not ROOTS.isdisjoint(parts) and not _may_make_machines():
+        ways.append("be root on a machine where root may make namespaces, mounts and links")
     return ways if built else [*ways, "make cluster-tools"]
+
+
+@cache
+def _may_make_machines() -> bool:
+    """Whether this process may do what a container's root often may not."""
+    try_it = "mount -t tmpfs tmpfs /mnt && ip link add wire type veth peer name end && ip link add switch type bridge"
+    command = ["unshare", "--net", "--mount", "--pid", "--fork", "sh", "-c", try_it]
+    try:
+        return os.geteuid() == 0 and subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
 
 
 def _here(name: str) -> bool:

@@ -1,6 +1,10 @@
 """cloudedge validate and compile, and what is the same for all commands."""
 
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +113,28 @@ def test_a_task_is_compiled_to_a_package(cloudedge: Cloudedge, task_file: Path, 
     package: Any = next(yaml.safe_load_all((tmp_path / "folder" / "mine.yaml").read_text()))
     assert ended.out == f"{tmp_path / 'folder' / 'mine.yaml'}\n"
     assert package["root"]["inputDefinitions"]["parameters"]["task_id"]["defaultValue"] == "mine"
+
+
+def compiled(task_file: Path, image: str) -> "subprocess.CompletedProcess[str]":
+    """What becomes of a task where pipelines run in another image."""
+    command = [sys.executable, "-m", "pipelines.cli", "compile", str(task_file), "-o", str(task_file.with_suffix(".yaml"))]
+    return subprocess.run(command, env={**os.environ, "CLOUDEDGE_IMAGE": image}, capture_output=True, text=True, timeout=110)
+
+
+def test_a_package_names_the_image_that_the_administrator_has_pushed(task_file: Path) -> None:
+    compiled(task_file, "registry.example:5000/ml/cloudedge/cloud:2.0-RC1")
+
+    images = re.findall("image: (.*)", task_file.with_suffix(".yaml").read_text())
+    assert set(images) == {"registry.example:5000/ml/cloudedge/cloud:2.0-RC1"}
+
+
+def test_an_image_that_no_registry_has_ends_with_2(task_file: Path) -> None:
+    ended = compiled(task_file, "Registry/cloud")
+
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(
+        "'Registry/cloud' cannot be the image of pipeline steps, CLOUDEDGE_IMAGE: give a name such as "
+    )
 
 
 def test_a_package_that_cannot_be_written_ends_with_5(cloudedge: Cloudedge, task_file: Path) -> None:
