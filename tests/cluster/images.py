@@ -23,6 +23,8 @@ _RECIPE = ("manifests/images/Containerfile", ".dockerignore", "requirements-uv.l
 _LIBRARIES = ("requirements-cloud.lock", "requirements-edge.lock")
 _SOURCES = ("Makefile", "cloudedge", "components", "edge", "pipelines")
 _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+_TRUST = ("--volume", f"{_CERTIFICATES}:{_CERTIFICATES}:ro")
+"""Whoever this machine trusts is trusted while an image is built."""
 
 
 def name(target: str) -> str:
@@ -65,6 +67,32 @@ def pytorch() -> Path:
     return kept("pytorch", f"{python} {digest_of([lock])}", install)
 
 
+def build_upon(target: str, folder: Path, own_name: str, path: Path) -> None:
+    """Write the archive of an image that a user's Containerfile makes upon one of ours, which it takes as IMAGE.
+
+    Args:
+        target: edge or cloud.
+        folder: The Containerfile's.
+        own_name: The new image's name.
+        path: The new archive.
+
+    Raises:
+        ToolMissing: see `archive`.
+        subprocess.CalledProcessError: the build failed; it has said why.
+    """
+    ours = archive(target)
+    with TemporaryDirectory(dir=path.parent) as storage:
+        environment = {**os.environ, "BUILDAH_ISOLATION": "chroot", "TMPDIR": storage}
+        recipe = ["--quiet", *_TRUST, "--build-arg", f"IMAGE=docker-archive:{ours}", "--tag", own_name]
+        _run([*_buildah(Path(storage)), "build", *recipe, "--file", f"{folder}/Containerfile", str(folder)], environment)
+        _run([*_buildah(Path(storage)), "push", "--quiet", own_name, f"docker-archive:{path}:{own_name}"], environment)
+
+
+def _buildah(storage: Path) -> list[str]:
+    # What it mounts ends with it, also when it fails.
+    return ["unshare", "--mount", "buildah", "--root", f"{storage}/root", "--runroot", f"{storage}/run"]
+
+
 def _check() -> None:
     ways = missing(["images"])
     if ways:
@@ -83,8 +111,7 @@ def _build(target: str, under: Path, path: Path) -> None:
     """Build an image and write it to a file; its layers stay in a storage for the next time."""
     recipe = digest_of(ROOT / part for part in (*_RECIPE, *_LIBRARIES))
     storage = kept("storage", f"{under.name} {recipe}", Path.mkdir)
-    # What it mounts ends with it, also when it fails.
-    buildah = ["unshare", "--mount", "buildah", "--root", f"{storage}/root", "--runroot", f"{storage}/run"]
+    buildah = _buildah(storage)
     with TemporaryDirectory(dir=storage) as downloads:
         environment = {**os.environ, "BUILDAH_ISOLATION": "chroot", "TMPDIR": downloads}
 
@@ -104,7 +131,7 @@ def _build(target: str, under: Path, path: Path) -> None:
             "IMAGES": target,
             "BASE": "localhost/base",
             "PYTORCH": "none",
-            "BUILD_FLAGS": f"--quiet --layers --volume {_CERTIFICATES}:{_CERTIFICATES}:ro",
+            "BUILD_FLAGS": " ".join(("--quiet", "--layers", *_TRUST)),
         }
         _run(["make", "--directory", str(ROOT), "images", *(f"{key}={value}" for key, value in arguments.items())], environment)
         call("push", "--quiet", name(target), f"docker-archive:{path}:{name(target)}")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tests.cluster.tools import folder
 
-_STAY = 3
-"""Of each kind, the last used: for a change and what was before it, and for several clones that share the folder."""
+_STAY = 2
+"""Of each kind, the last used: a change, and what was before it."""
 
 
 def kept(kind: str, made_of: str, make: Callable[[Path], None]) -> Path:

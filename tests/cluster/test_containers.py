@@ -25,6 +25,7 @@ from tests.cluster.processes import free_port
 from tests.cluster.site import MANIFESTS
 from tests.cluster.site import Site as Cluster
 from tests.digits import digits_task, write_digits
+from tests.docs.pages import ROOT, blocks
 from tests.edge.site import Site, write_samples
 from tests.http_store import http_store
 from tests.waiting import until
@@ -127,6 +128,24 @@ def test_an_enrolled_runner_trains_with_a_pytorch_that_is_mounted(containerd: Co
         model.write_bytes(store.objects["/result"])
     assert manifest.samples == 30
     assert manifest.model_sha256 == sha256_of(model)
+
+
+def test_a_model_of_ones_own_is_in_an_image_made_upon_ours(containerd: Containerd, tmp_path: Path) -> None:
+    for block in blocks(ROOT / "docs" / "own-model.md"):
+        if block.title.startswith("my-nets/"):
+            file = tmp_path / block.title
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(block.text)
+    own_name = "registry.example/mine/edge:1"
+    images.build_upon("edge", tmp_path / "my-nets", own_name, tmp_path / "own.tar")
+    containerd.load(tmp_path / "own.tar")
+    code = "from cloudedge.models.registry import architectures; print(*architectures())"
+
+    known = containerd.run(Container(own_name, ["python", "-c", code], {"/opt/pytorch": images.pytorch()}))
+    user = containerd.run(Container(own_name, ["id", "-u"]))
+
+    assert "residual" in known.stdout.split()
+    assert user.stdout == f"{USER}\n"
 
 
 def test_a_step_of_a_compiled_pipeline_gives_the_bytes_that_it_gives_here(
