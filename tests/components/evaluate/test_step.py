@@ -90,7 +90,8 @@ def test_an_answer_about_other_models_does_not_count(cloud: Cloud) -> None:
     found: list[Any] = []
     at_work = threading.Thread(target=lambda: found.append(evaluate_run(cloud.task.id)))
     at_work.start()
-    until(lambda: [order.kind for order in cloud.orders("edge-2")] == ["evaluate"])
+    for edge in ("edge-1", "edge-2"):
+        until(lambda edge=edge: [order.kind for order in cloud.orders(edge)] == ["evaluate"])  # type: ignore[misc]
     cloud.judge("edge-1", 0.5, 0.6)
     odd = manifest(cloud.orders("edge-2")[0], samples=0, scores={"another": scores(0.1)})
     cloud.store.put(cloud.run.manifest_key(cloud.orders("edge-2")[0]), odd.to_json())
