@@ -133,7 +133,7 @@ endif
 $(OWN_UV):
 	@$(PYTHON) -c "" || { echo "No Python at '$(PYTHON)'. Install Python 3.11 or later, or name it: make setup PYTHON=/path/to/python3.12"; exit 1; }
 	@echo "Installing uv $(UV_VERSION) into .tools."
-	@rm -rf .tools && $(PYTHON) -m venv $(@D)/.. && $(@D)/pip install --quiet --disable-pip-version-check \
+	@rm -rf .tools/uv-* && $(PYTHON) -m venv $(@D)/.. && $(@D)/pip install --quiet --disable-pip-version-check \
 	  --require-hashes --requirement requirements-uv.lock || { \
-	  rm -rf .tools; echo "uv could not be installed. Without python3-venv (Debian, Ubuntu): apt install python3-venv." \
+	  rm -rf .tools/uv-*; echo "uv could not be installed. Without python3-venv (Debian, Ubuntu): apt install python3-venv." \
 	  "Or install uv in another way and say: make setup UV=uv"; exit 1; }
