@@ -26,6 +26,8 @@ from components.shared.stores import open_store
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.object_store import MinioServer, User
 from tests.cluster.tools import program
+from tests.digits import digits_task
+from tests.e2e.conftest import Finished
 from tests.waiting import until
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
@@ -96,6 +98,16 @@ class Site:
     def run(self, task: Task) -> Run:
         """A run in the store."""
         return Run(self.store, task.id)
+
+    def assert_bytes_of(self, laptop: Finished) -> None:
+        """That the run of the same task gave the same models, at each edge and fused."""
+        run, theirs = self.run(digits_task()), laptop.laptop.run
+        for number in (1, 2):
+            ours, undisturbed = run.fusion(number), theirs.fusion(number)
+            assert ours is not None
+            assert undisturbed is not None
+            assert ours.sha256 == undisturbed.sha256
+            assert [each.sha256 for each in ours.contributions] == [each.sha256 for each in undisturbed.contributions]
 
     @contextmanager
     def edges(self, samples: Path, names: tuple[str, ...]) -> Iterator[None]:

@@ -19,16 +19,6 @@ from tests.waiting import until
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
-def assert_same_bytes(site: EdgeSite, laptop: Finished) -> None:
-    run, theirs = site.run(digits_task()), laptop.laptop.run
-    for number in (1, 2):
-        ours, undisturbed = run.fusion(number), theirs.fusion(number)
-        assert ours is not None
-        assert undisturbed is not None
-        assert ours.sha256 == undisturbed.sha256
-        assert [each.sha256 for each in ours.contributions] == [each.sha256 for each in undisturbed.contributions]
-
-
 def test_a_run_on_kubeedge_nodes_gives_the_laptops_bytes(
     edge_tier: EdgeTier, flat: Finished, samples: Path, tmp_path: Path
 ) -> None:
@@ -36,7 +26,7 @@ def test_a_run_on_kubeedge_nodes_gives_the_laptops_bytes(
     task = digits_task()
     with site.edges(samples, EDGES):
         site.finish(site.pipeline(task, samples, "flat"))
-    assert_same_bytes(site, flat)
+    site.assert_bytes_of(flat)
 
 
 def test_a_run_outlives_what_happens_to_edges_and_servers(
@@ -70,7 +60,7 @@ def test_a_run_outlives_what_happens_to_edges_and_servers(
             site.finish(pipeline)
     finally:
         mlflow.kill()
-    assert_same_bytes(site, flat)
+    site.assert_bytes_of(flat)
 
 
 def test_after_a_restart_of_edgecore_the_runner_comes_back_with_a_live_inbox(

@@ -16,16 +16,6 @@ from tests.e2e.conftest import Finished
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
-def assert_same_bytes(site: Site, laptop: Finished) -> None:
-    run, theirs = site.run(digits_task()), laptop.laptop.run
-    for number in (1, 2):
-        ours, undisturbed = run.fusion(number), theirs.fusion(number)
-        assert ours is not None
-        assert undisturbed is not None
-        assert ours.sha256 == undisturbed.sha256
-        assert [each.sha256 for each in ours.contributions] == [each.sha256 for each in undisturbed.contributions]
-
-
 def test_a_run_on_the_cluster_gives_the_laptops_bytes(
     control_plane: ControlPlane, minio: MinioServer, flat: Finished, samples: Path, tmp_path: Path
 ) -> None:
@@ -36,7 +26,7 @@ def test_a_run_on_the_cluster_gives_the_laptops_bytes(
         task = digits_task()
         with site.edges(samples, EDGES):
             site.finish(site.pipeline(task, samples, "flat"))
-        assert_same_bytes(site, flat)
+        site.assert_bytes_of(flat)
         client = MlflowClient(mlflow.uri)
         (version,) = client.search_model_versions("name = 'tiny-digits'")
         record = site.run(task).fusion(2)
@@ -71,6 +61,6 @@ def test_servers_that_are_killed_amid_a_run_change_no_byte(
         own_minio.kill()
         own_minio.start()
         site.finish(pipeline)
-    assert_same_bytes(site, flat)
+    site.assert_bytes_of(flat)
     actions = [event.action for _, event in events(run.store, run.id)]
     assert actions.count("fused") == 2
