@@ -106,12 +106,13 @@ class Arrivals:
                 listed,
                 *where,
                 resource_version=self._version,
+                allow_watch_bookmarks=True,  # Where nothing arrives for long, the version would become too old to go on from.
                 timeout_seconds=lasting,
                 _request_timeout=(TIMEOUT_SECONDS[0], lasting + TIMEOUT_SECONDS[0]),
             ):
                 found = event["object"]
                 self._version = found["metadata"]["resourceVersion"]
-                if event["type"] != "DELETED" and _is_confirmed_config_map(found):
+                if event["type"] in ("ADDED", "MODIFIED") and _is_confirmed_config_map(found):
                     yield found["spec"]["objectName"]
         except (ApiException, urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError) as error:
             self._version = ""
