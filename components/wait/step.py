@@ -74,7 +74,7 @@ def wait_for(
     quorum_since: float | None = None
     relayed = said = float("-inf")
     last, refused = False, set[str]()
-    with watch.told():
+    with watch.told(), work.inboxes.nudging(watch.edges, watch.accepted):
         while True:
             looked = time.monotonic()
             changed = watch.look(everywhere=last)

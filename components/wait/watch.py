@@ -112,6 +112,11 @@ class RoundWatch:
             finally:
                 self._changes = None
 
+    def accepted(self, edge: str) -> bool:
+        """Whether an edge has given a sign of life on its order."""
+        watched = self.edges[edge]
+        return watched.report is not None or not watched.pending
+
     def look(self, *, everywhere: bool = False) -> list[Watched]:
         """Read what changed.
 

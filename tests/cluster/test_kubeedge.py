@@ -1,6 +1,7 @@
 """Runs whose edges are KubeEdge nodes: the image that users get, the real mounts, links that are cut."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,40 @@ def test_a_nudge_brings_what_the_node_would_not_look_for(edge_tier: EdgeTier, sa
             send(site, name, "one")
             send(site, name, "two")
     finally:
+        node.look_every(SYNC)
+        node.kill_edgecore()
+
+
+def test_an_order_sent_while_a_node_was_away_is_brought_by_another_nudge(
+    edge_tier: EdgeTier, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = EdgeSite(tmp_path, edge_tier)
+    (name, *_) = EDGES
+    node = site.node_of(name)
+    node.look_every("24h")
+    node.kill_edgecore()
+    account = edge_tier.control_plane.account("cloudedge", "cloudedge-pipeline")
+    inboxes = ConfigMapInboxes(Namespace(NAMESPACE, edge_tier.control_plane.client(account), 30))
+    try:
+        with site.edges(samples, (name,)):
+            send(site, name, "before")
+            node.cut()
+            with monkeypatch.context() as lost:
+                lost.setattr(inboxes, "_nudge", lambda _: None)
+                inboxes.update(name, adding(order("away", name)))
+
+            def accepted(_: str) -> bool:
+                return f"away.1.{name}.1 accepted" in site.log(name)
+
+            # What the node confirms must do: nobody would wait for the next nudge of all.
+            monkeypatch.setattr("components.shared.inboxes.nudging.FIRST_PAUSE_SECONDS", 3600.0)
+            with inboxes.nudging((name,), accepted):
+                time.sleep(10)  # Longer than it takes to notice that the link is down.
+                assert not accepted(name)
+                node.heal()
+                until(lambda: accepted(name), 60, "the order that was sent while the node was away")
+    finally:
+        node.heal()
         node.look_every(SYNC)
         node.kill_edgecore()
 

@@ -15,7 +15,7 @@ from kubernetes.client.exceptions import ApiException
 
 from components.shared.enrolment import Runner, objects, runner_name
 from components.shared.fleet import Fleet
-from components.shared.inboxes.config_maps import ConfigMapInboxes, inbox_name, labels_of
+from components.shared.inboxes.config_maps import NUDGE_ANNOTATION, ConfigMapInboxes, inbox_name, labels_of
 from components.shared.kubernetes_api import Namespace
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.tools import program
@@ -168,9 +168,22 @@ def test_what_steps_are_given_is_what_packages_ask_for(applied: ControlPlane, ma
 
 def test_the_pipeline_dispatches_and_nudges(applied: ControlPlane, edge: str) -> None:
     account = applied.client(applied.account("cloudedge", "cloudedge-pipeline"))
-    inbox = ConfigMapInboxes(Namespace(EDGES, account, 30)).update(edge, adding(order("run", edge)))
+    ConfigMapInboxes(Namespace(EDGES, account, 30)).update(edge, adding(order("run", edge)))
     (pod,) = runner_pods(applied)
-    assert pod.metadata.annotations["cloudedge.io/nudged-by-generation"] == str(inbox.generation)
+    assert NUDGE_ANNOTATION in pod.metadata.annotations
+
+
+def test_the_pipeline_sees_which_inboxes_have_arrived_and_changes_nothing_there(applied: ControlPlane) -> None:
+    rights = client.AuthorizationV1Api(applied.client(applied.account("cloudedge", "cloudedge-pipeline")))
+    what = {"group": "reliablesyncs.kubeedge.io", "resource": "objectsyncs"}
+
+    def may(verb: str, namespace: str) -> bool:
+        asked = {"spec": {"resourceAttributes": {**what, "verb": verb, "namespace": namespace}}}
+        return bool(rights.create_self_subject_access_review(asked).status.allowed)
+
+    assert [may(verb, EDGES) for verb in ("list", "watch")] == [True, True]
+    assert [may(verb, EDGES) for verb in ("create", "update", "patch", "delete")] == [False] * 4
+    assert not may("list", "default")
 
 
 def test_the_pipeline_may_do_nothing_else(applied: ControlPlane, pipeline: client.CoreV1Api, edge: str) -> None:

@@ -1,6 +1,7 @@
 """What every carrier of inboxes does."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
 from time import time
 from typing import Protocol
 
@@ -42,6 +43,16 @@ class Inboxes(Protocol):
         Raises:
             NotFound: the edge is not enrolled.
             InvalidInput: the orders are too large.
+        """
+
+    def nudging(self, edges: Collection[str], accepted: Callable[[str], bool]) -> AbstractContextManager[None]:
+        """For as long as this lasts, hurry the inboxes of edges that have not accepted their orders, where the carrier can.
+
+        It goes on beside whoever waits, whom it neither delays nor tells of its failures: no order depends on it.
+
+        Args:
+            edges: Edges with an order.
+            accepted: Whether an edge has accepted its order; asked by another thread.
         """
 
 

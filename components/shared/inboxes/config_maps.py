@@ -2,13 +2,16 @@
 
 A ConfigMap is updated in place and never made anew, as KubeEdge may lose sight of one that was. By itself it takes up to a
 minute and a half to reach a running pod; therefore the runner's pod is nudged after each update: an annotation of it is
-changed, upon which its node synchronises at once. A nudge that fails costs time and no order.
+changed, upon which its node synchronises at once. While somebody waits for an edge to accept its order, it is nudged again. A
+nudge that fails costs time and no order.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import urllib3
@@ -20,6 +23,7 @@ from cloudedge.documents.order import MAX_INBOX_BYTES
 from cloudedge.errors import Conflict, NotFound, StoreFailed
 from cloudedge.names import checked_name
 from components.shared.inboxes.base import MakeOrders, write_orders
+from components.shared.inboxes.nudging import Arrivals, Nudges
 from components.shared.kubernetes_api import TIMEOUT_SECONDS, Namespace, said
 
 _log = logging.getLogger(__name__)
@@ -30,11 +34,14 @@ EDGE_LABEL = "cloudedge.io/edge"
 
 INBOXES = "app.kubernetes.io/name=cloudedge,app.kubernetes.io/component=inbox"
 RUNNERS = "app.kubernetes.io/name=cloudedge,app.kubernetes.io/component=runner"
+_INBOX = "cloudedge-inbox-"
 _PAGE = 500
 _LOOK_SECONDS, _LOOK_AGAIN_SECONDS = 10.0, 600.0
 """Least time between two listings of the runners' pods: where an edge is missing in the last one, and else."""
 
-NUDGE_ANNOTATION = "cloudedge.io/nudged-by-generation"
+NUDGE_ANNOTATION = "cloudedge.io/nudged-at"
+"""On a runner's pod: when it was nudged last. Only a value that changes is a nudge."""
+
 LAST_ORDER_ANNOTATION = "cloudedge.io/last-order"
 """On an inbox: id of the order that was put into it last. It stays when the order is closed, as its report still tells of the
 edge."""
@@ -42,7 +49,7 @@ edge."""
 
 def inbox_name(edge: str) -> str:
     """Name of an edge's ConfigMap."""
-    return f"cloudedge-inbox-{edge}"
+    return f"{_INBOX}{edge}"
 
 
 def labels_of(edge: str, component: str) -> dict[str, str]:
@@ -131,8 +138,27 @@ class ConfigMapInboxes:
             except Conflict:
                 if self._read(edge)[0] != following:  # Else only the answer to an earlier try was lost.
                     continue
-            self._nudge(edge, following.generation)
+            try:
+                self._nudge(edge)
+            except StoreFailed as error:
+                _log.warning("the runner of %s is not nudged, so its order may take 90 s to arrive: %s", edge, error)
             return following
+
+    @contextmanager
+    def nudging(self, edges: Collection[str], accepted: Callable[[str], bool]) -> Iterator[None]:
+        """See `Inboxes.nudging`."""
+        arrivals = Arrivals(self._namespace)
+
+        def arrived(seconds: float) -> Iterator[str]:
+            return (name.removeprefix(_INBOX) for name in arrivals.config_maps(seconds) if name.startswith(_INBOX))
+
+        over = threading.Event()
+        nudges = Nudges(edges, accepted, self._nudge, arrived)
+        threading.Thread(target=nudges.run, args=(over,), name="nudges", daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
 
     def _read(self, edge: str) -> tuple[Inbox, str]:
         """An inbox and its version."""
@@ -150,19 +176,20 @@ class ConfigMapInboxes:
         source = f"ConfigMap {self._namespace.name}/{found.metadata.name}"
         return parse(Inbox, (found.data or {}).get(FILE, ""), source, MAX_INBOX_BYTES)
 
-    def _nudge(self, edge: str, generation: int) -> None:
-        """Have the node of the edge's runner synchronise now; no order depends on it."""
-        body = {"metadata": {"annotations": {NUDGE_ANNOTATION: str(generation)}}}
-        try:
-            for pod in self._pods_of(edge):
-                try:
-                    self._core.patch_namespaced_pod(pod, self._namespace.name, body, _request_timeout=TIMEOUT_SECONDS)
-                except ApiException as error:
-                    if error.status != 404:
-                        raise
-                    self._looked_at = float("-inf")  # It was replaced since. The new one starts with the inbox.
-        except (ApiException, urllib3.exceptions.HTTPError, StoreFailed) as error:
-            _log.warning("the runner of %s is not nudged, so its order takes up to 90 s to arrive: %s", edge, said(error))
+    def _nudge(self, edge: str) -> None:
+        """Have the node of the edge's runner synchronise now; no order depends on it.
+
+        Raises:
+            StoreFailed: the API server does not do it.
+        """
+        body = {"metadata": {"annotations": {NUDGE_ANNOTATION: datetime.now(UTC).isoformat(timespec="microseconds")}}}
+        for pod in self._pods_of(edge):
+            try:
+                self._core.patch_namespaced_pod(pod, self._namespace.name, body, _request_timeout=TIMEOUT_SECONDS)
+            except (ApiException, urllib3.exceptions.HTTPError) as error:
+                if not isinstance(error, ApiException) or error.status != 404:
+                    raise StoreFailed(f"It was not possible to change pod {pod}: {said(error)}") from None
+                self._looked_at = float("-inf")  # It was replaced since. The new one starts with the inbox.
 
     def _pods_of(self, edge: str) -> list[str]:
         with self._looking:  # One listing for all edges, as a dispatch nudges many at once.

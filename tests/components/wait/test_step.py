@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from cloudedge.errors import Cancelled, QuorumMissed
 from cloudedge.store import Changes, DirectoryStore, Entry
 from components.fuse.step import fuse_round
 from components.shared.events import events
+from components.shared.inboxes import DirectoryInboxes, Inboxes
 from components.shared.lifecycle import cancel, reap
 from components.shared.settings import Settings
 from components.shared.step import BETWEEN_STEPS
@@ -382,6 +383,26 @@ def test_a_poll_of_the_step_costs_the_same_with_many_silent_edges(cloud: Cloud, 
     assert store.calls["list"] > 6
     assert {name: count for name, count in store.calls.items() if name not in each_poll and count > 2} == {}
     assert all(store.calls[name] <= store.calls["list"] + 3 for name in each_poll)
+
+
+def test_edges_that_have_not_accepted_are_hurried_while_the_step_waits(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud.pretrained(quorum=3).dispatched()
+    accepted: list[dict[str, bool]] = []
+
+    @contextmanager
+    def nudging(_: Inboxes, edges: Collection[str], has_accepted: Callable[[str], bool]) -> Iterator[None]:
+        accepted.append({edge: has_accepted(edge) for edge in edges})
+        yield
+        accepted.append({edge: has_accepted(edge) for edge in edges})
+
+    monkeypatch.setattr(DirectoryInboxes, "nudging", nudging)
+    cloud.report("edge-1", Phase.ACCEPTED)
+    cloud.report("edge-2", Phase.FAILED)
+
+    with pytest.raises(QuorumMissed):
+        cloud.waited()
+
+    assert accepted == [dict.fromkeys(EDGES, False), {"edge-1": True, "edge-2": True, "edge-3": False}]
 
 
 class DeafStore(DirectoryStore):

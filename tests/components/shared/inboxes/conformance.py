@@ -1,5 +1,6 @@
 """What every carrier of inboxes does. A carrier's own tests inherit `InboxConformance` and give it a fixture `inboxes`."""
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -140,6 +141,16 @@ class InboxConformance:
         with pytest.raises(ZeroDivisionError):
             inboxes.update("edge-1", breaks)
         assert inboxes.update("edge-1", adding(order("run", "edge-1"))).generation == 1
+
+    def test_to_hurry_inboxes_changes_none(self, inboxes: Inboxes, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("components.shared.inboxes.nudging.FIRST_PAUSE_SECONDS", 0.01)
+        for edge in ("edge-1", "edge-2"):
+            inboxes.enroll(edge)
+            inboxes.update(edge, adding(order("run", edge)))
+        before = list(inboxes.all())
+        with inboxes.nudging(("edge-1", "edge-2", "edge-9"), lambda edge: edge == "edge-2"):
+            time.sleep(0.1)
+            assert list(inboxes.all()) == before
 
     def test_updates_at_once_lose_nothing(self, inboxes: Inboxes) -> None:
         inboxes.enroll("edge-1")

@@ -1,5 +1,6 @@
 """Inboxes as ConfigMaps of a real API server."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -8,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kubernetes import client
+from kubernetes import client, utils
+from kubernetes.client.exceptions import ApiException
 
 from cloudedge.documents import Inbox
 from cloudedge.errors import InvalidInput, NotFound, StoreFailed
@@ -23,8 +25,12 @@ from components.shared.inboxes.config_maps import (
 from components.shared.kubernetes_api import Namespace
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.processes import free_port
+from tests.cluster.tools import beside
 from tests.components.shared.inboxes.conformance import InboxConformance, adding
 from tests.components.shared.runs import order
+from tests.waiting import until
+
+OBJECT_SYNCS = ("reliablesyncs.kubeedge.io", "v1alpha1", "objectsyncs")
 
 
 @pytest.fixture
@@ -102,9 +108,9 @@ def test_the_last_order_is_known_after_it_was_closed(inboxes: ConfigMapInboxes) 
     ]
 
 
-def nudged_by(core: client.CoreV1Api, namespace: str, name: str) -> str | None:
+def nudged_at(core: client.CoreV1Api, namespace: str, name: str) -> str:
     annotations = core.read_namespaced_pod(name, namespace).metadata.annotations or {}
-    return annotations.get(NUDGE_ANNOTATION)
+    return str(annotations.get(NUDGE_ANNOTATION, ""))
 
 
 def test_the_runners_pod_is_nudged_after_each_update(
@@ -116,17 +122,97 @@ def test_the_runners_pod_is_nudged_after_each_update(
     runner_pod(core, namespace, "edge-1", "runner-a")
     runner_pod(core, namespace, "edge-2", "runner-b")
     fresh = ConfigMapInboxes(Namespace(namespace, core.api_client, 30))
+    seen = [nudged_at(core, namespace, "runner-a")]
     for number in (2, 3):
         fresh.update("edge-1", adding(order("run", "edge-1", number)))
-        assert nudged_by(core, namespace, "runner-a") == str(number)
-    assert nudged_by(core, namespace, "runner-b") is None
+        seen.append(nudged_at(core, namespace, "runner-a"))
+    assert seen[0] == ""
+    assert seen == sorted(set(seen))  # A node overlooks a value that it has seen.
+    assert nudged_at(core, namespace, "runner-b") == ""
     # A pod that was replaced is found by the next nudge but one: the first one finds out.
     core.delete_namespaced_pod("runner-a", namespace, grace_period_seconds=0)
     runner_pod(core, namespace, "edge-1", "runner-c")
     for number in (4, 5):
         fresh.update("edge-1", adding(order("run", "edge-1", number)))
-    assert nudged_by(core, namespace, "runner-c") == "5"
+    assert nudged_at(core, namespace, "runner-c") > seen[-1]
     assert caplog.records == []
+
+
+def test_a_runner_is_nudged_again_until_its_edge_has_accepted(
+    inboxes: ConfigMapInboxes, core: client.CoreV1Api, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.shared.inboxes.nudging.FIRST_PAUSE_SECONDS", 0.1)
+    runner_pod(core, namespace, "edge-1", "runner-a")
+    runner_pod(core, namespace, "edge-2", "runner-b")
+    accepted, seen = {"edge-2"}, set[str]()
+
+    def nudged_twice() -> bool:
+        seen.add(nudged_at(core, namespace, "runner-a"))
+        return len(seen - {""}) == 2
+
+    # There is no KubeEdge that tells what arrives.
+    with inboxes.nudging(("edge-1", "edge-2"), accepted.__contains__):
+        until(nudged_twice)
+    assert nudged_at(core, namespace, "runner-b") == ""
+
+
+def test_a_runner_is_nudged_when_its_node_confirms_the_inbox(
+    own_control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.shared.inboxes.nudging.FIRST_PAUSE_SECONDS", 3600.0)
+    api = own_control_plane.client()
+    define_object_syncs(api)
+    core, namespace = client.CoreV1Api(api), own_control_plane.namespace()
+    for edge in ("edge-1", "edge-2", "edge-3"):
+        runner_pod(core, namespace, edge, f"runner-of-{edge}")
+        confirm(api, namespace, "ConfigMap", inbox_name(edge), 0)
+    confirm(api, namespace, "Pod", "runner-of-edge-3", 0)
+    versions = itertools.count(1)
+
+    def nudged() -> bool:
+        version = next(versions)
+        confirm(api, namespace, "ConfigMap", inbox_name("edge-1"), version)
+        confirm(api, namespace, "ConfigMap", inbox_name("edge-2"), version)
+        confirm(api, namespace, "Pod", "runner-of-edge-3", version)
+        return nudged_at(core, namespace, "runner-of-edge-1") != ""
+
+    inboxes = ConfigMapInboxes(Namespace(namespace, api, 30))
+    with inboxes.nudging(("edge-1", "edge-2", "edge-3"), lambda edge: edge == "edge-2"):
+        until(nudged)
+    assert [nudged_at(core, namespace, f"runner-of-{edge}") for edge in ("edge-2", "edge-3")] == ["", ""]
+
+
+def define_object_syncs(api: client.ApiClient) -> None:
+    """Make known what KubeEdge keeps of what its nodes have confirmed."""
+    for path in sorted(beside("cloudcore").rglob("*objectsync*.yaml")):
+        utils.create_from_yaml(api, str(path))
+    objects = client.CustomObjectsApi(api)
+
+    def known() -> bool:
+        try:
+            return bool(objects.list_namespaced_custom_object(*OBJECT_SYNCS[:2], "default", OBJECT_SYNCS[2]))
+        except ApiException:
+            return False
+
+    until(known)
+
+
+def confirm(api: client.ApiClient, namespace: str, kind: str, name: str, version: int) -> None:
+    """What cloudcore writes when a node has confirmed an object; with version 0, what it has before."""
+    group, release, plural = OBJECT_SYNCS
+    objects = client.CustomObjectsApi(api)
+    body = {
+        "apiVersion": f"{group}/{release}",
+        "kind": "ObjectSync",
+        "metadata": {"name": f"node.{kind.lower()}.{name}"},
+        "spec": {"objectAPIVersion": "v1", "objectKind": kind, "objectName": name},
+    }
+    if version == 0:
+        objects.create_namespaced_custom_object(group, release, namespace, plural, body)
+        return
+    status = {"status": {"objectResourceVersion": str(version)}}
+    where = (group, release, namespace, plural, body["metadata"]["name"])  # type: ignore[index]
+    objects.patch_namespaced_custom_object_status(*where, status)
 
 
 def test_an_api_server_that_is_started_again_was_never_gone(own_control_plane: ControlPlane) -> None:
