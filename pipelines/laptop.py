@@ -144,7 +144,10 @@ def _chosen(task: Task, data: Data, edges: int | None) -> dict[str, Path]:
     named = task.collaboration.edges
     missing = sorted(set(named) - set(folders))
     if missing:
-        raise InvalidInput(f"The task names the edges {', '.join(missing)}, but {data.folder}/edges has no such folders.")
+        raise InvalidInput(
+            f"The task names the edges {', '.join(missing)}, but {data.folder}/edges has no such folders, only: "
+            f"{', '.join(folders) or 'none'}. Make them, or correct collaboration.edges in the task."
+        )
     names = list(named or folders)
     if edges is not None:
         if edges > len(names):

@@ -104,7 +104,7 @@ def test_a_file_that_is_no_task_is_refused_by_every_command(
 def test_a_folder_is_no_task_file(cloudedge: Cloudedge, tmp_path: Path) -> None:
     ended = cloudedge("validate", tmp_path)
 
-    assert (ended.code, ended.err) == (3, f"Cannot read {tmp_path}: Is a directory.\n")
+    assert (ended.code, ended.err) == (2, f"{tmp_path} is a folder: name the task's file in it.\n")
 
 
 def test_a_task_is_compiled_to_a_package(cloudedge: Cloudedge, task_file: Path, tmp_path: Path) -> None:
