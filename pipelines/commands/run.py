@@ -12,7 +12,7 @@ from rich.console import Console
 
 from cloudedge.documents import DataFormat, Task
 from cloudedge.errors import EXIT_INTERRUPTED, InvalidInput
-from cloudedge.files import atomic_write
+from cloudedge.files import atomic_write, is_outlet
 from components.fuse.rule import find_rule
 from components.shared.run import Run
 from pipelines.commands.options import HOME_DEFAULT, HomeOption, JsonOption, TaskArgument, print_json, read_task
@@ -123,7 +123,8 @@ def compile_task(
     from pipelines.compile import package_of
 
     atomic_write(output, package_of(read_task(task)))
-    print(output)
+    if not is_outlet(output):
+        print(output)
 
 
 def _require_digits(task: Task, task_file: Path) -> None:

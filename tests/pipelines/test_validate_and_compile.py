@@ -107,6 +107,14 @@ def test_a_folder_is_no_task_file(cloudedge: Cloudedge, tmp_path: Path) -> None:
     assert (ended.code, ended.err) == (2, f"{tmp_path} is a folder: name the task's file in it.\n")
 
 
+def test_a_package_goes_through_a_pipe_with_nothing_beside_it(task_file: Path) -> None:
+    command = [sys.executable, "-m", "pipelines.cli", "compile", str(task_file), "-o", "/dev/stdout"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    package: Any = next(yaml.safe_load_all(printed))
+    assert package["root"]["inputDefinitions"]["parameters"]["task_id"]["defaultValue"] == "mine"
+    assert "/dev/stdout" not in printed
+
+
 def test_a_task_is_compiled_to_a_package(cloudedge: Cloudedge, task_file: Path, tmp_path: Path) -> None:
     ended = cloudedge("compile", task_file, "-o", tmp_path / "folder" / "mine.yaml")
 
