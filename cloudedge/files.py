@@ -64,6 +64,9 @@ def disk_errors(path: Path) -> Iterator[None]:
             errno.EDQUOT: "The disk quota is used up: free some space and start again; nothing is lost.",
             errno.EFBIG: "Files may not grow this large here (ulimit -f): raise the limit and start again; nothing is lost.",
             errno.EACCES: "Give this user the right to write there, or choose another folder.",
+            errno.EISDIR: "A folder stands there: name a file.",
+            errno.EPIPE: "Whoever was reading it has ended.",
+            errno.EBUSY: "Something else stands there: name a file.",
             errno.EEXIST: "A file stands where a folder is needed: choose another place.",
             errno.ENOTDIR: "A file stands where a folder is needed: choose another place.",
             errno.EROFS: "The file system is read-only: choose another folder.",
@@ -75,7 +78,7 @@ def atomic_place(path: Path, write: Callable[[BinaryIO], object], *, once: bool 
     """Let a function write a file as `atomic_write` writes one.
 
     Args:
-        path: Where to; folders are made.
+        path: Where to; folders are made. A device or a pipe is written into, and never replaced.
         write: Writes the whole content into the file that it is given.
         once: Refuse to replace a file that is there.
 
@@ -84,6 +87,10 @@ def atomic_place(path: Path, write: Callable[[BinaryIO], object], *, once: bool 
         StoreFailed: the disk is full, read-only or broken; nothing was changed.
     """
     with disk_errors(path):
+        if is_outlet(path) and not once:
+            with path.open("ab") as file:  # To what else is said there, it is added.
+                write(file)
+            return
         _make_folder(path.parent)
         descriptor, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
         try:
@@ -103,6 +110,14 @@ def atomic_place(path: Path, write: Callable[[BinaryIO], object], *, once: bool 
         finally:
             with contextlib.suppress(FileNotFoundError):
                 Path(name).unlink()
+
+
+def is_outlet(path: Path) -> bool:
+    """Whether a path leads out of the file system: a device, a pipe, or as /dev/stdout to whatever this process has open."""
+    if path.is_symlink():  # /dev/stdout is a link, be it to a terminal, a pipe or a regular file.
+        folder = path.parent.resolve()
+        return folder == Path("/dev") or folder.is_relative_to("/proc")
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _make_folder(folder: Path) -> None:

@@ -7,14 +7,13 @@ decides for good whether they are held out.
 
 import hashlib
 import logging
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cloudedge.data import Record, endings, is_held_out, pack, read_records, unpack
+from cloudedge.data import Record, is_held_out, pack, read_records, sample_files, unpack
 from cloudedge.documents import DataFormat, canonical_json
 from cloudedge.errors import CloudedgeError, NotFound, StoreFailed
 from edge.database import connect, disk_trouble, transaction
@@ -117,7 +116,7 @@ class SampleStore:
             rows = self._database.execute("SELECT * FROM files WHERE reading = ?", (_reading(data),)).fetchall()
         known = {row["path"]: row for row in rows}
         batch: list[_ReadFile] = []
-        for path in _sample_files(directory, data):
+        for path in sample_files(directory, data):
             file = _read_if_new(path, known.get(str(path)), data)
             if file is not None:
                 batch.append(file)
@@ -269,12 +268,3 @@ def _read_if_new(path: Path, known: sqlite3.Row | None, data: DataFormat) -> _Re
         fault = str(error)
         _log.warning("passed over %s: %s", path, fault)
     return _ReadFile(path, found.st_size, found.st_mtime_ns, records, fault)
-
-
-def _sample_files(directory: Path, data: DataFormat) -> list[Path]:
-    wanted = endings(data)
-    found = []
-    for place, folders, names in os.walk(directory):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(place, name) for name in names if not name.startswith(".") and name.lower().endswith(wanted)]
-    return sorted(found, key=lambda file: file.parts)

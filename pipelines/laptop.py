@@ -144,7 +144,10 @@ def _chosen(task: Task, data: Data, edges: int | None) -> dict[str, Path]:
     named = task.collaboration.edges
     missing = sorted(set(named) - set(folders))
     if missing:
-        raise InvalidInput(f"The task names the edges {', '.join(missing)}, but {data.folder}/edges has no such folders.")
+        raise InvalidInput(
+            f"The task names the edges {', '.join(missing)}, but {data.folder}/edges has no such folders, only: "
+            f"{', '.join(folders) or 'none'}. Make them, or correct collaboration.edges in the task."
+        )
     names = list(named or folders)
     if edges is not None:
         if edges > len(names):
@@ -208,7 +211,9 @@ def _relaying(home: Home, run: Run) -> Iterator[Callable[[], None]]:
     def finish() -> None:
         over.set()
         thread.join()
-        _log_failure(relay.push, log)
+        fault = _log_failure(relay.push, log)
+        if fault:  # Who opens MLflow's pages now looks for the run in vain.
+            print(fault, file=sys.stderr)
 
     try:
         yield finish
@@ -217,9 +222,11 @@ def _relaying(home: Home, run: Run) -> Iterator[Callable[[], None]]:
         raise
 
 
-def _log_failure(action: Callable[[], object], log: Path) -> None:
+def _log_failure(action: Callable[[], object], log: Path) -> CloudedgeError | None:
     try:
         action()
     except CloudedgeError as error:
         with suppress(OSError), log.open("a") as file:  # On a full disk, what cannot be logged must not stop the relay.
             print(error, file=file)
+        return error
+    return None

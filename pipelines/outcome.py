@@ -18,8 +18,8 @@ _RUNS_PAGE = "http://127.0.0.1:5000/#/experiments/1/runs"
 """MLflow's own first page shows traces of language models; in a home's database our experiment is the first that was made."""
 
 
-def print_outcome(console: Console, run: Run, home: Home, task_file: Path) -> None:
-    """Print the figures of a run, and where to look next."""
+def print_outcome(console: Console, run: Run, home: Home, task_file: Path, again: str) -> None:
+    """Print the figures of a run, where to look next, and the command that runs its task file again."""
     evaluation = run.evaluation()
     console.print()
     if evaluation:
@@ -30,7 +30,6 @@ def print_outcome(console: Console, run: Run, home: Home, task_file: Path) -> No
     console.print(f"Report    {home.store.root / run.key('report.html')}", soft_wrap=True)
     console.print(f"MLflow    {typed('mlflow')} ui --backend-store-uri {home.tracking_uri}", soft_wrap=True)
     console.print(f"          then open {_RUNS_PAGE}", soft_wrap=True)
-    again = f"{typed('cloudedge')} run {task_file}"
     console.print(f"Task      {task_file}   (change it, give it another id, and: {again})", soft_wrap=True)
 
 

@@ -7,17 +7,17 @@ only where tensors are made (`to_samples`, `load_samples`).
 from cloudedge.data.packing import pack, unpack
 from cloudedge.data.records import Record
 from cloudedge.data.samples import Samples, histogram, is_held_out, load_samples, split, to_samples
-from cloudedge.data.storages import endings, read_records, write_records
+from cloudedge.data.storages import read_records, sample_files, write_records
 
 __all__ = [
     "Record",
     "Samples",
-    "endings",
     "histogram",
     "is_held_out",
     "load_samples",
     "pack",
     "read_records",
+    "sample_files",
     "split",
     "to_samples",
     "unpack",

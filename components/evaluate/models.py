@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from cloudedge.documents import DataFormat, Task
-from cloudedge.errors import InvalidSamples
+from cloudedge.errors import InvalidSamples, NotFound
+from components.shared.models import recorded
 from components.shared.records import ModelScores
 from components.shared.step import Step
 
@@ -34,6 +35,8 @@ def score_on_test_data(
 
     Raises:
         InvalidSamples: the test data does not fit the task's data format.
+        InvalidModel: a model is another than was recorded.
+        NotFound: one is gone.
     """
     import torch
 
@@ -52,8 +55,8 @@ def score_on_test_data(
     network = build(task.model, task.data, task.seed)
     models: list[ModelScores] = []
 
-    def score(name: str, key: str, number: int | None) -> torch.Tensor:
-        with work.store.local(key) as path:
+    def score(name: str, key: str, sha256: str, number: int | None) -> torch.Tensor:
+        with recorded(work.store, key, sha256) as path:
             network.load_state_dict(load(path))
         logits = logits_of(network, everything)
         parts = zip(tests, torch.split(logits, sizes), torch.split(everything.labels, sizes), strict=True)
@@ -65,9 +68,13 @@ def score_on_test_data(
     for contribution in last.contributions if last else ():
         attempt = _attempt(work, rounds, contribution.edge)
         key = work.run.result_key(contribution.round, contribution.edge, attempt, "model.safetensors")
-        score(contribution.edge, key, None)
+        score(contribution.edge, key, contribution.sha256, None)
     for number in range(rounds + 1):
-        logits = score(f"fused-{number}" if number else "pretrained", work.run.fused_key(number), number)
+        record = work.run.model_after(number)
+        if record is None:
+            raise NotFound(f"Run {work.run.id} has no record of the model of round {number}: run its steps before.")
+        name = f"fused-{number}" if number else "pretrained"
+        logits = score(name, work.run.fused_key(number), record.sha256, number)
     size = len(task.data.classes)
     pairs = everything.labels * size + logits.argmax(dim=1)
     confusion = torch.bincount(pairs, minlength=size * size).reshape(size, size)

@@ -12,6 +12,7 @@ from cloudedge.errors import InvalidInput, InvalidModel, NotFound, QuorumMissed
 from cloudedge.weights import TensorInfo, check, layout
 from components.dispatch.step import finished_before, most_model_bytes
 from components.fuse.files import Contribution, FusionOutcome, fuse_files
+from components.shared.models import recorded
 from components.shared.records import Delivery, PretrainingRecord
 from components.shared.step import Step, step
 from components.shared.tracking import MetricPoint, TrackingRecord
@@ -61,9 +62,12 @@ def _fuse(work: Step, task: Task, number: int, cloud_data: str) -> FusionRecord:
     waited = work.run.waited(number)
     if waited is None:
         raise NotFound(f"Round {number} of {work.run.id} was not waited for yet: run that step first.")
+    begun_with = work.run.model_after(number - 1)
+    if begun_with is None:
+        raise NotFound(f"Round {number} of {work.run.id} has no base model: run the steps before it first.")
     asked = task.collaboration
     with ExitStack() as stack:
-        base = stack.enter_context(work.store.local(work.run.fused_key(number - 1)))
+        base = stack.enter_context(recorded(work.store, work.run.fused_key(number - 1), begun_with.sha256))
         expected = layout(base)
         sound: list[Contribution] = []
         manifests: list[Manifest] = []
@@ -96,7 +100,7 @@ def _fuse(work: Step, task: Task, number: int, cloud_data: str) -> FusionRecord:
         if next_state.exists():
             work.store.put_file(work.run.round_key(number, "optimizer.safetensors"), next_state)
         work.store.put_file(work.run.fused_key(number), output)
-    record = _record(work, task, number, outcome, sound, manifests, left_out)
+    record = _record(work, task, number, begun_with.sha256, outcome, sound, manifests, left_out)
     work.run.put(work.run.round_key(number, "fusion.json"), record)
     work.say(f"Round {number}: {len(sound)} models fused by the rule {asked.fusion.rule}, {len(left_out)} left out.")
     return record
@@ -173,20 +177,18 @@ def _record(
     work: Step,
     task: Task,
     number: int,
+    base_sha256: str,
     outcome: FusionOutcome,
     sound: list[Contribution],
     manifests: list[Manifest],
     left_out: list[LeftOut],
 ) -> FusionRecord:
-    base = work.run.model_after(number - 1)
-    if base is None:
-        raise NotFound(f"Round {number} of {work.run.id} has no base model: run the steps before it first.")
     return FusionRecord(
         run=work.run.id,
         round=number,
         rule=task.collaboration.fusion.rule,
         parameters=task.collaboration.fusion.parameters,
-        base_sha256=base.sha256,
+        base_sha256=base_sha256,
         base_weight=outcome.base_weight,
         base_accuracy=_base_accuracy(manifests),
         contributions=tuple(

@@ -18,6 +18,7 @@ class Patience:
         """Begin to count."""
         self._end = time.monotonic() + seconds
         self._pause = _FIRST_PAUSE_SECONDS
+        self._said = ""
 
     def wait(self, failure: StoreFailed) -> None:
         """Pause before the next try.
@@ -27,6 +28,8 @@ class Patience:
         """
         if time.monotonic() + self._pause > self._end:
             raise failure
-        _log.warning("%s", failure)
+        if str(failure) != self._said:  # Who waits is told once why, and not at each try.
+            self._said = str(failure)
+            _log.warning("%s It is asked again.", failure)
         time.sleep(self._pause * random.uniform(0.5, 1))
         self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)

@@ -73,7 +73,7 @@ def wait_for(
     started = time.monotonic()
     quorum_since: float | None = None
     relayed = said = float("-inf")
-    last, refused = False, set[str]()
+    last, named = False, set[tuple[str, str]]()
     with watch.told(), work.inboxes.nudging(watch.edges, watch.accepted):
         while True:
             looked = time.monotonic()
@@ -87,7 +87,7 @@ def wait_for(
                 work.say(
                     f"Round {round_number}: {delivered} of {len(watch.edges)} edges have delivered, {pending} are at work."
                 )
-            _log_refusals(work, round_number, changed, refused)
+            _log_faults(work, round_number, changed, named)
             if quorum_since is None and delivered >= quorum:
                 quorum_since = now
             if last or pending == 0 or delivered + pending < quorum:
@@ -110,13 +110,14 @@ def wait_for(
     return record
 
 
-def _log_refusals(work: Step, round_number: int, changed: Sequence[Watched], refused: set[str]) -> None:
-    """Say who is left out and why, once, as its reports may go on coming."""
+def _log_faults(work: Step, round_number: int, changed: Sequence[Watched], named: set[tuple[str, str]]) -> None:
+    """Say who is left out and whose reports are not believed, each with the reason and once, as reports may go on coming."""
     for watched in changed:
-        if watched.refusal and watched.order.edge not in refused:
-            refused.add(watched.order.edge)
-            work.say(f"{watched.order.edge} is {watched.refusal}")
-            work.log("left-out", round=round_number, edge=watched.order.edge, reason=watched.refusal)
+        for action, fault in (("left-out", watched.refusal), ("misreported", watched.misreport)):
+            if fault and (watched.order.edge, action) not in named:
+                named.add((watched.order.edge, action))
+                work.say(f"{watched.order.edge}: {fault}")
+                work.log(action, round=round_number, edge=watched.order.edge, reason=fault)
 
 
 def _delivery(watched: Watched) -> Delivery:

@@ -33,7 +33,9 @@ class Watched:
     report: Report | None = None
     manifest: Manifest | None = None
     refusal: str = ""
-    """Why its manifest or report is not believed."""
+    """Why its manifest is not believed."""
+    misreport: str = ""
+    """Why its newest report is not believed. A report only tells how work goes on, so its result counts all the same."""
 
     @property
     def delivered(self) -> bool:
@@ -56,6 +58,8 @@ class Watched:
         """How the order stands, for a person."""
         if self.refusal:
             return self.refusal
+        if self.misreport:
+            return self.misreport
         if self.report is None:
             return "no sign of life since the order was issued; is the edge online?"
         if self.report.phase in (Phase.FAILED, Phase.CANCELLED):
@@ -135,7 +139,7 @@ class RoundWatch:
         with ThreadPoolExecutor(_AT_ONCE) as others:  # The time goes into waiting for the store.
             for key, found in zip(keys, others.map(self._read, keys), strict=True):
                 watched = self._by_key[key]
-                _take(watched, found)
+                _take(watched, found, reported=key == self.run.report_key(watched.order))
                 changed[watched.order.edge] = watched
         for edge, watched in changed.items():
             self.delivered.discard(edge)
@@ -173,10 +177,15 @@ class RoundWatch:
         return found
 
 
-def _take(watched: Watched, found: Report | Manifest | InvalidInput) -> None:
+def _take(watched: Watched, found: Report | Manifest | InvalidInput, *, reported: bool) -> None:
     if isinstance(found, InvalidInput):
-        watched.refusal = f"left out: {found}"
+        if reported:
+            watched.misreport = f"sent a report that is not believed: {found}"
+        else:
+            watched.refusal = f"left out: {found}"
     elif isinstance(found, Manifest):
         watched.manifest = found
-    elif watched.report is None or found.sequence > watched.report.sequence:
-        watched.report = found
+    else:
+        watched.misreport = ""
+        if watched.report is None or found.sequence > watched.report.sequence:
+            watched.report = found

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cloudedge.documents import Task, parse
-from cloudedge.errors import NotFound
+from cloudedge.errors import InvalidInput, NotFound
 from pipelines.home import DEFAULT
 
 HomeOption = Annotated[
@@ -34,14 +34,17 @@ def read_task(path: Path) -> Task:
 
     Raises:
         NotFound: there is no such file.
+        InvalidInput: it cannot be read.
         InvalidDocument: it is no task; names all its faults.
     """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         raise NotFound(f"There is no file {path}: correct the path of the task.") from None
-    except (IsADirectoryError, PermissionError) as error:
-        raise NotFound(f"Cannot read {path}: {error.strerror}.") from None
+    except IsADirectoryError:
+        raise InvalidInput(f"{path} is a folder: name the task's file in it.") from None
+    except OSError as error:
+        raise InvalidInput(f"Cannot read {path}: {error.strerror}. Mend that, or name another file.") from None
     return parse(Task, content, str(path))
 
 

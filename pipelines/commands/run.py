@@ -1,5 +1,6 @@
 """Running tasks: cloudedge demo, run, validate, compile."""
 
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -9,9 +10,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cloudedge.documents import Task
+from cloudedge.documents import DataFormat, Task
 from cloudedge.errors import EXIT_INTERRUPTED, InvalidInput
-from cloudedge.files import atomic_write
+from cloudedge.files import atomic_write, is_outlet
 from components.fuse.rule import find_rule
 from components.shared.run import Run
 from pipelines.commands.options import HOME_DEFAULT, HomeOption, JsonOption, TaskArgument, print_json, read_task
@@ -19,6 +20,7 @@ from pipelines.home import Home
 from pipelines.laptop import Data, run_task
 from pipelines.live import RunDisplay, last_words
 from pipelines.outcome import print_outcome
+from pipelines.programs import typed
 from pipelines.summary import overview, summary
 
 DataOption = Annotated[
@@ -31,6 +33,7 @@ EdgesOption = Annotated[
     int | None, typer.Option("--edges", min=1, max=200, help="Number of edges; without it all with samples.")
 ]
 
+_DEMO_EDGES = 4
 
 ShapeOption = Annotated[
     bool | None,
@@ -50,7 +53,7 @@ def add_to(app: typer.Typer) -> None:
 
 def demo(
     home: HomeOption = HOME_DEFAULT,
-    edges: Annotated[int, typer.Option("--edges", min=1, max=20, help="Number of edges.")] = 4,
+    edges: Annotated[int, typer.Option("--edges", min=1, max=20, help="Number of edges.")] = _DEMO_EDGES,
     as_json: JsonOption = False,
 ) -> None:
     """Train digits across a cloud and some edges on this machine, and show what collaboration bought."""
@@ -59,7 +62,8 @@ def demo(
     task = demo_task(edges)
     task_file = home / "digits.json"
     atomic_write(task_file, task.to_json())
-    _run(task, _demo_data(home, edges), None, home, as_json, task_file)
+    again = _again(task_file, None, edges if edges != _DEMO_EDGES else None, home, None)
+    _run(task, _demo_data(home, edges), None, home, as_json, task_file, again)
 
 
 def run(
@@ -72,8 +76,10 @@ def run(
 ) -> None:
     """Run a task on this machine. The same task again goes on where it was."""
     asked = read_task(task)
-    folder = data if data is not None else _demo_data(home, edges or 4)
-    _run(asked, folder, edges, home, as_json, task, compact)
+    if data is None:
+        _require_digits(asked, task)
+    folder = data if data is not None else _demo_data(home, edges or _DEMO_EDGES)
+    _run(asked, folder, edges, home, as_json, task, _again(task, data, edges, home, compact), compact)
 
 
 def validate(task: TaskArgument, as_json: JsonOption = False) -> None:
@@ -117,7 +123,39 @@ def compile_task(
     from pipelines.compile import package_of
 
     atomic_write(output, package_of(read_task(task)))
-    print(output)
+    if not is_outlet(output):
+        print(output)
+
+
+def _require_digits(task: Task, task_file: Path) -> None:
+    """Make sure that a task without a folder of samples is about the demo's, before anything of it is begun.
+
+    Raises:
+        InvalidInput: it is not.
+    """
+    from pipelines.demo.digits import DATA
+
+    def looks(data: DataFormat) -> tuple[object, ...]:
+        return data.storage, data.classes, [(field.name, field.shape) for field in data.fields]
+
+    if looks(task.data) != looks(DATA):
+        raise InvalidInput(
+            f"{task_file} is about other samples than the demo's digits: name the folder that has yours with --data FOLDER."
+        )
+
+
+def _again(task_file: Path, data: Path | None, edges: int | None, home: Path, compact: bool | None) -> str:
+    """The command that goes on with a run, to be typed as it is."""
+    words = [typed("cloudedge"), "run", str(task_file)]
+    if data is not None:
+        words += ["--data", str(data)]
+    if edges is not None:
+        words += ["--edges", str(edges)]
+    if home != HOME_DEFAULT:
+        words += ["--home", str(home)]
+    if compact is not None:
+        words += ["--compact" if compact else "--flat"]
+    return shlex.join(words)
 
 
 def _demo_data(home: Path, edges: int) -> Path:
@@ -130,7 +168,14 @@ def _demo_data(home: Path, edges: int) -> Path:
 
 
 def _run(
-    task: Task, data: Path, edges: int | None, folder: Path, as_json: bool, task_file: Path, compact: bool | None = None
+    task: Task,
+    data: Path,
+    edges: int | None,
+    folder: Path,
+    as_json: bool,
+    task_file: Path,
+    again: str,
+    compact: bool | None = None,
 ) -> None:
     home = Home(folder)
     console = Console(stderr=True, highlight=False)
@@ -140,13 +185,13 @@ def _run(
         with RunDisplay(console, lambda: last_words(log)) as display:
             run = run_task(task, Data(data), edges, home, display, compact)
     except KeyboardInterrupt:
-        print(f"Stopped. 'cloudedge run {task_file}' goes on where this run was.", file=sys.stderr)
+        print(f"Stopped. This command goes on where the run was: {again}", file=sys.stderr)
         raise typer.Exit(EXIT_INTERRUPTED) from None
-    _show(run, home, as_json, task_file)
+    _show(run, home, as_json, task_file, again)
 
 
-def _show(run: Run, home: Home, as_json: bool, task_file: Path) -> None:
+def _show(run: Run, home: Home, as_json: bool, task_file: Path, again: str) -> None:
     if as_json:
         print_json({**overview(run), **summary(run)})
     else:
-        print_outcome(Console(highlight=False), run, home, task_file)
+        print_outcome(Console(highlight=False), run, home, task_file, again)

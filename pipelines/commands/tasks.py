@@ -157,10 +157,11 @@ def report(
     if output is None:
         print(place.where(run.key("report.html")))
         return
-    from cloudedge.files import atomic_write
+    from cloudedge.files import atomic_write, is_outlet
 
     atomic_write(output, page)
-    print(output)
+    if not is_outlet(output):
+        print(output)
 
 
 def _text(value: Any) -> str:

@@ -54,6 +54,43 @@ def test_folders_that_had_to_be_made_survive_a_power_cut_too(tmp_path: Path, mon
     assert {entry.stat().st_ino for entry in (path, path.parent, tmp_path / "a", tmp_path)} <= synced
 
 
+def test_a_pipe_is_written_into_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader.start()
+    atomic_write(pipe, b"content")
+    reader.join(60)
+    assert read == [b"content"]
+    assert pipe.is_fifo()
+    assert names(tmp_path) == ["pipe"]
+
+
+@pytest.mark.parametrize("door", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_what_a_process_has_open_is_written_into_and_not_replaced(tmp_path: Path, door: str) -> None:
+    program = """
+        import sys
+        from pathlib import Path
+        from cloudedge.files import atomic_write
+        atomic_write(Path(sys.argv[1]), b"content")
+    """
+    assert run(program, door) == "content"
+    with (tmp_path / "redirected").open("ab") as file:
+        for _ in range(2):
+            subprocess.run([sys.executable, "-c", textwrap.dedent(program), door], stdout=file, check=True)
+    assert (tmp_path / "redirected").read_bytes() == b"contentcontent"
+    assert Path("/dev/stdout").is_symlink()
+
+
+def test_a_link_to_a_file_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(b"other")
+    (tmp_path / "link").symlink_to("other")
+    atomic_write(tmp_path / "link", b"content")
+    assert not (tmp_path / "link").is_symlink()
+    assert (tmp_path / "other").read_bytes() == b"other"
+
+
 def test_a_file_written_once_is_never_replaced(tmp_path: Path) -> None:
     atomic_write(tmp_path / "file", b"first", once=True)
     with pytest.raises(Conflict, match="only once"):

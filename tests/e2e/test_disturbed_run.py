@@ -1,6 +1,7 @@
 """A run through everything that can happen to it gives the bytes of the run that nothing happened to."""
 
 import os
+import shlex
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -67,7 +68,8 @@ def test_a_full_disk_kills_and_a_tampered_model_change_no_byte(laptop: Laptop, f
     command.interrupt()
     ended = command.end()
     assert ended.code == 130
-    assert "goes on where this run was" in ended.error
+    words = (laptop.folder / "task.json", "--data", laptop.samples, "--home", laptop.home.folder, "--compact")
+    assert ended.error.rstrip().endswith("run " + shlex.join(map(str, words)))
     assert open_orders(laptop) == []
 
     summary = laptop.run_task("--compact").end().summary

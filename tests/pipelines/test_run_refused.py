@@ -29,6 +29,21 @@ def test_a_data_folder_that_is_not_there(cloudedge: Cloudedge, tmp_path: Path) -
     assert "has no folder 'cloud': put the cloud's samples into" in message
 
 
+def test_a_task_about_other_samples_than_the_demos_without_a_folder_of_them(cloudedge: Cloudedge, tmp_path: Path) -> None:
+    task = digits_task("mine")
+    other = task.model_copy(update={"data": task.data.model_copy(update={"storage": "json-lines"})})
+    task_file = tmp_path / "task.json"
+    task_file.write_bytes(other.to_json())
+
+    ended = cloudedge("run", task_file, "--home", tmp_path / "home")
+
+    assert ended.code == 2
+    assert ended.err == (
+        f"{task_file} is about other samples than the demo's digits: name the folder that has yours with --data FOLDER.\n"
+    )
+    assert not (tmp_path / "home").exists()
+
+
 def test_a_data_folder_without_edges(cloudedge: Cloudedge, tmp_path: Path, digits: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "cloud").symlink_to(digits / "cloud")
@@ -43,7 +58,10 @@ def test_an_edge_without_samples(cloudedge: Cloudedge, tmp_path: Path, digits: P
     code, message = run(cloudedge, tmp_path, digits, digits_task("mine", edges=("edge-1", "edge-9")))
 
     assert code == 2
-    assert message == f"The task names the edges edge-9, but {digits}/edges has no such folders.\n"
+    assert message == (
+        f"The task names the edges edge-9, but {digits}/edges has no such folders, only: {', '.join(EDGES)}. "
+        "Make them, or correct collaboration.edges in the task.\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,15 @@ def test_a_file_that_is_no_task_is_refused_by_every_command(
 def test_a_folder_is_no_task_file(cloudedge: Cloudedge, tmp_path: Path) -> None:
     ended = cloudedge("validate", tmp_path)
 
-    assert (ended.code, ended.err) == (3, f"Cannot read {tmp_path}: Is a directory.\n")
+    assert (ended.code, ended.err) == (2, f"{tmp_path} is a folder: name the task's file in it.\n")
+
+
+def test_a_package_goes_through_a_pipe_with_nothing_beside_it(task_file: Path) -> None:
+    command = [sys.executable, "-m", "pipelines.cli", "compile", str(task_file), "-o", "/dev/stdout"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    package: Any = next(yaml.safe_load_all(printed))
+    assert package["root"]["inputDefinitions"]["parameters"]["task_id"]["defaultValue"] == "mine"
+    assert "/dev/stdout" not in printed
 
 
 def test_a_task_is_compiled_to_a_package(cloudedge: Cloudedge, task_file: Path, tmp_path: Path) -> None:

@@ -31,9 +31,14 @@ class Storage(Protocol):
 _STORAGES: dict[str, Storage] = {"csv": csv, "image-folder": image_folder, "json-lines": json_lines, "npz": npz}
 
 
-def endings(data: DataFormat) -> tuple[str, ...]:
-    """Endings of the files that hold samples of this format, in lower case."""
-    return _STORAGES[data.storage].ENDINGS
+def sample_files(folder: Path, data: DataFormat) -> list[Path]:
+    """The files below a folder that hold samples of this format, in sorted order; hidden ones are passed over."""
+    wanted = _STORAGES[data.storage].ENDINGS
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(place, name) for name in names if not name.startswith(".") and name.lower().endswith(wanted)]
+    return sorted(found, key=lambda file: file.parts)
 
 
 def read_records(path: Path, data: DataFormat) -> Iterator[Record]:
@@ -51,7 +56,7 @@ def read_records(path: Path, data: DataFormat) -> Iterator[Record]:
     storage = _STORAGES[data.storage]
     if not path.exists():
         raise NotFound(f"There is no file or folder {path}. Put samples there, or name another place.")
-    files = _files(path, storage.ENDINGS) if path.is_dir() else [path]
+    files = sample_files(path, data) if path.is_dir() else [path]
     if not files:
         raise InvalidSamples(
             f"{path} has no samples: the storage {data.storage!r} needs files that end in {', '.join(storage.ENDINGS)}. "
@@ -78,11 +83,3 @@ def write_records(records: Iterable[Record], folder: Path, data: DataFormat, nam
         StoreFailed: the disk does not take them.
     """
     _STORAGES[data.storage].write(records, folder, data, name)
-
-
-def _files(folder: Path, wanted: tuple[str, ...]) -> list[Path]:
-    found = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(place, name) for name in names if not name.startswith(".") and name.lower().endswith(wanted)]
-    return sorted(found, key=lambda file: file.parts)

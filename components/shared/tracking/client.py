@@ -81,7 +81,7 @@ def mlflow_errors(tracking_uri: str) -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, OSError) as error:
         reason = _without_password(str(error).partition("\n")[0][:500], tracking_uri)
         raise StoreFailed(
-            f"MLflow at {_without_password(tracking_uri, tracking_uri)} did not take the run's records: {reason} "
+            f"MLflow at {_without_password(tracking_uri, tracking_uri)} did not take the run's records: {reason.rstrip('.')}. "
             "They are kept in the store, and go there as soon as it takes them."
         ) from None
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cloudedge.documents.base import canonical_json
 from cloudedge.errors import NotFound
 from cloudedge.store import Store
+from components.shared.models import recorded
 from components.shared.tracking.records import Registered, Registration
 from components.shared.tracking.runs import RUN_TAG, Runs
 
@@ -39,6 +40,7 @@ def register(client: "MlflowClient", store: Store, run: str, runs: Runs, registr
 
     Raises:
         NotFound: there is no such file in the store.
+        InvalidModel: it is another than was recorded.
     """
     import mlflow
 
@@ -46,7 +48,7 @@ def register(client: "MlflowClient", store: Store, run: str, runs: Runs, registr
     mlflow.set_tracking_uri(client.tracking_uri)
     version = _found_version(client, run, registration)
     if version is None:
-        with store.local(registration.model_key) as file:
+        with recorded(store, registration.model_key, registration.sha256) as file:
             model = _logged_model(client, store, run, runs, registration, file)
         version = client.create_model_version(
             registration.registered_model,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field as Described
 
 from cloudedge.documents.base import Document, parse
-from cloudedge.errors import Conflict, InvalidInput, NotFound
+from cloudedge.errors import Conflict, InvalidInput, InvalidModel, NotFound
 from cloudedge.store import Store
 from components.shared.tracking.client import connect, mlflow_errors
 from components.shared.tracking.log import MAX_BATCH_BYTES, TrackingLog
@@ -117,6 +117,8 @@ class Relay:
             registered = register(client, self._store, self._run, runs, registration)
         except NotFound as error:
             _log.warning("The model is not registered, because its file is gone: %s", error)
+        except InvalidModel as error:
+            _log.warning("The model is not registered: %s", error)
         else:
             self._store.put(self._key("registered.json"), registered.to_json())
 

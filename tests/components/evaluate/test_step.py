@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cloudedge.errors import InvalidSamples, NotFound, QuorumMissed
+from cloudedge.errors import InvalidModel, InvalidSamples, NotFound, QuorumMissed
 from components.evaluate.step import evaluate_run
 from components.pretrain.step import pretrain
 from components.shared.tracking import TrackingLog
@@ -140,6 +140,16 @@ def test_without_collaboration_there_is_no_gate_and_nobody_is_asked(cloud: Cloud
     assert (evaluation.gate, evaluation.rounds, evaluation.sha256) == (None, 0, pretraining.sha256)
     assert [model.name for model in evaluation.models] == ["pretrained"]
     assert cloud.open_orders() == []
+
+
+def test_a_model_that_was_altered_in_the_store_is_not_measured(cloud: Cloud, digits: Path) -> None:
+    pretrain(cloud.task.model_copy(update={"collaborate": False}), str(cloud.cloud_data))
+    with cloud.store.local(cloud.run.pretrained_key) as path:
+        original = path.read_bytes()
+    cloud.store.put(cloud.run.pretrained_key, original[:-1] + b"\x3f")
+
+    with pytest.raises(InvalidModel, match="Put the recorded file back and run the same task again"):
+        evaluate_run(cloud.task.id, str(digits / "test"))
 
 
 def test_a_missing_test_folder_is_said(cloud: Cloud) -> None:

@@ -76,11 +76,12 @@ class Yard:
 
     def left_out(self) -> dict[str, str]:
         """Who was left out and why, as the operation log has it."""
-        return {
-            event.details["edge"]: event.details["reason"]
-            for _, event in events(self.run.store, self.run.id)
-            if event.action == "left-out"
-        }
+        return self.told("left-out")
+
+    def told(self, action: str) -> dict[str, str]:
+        """Of whom the operation log tells this, and why."""
+        told = [event for _, event in events(self.run.store, self.run.id) if event.action == action]
+        return {event.details["edge"]: event.details["reason"] for event in told}
 
 
 def put(target: UploadTarget | None, content: bytes) -> int:
@@ -126,10 +127,6 @@ def too_large_a_manifest(yard: Yard, order: Order) -> None:
     assert put(order.manifest, b" " * (MAX_MANIFEST_BYTES + 1)) == 200
 
 
-def too_large_a_report(yard: Yard, order: Order) -> None:
-    assert put(order.report, b" " * (MAX_REPORT_BYTES + 1)) == 200
-
-
 def the_manifest_of_another_edge(yard: Yard, order: Order) -> None:
     other = yard.order(HONEST[0])
     assert put(order.manifest, yard.manifest(other, yard.model(other)).to_json()) == 200
@@ -146,7 +143,6 @@ def the_manifest_of_another_run(yard: Yard, order: Order) -> None:
     [
         (too_large_a_model, "more than the 10"),
         (too_large_a_manifest, "more than the 4194304 bytes that are read"),
-        (too_large_a_report, "more than the 4194304 bytes that are read"),
         (the_manifest_of_another_edge, "is about digits.1.edge-1.1, not digits.1.edge-3.1"),
         (the_manifest_of_another_run, "is about other.1.edge-3.1, not digits.1.edge-3.1"),
     ],
@@ -165,6 +161,20 @@ def test_what_is_no_result_is_left_out_and_the_round_goes_on(yard: Yard, misdeed
     assert {edge: reason in told for edge, told in yard.left_out().items()} == {THIEF: True}
     assert f"GET 000001/results/{HONEST[0]}-1/model.safetensors" in yard.asked
     assert f"GET 000001/results/{THIEF}-1/model.safetensors" not in yard.asked
+
+
+def test_a_report_that_is_too_large_is_told_of_and_its_edges_result_counts(yard: Yard) -> None:
+    yard.dispatch()
+    assert put(yard.order(THIEF).report, b" " * (MAX_REPORT_BYTES + 1)) == 200
+    yard.deliver(*EDGES)
+
+    yard.end_round()
+
+    record = yard.run.fusion(1)
+    assert record is not None
+    assert [one.edge for one in record.contributions] == list(EDGES)
+    assert yard.left_out() == {}
+    assert "more than the 4194304 bytes that are read" in yard.told("misreported")[THIEF]
 
 
 def the_old_manifest(yard: Yard, order: Order, old: Order, model: Path) -> None:

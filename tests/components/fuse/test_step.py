@@ -10,7 +10,7 @@ import torch
 
 from cloudedge import weights
 from cloudedge.documents import Fusion
-from cloudedge.errors import InvalidInput, NotFound, QuorumMissed
+from cloudedge.errors import InvalidInput, InvalidModel, NotFound, QuorumMissed
 from cloudedge.names import sha256_of
 from components.fuse.step import fuse_round
 from components.shared.tracking import TrackingLog
@@ -37,6 +37,23 @@ def test_the_fused_model_is_the_average_by_samples(cloud: Cloud) -> None:
     base, fused = tensors_of(cloud, cloud.run.pretrained_key), tensors_of(cloud, cloud.run.fused_key(1))
     for name, tensor in base.items():
         torch.testing.assert_close(fused[name], tensor + 0.125 * 1 + 0.25 * 2)
+
+
+def test_a_base_model_that_was_altered_in_the_store_is_not_fused(cloud: Cloud) -> None:
+    cloud.pretrained().dispatched()
+    for edge in EDGES:
+        cloud.deliver(edge)
+    cloud.waited()
+    with cloud.store.local(cloud.run.pretrained_key) as path:
+        original = path.read_bytes()
+    cloud.store.put(cloud.run.pretrained_key, original[:-1] + b"\x3f")
+
+    with pytest.raises(InvalidModel, match="pretrained/model.safetensors was altered in the store after it was recorded"):
+        fuse_round(cloud.task.id, 1)
+
+    assert cloud.run.fusion(1) is None
+    cloud.store.put(cloud.run.pretrained_key, original)
+    assert fuse_round(cloud.task.id, 1) is not None
 
 
 def test_the_record_says_where_the_model_comes_from(cloud: Cloud) -> None:

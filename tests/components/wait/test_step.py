@@ -212,6 +212,35 @@ def test_results_that_are_no_results_count_as_missing(cloud: Cloud) -> None:
     assert {one["edge"]: one["reason"] for one in logged} == reasons
 
 
+def test_a_report_that_is_none_costs_its_edge_no_result(cloud: Cloud) -> None:
+    cloud.pretrained(edges=("edge-1", "edge-2"), quorum=1, round_deadline_seconds=0.5).dispatched()
+    for edge in ("edge-1", "edge-2"):
+        cloud.store.put(cloud.run.report_key(cloud.orders(edge)[0]), b'{"epoch": "many"}')
+    cloud.deliver("edge-1")
+
+    assert cloud.waited() == 1
+
+    record = cloud.run.waited(1)
+    assert record is not None
+    assert [one.edge for one in record.delivered] == ["edge-1"]
+    assert record.missing[0].reason.startswith("sent a report that is not believed: ")
+    logged = [event.details for _, event in events(cloud.store, cloud.task.id) if event.action == "misreported"]
+    assert sorted(one["edge"] for one in logged) == ["edge-1", "edge-2"]
+
+
+def test_after_a_report_that_is_none_the_next_one_counts(cloud: Cloud) -> None:
+    cloud.pretrained().dispatched()
+    watch = RoundWatch.of(cloud.run, 1)
+    cloud.store.put(cloud.run.report_key(cloud.orders("edge-1")[0]), b"{")
+    watch.look()
+    assert watch.edges["edge-1"].pending
+    cloud.report("edge-1", Phase.FAILED, error="Broken sensor.")
+    watch.look()
+
+    assert watch.edges["edge-1"].state() == "failed: Broken sensor."
+    assert not watch.edges["edge-1"].pending
+
+
 def test_a_refused_result_is_asked_for_anew_when_the_run_goes_on(cloud: Cloud) -> None:
     cloud.pretrained(edges=("edge-1",)).dispatched()
     cloud.store.put(cloud.run.manifest_key(cloud.orders("edge-1")[0]), b"{")

@@ -192,6 +192,17 @@ def test_an_interrupted_registration_is_completed_without_a_second_copy(
     assert str(client.get_model_version_by_alias(experiment, "champion").version) == "1"
 
 
+def test_a_model_that_was_altered_in_the_store_is_not_registered_and_holds_nothing_up(
+    store: DirectoryStore, experiment: str, log: TrackingLog, relay: Relay, caplog: pytest.LogCaptureFixture
+) -> None:
+    registration = fused_model(store, 0.5, experiment)
+    fused_model(store, 0.6, experiment)
+    log.append([TrackingRecord(at=START, metrics=(told.point("accuracy", 0.5, 3),))], "register", registration)
+    assert relay.push() == 1
+    assert f"The model is not registered: {KEY} was altered in the store after it was recorded" in caplog.text
+    assert relay.registered() is None
+
+
 def test_a_model_whose_file_is_gone_is_said_so_and_holds_nothing_up(
     store: DirectoryStore, experiment: str, log: TrackingLog, relay: Relay, caplog: pytest.LogCaptureFixture
 ) -> None:
