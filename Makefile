@@ -57,7 +57,7 @@ test-cluster: cluster-tools ## Run the tests against real servers and images, an
 	$(BIN)/pytest -m "servers or images"
 	$(EDGE_TESTS)
 
-cluster-tools: setup ## Build what these tests need, once: about 15 minutes, with Go
+cluster-tools: setup ## Build what these tests need, once: about 20 minutes, with Go
 	$(BIN)/python -m tests.cluster.tools
 
 check: setup ## Check format, lint, types, who may import whom, and that generated files are up to date
@@ -98,6 +98,9 @@ lock: $(filter $(OWN_UV),$(UV)) ## Lock all dependencies with hashes
 	$(COMPILE) pyproject.toml --extra cloud --output-file .lock/cloud
 	echo uv==$(UV_VERSION) > .lock/uv.in
 	$(COMPILE) .lock/uv.in --no-annotate --output-file requirements-uv.lock
+	echo ml-metadata==1.17.1 > .lock/ml-metadata.in
+	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	  --custom-compile-command "make lock" .lock/ml-metadata.in --output-file tests/cluster/ml-metadata.lock
 	awk '/^[a-z]/ { skip = /$(ONLY_TORCH)/ } !skip' .lock/all > requirements.lock
 	awk '/^[a-z]/ { skip = !/$(ONLY_TORCH)/ } !skip' .lock/all > requirements-torch.lock
 	awk '/^[a-z]/ { skip = /$(ONLY_TORCH)/ } !skip' .lock/edge > requirements-edge.lock

@@ -59,7 +59,7 @@ def pytorch() -> Path:
     python, lock = (base() / "python").read_text(), ROOT / "requirements-torch.lock"
 
     def install(path: Path) -> None:
-        command = [_uv(), "pip", "install", "--quiet", "--python", sys.executable, "--python-version", python]
+        command = [uv(), "pip", "install", "--quiet", "--python", sys.executable, "--python-version", python]
         _run(
             [*command, "--target", str(path), "--compile-bytecode", "--no-deps", "--require-hashes", "--requirement", str(lock)]
         )
@@ -99,7 +99,12 @@ def _check() -> None:
         raise ToolMissing(f"Images are not built here. To build them: {', then '.join(ways)}")
 
 
-def _uv() -> str:
+def uv() -> str:
+    """The program that installs Python packages.
+
+    Raises:
+        ToolMissing: it is not here.
+    """
     own = sorted((ROOT / ".tools").glob("uv-*/bin/uv"))
     found = str(own[-1]) if own else shutil.which("uv")
     if not found:

@@ -17,6 +17,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 GO = Path(__file__).parent / "go"
 LEAST_GO = (1, 21)
@@ -30,6 +31,7 @@ class Program:
         part: Which part of a test cluster it belongs to.
         beside: A folder of YAML in the versioned module that is laid beside the program.
         static: Whether it is to run without a system around it.
+        lacking: A file that the versioned module was published without, and another of its files that has the same in it.
     """
 
     module: str
@@ -39,10 +41,15 @@ class Program:
     part: str = "servers"
     beside: str = ""
     static: bool = False
+    lacking: tuple[str, str] | None = None
 
 
 _KUBERNETES = ("k8s.io/component-base/version.gitVersion", "k8s.io/kubernetes")
+_ARGO = ("github.com/argoproj/argo-workflows/v4.version", "github.com/argoproj/argo-workflows/v4")
+_KUBEFLOW = "github.com/kubeflow/pipelines/backend/src"
 _KUBEEDGE = ("github.com/kubeedge/kubeedge/pkg/version.gitVersion", "github.com/kubeedge/kubeedge")
+_SIGNALS = "workflow/executor/osspecific/signal_{}.go"
+_ARGO_LACKS = (_SIGNALS.format("linux"), _SIGNALS.format("darwin"))
 PROGRAMS = {
     "etcd": Program("etcd", "go.etcd.io/etcd/server/v3"),
     "kube-apiserver": Program("kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver", *_KUBERNETES),
@@ -55,7 +62,17 @@ PROGRAMS = {
     ),
     "edgecore": Program("kubeedge", "github.com/kubeedge/kubeedge/edge/cmd/edgecore", *_KUBEEDGE, part="edge"),
     "pause": Program("pause", ".", part="edge", static=True),
-    "kubeflow-pipelines": Program("kubeflow", "github.com/kubeflow/pipelines/backend/src/apiserver", part="kubeflow"),
+    "kubeflow-pipelines": Program("kubeflow", f"{_KUBEFLOW}/apiserver", part="kubeflow"),
+    "kubelet": Program("kubernetes", "k8s.io/kubernetes/cmd/kubelet", *_KUBERNETES, part="argo"),
+    "kube-proxy": Program("kubernetes", "k8s.io/kubernetes/cmd/kube-proxy", *_KUBERNETES, part="argo"),
+    "argo-controller": Program(
+        "argo", f"{_ARGO[1]}/cmd/workflow-controller", *_ARGO, part="argo", beside="manifests/base/crds/minimal"
+    ),
+    "argoexec": Program("argo", f"{_ARGO[1]}/cmd/argoexec", *_ARGO, part="argo", static=True, lacking=_ARGO_LACKS),
+    "kubeflow-agent": Program("kubeflow", f"{_KUBEFLOW}/agent/persistence", part="argo"),
+    "kubeflow-driver": Program("kubeflow", f"{_KUBEFLOW}/v2/cmd/driver", part="argo", static=True),
+    "kubeflow-launcher": Program("kubeflow", f"{_KUBEFLOW}/v2/cmd/launcher-v2", part="argo", static=True),
+    "driver": Program("kubeflow", "./driver", part="argo", static=True),
 }
 PACKAGES = {
     "browser": {"chromium": "chromium"},
@@ -67,6 +84,7 @@ PACKAGES = {
         "debootstrap": "debootstrap",
         "runc": "runc",
     },
+    "argo": {"conntrack": "conntrack", "python3.11": "python3.11"},
     "edge": {
         "/usr/lib/cni/bridge": "containernetworking-plugins",
         "iptables": "iptables",
@@ -154,7 +172,7 @@ def build(name: str) -> str:
     if wanted.version_variable:
         listed = _go(["list", "-m", "-f", "{{.Version}}", wanted.versioned_by], where)
         flags += ["-X", f"{wanted.version_variable}={listed}"]
-    pins = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(where.iterdir()))).hexdigest()
+    pins = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(where.rglob("*.*")))).hexdigest()
     stamp = f"{pins} {_checked_go(where)} {flags}\n"
     target, stamped = folder() / name, folder() / ".stamps" / name
     if target.exists() and stamped.exists() and stamped.read_text() == stamp:
@@ -162,7 +180,10 @@ def build(name: str) -> str:
     stamped.parent.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     fresh = target.with_name(f"{name}.new")
-    _go(["build", "-ldflags", " ".join(flags), "-o", str(fresh), wanted.package], where, cgo=not wanted.static)
+    with TemporaryDirectory() as room:
+        options = _completed(wanted, where, Path(room)) if wanted.lacking else []
+        options += ["-ldflags", " ".join(flags), "-o", str(fresh)]
+        _go(["build", *options, wanted.package], where, cgo=not wanted.static)
     if wanted.beside:
         module = Path(_go(["list", "-m", "-f", "{{.Dir}}", wanted.versioned_by], where))
         shutil.rmtree(beside(name), ignore_errors=True)
@@ -170,6 +191,20 @@ def build(name: str) -> str:
     fresh.replace(target)
     stamped.write_text(stamp)
     return f"{name}: built in {time.monotonic() - began:.0f} s, {target.stat().st_size >> 20} MiB"
+
+
+def _completed(wanted: Program, where: Path, room: Path) -> list[str]:
+    """Options to build from a copy of the versioned module that has the file which it lacks."""
+    assert wanted.lacking is not None
+    lacking, alike = wanted.lacking
+    copy, pins = room / "module", room / "go.mod"
+    shutil.copytree(_go(["list", "-m", "-f", "{{.Dir}}", wanted.versioned_by], where), copy, copy_function=shutil.copyfile)
+    (copy / lacking).parent.chmod(0o755)
+    shutil.copyfile(copy / alike, copy / lacking)
+    for each in ("go.mod", "go.sum"):
+        shutil.copyfile(where / each, room / each)
+    _go(["mod", "edit", f"-replace={wanted.versioned_by}={copy}", str(pins)], where)
+    return [f"-modfile={pins}"]
 
 
 def _checked_go(where: Path) -> str:
