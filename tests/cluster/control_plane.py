@@ -21,6 +21,10 @@ from tests.cluster.processes import Server, free_port
 from tests.cluster.tools import program
 from tests.waiting import until
 
+_SERVICES = "10.96.0.0/16"
+_SERVICE = "10.96.0.1"
+"""The API server's own address among the services: the first."""
+
 
 class ControlPlane:
     """A control plane, and ways into it."""
@@ -56,7 +60,9 @@ class ControlPlane:
                 f"--bind-address={address}",
                 f"--advertise-address={address}",
                 f"--secure-port={self.url.rpartition(':')[2]}",
-                "--endpoint-reconciler-type=none",
+                # Pods on a node find it under its service's address; it cannot stand for one that is this machine's own.
+                f"--endpoint-reconciler-type={'none' if ipaddress.ip_address(address).is_loopback else 'lease'}",
+                "--kubelet-preferred-address-types=InternalIP",
                 f"--tls-cert-file={self._pki.server.certificate}",
                 f"--tls-private-key-file={self._pki.server.key}",
                 f"--token-auth-file={tokens}",
@@ -64,7 +70,7 @@ class ControlPlane:
                 f"--service-account-signing-key-file={self._pki.accounts}",
                 "--service-account-issuer=https://kubernetes.default.svc",
                 "--authorization-mode=RBAC",
-                "--service-cluster-ip-range=10.96.0.0/16",
+                f"--service-cluster-ip-range={_SERVICES}",
             ],
             folder / "kube-apiserver.log",
         )
@@ -195,7 +201,7 @@ def _certificate(
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
     )
     if address:
-        names = [x509.IPAddress(ipaddress.ip_address(address))]
+        names = [x509.IPAddress(ipaddress.ip_address(each)) for each in (address, _SERVICE)]
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     return builder.sign(signer, hashes.SHA256())
 

@@ -15,8 +15,9 @@ from kubernetes import client
 from components.shared.enrolment import USER, runner_name
 from components.shared.inboxes.config_maps import EDGE_LABEL, RUNNERS
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.edge_node import CloudCore, EdgeNode, pause_archive
+from tests.cluster.edge_node import CloudCore, EdgeNode
 from tests.cluster.images import archive, pytorch
+from tests.cluster.machine import pause_archive
 from tests.cluster.network import Network
 from tests.cluster.object_store import MinioServer
 from tests.cluster.site import NAMESPACE, Site
@@ -37,7 +38,7 @@ class EdgeTier:
 
     def start(self) -> None:
         """Start it all, and wait until the nodes are ready."""
-        network = Network(self._folder)
+        self.network = network = Network(self._folder)
         self._running.callback(network.stop)
         network.start()
         self.control_plane = ControlPlane(self._made("control-plane"), network.cloud)
@@ -48,10 +49,10 @@ class EdgeTier:
         self.cloud = CloudCore(self._made("cloudcore"), self.control_plane, network.cloud)
         self._running.callback(self.cloud.stop)
         self.cloud.start()
-        images = [pause_archive(self._made("pause")), archive("edge")]
+        self.pause = pause_archive(self._made("pause"))
         for number in range(1, self._count + 1):
             node = EdgeNode(self._made(f"edge-{number}"), number, network, self.cloud, self._sync)
-            for image in images:
+            for image in (self.pause, archive("edge")):
                 node.add_image(image)
             self._running.callback(node.stop)
             node.start()

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# The first process of an edge node, in namespaces of its own: gives the node its own disk, starts containerd, and keeps edgecore
-# alive as systemd would. Wants NODE, the node's folder, and EDGECORE, the program.
+# The first process of a machine, in namespaces of its own: gives the machine its own disk and name, starts containerd, and keeps
+# its agent, the command that it is given, alive as systemd would. Wants NODE, the machine's folder, and HOST, its name.
 set -euo pipefail
 
+hostname "$HOST"
 mount -t tmpfs -o mode=755 tmpfs /run
 mount --bind "$NODE/log" /var/log
 mount --bind "$NODE/lib" /var/lib
@@ -17,6 +18,6 @@ done
 touch /run/booted
 
 while true; do
-  "$EDGECORE" --config "$NODE/edgecore.json" >> /var/log/edgecore.log 2>&1 || true
+  "$@" >> /var/log/agent.log 2>&1 || true
   sleep 0.2
 done
