@@ -1,5 +1,6 @@
 """What the pods of a Kubeflow run say: asked of the cluster itself, as Kubeflow's API gives no logs."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,9 @@ DEFAULT_NAMESPACE = "kubeflow"
 
 _NODE = "workflows.argoproj.io/node-name"
 _CONTAINER = "main"
+_MACHINERY = re.compile(r"time=\S+ level=(?!ERROR)|[IW]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \S+\.go:\d+\] |\[KFP Executor ")
+"""How lines begin that Argo, Kubeflow's launcher and kfp write into the same log; JSON goes on with the line before."""
+_GOES_ON = ("{", "}", " ", "\t")
 _PATIENCE_SECONDS = 10
 _RIGHTS = "the rights to list pods and to get pods/log"
 
@@ -53,6 +57,21 @@ def logs(run: KubeflowRun, task: str, namespace: str) -> Iterator[tuple[str, str
             f"There is no pod of the run {run.id}{of_task} in namespace {namespace}: it has not begun yet, or Kubeflow has "
             f"cleaned up. Its page may still have the logs: {run.url}. Another namespace: --namespace."
         )
+
+
+def without_machinery(text: str) -> str:
+    """What a step itself said, and whatever went wrong around it.
+
+    Args:
+        text: The whole log of a task's pod.
+    """
+    kept = []
+    machinery = False
+    for line in text.splitlines():
+        machinery = bool(_MACHINERY.match(line)) or (machinery and line.startswith(_GOES_ON))
+        if not machinery:
+            kept.append(line)
+    return "\n".join(kept)
 
 
 def _works_for(pod: Any, key: str) -> bool:

@@ -94,16 +94,17 @@ def status(
 def logs(
     run: RunOnKubeflow,
     task: Annotated[str, typer.Option("--task", help="One task, as 'cloudedge status' names it; without it, all.")] = "",
+    whole: Annotated[bool, typer.Option("--whole", help="With what Kubeflow and Argo write into the same logs.")] = False,
     host: HostOption = "",
     namespace: NamespaceOption = "",
 ) -> None:
     """Print what the tasks of a run on Kubeflow said, from their pods in the cluster of the kubeconfig."""
-    from pipelines.pods import DEFAULT_NAMESPACE
+    from pipelines.pods import DEFAULT_NAMESPACE, without_machinery
     from pipelines.pods import logs as logs_of
 
     found = _connected(host, namespace).find(run)
     for name, text in logs_of(found, task, namespace or DEFAULT_NAMESPACE):
-        print(f"== {name} ==\n{text.rstrip()}")
+        print(f"== {name} ==\n{(text if whole else without_machinery(text)).rstrip()}")
 
 
 def _connected(host: str, namespace: str) -> "Kubeflow":
