@@ -31,6 +31,9 @@ TIERS = {
     "kubeflow": Tier("against a real Kubeflow", frozenset(("kubeflow", "shared_kubeflow")), ("servers", "kubeflow")),
     "browser": Tier("of pages in a browser", frozenset(("page",)), ("browser",)),
     "images": Tier("of the container images", frozenset(("containerd",)), ("images",)),
+    "argo": Tier(
+        "of runs that Kubeflow executes", frozenset(("kubeflow_tier",)), ("servers", "images", "edge", "kubeflow", "argo")
+    ),
     "edge": Tier("on KubeEdge nodes", frozenset(("edge_tier",)), ("servers", "images", "edge")),
 }
 """By the marker of the tests."""

@@ -8,13 +8,14 @@ from typing import TypeVar
 import pytest
 
 from tests.cluster import images
+from tests.cluster.argo import KubeflowTier
 from tests.cluster.containers import Containerd
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.edge_tier import EdgeTier
 from tests.cluster.kubeflow import KubeflowServer
 from tests.cluster.object_store import MinioServer
 
-ServerT = TypeVar("ServerT", MinioServer, ControlPlane, Containerd, EdgeTier, KubeflowServer)
+ServerT = TypeVar("ServerT", MinioServer, ControlPlane, Containerd, EdgeTier, KubeflowServer, KubeflowTier)
 
 
 @contextmanager
@@ -67,6 +68,13 @@ def containerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]
 def edge_tier(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EdgeTier]:
     """A cluster with two KubeEdge nodes."""
     with _running(EdgeTier(tmp_path_factory.mktemp("edge-tier"))) as tier:
+        yield tier
+
+
+@pytest.fixture(scope="session")
+def kubeflow_tier(edge_tier: EdgeTier, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeflowTier]:
+    """That cluster with a whole Kubeflow Pipelines."""
+    with _running(KubeflowTier(tmp_path_factory.mktemp("kubeflow-tier"), edge_tier)) as tier:
         yield tier
 
 

@@ -1,7 +1,7 @@
 """A real Kubeflow Pipelines API server with a database of its own; what it is given becomes a Workflow in the cluster.
 
-Only Argo is missing, which would run the Workflow's pods: what it and Kubeflow's agent say of a Workflow is said here.
-It is Kubeflow Pipelines 2.0.5, which builds from published Go modules alone.
+By itself nothing runs the Workflow's pods: what Argo and Kubeflow's agent say of a Workflow, a test can say. `argo` has both.
+It is Kubeflow Pipelines 2.0.5, the last that builds from published Go modules alone.
 """
 
 import json
@@ -26,8 +26,9 @@ _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 _IN_A_POD = """
 mount -t tmpfs none /run
-mkdir -p /run/secrets/kubernetes.io/serviceaccount
+mkdir -p /run/secrets/kubernetes.io/serviceaccount /run/secrets/kubeflow/tokens
 cp "$TOKEN" /run/secrets/kubernetes.io/serviceaccount/token
+cp "$TOKEN" /run/secrets/kubeflow/tokens/persistenceagent-sa-token
 cp "$AUTHORITY" /run/secrets/kubernetes.io/serviceaccount/ca.crt
 exec "$@"
 """
@@ -37,7 +38,9 @@ exec "$@"
 class KubeflowServer:
     """The API server, and the MariaDB that it keeps its runs in."""
 
-    def __init__(self, folder: Path, control_plane: ControlPlane, minio: MinioServer, *, multi_user: bool = False) -> None:
+    def __init__(
+        self, folder: Path, control_plane: ControlPlane, minio: MinioServer, *, multi_user: bool = False, pods_image: str = ""
+    ) -> None:
         """Prepare both.
 
         Args:
@@ -45,11 +48,14 @@ class KubeflowServer:
             control_plane: Where runs become Workflows.
             minio: Where pipelines are kept.
             multi_user: Whether it asks the cluster who may do what in which namespace, as a whole Kubeflow does.
+            pods_image: The image of driver and launcher, in which runs' pods begin.
         """
         folder.mkdir(parents=True)
         self.control_plane = control_plane
         self.multi_user = multi_user
         self.url = f"http://127.0.0.1:{free_port()}"
+        self.rpc_port = free_port()
+        self._pods_image = pods_image
         port = free_port()
         self._database = _database(folder, port)
         self._api_server = self._prepared(folder, minio, port)
@@ -139,27 +145,22 @@ class KubeflowServer:
         }
         (folder / "config.json").write_text(json.dumps(configuration))
         (folder / "samples.json").write_text("[]")
-        kubeconfig = json.loads(self.control_plane.kubeconfig.read_text())
-        (folder / "token").write_text(kubeconfig["users"][0]["user"]["token"])
-        cluster_host, _, cluster_port = self.control_plane.url.removeprefix("https://").partition(":")
         return Server(
-            [
-                *("unshare", "--user", "--map-root-user", "--mount", "sh", "-euc", _IN_A_POD, "sh"),
+            in_a_pod(
                 program("kubeflow-pipelines"),
                 f"-config={folder}",
                 f"-sampleconfig={folder / 'samples.json'}",
                 f"-httpPortFlag=:{self.url.rpartition(':')[2]}",
-                f"-rpcPortFlag=:{free_port()}",
+                f"-rpcPortFlag=:{self.rpc_port}",
                 "-logtostderr",
-            ],
+            ),
             folder / "kubeflow.log",
             {
-                "TOKEN": str(folder / "token"),
-                "AUTHORITY": kubeconfig["clusters"][0]["cluster"]["certificate-authority"],
-                "KUBERNETES_SERVICE_HOST": cluster_host,
-                "KUBERNETES_SERVICE_PORT": cluster_port,
+                **pods_environment(self.control_plane, folder),
                 "POD_NAMESPACE": NAMESPACE,
                 "MULTIUSER": str(self.multi_user).lower(),
+                "V2_DRIVER_IMAGE": self._pods_image,
+                "V2_LAUNCHER_IMAGE": self._pods_image,
             },
         )
 
@@ -171,6 +172,24 @@ class KubeflowServer:
             return self.multi_user and refusal.code == 401
         except (urllib.error.URLError, OSError):
             return False
+
+
+def in_a_pod(*command: str | Path) -> list[str | Path]:
+    """A command as it runs in a pod; see `pods_environment`."""
+    return ["unshare", "--user", "--map-root-user", "--mount", "sh", "-euc", _IN_A_POD, "sh", *command]
+
+
+def pods_environment(control_plane: ControlPlane, folder: Path) -> dict[str, str]:
+    """Where such a command finds the cluster, as its administrator; a file of it is put into a folder."""
+    kubeconfig = json.loads(control_plane.kubeconfig.read_text())
+    (folder / "token").write_text(kubeconfig["users"][0]["user"]["token"])
+    host, _, port = control_plane.url.removeprefix("https://").partition(":")
+    return {
+        "TOKEN": str(folder / "token"),
+        "AUTHORITY": kubeconfig["clusters"][0]["cluster"]["certificate-authority"],
+        "KUBERNETES_SERVICE_HOST": host,
+        "KUBERNETES_SERVICE_PORT": port,
+    }
 
 
 def _database(folder: Path, port: int) -> Server:

@@ -1,4 +1,4 @@
-"""A real MLflow server on loopback, to be killed and started again."""
+"""A real MLflow server, to be killed and started again."""
 
 import contextlib
 import os
@@ -15,19 +15,21 @@ from tests.waiting import until
 class MlflowServer:
     """A server process on a free port, with its database and artifacts in given places."""
 
-    def __init__(self, backend_uri: str, folder: Path) -> None:
+    def __init__(self, backend_uri: str, folder: Path, address: str = "127.0.0.1") -> None:
         self._backend_uri = backend_uri
+        self._address = address
         self.folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
+            probe.bind((address, 0))
             self._port = probe.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self._port}"
+        self.uri = f"http://{address}:{self._port}"
 
     def start(self) -> None:
         """Start it and return once it answers."""
         places = ["--backend-store-uri", self._backend_uri, "--artifacts-destination", str(self.folder / "artifacts")]
-        listening = ["--host", "127.0.0.1", "--port", str(self._port), "--workers", "1"]
+        listening = ["--host", self._address, "--port", str(self._port), "--workers", "1"]
+        listening += ["--allowed-hosts", self.uri.removeprefix("http://")]
         environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(

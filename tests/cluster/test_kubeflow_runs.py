@@ -1,0 +1,138 @@
+"""Runs that Kubeflow itself executes: their steps as Argo's pods on a node in the cloud, their edges on KubeEdge nodes."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import kfp_server_api
+import pytest
+from mlflow import MlflowClient
+
+from cloudedge.documents import Task
+from components.shared.inboxes.config_maps import ConfigMapInboxes
+from components.shared.kubernetes_api import Namespace
+from components.shared.tracking.registry import SHA256_TAG
+from components.shared.tracking.runs import RUN_TAG
+from tests.cluster.argo import KubeflowTier
+from tests.cluster.edge_tier import EdgeSite
+from tests.cluster.kubeflow import NAMESPACE as KUBEFLOW
+from tests.cluster.site import MANIFESTS, NAMESPACE
+from tests.components.shared.tracking.server import MlflowServer
+from tests.digits import EDGES, digits_task
+from tests.e2e.conftest import Finished
+from tests.waiting import until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+
+class KubeflowSite(EdgeSite):
+    """A site whose pipelines Kubeflow runs, prepared as the administrator's guide says."""
+
+    def __init__(self, folder: Path, tier: KubeflowTier, tracking_uri: str) -> None:
+        """See `Site`."""
+        super().__init__(folder, tier.edges, tracking_uri)
+        self._kubeflow = tier.kubeflow
+        self.mlflow = MlflowClient(tracking_uri)
+        shutil.copytree(MANIFESTS, folder / "manifests")
+        overlay = folder / "manifests" / "overlays" / "kubeflow"
+        settings = (overlay / "settings.env").read_text()
+        for name, value in (("CLOUDEDGE_STORE", self.address), ("CLOUDEDGE_TRACKING_URI", tracking_uri)):
+            settings = re.sub(f"^{name}=.*$", f"{name}={value}", settings, flags=re.MULTILINE)
+        (overlay / "settings.env").write_text(settings)
+        keys = (f"{name}={value}\n" for name, value in self.user.environment.items())
+        (overlay / "store.env").write_text("".join(keys))
+        self.kubectl("apply", "-k", str(overlay))
+
+    def said(self, *arguments: str, code: int = 0) -> str:
+        """See `Site.cli`."""
+        return self.cli(*arguments, code=code, environment={"CLOUDEDGE_KUBEFLOW": self._kubeflow.url})
+
+    def submit(self, task: Task, *options: str) -> str:
+        """What is said when a task is submitted."""
+        file = self.folder / f"{task.id}.json"
+        file.write_bytes(task.to_json())
+        return self.said("submit", str(file), "--data", "store:digits-cloud", "--test-data", "store:digits-test", *options)
+
+    def phase(self, task: Task) -> str:
+        """How its run stands, as Kubeflow says."""
+        return str(json.loads(self.said("status", task.id, "--json"))["state"])
+
+    def terminate(self, task: Task) -> None:
+        """As the button in Kubeflow's pages does."""
+        run = json.loads(self.said("status", task.id, "--json"))["kubeflow_id"]
+        configuration = kfp_server_api.Configuration(host=self._kubeflow.url)
+        kfp_server_api.RunServiceApi(kfp_server_api.ApiClient(configuration)).run_service_terminate_run(run)
+
+    def orders(self, task: Task) -> list[str]:
+        """Open orders of a run."""
+        inboxes = ConfigMapInboxes(Namespace(NAMESPACE, self.control_plane.client(), 30))
+        return [order.id for inbox in inboxes.all() for order in inbox.orders if order.run == task.id]
+
+
+@pytest.fixture(scope="module")
+def site(kubeflow_tier: KubeflowTier, samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeflowSite]:
+    """A site with edges and samples."""
+    folder = tmp_path_factory.mktemp("site")
+    server = MlflowServer(f"sqlite:///{folder / 'mlflow.db'}", folder, kubeflow_tier.edges.network.cloud)
+    server.start()
+    try:
+        site = KubeflowSite(folder, kubeflow_tier, server.uri)
+        for name in ("cloud", "test"):
+            site.cli("data", "put", f"digits-{name}", str(samples / name))
+        with site.edges(samples, EDGES):
+            yield site
+    finally:
+        server.kill()
+
+
+def test_a_run_of_kubeflows_gives_the_laptops_bytes(site: KubeflowSite, flat: Finished) -> None:
+    task = digits_task()
+
+    site.submit(task, "--flat", "--follow")
+
+    status = json.loads(site.said("status", task.id, "--json"))
+    assert status["state"] == "SUCCEEDED"
+    assert {each["state"] for each in status["tasks"]} == {"SUCCEEDED"}
+    site.assert_bytes_of(flat)
+    said = site.said("logs", task.id, "--task", "Pretrain")
+    assert "Epoch 3 of 3" in said
+    assert "executor_input" not in said
+    fused = site.run(task).fusion(2)
+    assert fused is not None
+    (version,) = site.mlflow.search_model_versions(f"tags.`{RUN_TAG}` = '{task.id}'")
+    assert version.tags[SHA256_TAG] == fused.sha256
+
+
+def test_a_run_that_is_terminated_leaves_its_edges_idle_and_goes_on_when_it_is_submitted_again(
+    site: KubeflowSite, flat: Finished
+) -> None:
+    task = digits_task("ended")
+    away = site.node_of(EDGES[1])
+    away.cut()
+    site.submit(task, "--compact")
+    until(lambda: site.run(task).order(1, EDGES[1]), 200, "an order for an edge that is away")
+    assert "edges have delivered" in site.said("logs", task.id, "--task", "All rounds")
+    assert site.orders(task)
+
+    site.terminate(task)
+
+    until(lambda: not site.orders(task), 60, "the end of the edges' work")
+    until(lambda: site.phase(task) in {"FAILED", "CANCELED"}, 60, "the end of the run, as Kubeflow says")
+    assert "was terminated" in site.said("events", task.id)
+
+    away.heal()
+    site.submit(task, "--compact", "--follow")
+    site.assert_bytes_of(flat, task.id)
+
+
+def test_a_steps_pod_may_do_nothing_but_its_work(site: KubeflowSite) -> None:
+    pods = json.loads(site.kubectl("get", "pods", "-n", KUBEFLOW, "-o", "json"))["items"]
+    steps = [pod for pod in pods if pod["metadata"]["annotations"]["workflows.argoproj.io/node-name"].endswith(".executor")]
+    assert steps
+    for pod in steps:
+        (main,) = [each for each in pod["spec"]["containers"] if each["name"] == "main"]
+        assert main["securityContext"]["runAsNonRoot"]
+        assert pod["spec"]["nodeName"] == "cloud"
+        assert not [each for each in main["env"] if each["name"].startswith("AWS_") and "value" in each]
