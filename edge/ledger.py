@@ -2,7 +2,7 @@
 
 Only the runner's main thread writes here (and `cloudedge-edge models delete`). Each method is one transaction, on disk when
 it returns; after kill -9 or a power cut the runner goes on from here. An order stands here once and for ever, so the same
-work is never done twice.
+work is never done twice; only where the cloud issues it again, having lost what came of it, the later one takes its place.
 """
 
 from collections.abc import Iterable
@@ -43,6 +43,14 @@ CREATE TABLE models (
     accuracy REAL NOT NULL, recall REAL NOT NULL, loss REAL NOT NULL, target_met INTEGER NOT NULL, created_at TEXT NOT NULL
 ) WITHOUT ROWID
 """
+
+_PUTTING_AWAY = (
+    "DELETE FROM orders WHERE id = ?",
+    "DELETE FROM epochs WHERE order_id = ?",
+    "DELETE FROM uploads WHERE order_id = ?",
+    "DELETE FROM models WHERE order_id = ?",
+)
+"""All that stands of an order."""
 
 _Write = tuple[str, tuple[Any, ...]]
 
@@ -146,9 +154,10 @@ class Ledger:
             for row in rows
         ]
 
-    def knows(self, order_id: str) -> bool:
-        """Whether the order was ever accepted."""
-        return self._one("SELECT 1 FROM orders WHERE id = ?", order_id) is not None
+    def issued_at(self, order_id: str) -> datetime | None:
+        """When the order was issued, if it was ever accepted."""
+        row = self._one("SELECT document FROM orders WHERE id = ?", order_id)
+        return Order.model_validate_json(row["document"]).issued_at if row else None
 
     def apply(
         self,
@@ -158,6 +167,7 @@ class Ledger:
         renewed: Iterable[Order],
         cancelled: Iterable[Entry],
         unasked: Iterable[str],
+        superseded: Iterable[str] = (),
     ) -> None:
         """Put a whole inbox into effect, or nothing of it; `edge.settling.Changes` explains the parts."""
         writes: list[_Write] = [
@@ -165,6 +175,8 @@ class Ledger:
             ("INSERT OR REPLACE INTO facts VALUES ('edge', ?)", (edge,)),
             ("DELETE FROM facts WHERE name = 'inbox_fault'", ()),
         ]
+        for order_id in superseded:
+            writes += [(statement, (order_id,)) for statement in _PUTTING_AWAY]
         for entry in accepted:
             moment = entry.accepted
             values = (entry.order.id, entry.order.model_dump_json(), entry.phase, moment.boot, moment.up, moment.wall)

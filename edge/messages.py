@@ -13,6 +13,8 @@ class Job(Part):
     """One piece of work."""
 
     order: Order
+    begun: bool
+    """Whether it was worked on before: then it goes on where it was."""
     state: str
     """The runner's state directory."""
     samples: str | None

@@ -71,11 +71,24 @@ class Orders:
             if inbox.generation < self._generation:
                 _log.warning("an inbox of generation %d, older than %d, is ignored", inbox.generation, self._generation)
             return
-        changes = settle(inbox, self._open, self._ledger.knows, now())
-        self._ledger.apply(inbox.generation, inbox.edge, changes.accepted, changes.renewed, changes.cancelled, changes.unasked)
+        changes = settle(inbox, self._open, self._ledger.issued_at, now())
+        self._ledger.apply(
+            inbox.generation,
+            inbox.edge,
+            changes.accepted,
+            changes.renewed,
+            changes.cancelled,
+            changes.unasked,
+            changes.superseded,
+        )
         self._generation, self._edge = inbox.generation, inbox.edge
         for text, order_id in changes.remarks:
             _log.warning("%s", text, extra={"order": order_id})
+        for order_id in changes.superseded:
+            _log.warning("issued again since it was last accepted; done anew", extra={"order": order_id})
+            self._stop_work(order_id)
+            self._letters.end(order_id)
+            self._open.pop(order_id, None)
         for order in changes.renewed:
             self._open[order.id] = replace(self._open[order.id], order=order)
             self._send_files(self._open[order.id])
@@ -103,6 +116,7 @@ class Orders:
             self.work = self._supervisor.start(
                 Job(
                     order=entry.order,
+                    begun=entry.phase is not Phase.ACCEPTED,
                     state=str(self._settings.state),
                     samples=str(samples) if samples else None,
                     file_roots=tuple(str(root) for root in self._settings.file_roots),
@@ -242,7 +256,7 @@ class Orders:
         if entry is None:
             return
         if outcome.name == "last report":
-            if error is None or outcome.given_up:
+            if entry.phase.over and (error is None or outcome.given_up):
                 self._ledger.close(order_id)
                 self._forget(order_id)
         elif outcome.name == "report" or entry.phase is not Phase.UPLOADING:

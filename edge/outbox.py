@@ -69,7 +69,7 @@ class Lane:
         Args:
             name: The thread's, for people.
             transport: Gives the transport; called when there is something to send.
-            notify: Told of every try; called from the thread.
+            notify: Told of every try, unless its order was dropped; called from the thread.
         """
         self._transport = transport
         self._notify = notify
@@ -101,7 +101,8 @@ class Lane:
                     queue.not_before, queue.failures = 0.0, 0
                     if queue.parcels and queue.parcels[0] is parcel:  # Else it was replaced in the meantime.
                         queue.parcels = [] if error else queue.parcels[1:]
-            self._notify(Outcome(order_id, parcel.name, error, given_up=error is not None and not again))
+                if self._queues.get(order_id) is queue:  # Else the order was dropped; there may be another with its id.
+                    self._notify(Outcome(order_id, parcel.name, error, given_up=error is not None and not again))
 
     def _next(self) -> tuple[str, _Queue, Parcel]:
         with self._changed:

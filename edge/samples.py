@@ -139,6 +139,11 @@ class SampleStore:
             self._database.execute("INSERT INTO collections VALUES (?, ?, ?)", (order_id, number, last))
         return Collection(number, last)
 
+    def unsettle(self, order_id: str) -> None:
+        """Forget what an order's work was settled on: it begins anew."""
+        with disk_trouble(self._path), transaction(self._database):
+            self._database.execute("DELETE FROM collections WHERE order_id = ?", (order_id,))
+
     def has_more(self, data: DataFormat, collection: Collection) -> bool:
         """Whether samples came after a collection."""
         with disk_trouble(self._path):

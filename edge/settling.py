@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from cloudedge.documents import Inbox, Order, Phase
@@ -15,6 +16,7 @@ class Changes:
 
     Attributes:
         accepted: New orders; one that arrives cancelled is kept as such, so that it is answered and never begun.
+        superseded: Ids among them under which an order is known that was issued earlier: what stands of that one is put away.
         renewed: Known orders with new URLs.
         cancelled: Orders to be stopped.
         unasked: Orders that are over, or cancelled by this inbox, and that the cloud lists no more: nobody waits for a word.
@@ -22,29 +24,37 @@ class Changes:
     """
 
     accepted: list[Entry] = field(default_factory=list)
+    superseded: list[str] = field(default_factory=list)
     renewed: list[Order] = field(default_factory=list)
     cancelled: list[Entry] = field(default_factory=list)
     unasked: list[str] = field(default_factory=list)
     remarks: list[tuple[str, str]] = field(default_factory=list)
 
 
-def settle(inbox: Inbox, open_entries: Mapping[str, Entry], knows: Callable[[str], bool], moment: Moment) -> Changes:
+def settle(
+    inbox: Inbox, open_entries: Mapping[str, Entry], issued_at: Callable[[str], datetime | None], moment: Moment
+) -> Changes:
     """Compare what the cloud wants with what the ledger holds.
 
     Args:
         inbox: All that the cloud wants now.
         open_entries: Orders that are not closed, by id.
-        knows: Whether an order was ever accepted; such a one is never done again.
+        issued_at: When an order that was ever accepted was issued. It is not done again, unless it was issued again since: then
+            the cloud has lost what came of it, as where a store's folder was deleted.
         moment: When new orders count as accepted.
     """
     changes = Changes()
     for order in inbox.orders:
         entry = open_entries.get(order.id)
-        if entry is not None:
+        issued = entry.order.issued_at if entry else issued_at(order.id)
+        issued_since = issued is not None and order.issued_at > issued
+        if entry is not None and not (issued_since and _serves_no_more(entry, order)):
             _settle_known(order, entry, changes)
-        elif not knows(order.id):
+        elif issued is None or issued_since:
             phase = Phase.ACCEPTED if order.state == "run" else Phase.CANCELLED
             changes.accepted.append(Entry(order, phase, moment, crashes=0, samples=0, recollections=0, error=None, history=()))
+            if issued_since:
+                changes.superseded.append(order.id)
     listed = {order.id for order in inbox.orders}
     for order_id, entry in open_entries.items():
         if order_id not in listed:
@@ -54,10 +64,17 @@ def settle(inbox: Inbox, open_entries: Mapping[str, Entry], knows: Callable[[str
     return changes
 
 
+def _serves_no_more(entry: Entry, order: Order) -> bool:
+    """Whether nothing of an open order's work is of use to the order that was issued in its place."""
+    return entry.phase.over or _work(order) != _work(entry.order)
+
+
 def _settle_known(order: Order, entry: Entry, changes: Changes) -> None:
-    if _work(order) != _work(entry.order):
+    other = _work(order) != _work(entry.order)
+    if other:
         text = "the order came again with other work under the same id; the work accepted first is done"
         changes.remarks.append((text, order.id))
+    if other or order.issued_at < entry.order.issued_at:
         order = entry.order.model_copy(update={"state": order.state})
     if order != entry.order:
         changes.renewed.append(order)

@@ -45,7 +45,10 @@ class Order(Document):
     round: int = Described(ge=0, le=999_999, description="Round, counted from 1.")
     edge: str = Described(pattern=NAME, description="Edge that the order is for.")
     attempt: int = Described(default=1, ge=1, le=9999, description="Attempt of this edge in this round, counted from 1.")
-    issued_at: AwareDatetime = Described(description="When the cloud wrote it, by the cloud's clock; for people only.")
+    issued_at: AwareDatetime = Described(
+        description="When the cloud wrote it, by the cloud's clock. Of two orders with the same id the later one holds: an "
+        "edge that is done with the earlier one does it anew, as the cloud has lost what came of it."
+    )
     time_limit_seconds: float = Described(
         gt=0, le=10_000_000, description="How long the edge may work, in seconds from acceptance, by the edge's own clock."
     )

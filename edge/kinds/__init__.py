@@ -11,8 +11,10 @@ from pathlib import Path
 
 from cloudedge.documents import WorkError
 from cloudedge.errors import CloudedgeError, StoreFailed
+from cloudedge.files import disk_errors
 from edge.folders import Folders
 from edge.messages import Job, Message
+from edge.samples import SampleStore
 
 Say = Callable[[Message], None]
 """Tells the runner."""
@@ -24,7 +26,10 @@ def run(job: Job, say: Say) -> bool:
 
     work = {"train": train.work, "evaluate": evaluate.work}[job.order.kind]
     try:
-        if not Folders(Path(job.state)).manifest(job.order.id).exists():
+        folders = Folders(Path(job.state))
+        if not job.begun:
+            _put_away_former(job.order.id, folders)
+        if not folders.manifest(job.order.id).exists():
             work(job, say)
         say(Message(done=True))
         return True
@@ -39,6 +44,14 @@ def run(job: Job, say: Say) -> bool:
         message = f"The work broke: {type(error).__name__}: {error}. The runner's log holds the details."
         say(Message(failed=WorkError(kind=type(error).__name__, message=message[:10_000])))
     return False
+
+
+def _put_away_former(order_id: str, folders: Folders) -> None:
+    """Remove what stands of an order that had this id before, and that the cloud has issued again since."""
+    for path in (folders.manifest(order_id), folders.checkpoint(order_id)):
+        with disk_errors(path):
+            path.unlink(missing_ok=True)
+    SampleStore(folders.samples).unsettle(order_id)
 
 
 def work_error(error: Exception) -> WorkError:

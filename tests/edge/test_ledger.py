@@ -12,7 +12,7 @@ from edge.folders import Folders
 from edge.ledger import Entry, Ledger
 from edge.lock import is_locked, locked
 from edge.tidying import tidy
-from tests.edge.test_settling import an_entry, an_order
+from tests.edge.test_settling import an_entry, an_order, issued_again
 
 SCORES = Scores(samples=4, loss=0.5, accuracy=0.75, recall=0.7)
 RECORD = EpochRecord(epoch=0, scores=SCORES, seconds=0.1)
@@ -70,7 +70,8 @@ def test_a_closed_order_is_known_but_not_open(ledger: Ledger) -> None:
     ledger.apply(1, "edge-1", [entry], [], [], [])
     ledger.close(entry.order.id)
     assert ledger.entries() == []
-    assert ledger.knows(entry.order.id)
+    assert ledger.issued_at(entry.order.id) == entry.order.issued_at
+    assert ledger.issued_at("run.2.edge-1.1") is None
     assert [found.order.id for found in ledger.entries(latest=1)] == [entry.order.id]
 
 
@@ -99,6 +100,15 @@ def test_a_cancelled_order_has_nothing_to_upload(ledger: Ledger, folders: Folder
     ledger.apply(2, "edge-1", [], [], [replace(entry, phase=Phase.CANCELLED)], [entry.order.id])
     assert ledger.uploads() == []
     assert ledger.entries() == []
+
+
+def test_nothing_stays_of_an_order_that_was_issued_again(ledger: Ledger, folders: Folders) -> None:
+    former = finished(ledger, folders, 1)
+    again = an_entry(issued_again(former.order), Phase.ACCEPTED)
+    ledger.apply(2, "edge-1", [again], [], [], [], [former.order.id])
+    assert ledger.entries() == [replace(again, samples=0)]
+    assert ledger.issued_at(former.order.id) == again.order.issued_at
+    assert (ledger.uploads(), ledger.models(), ledger.history(former.order.id)) == ([], [], ())
 
 
 def test_only_the_newest_models_keep_their_files_and_all_their_figures(ledger: Ledger, folders: Folders) -> None:

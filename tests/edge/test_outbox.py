@@ -1,6 +1,7 @@
 """The lanes by themselves: order, back-off, and what is told of it."""
 
 import queue
+import threading
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,22 @@ def test_a_dropped_order_is_not_sent(tmp_path: Path, lane: Lane, told: "queue.Si
     lane.put("b", [parcel(tmp_path, "other")])
     assert told.get(timeout=10).order_id == "b"
     assert not (tmp_path / "blocked").exists()
+
+
+def test_nothing_is_told_of_an_order_that_was_dropped_while_it_was_sent(
+    tmp_path: Path, told: "queue.SimpleQueue[Outcome]"
+) -> None:
+    sending, go_on = threading.Event(), threading.Event()
+
+    def transport() -> Transport:
+        sending.set()
+        assert go_on.wait(10)
+        return Transport([tmp_path])
+
+    lane = Lane("test", transport, told.put)
+    lane.put("a", [parcel(tmp_path, "of the former")])
+    assert sending.wait(10)
+    lane.drop("a")
+    lane.put("a", [parcel(tmp_path, "of the latter")])
+    go_on.set()
+    assert told.get(timeout=10).name == "of the latter"

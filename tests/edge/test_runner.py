@@ -1,6 +1,7 @@
 """What a user sees of a runner: orders go in, results come out."""
 
 import json
+import shutil
 from datetime import UTC, datetime
 
 import psutil
@@ -74,6 +75,50 @@ def test_an_order_that_was_done_is_never_done_again(site: Site) -> None:
         site.want(first, second, third)
         site.finish(third)
     assert (site.cloud / first.id / "manifest.json").stat().st_mtime_ns == before
+
+
+def test_an_order_that_the_cloud_has_lost_and_issues_again_is_done_anew(site: Site) -> None:
+    order, other = site.order(1), site.order(2)
+    site.want(order)
+    with site.running():
+        site.finish(order)
+        digest = site.model_digest(order)
+
+        shutil.rmtree(site.cloud)
+        again = site.order(1, inputs={"base": site.base()})
+        site.want(again)
+        site.finish(again)
+        assert site.model_digest(again) == digest
+
+        # What was asked before comes again, and is not done again.
+        shutil.rmtree(site.cloud)
+        site.base()
+        site.want(order, other)
+        site.finish(other)
+    assert site.report(order) is None
+
+
+def test_an_order_that_is_done_anew_uses_the_samples_that_came_since(site: Site) -> None:
+    order = site.order()
+    site.want(order)
+    with site.running():
+        assert site.finish(order).samples == 30
+        write_samples(site.samples / "more.jsonl", seed=1)
+        shutil.rmtree(site.cloud)
+        again = site.order()
+        site.want(again)
+        assert site.finish(again).samples == 60
+
+
+def test_an_order_issued_again_while_it_is_at_work_goes_on_where_it_is(site: Site) -> None:
+    order = site.order(training=LONG)
+    site.want(order)
+    with site.running():
+        until(lambda: site.epochs(order) > 50)
+        shutil.rmtree(site.cloud)
+        site.want(order.model_copy(update={"issued_at": datetime.now(UTC)}))
+        until(lambda: site.epochs(order) > 0)
+        assert site.epochs(order) > 50
 
 
 def test_orders_are_done_in_the_order_of_their_acceptance(site: Site) -> None:
@@ -323,6 +368,18 @@ def test_an_order_that_changes_its_work_under_the_same_id_keeps_the_first(site: 
         until(lambda: "other work under the same id" in runner.text())
         epoch = site.epochs(order)
         until(lambda: site.epochs(order) > epoch)
+
+
+def test_an_order_issued_again_with_other_work_is_begun_anew(site: Site) -> None:
+    order = site.order(training=LONG)
+    site.want(order)
+    with site.running():
+        until(lambda: site.epochs(order) > TRAINING.epochs)
+        again = site.order()
+        site.want(again)
+        report = site.finish(again)
+    assert [record.epoch for record in report.history] == list(range(TRAINING.epochs + 1))
+    assert site.manifest(again).history == report.history
 
 
 def test_below_target_new_samples_are_collected_and_training_goes_on(site: Site) -> None:

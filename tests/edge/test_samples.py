@@ -130,6 +130,8 @@ def test_work_keeps_the_samples_that_it_was_settled_on(tmp_path: Path, store: Sa
     second = store.settle("order", 1)
     assert store.collection("order") == second
     assert store.fingerprint(DATA, first) != store.fingerprint(DATA, second)
+    store.unsettle("order")
+    assert store.collection("order") is None
 
 
 @settings(max_examples=25, deadline=None)

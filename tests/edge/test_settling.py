@@ -1,8 +1,9 @@
 """What an inbox changes, case by case."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,15 +38,19 @@ def an_order(number: int, state: str = "run", url: str = "https://store/1", epoc
     )
 
 
+def issued_again(order: Order, seconds: float = 1) -> Order:
+    return order.model_copy(update={"issued_at": order.issued_at + timedelta(seconds=seconds)})
+
+
 def an_entry(order: Order, phase: Phase = Phase.TRAINING) -> Entry:
     return Entry(order, phase, NOW, crashes=0, samples=5, recollections=0, error=None, history=())
 
 
-def changes(listed: list[Order], known: list[Entry], closed: set[str] | None = None) -> Changes:
+def changes(listed: list[Order], known: list[Entry], closed: list[Order] | None = None) -> Changes:
     inbox = Inbox(edge="edge-1", generation=2, orders=tuple(listed))
     entries = {entry.order.id: entry for entry in known}
-    ids = set(entries) | (closed or set())
-    return settle(inbox, entries, ids.__contains__, NOW)
+    issued = {order.id: order.issued_at for order in [*(entry.order for entry in known), *(closed or ())]}
+    return settle(inbox, entries, issued.get, NOW)
 
 
 def test_a_new_order_is_accepted() -> None:
@@ -59,7 +64,37 @@ def test_a_new_order_that_is_cancelled_is_kept_as_cancelled() -> None:
 
 
 def test_an_order_that_was_closed_changes_nothing() -> None:
-    assert changes([an_order(1)], [], closed={an_order(1).id}) == Changes()
+    assert changes([an_order(1)], [], closed=[an_order(1)]) == Changes()
+
+
+def test_a_closed_order_that_was_issued_again_is_done_anew() -> None:
+    again = issued_again(an_order(1))
+    anew = replace(an_entry(again, Phase.ACCEPTED), samples=0)
+    assert changes([again], [], closed=[an_order(1)]) == Changes(accepted=[anew], superseded=[again.id])
+
+
+def test_an_order_from_before_it_was_issued_again_changes_nothing() -> None:
+    replayed = an_order(1, url="https://store/2")
+    assert changes([replayed], [], closed=[issued_again(replayed)]) == Changes()
+    assert changes([replayed], [an_entry(issued_again(an_order(1)))]) == Changes()
+
+
+def test_an_open_order_that_was_issued_again_goes_on_with_its_work() -> None:
+    again = issued_again(an_order(1))
+    assert changes([again], [an_entry(an_order(1))]) == Changes(renewed=[again])
+
+
+@pytest.mark.parametrize("phase", [Phase.DONE, Phase.FAILED, Phase.CANCELLED])
+def test_an_order_that_is_over_and_was_issued_again_is_done_anew(phase: Phase) -> None:
+    again = issued_again(an_order(1))
+    anew = replace(an_entry(again, Phase.ACCEPTED), samples=0)
+    assert changes([again], [an_entry(an_order(1), phase)]) == Changes(accepted=[anew], superseded=[again.id])
+
+
+def test_an_order_that_was_issued_again_with_other_work_is_done_anew() -> None:
+    again = issued_again(an_order(1, epochs=2))
+    anew = replace(an_entry(again, Phase.ACCEPTED), samples=0)
+    assert changes([again], [an_entry(an_order(1))]) == Changes(accepted=[anew], superseded=[again.id])
 
 
 def test_an_order_that_is_open_changes_nothing() -> None:
