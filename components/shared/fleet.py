@@ -12,6 +12,9 @@ from components.shared.enrolment import Runner, deployment, runner_name
 from components.shared.inboxes.config_maps import EDGE_LABEL, RUNNERS, ConfigMapInboxes, inbox_name
 from components.shared.kubernetes_api import Namespace
 
+_NODE_LABEL = "kubernetes.io/hostname"
+"""What a runner is pinned to its node by."""
+
 
 @dataclass(frozen=True)
 class Edge:
@@ -24,6 +27,7 @@ class Edge:
         node_seen: When it last did.
         image: Image of its runner.
         runner: How its runner's pod stands, as far as the cloud knows.
+        why: Why it does not run, in the cluster's words where it has some; empty if it runs, or nobody says.
         restarts: How often the runner was started again.
         orders: Ids of its open orders.
         last_order: Id of the order that it was given last, open or not; empty if none ever was.
@@ -35,6 +39,7 @@ class Edge:
     node_seen: datetime | None
     image: str
     runner: str
+    why: str
     restarts: int
     orders: tuple[str, ...]
     last_order: str
@@ -64,6 +69,11 @@ class Fleet:
             replace = self._apps.replace_namespaced_deployment
             self._asked(f"change Deployment {name}", replace, name, self._namespace.name, body)
 
+    def has_node(self, node: str) -> bool:
+        """Whether the cluster has a node for runners that are pinned to this one."""
+        selector = f"{_NODE_LABEL}={node}"
+        return bool(self._asked(f"look for node {node}", self._core.list_node, label_selector=selector).items)
+
     def edges(self) -> list[Edge]:
         """All edges, sorted by name: four listings, however many they are."""
         inboxes = list(self.inboxes.all_with_last_orders())
@@ -71,7 +81,8 @@ class Fleet:
         deployments = self._by_edge(self._asked("list deployments", listed, self._namespace.name, label_selector=RUNNERS))
         listed = self._core.list_namespaced_pod
         pods = self._by_edge(self._asked("list pods", listed, self._namespace.name, label_selector=RUNNERS))
-        nodes = {node.metadata.name: node for node in self._asked("list nodes", self._core.list_node).items}
+        listing = self._asked("list nodes", self._core.list_node)
+        nodes = {(node.metadata.labels or {}).get(_NODE_LABEL, ""): node for node in listing.items}
         return [
             _edge(inbox, last, deployments.get(inbox.edge), pods.get(inbox.edge), nodes)
             for inbox, last in sorted(inboxes, key=lambda each: each[0].edge)
@@ -100,7 +111,9 @@ class Fleet:
                 continue  # An earlier try came this far.
 
     def _by_edge(self, listing: Any) -> dict[str, Any]:
-        return {item.metadata.labels[EDGE_LABEL]: item for item in listing.items if EDGE_LABEL in item.metadata.labels}
+        """The newest object of each edge: a pod on a node that is away may stay for long after it was deleted."""
+        items = sorted(listing.items, key=lambda item: item.metadata.creation_timestamp)
+        return {item.metadata.labels[EDGE_LABEL]: item for item in items if EDGE_LABEL in item.metadata.labels}
 
     def _asked(self, purpose: str, ask: Any, *arguments: Any, **options: Any) -> Any:
         return self._namespace.asked(purpose, ask, *arguments, **options)
@@ -108,9 +121,9 @@ class Fleet:
 
 def _edge(inbox: Inbox, last_order: str, found: Any, pod: Any, nodes: dict[str, Any]) -> Edge:
     spec = found.spec.template.spec if found else None
-    node_name = (spec.node_selector or {}).get("kubernetes.io/hostname", "") if spec else ""
+    node_name = (spec.node_selector or {}).get(_NODE_LABEL, "") if spec else ""
     node = nodes.get(node_name)
-    ready = next((each for each in (node.status.conditions or ()) if each.type == "Ready"), None) if node else None
+    ready = _condition(node, "Ready") if node else None
     return Edge(
         name=inbox.edge,
         node=node_name,
@@ -118,6 +131,7 @@ def _edge(inbox: Inbox, last_order: str, found: Any, pod: Any, nodes: dict[str, 
         node_seen=ready.last_heartbeat_time if ready else None,
         image=spec.containers[0].image if spec else "",
         runner=_standing(pod) if pod else "no pod" if found else "not deployed",
+        why=_why(found, pod, node_name, node) if found else "",
         restarts=sum(each.restart_count for each in (pod.status.container_statuses or ())) if pod else 0,
         orders=tuple(order.id for order in inbox.orders),
         last_order=last_order,
@@ -125,7 +139,35 @@ def _edge(inbox: Inbox, last_order: str, found: Any, pod: Any, nodes: dict[str, 
 
 
 def _standing(pod: Any) -> str:
-    for each in pod.status.container_statuses or ():
-        if each.state and each.state.waiting:
-            return str(each.state.waiting.reason)
-    return str(pod.status.phase).lower()
+    waiting = _waiting(pod)
+    return str(waiting.state.waiting.reason if waiting else pod.status.phase.lower())
+
+
+def _why(found: Any, pod: Any, node_name: str, node: Any) -> str:
+    """The nearest cause that somebody names: the node's, the pod's, its container's."""
+    if node is None:
+        return f"The cluster has no node {node_name}: join it, or enroll the edge again with the right --node."
+    if pod is None:
+        failed = _condition(found, "ReplicaFailure")
+        return str(failed.message) if failed else ""
+    scheduled = _condition(pod, "PodScheduled")
+    if scheduled and scheduled.status == "False":
+        return str(scheduled.message or scheduled.reason or "")
+    waiting = _waiting(pod)
+    if waiting:
+        ended = waiting.last_state.terminated if waiting.last_state else None
+        last = f"it ended with {ended.exit_code}, {ended.reason}" if ended else ""
+        return "; ".join(filter(None, (waiting.state.waiting.message, last)))
+    ready = _condition(node, "Ready")
+    if pod.status.phase == "Pending" and (ready is None or ready.status != "True"):
+        return f"The node {node_name} does not answer the cloud: it starts the runner when it does."
+    return str(pod.status.message or "")
+
+
+def _condition(item: Any, kind: str) -> Any:
+    return next((each for each in (item.status.conditions or ()) if each.type == kind), None)
+
+
+def _waiting(pod: Any) -> Any:
+    """The status of a container that waits for something, if one does."""
+    return next((each for each in (pod.status.container_statuses or ()) if each.state and each.state.waiting), None)

@@ -34,7 +34,7 @@ def connect() -> client.ApiClient:
         except config.ConfigException:
             config.load_kube_config()
     except (config.ConfigException, OSError) as error:
-        raise InvalidInput(f"There is no cluster to talk to: {error}. Set KUBECONFIG.") from None
+        raise InvalidInput(f"There is no cluster to talk to: {str(error).rstrip('.')}. Set KUBECONFIG.") from None
     settings = client.Configuration.get_default_copy()
     settings.retries = False  # `_asked` knows what is worth another try, and for how long.
     settings.connection_pool_maxsize = 32

@@ -1,6 +1,8 @@
 """Enrolling edges with a cluster and looking after them: cloudedge edges."""
 
+import contextlib
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import datetime
@@ -12,7 +14,7 @@ import yaml
 from cloudedge.documents import Report, parse
 from cloudedge.documents.order import OrderName
 from cloudedge.documents.report import MAX_REPORT_BYTES
-from cloudedge.errors import InvalidInput, NotFound
+from cloudedge.errors import InvalidInput, NotFound, StoreFailed
 from cloudedge.store import Store
 from components.shared.run import Run
 from pipelines.commands.options import JsonOption, print_json, print_table
@@ -72,8 +74,15 @@ def enroll(
     if render:
         print(yaml.safe_dump_all(objects(runner, _namespace()), sort_keys=False), end="")
         return
-    _fleet().enroll(runner)
-    print(f"The edge {edge} is enrolled: its runner is to run on node {node} (cloudedge edges show {edge}).")
+    fleet = _fleet()
+    fleet.enroll(runner)
+    print(f"The edge {edge} is enrolled: its runner is to run on node {node} (cloudedge edges show {edge}).", flush=True)
+    with contextlib.suppress(StoreFailed):  # Who may enroll need not be allowed to see nodes.
+        if not fleet.has_node(node):
+            told = (
+                f"The cluster has no node {node} yet: the runner starts once it has joined. If the name is wrong, enroll again."
+            )
+            print(told, file=sys.stderr)
 
 
 def list_edges(as_json: JsonOption = False) -> None:
@@ -88,6 +97,9 @@ def list_edges(as_json: JsonOption = False) -> None:
     else:
         titles = tuple(_COLUMNS.values())
         print_table([titles, *(tuple(_shown(row[key]) for key in _COLUMNS) for row in rows)])
+        for row in rows:
+            if row["why"]:
+                print(f"{row['edge']}: {row['why']}")
 
 
 def show(edge: EdgeArgument, as_json: JsonOption = False) -> None:

@@ -77,7 +77,13 @@ class Site:
 
     def cli(self, *arguments: str, code: int = 0, environment: Mapping[str, str] | None = None) -> str:
         """What `cloudedge` says to the administrator of the cluster."""
-        done = subprocess.run(
+        done = self.command(*arguments, environment=environment)
+        assert done.returncode == code, (done.stdout, done.stderr)
+        return done.stderr if code else done.stdout
+
+    def command(self, *arguments: str, environment: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+        """How `cloudedge` ends for the administrator of the cluster."""
+        return subprocess.run(
             [sys.executable, "-m", "pipelines.cli", *arguments],
             env={**self.environment(self.control_plane.kubeconfig), **(environment or {})},
             cwd=self.folder,
@@ -85,8 +91,6 @@ class Site:
             text=True,
             check=False,
         )
-        assert done.returncode == code, (done.stdout, done.stderr)
-        return done.stderr if code else done.stdout
 
     @property
     def store(self) -> Store:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from unittest.mock import ANY
 
 import pytest
 import yaml
@@ -69,7 +70,7 @@ def reported(site: Site, order: Order, phase: Phase, heartbeat_at: datetime) -> 
 
 
 def test_the_list_tells_who_is_alive(site: Site, edge: str) -> None:
-    until(lambda: listed(site, edge)["runner"] != "no pod", what="the runner's pod")
+    until(lambda: listed(site, edge)["why"], what="the scheduler's word on the runner's pod")
     assert listed(site, edge) == {
         "edge": "gate",
         "node": "gate-node",
@@ -77,6 +78,7 @@ def test_the_list_tells_who_is_alive(site: Site, edge: str) -> None:
         "node_seen": "2026-01-02 03:04:05+00:00",
         "image": "cloudedge/edge:0.1.0",
         "runner": "pending",
+        "why": ANY,
         "restarts": 0,
         "orders": [],
         "last_order": "",
@@ -86,6 +88,40 @@ def test_the_list_tells_who_is_alive(site: Site, edge: str) -> None:
         "runner_version": None,
     }
     assert row_of(site, edge) == "gate gate-node yes 2026-01-02 03:04:05 pending 0 idle - - -"
+
+
+def test_a_runner_that_does_not_start_says_why(site: Site, edge: str) -> None:
+    core = client.CoreV1Api(site.control_plane.client())
+    until(lambda: "Insufficient" in str(listed(site, edge)["why"]), what="the scheduler's word on a node without room")
+    assert "gate: 0/1 nodes are available: " in site.cli("edges", "list")
+
+    core.patch_node_status("gate-node", {"status": {"allocatable": {"cpu": "4", "memory": "8Gi", "pods": "10"}}})
+    until(lambda: listed(site, edge)["why"] == "", what="the runner's place on its node")
+    (pod,) = core.list_namespaced_pod(NAMESPACE, label_selector="cloudedge.io/edge=gate").items
+    waiting = {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "cloudedge/edge:0.1.0"'}
+    container = {"name": "runner", "image": "", "imageID": "", "ready": False, "restartCount": 0, "state": {"waiting": waiting}}
+    core.patch_namespaced_pod_status(pod.metadata.name, NAMESPACE, {"status": {"containerStatuses": [container]}})
+    shown = site.cli("edges", "show", edge).splitlines()
+    assert "runner: ImagePullBackOff" in shown
+    assert 'why: Back-off pulling image "cloudedge/edge:0.1.0"' in shown
+
+    ended = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+    crashed = {**container, "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}, "lastState": ended}
+    core.patch_namespaced_pod_status(pod.metadata.name, NAMESPACE, {"status": {"containerStatuses": [crashed]}})
+    assert listed(site, edge)["why"] == "back-off; it ended with 137, OOMKilled"
+    site.cli("edges", "remove", edge)
+    core.delete_namespaced_pod(pod.metadata.name, NAMESPACE, grace_period_seconds=0)  # No node is there to end it.
+    site.cli("edges", "enroll", edge, "--node", "gate-node")
+
+
+def test_a_node_that_nobody_knows_is_named_at_once_and_later(site: Site, edge: str) -> None:
+    done = site.command("edges", "enroll", edge, "--node", "nowhere")
+    assert (done.returncode, done.stderr.splitlines()) == (
+        0,
+        ["The cluster has no node nowhere yet: the runner starts once it has joined. If the name is wrong, enroll again."],
+    )
+    assert "The cluster has no node nowhere: join it, or enroll the edge again" in str(listed(site, edge)["why"])
+    assert site.command("edges", "enroll", edge, "--node", "gate-node").stderr == ""
 
 
 def test_the_list_tells_what_an_edge_does_and_what_it_said_last(site: Site, edge: str) -> None:
