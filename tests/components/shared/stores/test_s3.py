@@ -2,9 +2,12 @@
 
 import logging
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -26,6 +29,8 @@ from tests.cloudedge.store.conformance import Place, StoreConformance
 from tests.cluster.object_store import MinioServer, User
 from tests.cluster.processes import free_port
 from tests.waiting import until
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -226,6 +231,28 @@ def status(method: str, url: str, body: bytes | None = None, **headers: str) -> 
     ).status
 
 
+def answered(ask: Callable[[], T]) -> T:
+    """What the server answers: MinIO refuses a PUT before it has read it, and closes; the client may see the close alone."""
+    answers: list[T] = []
+
+    def asked() -> bool:
+        with suppress(urllib3.exceptions.ProtocolError, StoreFailed):
+            answers.append(ask())
+        return bool(answers)
+
+    until(asked, what="an answer before the connection's end")
+    return answers[0]
+
+
+def given_up(target: UploadTarget, content: bytes) -> bool:
+    """Whether an edge that wants to put this is refused for good."""
+    try:
+        Transport().put(target, content)
+    except InvalidInput:
+        return True
+    return False
+
+
 def test_a_stolen_url_is_good_for_one_verb_on_one_object(store: Store) -> None:
     store.put("runs/a/base", b"base")
     store.put("runs/b/base", b"another run's")
@@ -249,10 +276,9 @@ def test_a_stolen_url_is_good_for_one_verb_on_one_object(store: Store) -> None:
 def test_a_result_cannot_be_replaced_by_whoever_has_its_url(store: Store) -> None:
     target = store.upload("runs/a/result", max_bytes=100, once=True, expires_seconds=60)
     Transport().put(target, b"the edge's")
-    assert status("PUT", target.url, b"a thief's", If_None_Match="*") == 412
-    assert status("PUT", target.url, b"a thief's") in (400, 403)
-    with pytest.raises(InvalidInput):
-        Transport().put(UploadTarget(url=target.url, max_bytes=100, once=False), b"a thief's")
+    assert answered(lambda: status("PUT", target.url, b"a thief's", If_None_Match="*")) == 412
+    assert answered(lambda: status("PUT", target.url, b"a thief's")) in (400, 403)
+    assert answered(lambda: given_up(UploadTarget(url=target.url, max_bytes=100, once=False), b"a thief's"))
     assert store.get("runs/a/result", 100) == b"the edge's"
 
 
