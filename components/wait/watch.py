@@ -138,6 +138,9 @@ class RoundWatch:
         changed: dict[str, Watched] = {}
         with ThreadPoolExecutor(_AT_ONCE) as others:  # The time goes into waiting for the store.
             for key, found in zip(keys, others.map(self._read, keys), strict=True):
+                if found is None:
+                    del self._versions[key]
+                    continue
                 watched = self._by_key[key]
                 _take(watched, found, reported=key == self.run.report_key(watched.order))
                 changed[watched.order.edge] = watched
@@ -161,8 +164,8 @@ class RoundWatch:
         self._list_again_at = now + max(_LEAST_SECONDS_BETWEEN_LISTINGS, (now - began) / _LISTINGS_SHARE)
         return found
 
-    def _read(self, key: str) -> Report | Manifest | InvalidInput:
-        """A report or a manifest, or why it is not believed."""
+    def _read(self, key: str) -> Report | Manifest | InvalidInput | None:
+        """A report or a manifest, or why it is not believed; nothing if it was deleted since it was listed."""
         order = self._by_key[key].order
         found: Report | Manifest
         try:
@@ -172,6 +175,8 @@ class RoundWatch:
                 found = parse(Manifest, self.run.store.get(key, MAX_MANIFEST_BYTES), key)
             if (found.order, found.edge) != (order.id, order.edge):
                 raise InvalidInput(f"{key} is about {found.order}, not {order.id}")
+        except NotFound:
+            return None
         except InvalidInput as error:
             return error
         return found
