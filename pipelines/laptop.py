@@ -16,6 +16,7 @@ from typing import Literal
 
 from cloudedge.documents import Task
 from cloudedge.errors import EXIT_INTERRUPTED, CloudedgeError, InvalidInput, StoreFailed
+from components.fuse.rule import find_rule
 from components.pretrain.parameters import parameters_of, task_of
 from components.shared import events
 from components.shared.lifecycle import create, reap
@@ -86,6 +87,7 @@ def run_task(
     """
     folders = _chosen(task, data, edges)
     if task.collaborate:
+        find_rule(task.collaboration.fusion.rule, task.collaboration.fusion.parameters)
         named = task.collaboration.model_copy(update={"edges": tuple(sorted(folders))})
         task = task.model_copy(update={"collaboration": named})
     task = task_of(parameters_of(task))  # As the pipeline's form will give it back: 1.0 in an open dictionary becomes 1.

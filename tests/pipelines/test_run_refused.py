@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cloudedge.documents import Fusion
 from cloudedge.errors import StoreFailed
 from pipelines.home import Home
 from pipelines.laptop import require_space
@@ -124,8 +125,16 @@ def test_an_edge_folder_whose_name_is_none(cloudedge: Cloudedge, tmp_path: Path,
     assert "lower-case letters, digits and inner hyphens" in message
 
 
-def test_a_refused_run_leaves_no_run_behind(cloudedge: Cloudedge, tmp_path: Path, digits: Path) -> None:
-    run(cloudedge, tmp_path, digits, digits_task("mine", edges=("edge-9",)))
+def test_a_fusion_rule_that_there_is_none_of(cloudedge: Cloudedge, tmp_path: Path, digits: Path) -> None:
+    code, message = run(cloudedge, tmp_path, digits, digits_task("mine", fusion=Fusion(rule="avarage")))
+
+    assert code == 2
+    assert message.startswith("There is no fusion rule 'avarage'")
+
+
+@pytest.mark.parametrize("wrong", [{"edges": ("edge-9",)}, {"fusion": Fusion(rule="avarage")}])
+def test_a_refused_run_leaves_no_run_behind(cloudedge: Cloudedge, tmp_path: Path, digits: Path, wrong: dict[str, Any]) -> None:
+    run(cloudedge, tmp_path, digits, digits_task("mine", **wrong))
 
     assert not (tmp_path / "home" / "store").exists()
     assert json.loads((tmp_path / "task.json").read_text())["id"] == "mine"
