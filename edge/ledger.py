@@ -64,7 +64,7 @@ class Entry:
         phase: Where it stands.
         accepted: When it was accepted.
         crashes: How often in a row its work died without finishing another epoch.
-        samples: Samples that it trains on.
+        samples: Samples that it trains on; until they are counted, as many as the latest order that counted them had.
         recollections: Collections of further samples.
         error: Why it failed.
         history: Its finished epochs.
@@ -159,6 +159,11 @@ class Ledger:
         row = self._one("SELECT document FROM orders WHERE id = ?", order_id)
         return Order.model_validate_json(row["document"]).issued_at if row else None
 
+    def samples(self) -> int:
+        """Samples that the latest order trains on that has counted them; 0 before the first."""
+        row = self._one("SELECT samples FROM orders WHERE samples > 0 ORDER BY position DESC LIMIT 1")
+        return int(row["samples"]) if row else 0
+
     def apply(
         self,
         generation: int,
@@ -179,8 +184,9 @@ class Ledger:
             writes += [(statement, (order_id,)) for statement in _PUTTING_AWAY]
         for entry in accepted:
             moment = entry.accepted
-            values = (entry.order.id, entry.order.model_dump_json(), entry.phase, moment.boot, moment.up, moment.wall)
-            statement = "INSERT INTO orders (id, document, phase, boot, up, wall) VALUES (?, ?, ?, ?, ?, ?)"
+            clock = (moment.boot, moment.up, moment.wall)
+            values = (entry.order.id, entry.order.model_dump_json(), entry.phase, *clock, entry.samples)
+            statement = "INSERT INTO orders (id, document, phase, boot, up, wall, samples) VALUES (?, ?, ?, ?, ?, ?, ?)"
             writes.append((statement, values))
         for order in renewed:
             writes.append(("UPDATE orders SET document = ? WHERE id = ?", (order.model_dump_json(), order.id)))

@@ -71,7 +71,7 @@ class Orders:
             if inbox.generation < self._generation:
                 _log.warning("an inbox of generation %d, older than %d, is ignored", inbox.generation, self._generation)
             return
-        changes = settle(inbox, self._open, self._ledger.issued_at, now())
+        changes = settle(inbox, self._open, self._ledger.issued_at, now(), self._ledger.samples())
         self._ledger.apply(
             inbox.generation,
             inbox.edge,

@@ -32,7 +32,11 @@ class Changes:
 
 
 def settle(
-    inbox: Inbox, open_entries: Mapping[str, Entry], issued_at: Callable[[str], datetime | None], moment: Moment
+    inbox: Inbox,
+    open_entries: Mapping[str, Entry],
+    issued_at: Callable[[str], datetime | None],
+    moment: Moment,
+    samples: int = 0,
 ) -> Changes:
     """Compare what the cloud wants with what the ledger holds.
 
@@ -42,6 +46,7 @@ def settle(
         issued_at: When an order that was ever accepted was issued. It is not done again, unless it was issued again since: then
             the cloud has lost what came of it, as where a store's folder was deleted.
         moment: When new orders count as accepted.
+        samples: How many were last counted here.
     """
     changes = Changes()
     for order in inbox.orders:
@@ -52,7 +57,7 @@ def settle(
             _settle_known(order, entry, changes)
         elif issued is None or issued_since:
             phase = Phase.ACCEPTED if order.state == "run" else Phase.CANCELLED
-            changes.accepted.append(Entry(order, phase, moment, crashes=0, samples=0, recollections=0, error=None, history=()))
+            changes.accepted.append(Entry(order, phase, moment, 0, samples, recollections=0, error=None, history=()))
             if issued_since:
                 changes.superseded.append(order.id)
     listed = {order.id for order in inbox.orders}

@@ -71,7 +71,7 @@ class Report(Document):
     batches: int = Described(default=0, ge=0, description="Batches of an epoch.")
     loss: float | None = Described(default=None, description="Training loss of the last batch.")
     history: tuple[EpochRecord, ...] = Described(default=(), description="All finished epochs, epoch 0 first.")
-    samples: int = Described(default=0, ge=0, description="Samples to train on.")
+    samples: int = Described(default=0, ge=0, description="Samples to train on, as this edge last counted them.")
     recollections: int = Described(default=0, ge=0, description="Collections of further samples so far.")
     heartbeat_at: AwareDatetime = Described(description="When this was written, by the edge's clock.")
     runner_version: str = Described(default="", max_length=100, description="Version of the runner's software.")

@@ -5,7 +5,7 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -113,7 +113,7 @@ def show(edge: EdgeArgument, as_json: JsonOption = False) -> None:
             "id": order.id,
             "kind": order.kind,
             "state": order.state,
-            "issued_at": order.issued_at.isoformat(timespec="seconds"),
+            "issued_at": order.issued_at,
             **_last_words(store, order.id),
         }
         for order in inbox.orders
@@ -189,7 +189,7 @@ def _last_words(store: Store | None, order: str) -> dict[str, Any]:
         "phase": report.phase.value,
         "epoch": f"{report.epoch} of {report.epochs}",
         "samples": report.samples,
-        "heartbeat_at": report.heartbeat_at.isoformat(timespec="seconds"),
+        "heartbeat_at": report.heartbeat_at,
         "runner_version": report.runner_version,
         "error": report.error.message if report.error else None,
     }
@@ -202,4 +202,4 @@ def _shown(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, tuple):
         return ", ".join(value) or "-"
-    return f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)
+    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)

@@ -3,6 +3,7 @@
 import getpass
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,8 +59,12 @@ def actor() -> str:
 
 def print_json(value: Any) -> None:
     """Print a result for a program."""
-    json.dump(value, sys.stdout, indent=2, default=str)
+    json.dump(value, sys.stdout, indent=2, default=_plain)
     sys.stdout.write("\n")
+
+
+def _plain(value: object) -> str:
+    return value.astimezone(UTC).isoformat(timespec="seconds") if isinstance(value, datetime) else str(value)
 
 
 def print_table(rows: list[tuple[str, ...]]) -> None:

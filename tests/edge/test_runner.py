@@ -44,8 +44,9 @@ def test_an_order_to_evaluate_scores_each_input_and_sends_no_model(site: Site) -
         edge = RemoteFile(url=path.as_uri(), sha256=site.model_digest(trained), size=path.stat().st_size)
         order = site.order(2, "evaluate", inputs={"base": site.base(), "fused": edge})
         site.want(order)
-        site.finish(order)
+        assert site.finish(order).samples == 30  # Known since the order before.
     manifest = site.manifest(order)
+    assert manifest.samples == 0
     assert manifest.scores == {"base": site.manifest(trained).scores["base"], "fused": site.manifest(trained).scores["result"]}
     assert manifest.model_sha256 is None
     assert not (site.cloud / order.id / "model.safetensors").exists()
