@@ -28,6 +28,11 @@ _STALL_BYTES = 4096
 _ANSWER_BYTES = 4096
 """So much of a store's explanation is read; its code and message stand at the beginning."""
 
+_ALTERED = (
+    "It was altered in the store or on its way. If the store's file is another, put the recorded one back, or run the task "
+    "under another id; else run the same task again."
+)
+
 _FOR_GOOD = {400, 405, 411, 413}
 _PASSING = {"ExpiredToken", "IncompleteBody", "RequestTimeout"}
 """S3's codes under 400 that another try or a renewed URL mends."""
@@ -200,11 +205,13 @@ def _verify(file: RemoteFile, part: Path, *, resumed: bool) -> None:
     if resumed:  # A power cut may have spoilt what an earlier try left.
         raise StoreFailed(f"What was kept of {_shown(file.url)} does not fit what came after it; it is fetched anew.")
     if found > file.size:
-        raise InvalidModel(f"{_shown(file.url)} is longer than the {file.size} bytes that the order announced.")
-    raise InvalidModel(
-        f"{_shown(file.url)} has {found} bytes with sha256 {digest}; the order announced {file.size} bytes with "
-        f"sha256 {file.sha256}. It was altered or cut on its way; run the task again."
-    )
+        said = f"{_shown(file.url)} is longer than the {file.size} bytes with sha256 {file.sha256} that the order announced."
+    else:
+        said = (
+            f"{_shown(file.url)} has {found} bytes with sha256 {digest}; the order announced {file.size} bytes with "
+            f"sha256 {file.sha256}."
+        )
+    raise InvalidModel(f"{said} {_ALTERED}")
 
 
 class _Bounded:

@@ -301,6 +301,8 @@ def test_a_model_that_is_not_the_announced_one_fails_at_once(site: Site) -> None
         report = site.finish(order, Phase.FAILED)
     assert report.error is not None
     assert report.error.kind == "InvalidModel"
+    assert f"the order announced {base.size} bytes with sha256 {base.sha256}" in report.error.message
+    assert "put the recorded one back, or run the task under another id; else run the same task again" in report.error.message
 
 
 def test_a_model_of_another_network_fails_at_once(site: Site) -> None:
