@@ -21,8 +21,8 @@ from pipelines.collaborative_training import collaborative_training, with_rounds
 from pipelines.collaborative_training_compact import collaborative_training_compact
 
 FOLDER = Path(__file__).parent
-FLAT_ROUNDS = 3
-"""Up to this many rounds a task is compiled with a task for each step; beyond, with all rounds in one."""
+MOST_ROUNDS_IN_PODS = 3
+"""Up to this many rounds Kubeflow gets a pipeline task for each step; beyond, one with all rounds, as each costs two pods."""
 
 
 def package(pipeline: Any, parameters: dict[str, Any] | None = None) -> bytes:
@@ -53,7 +53,7 @@ def package_of(task: Task, compact: bool | None = None) -> bytes:
     """
     rounds = task.collaboration.rounds if task.collaborate else 0
     if compact is None:
-        compact = rounds > FLAT_ROUNDS
+        compact = rounds > MOST_ROUNDS_IN_PODS
     return package(collaborative_training_compact if compact else with_rounds(rounds), parameters_of(task))
 
 

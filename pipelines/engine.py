@@ -17,8 +17,8 @@ from components.shared.records import RunState
 from components.shared.run import Run
 from pipelines.processes import end, start
 
-FLAT_ROUNDS = 10
-"""Up to this many rounds each step is a task of its own; beyond, all rounds are one task, which costs less."""
+MOST_ROUNDS_IN_PROCESSES = 10
+"""Up to this many rounds a pipeline on this machine has a task for each step; beyond, one for all rounds, which costs less."""
 
 LOG = "pipeline.log"
 
@@ -30,7 +30,7 @@ def shape_of(task: Task, compact: bool | None) -> str:
         task: What is asked for.
         compact: Whether all rounds are one task; none: beyond ten rounds.
     """
-    flat = not compact if compact is not None else task.collaboration.rounds <= FLAT_ROUNDS
+    flat = not compact if compact is not None else task.collaboration.rounds <= MOST_ROUNDS_IN_PROCESSES
     return "flat" if flat else "compact"
 
 
