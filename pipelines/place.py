@@ -24,8 +24,10 @@ class Place(NamedTuple):
     inboxes: Inboxes
 
     def where(self, key: str) -> str:
-        """An object's place, for a person."""
-        return str(self.store.root / key) if isinstance(self.store, DirectoryStore) else key
+        """An object's place, for a person: its file, or its key and the cluster's store."""
+        if isinstance(self.store, DirectoryStore):
+            return str(self.store.root / key)
+        return f"{key} in {os.environ['CLOUDEDGE_STORE']}"
 
 
 def open_place(home: Path | None) -> Place:

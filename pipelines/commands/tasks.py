@@ -1,12 +1,14 @@
 """Looking at runs and ending them: cloudedge tasks, events, report."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from cloudedge.errors import NotFound
+from cloudedge.store import DirectoryStore
 from components.shared.events import events as run_events
 from components.shared.lifecycle import cancel as cancel_run
 from components.shared.lifecycle import reap as reap_runs
@@ -156,6 +158,8 @@ def report(
         ) from None
     if output is None:
         print(place.where(run.key("report.html")))
+        if not isinstance(place.store, DirectoryStore):
+            print(f"To read it, copy it here: cloudedge report {run_id} -o {run_id}.html", file=sys.stderr)
         return
     from cloudedge.files import atomic_write, is_outlet
 
