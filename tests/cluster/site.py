@@ -104,14 +104,18 @@ class Site:
         return Run(self.store, task.id)
 
     def assert_bytes_of(self, laptop: Finished, task_id: str = "digits") -> None:
-        """That the run of the same task, whatever its id, gave the same models, at each edge and fused."""
+        """That the run of the same task gave the same models, fused and, where it had the same id, at each edge.
+
+        What an edge sends names the run that it is of.
+        """
         run, theirs = self.run(digits_task(task_id)), laptop.laptop.run
         for number in (1, 2):
             ours, undisturbed = run.fusion(number), theirs.fusion(number)
             assert ours is not None
             assert undisturbed is not None
             assert ours.sha256 == undisturbed.sha256
-            assert [each.sha256 for each in ours.contributions] == [each.sha256 for each in undisturbed.contributions]
+            if run.id == theirs.id:
+                assert [each.sha256 for each in ours.contributions] == [each.sha256 for each in undisturbed.contributions]
 
     @contextmanager
     def edges(self, samples: Path, names: tuple[str, ...]) -> Iterator[None]:
