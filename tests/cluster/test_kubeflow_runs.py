@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import kfp_server_api
 import pytest
@@ -70,6 +71,14 @@ class KubeflowSite(EdgeSite):
         inboxes = ConfigMapInboxes(Namespace(NAMESPACE, self.control_plane.client(), 30))
         return [order.id for inbox in inboxes.all() for order in inbox.orders if order.run == task.id]
 
+    def steps(self) -> list[dict[str, Any]]:
+        """The pods that did the work of tasks, of which there must be some."""
+        pods = json.loads(self.kubectl("get", "pods", "--namespace", KUBEFLOW, "--output", "json"))["items"]
+        node = "workflows.argoproj.io/node-name"
+        steps = [pod for pod in pods if pod["metadata"]["annotations"][node].endswith(".executor")]
+        assert steps
+        return steps
+
 
 @pytest.fixture(scope="module")
 def site(kubeflow_tier: KubeflowTier, samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeflowSite]:
@@ -103,6 +112,11 @@ def test_a_run_of_kubeflows_gives_the_laptops_bytes(site: KubeflowSite, flat: Fi
     assert fused is not None
     (version,) = site.mlflow.search_model_versions(f"tags.`{RUN_TAG}` = '{task.id}'")
     assert version.tags[SHA256_TAG] == fused.sha256
+    for pod in site.steps():
+        (main,) = [each for each in pod["spec"]["containers"] if each["name"] == "main"]
+        assert main["securityContext"]["runAsNonRoot"]
+        assert pod["spec"]["nodeName"] == "cloud"
+        assert not [each for each in main["env"] if each["name"].startswith("AWS_") and "value" in each], "only by reference"
 
 
 def test_a_run_that_is_terminated_leaves_its_edges_idle_and_goes_on_when_it_is_submitted_again(
@@ -125,14 +139,3 @@ def test_a_run_that_is_terminated_leaves_its_edges_idle_and_goes_on_when_it_is_s
     away.heal()
     site.submit(task, "--compact", "--follow")
     site.assert_bytes_of(flat, task.id)
-
-
-def test_a_steps_pod_may_do_nothing_but_its_work(site: KubeflowSite) -> None:
-    pods = json.loads(site.kubectl("get", "pods", "-n", KUBEFLOW, "-o", "json"))["items"]
-    steps = [pod for pod in pods if pod["metadata"]["annotations"]["workflows.argoproj.io/node-name"].endswith(".executor")]
-    assert steps
-    for pod in steps:
-        (main,) = [each for each in pod["spec"]["containers"] if each["name"] == "main"]
-        assert main["securityContext"]["runAsNonRoot"]
-        assert pod["spec"]["nodeName"] == "cloud"
-        assert not [each for each in main["env"] if each["name"].startswith("AWS_") and "value" in each]
