@@ -22,8 +22,8 @@ from tests.cluster.processes import Server, free_port
 from tests.cluster.tools import beside, program
 from tests.waiting import until
 
-IMAGE = "cloudedge.test/kubeflow:1"
-ACCOUNT = "pipeline-runner"
+_IMAGE = "cloudedge.test/kubeflow:1"
+_ACCOUNT = "pipeline-runner"
 _PROGRAMS = {
     "argoexec": "argoexec",
     "driver": "driver",
@@ -54,12 +54,12 @@ class KubeflowTier:
         self._running = ExitStack()
         self._metadata = f"{edges.network.cloud}:{free_port(edges.network.cloud)}"
         self.node = CloudNode(self._made("cloud"), len(edges.nodes) + 1, edges.network, edges.control_plane)
-        self.kubeflow = KubeflowServer(folder / "kubeflow", edges.control_plane, edges.minio, pods_image=IMAGE)
+        self.kubeflow = KubeflowServer(folder / "kubeflow", edges.control_plane, edges.minio, pods_image=_IMAGE)
 
     def start(self) -> None:
         """Start it all, and wait until it can run something."""
         programs = {name: program(ours) for name, ours in _PROGRAMS.items()}
-        for image in (self.edges.pause, image_of(IMAGE, programs, self._made("image")), archive("cloud")):
+        for image in (self.edges.pause, image_of(_IMAGE, programs, self._made("image")), archive("cloud")):
             self.node.add_image(image)
         self._running.callback(self.node.stop)
         self.node.start()
@@ -90,18 +90,18 @@ class KubeflowTier:
             "METADATA_GRPC_SERVICE_PORT": "8080",
         }
         core.create_namespaced_config_map(NAMESPACE, {"metadata": {"name": "metadata-grpc-configmap"}, "data": metadata})
-        core.create_namespaced_service_account(NAMESPACE, {"metadata": {"name": ACCOUNT}})
+        core.create_namespaced_service_account(NAMESPACE, {"metadata": {"name": _ACCOUNT}})
         rules = [
             {"apiGroups": [""], "resources": ["secrets", "configmaps"], "verbs": ["get"]},
             {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "patch"]},
             {"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]},
         ]
-        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": ACCOUNT}
-        subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": NAMESPACE}
+        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": _ACCOUNT}
+        subject = {"kind": "ServiceAccount", "name": _ACCOUNT, "namespace": NAMESPACE}
         rights = client.RbacAuthorizationV1Api(core.api_client)
-        rights.create_namespaced_role(NAMESPACE, {"metadata": {"name": ACCOUNT}, "rules": rules})
+        rights.create_namespaced_role(NAMESPACE, {"metadata": {"name": _ACCOUNT}, "rules": rules})
         rights.create_namespaced_role_binding(
-            NAMESPACE, {"metadata": {"name": ACCOUNT}, "roleRef": role, "subjects": [subject]}
+            NAMESPACE, {"metadata": {"name": _ACCOUNT}, "roleRef": role, "subjects": [subject]}
         )
         # PyTorch is not in the image that is tested here.
         volume = {"name": "pytorch", "hostPath": {"path": os.fspath(pytorch()), "type": "Directory"}}
@@ -141,7 +141,7 @@ class KubeflowTier:
             f"--namespace={NAMESPACE}",
             "--namespaced",
             f"--managed-namespace={NAMESPACE}",
-            f"--executor-image={IMAGE}",
+            f"--executor-image={_IMAGE}",
         ]
         # At its default, ten seconds, each task of a run takes twenty.
         own = {"LEADER_ELECTION_DISABLE": "true", "DEFAULT_REQUEUE_TIME": "1s"}
