@@ -4,7 +4,6 @@ Driver, launcher and agent are of Kubeflow Pipelines 2.0.5, as the API server is
 """
 
 import json
-import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +12,7 @@ from kubernetes import client
 
 from tests.cluster.cloud_node import CloudNode
 from tests.cluster.edge_tier import EdgeTier
-from tests.cluster.images import archive, pytorch, uv
+from tests.cluster.images import archive, pods_pytorch, uv
 from tests.cluster.kept import digest_of, kept
 from tests.cluster.kubeflow import NAMESPACE, KubeflowServer, in_a_pod, pods_environment
 from tests.cluster.machine import image_of
@@ -104,12 +103,10 @@ class KubeflowTier:
             NAMESPACE, {"metadata": {"name": _ACCOUNT}, "roleRef": role, "subjects": [subject]}
         )
         # PyTorch is not in the image that is tested here.
-        volume = {"name": "pytorch", "hostPath": {"path": os.fspath(pytorch()), "type": "Directory"}}
-        mount = {"name": "pytorch", "mountPath": "/opt/pytorch", "readOnly": True}
+        patch = pods_pytorch("main")
         # And the driver wants to know which node of its workflow it is.
         node = {"fieldPath": "metadata.annotations['workflows.argoproj.io/node-name']"}
-        variables = [{"name": "NODE_NAME", "valueFrom": {"fieldRef": node}}]
-        patch = {"volumes": [volume], "containers": [{"name": "main", "volumeMounts": [mount], "env": variables}]}
+        patch["containers"][0]["env"] = [{"name": "NODE_NAME", "valueFrom": {"fieldRef": node}}]
         defaults = json.dumps({"spec": {"podSpecPatch": json.dumps(patch)}})
         name = {"name": "workflow-controller-configmap"}
         core.create_namespaced_config_map(NAMESPACE, {"metadata": name, "data": {"workflowDefaults": defaults}})

@@ -15,7 +15,14 @@ class CloudNode(Machine):
 
     def __init__(self, folder: Path, number: int, network: Network, control_plane: ControlPlane) -> None:
         """Install one; see `Machine`."""
-        super().__init__("cloud", folder, number, network, control_plane)
+        agent = (
+            program("kubelet"),
+            f"--kubeconfig={control_plane.kubeconfig}",
+            f"--config={folder / 'kubelet.json'}",
+            "--hostname-override=cloud",
+            f"--node-ip={network.node(number)}",
+        )
+        super().__init__("cloud", folder, number, network, control_plane, agent)
         self._proxy: Server | None = None
         configuration = {
             **self.kubelet,
@@ -28,15 +35,6 @@ class CloudNode(Machine):
             "resolvConf": "",
         }
         (folder / "kubelet.json").write_text(json.dumps(configuration))
-
-    def _agent(self) -> tuple[str | Path, ...]:
-        return (
-            program("kubelet"),
-            f"--kubeconfig={self._control_plane.kubeconfig}",
-            f"--config={self._folder / 'kubelet.json'}",
-            f"--hostname-override={self.name}",
-            f"--node-ip={self._network.node(self._number)}",
-        )
 
     def start(self) -> None:
         """See `Machine.start`; the cluster's services have their addresses here too."""

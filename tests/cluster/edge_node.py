@@ -89,12 +89,10 @@ class EdgeNode(Machine):
             cloud: Whom it joins.
             sync: How often it looks, by itself, whether what its pods have mounted has changed: KubeEdge's `syncFrequency`.
         """
-        super().__init__(f"edge-{number}", folder, number, network, cloud.control_plane)
+        agent = (program("edgecore"), "--config", folder / "edgecore.json")
+        super().__init__(f"edge-{number}", folder, number, network, cloud.control_plane, agent)
         self._cloud = cloud
         self.look_every(sync)
-
-    def _agent(self) -> tuple[str | Path, ...]:
-        return (program("edgecore"), "--config", self._folder / "edgecore.json")
 
     def look_every(self, sync: str) -> None:
         """Have it look, from the next start of edgecore on, this often at what its pods have mounted; see `__init__`."""

@@ -1,7 +1,6 @@
 """The edge tier: a cluster whose edges are KubeEdge nodes, with the runners of users as pods on them."""
 
 import json
-import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from components.shared.enrolment import USER, runner_name
 from components.shared.inboxes.config_maps import EDGE_LABEL, RUNNERS
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.edge_node import CloudCore, EdgeNode
-from tests.cluster.images import archive, pytorch
+from tests.cluster.images import archive, pods_pytorch
 from tests.cluster.machine import pause_archive
 from tests.cluster.network import Network
 from tests.cluster.object_store import MinioServer
@@ -146,8 +145,5 @@ class EdgeSite(Site):
 
     def _bring_pytorch(self, name: str) -> None:
         """Mount this machine's PyTorch, as the image that is tested here was built without one."""
-        volume = {"name": "pytorch", "hostPath": {"path": os.fspath(pytorch()), "type": "Directory"}}
-        mount = {"name": "pytorch", "mountPath": "/opt/pytorch", "readOnly": True}
-        patch = {"volumes": [volume], "containers": [{"name": "runner", "volumeMounts": [mount]}]}
-        body = json.dumps({"spec": {"template": {"spec": patch}}})
+        body = json.dumps({"spec": {"template": {"spec": pods_pytorch("runner")}}})
         self.kubectl("patch", "deployment", runner_name(name), "-n", NAMESPACE, "-p", body)

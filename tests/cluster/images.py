@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from cloudedge import __version__
 from tests.cluster.debian import base
@@ -65,6 +66,13 @@ def pytorch() -> Path:
         )
 
     return kept("pytorch", f"{python} {digest_of([lock])}", install)
+
+
+def pods_pytorch(container: str) -> dict[str, Any]:
+    """What has a pod's container find that PyTorch: a part of the pod's specification; see `pytorch`."""
+    volume = {"name": "pytorch", "hostPath": {"path": os.fspath(pytorch()), "type": "Directory"}}
+    mount = {"name": "pytorch", "mountPath": "/opt/pytorch", "readOnly": True}
+    return {"volumes": [volume], "containers": [{"name": container, "volumeMounts": [mount]}]}
 
 
 def build_upon(target: str, folder: Path, own_name: str, path: Path) -> None:

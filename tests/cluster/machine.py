@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,10 @@ class Machine:
         lib: Its /var/lib.
     """
 
-    def __init__(self, name: str, folder: Path, number: int, network: Network, control_plane: ControlPlane) -> None:
-        """Install one, but for its agent.
+    def __init__(
+        self, name: str, folder: Path, number: int, network: Network, control_plane: ControlPlane, agent: Sequence[str | Path]
+    ) -> None:
+        """Install one; what its agent reads may come later.
 
         Args:
             name: See the class.
@@ -50,6 +52,7 @@ class Machine:
             number: Counted from 1, of all machines.
             network: What it is plugged into.
             control_plane: Which knows it as a node.
+            agent: The command that runs what the cluster wants to run here.
         """
         self.name = name
         self.lib = folder / "lib"
@@ -60,15 +63,11 @@ class Machine:
         (self.lib / "cni-configuration" / "10-pods.conflist").write_text(json.dumps(self._pod_network()))
         own = ("--net", "--mount", "--pid", "--ipc", "--uts", "--mount-proc", "--propagation=private")
         self._machine = Server(
-            ["unshare", *own, "--fork", "--kill-child", "bash", _INIT, *self._agent()],
+            ["unshare", *own, "--fork", "--kill-child", "bash", _INIT, *agent],
             folder / "machine.log",
             {"NODE": str(folder), "HOST": name},
         )
         self._sweeping: Afterwards | None = None
-
-    def _agent(self) -> tuple[str | Path, ...]:
-        """The command that runs what the cluster wants to run here."""
-        raise NotImplementedError
 
     @property
     def kubelet(self) -> dict[str, Any]:
@@ -98,7 +97,7 @@ class Machine:
             self._sweeping = _own_cgroups(self._network.name(self._number))
         self._machine.start(self._has_init)
         self._network.join(self._number, self.init)
-        until(Path(f"/proc/{self.init}/root/run/booted").exists, 120, f"{self.name} booted")
+        until(Path("/proc", str(self.init), "root", "run", "booted").exists, 120, f"{self.name} booted")
 
     def power_off(self) -> None:
         """Without a warning."""
