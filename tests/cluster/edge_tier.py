@@ -110,8 +110,9 @@ class EdgeSite(Site):
                 self.cli("edges", "remove", name, "--force")
             until(lambda: not self.pods(), 120, "the end of all runners' pods")
             for name in names:
-                shutil.rmtree(self.state(name))
-                shutil.rmtree(self.node_of(name).lib / "samples" / name)
+                # Logs too: the node may keep those of a pod for minutes after its end.
+                for folder in (self.state(name), self.node_of(name).lib / "samples" / name, *self._pods_logs(name)):
+                    shutil.rmtree(folder)
 
     def pods(self, name: str = "") -> list[str]:
         """The phases of runners' pods, as the cloud knows them."""
@@ -119,8 +120,12 @@ class EdgeSite(Site):
 
     def log(self, name: str) -> str:
         """What the runner of an edge said since its pod came."""
-        logs = sorted((self.node_of(name).lib.parent / "log" / "pods").glob(f"{NAMESPACE}_{runner_name(name)}-*/runner/*.log"))
+        logs = sorted(log for folder in self._pods_logs(name) for log in folder.glob("runner/*.log"))
         return "".join(log.read_text() for log in logs)
+
+    def _pods_logs(self, name: str) -> list[Path]:
+        """A folder for each pod that the runner of an edge has had."""
+        return list((self.node_of(name).lib.parent / "log" / "pods").glob(f"{NAMESPACE}_{runner_name(name)}-*"))
 
     def _runs(self, name: str) -> bool:
         """Whether the runner is there with what it was given after it was enrolled, and no earlier pod of it."""
