@@ -226,7 +226,7 @@ class Ledger:
 
     def uploads(self, order_id: str | None = None) -> list[Upload]:
         """What the cloud does not have yet, of one order if given, in the order to upload it."""
-        statement = "SELECT * FROM uploads WHERE ?1 IS NULL OR order_id = ?1 ORDER BY position"
+        statement = "SELECT * FROM uploads WHERE ifnull(?, order_id) = order_id ORDER BY position"
         rows = self._all(statement, order_id)
         return [Upload(row["order_id"], row["name"], Path(row["path"]), row["tries"], row["trouble"]) for row in rows]
 

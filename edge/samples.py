@@ -40,8 +40,11 @@ CREATE TABLE collections (
 """
 _INSERT = """
 INSERT INTO samples (form, digest, label, ordinal, content, source, added_at)
-VALUES (?1, ?2, ?3, (SELECT ifnull(max(ordinal) + 1, 0) FROM samples WHERE form = ?1 AND label = ?3), ?4, ?5, ?6)
-ON CONFLICT (form, digest) DO UPDATE SET content = excluded.content WHERE content IS NULL AND ?7
+VALUES (
+  :form, :digest, :label, (SELECT ifnull(max(ordinal) + 1, 0) FROM samples WHERE form = :form AND label = :label),
+  :content, :source, :now
+)
+ON CONFLICT (form, digest) DO UPDATE SET content = excluded.content WHERE content IS NULL AND :revive
 """
 _SAMPLES_PER_TRANSACTION = 1000
 
@@ -174,8 +177,8 @@ class SampleStore:
             classes = {row["id"]: DataFormat.model_validate_json(row["data"]).classes for row in forms}
             rows = self._database.execute(
                 "SELECT id, form, label, ordinal, digest, source, added_at FROM samples WHERE content IS NOT NULL "
-                "AND (?1 IS NULL OR source = ?1) ORDER BY id",
-                (source,),
+                "AND (:source IS NULL OR source = :source) ORDER BY id",
+                {"source": source},
             )
             for row in rows:
                 name = classes[row["form"]][row["label"]]
@@ -224,10 +227,11 @@ class SampleStore:
     def _insert(self, records: list[Record], data: DataFormat, source: str, *, revive: bool) -> int:
         form, now, added = _form(data), datetime.now(UTC).isoformat(timespec="seconds"), 0
         self._database.execute("INSERT OR IGNORE INTO forms VALUES (?, ?)", (form, data.model_dump_json()))
+        common = {"form": form, "source": source, "now": now, "revive": revive}
         for record in records:
             content = pack(record, data)
-            values = (form, hashlib.sha256(content).hexdigest(), record.label, content, source, now, revive)
-            added += self._database.execute(_INSERT, values).rowcount
+            sample = {"digest": hashlib.sha256(content).hexdigest(), "label": record.label, "content": content}
+            added += self._database.execute(_INSERT, common | sample).rowcount
         return added
 
 

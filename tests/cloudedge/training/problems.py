@@ -37,9 +37,10 @@ def without_seconds(history: tuple[EpochRecord, ...]) -> list[EpochRecord]:
 
 
 def same_state(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-    """Whether two models are equal to the last bit."""
+    """Whether two models are equal to the last bit, wherever they are."""
     return list(one) == list(other) and all(
-        one[name].dtype == other[name].dtype and one[name].numpy().tobytes() == other[name].numpy().tobytes() for name in one
+        one[name].dtype == other[name].dtype and one[name].cpu().numpy().tobytes() == other[name].cpu().numpy().tobytes()
+        for name in one
     )
 
 
