@@ -4,8 +4,10 @@ from typing import Any
 
 from components.collaborate.step import collaborate_rounds
 from components.shared.artifacts import put_model
+from components.shared.doors import door
 
 
+@door
 def run_collaborate(run_id: str, cloud_data: str, fused: Any) -> int:
     """Run all rounds and fill the step's artifact.
 

@@ -17,6 +17,6 @@ def dispatch(base: dsl.Input[dsl.Model], run: str, round_number: int) -> int:
     Returns:
         Number of edges that take part; 0 if the run needs no further round.
     """
-    from components.dispatch.step import dispatch_round
+    from components.dispatch.door import run_dispatch
 
-    return dispatch_round(run, round_number)
+    return run_dispatch(run, round_number)

@@ -3,10 +3,12 @@
 from typing import Any
 
 from components.evaluate.step import evaluate_run
+from components.shared.doors import door
 from components.shared.run import Run
 from components.shared.settings import Settings
 
 
+@door
 def run_evaluate(run_id: str, test_data: str, metrics: Any, confusion: Any) -> bool:
     """Evaluate a run and fill the step's artifacts.
 

@@ -4,8 +4,10 @@ from typing import Any
 
 from components.fuse.step import fuse_round
 from components.shared.artifacts import put_model
+from components.shared.doors import door
 
 
+@door
 def run_fuse(run_id: str, round_number: int, cloud_data: str, fused: Any, metrics: Any) -> int:
     """Fuse a round and fill the step's artifacts.
 

@@ -6,8 +6,10 @@ from cloudedge.errors import InvalidInput
 from components.pretrain.parameters import task_of
 from components.pretrain.step import pretrain
 from components.shared.artifacts import put_model
+from components.shared.doors import door
 
 
+@door
 def run_pretrain(parameters: dict[str, Any]) -> str:
     """Pretrain what a form asks for, and fill the step's artifacts.
 
@@ -16,10 +18,6 @@ def run_pretrain(parameters: dict[str, Any]) -> str:
 
     Returns:
         Id of the run.
-
-    Raises:
-        InvalidDocument: the form makes no task.
-        InvalidInput: the form asks for more rounds than the pipeline has tasks.
     """
     task = task_of({**parameters, "task_id": parameters["task_id"] or parameters["kubeflow_run_id"]})
     most = parameters["most_rounds"]

@@ -16,6 +16,6 @@ def register(run: str, passed: bool) -> str:
     Returns:
         Name of the registered model, or an empty text.
     """
-    from components.register.step import register_model
+    from components.register.door import run_register
 
-    return register_model(run)
+    return run_register(run)

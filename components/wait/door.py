@@ -3,9 +3,11 @@
 from typing import Any
 
 from components.shared.artifacts import put_page
+from components.shared.doors import door
 from components.wait.step import wait_round
 
 
+@door
 def run_wait(run_id: str, round_number: int, page: Any) -> int:
     """Wait for a round and fill the step's page.
 

@@ -1,5 +1,6 @@
 """Components run in this process, with real artifacts: what the Kubeflow UI gets of each step."""
 
+import inspect
 import threading
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 from kfp import dsl
 
 from cloudedge.documents import Scores
-from cloudedge.errors import InvalidInput
+from cloudedge.errors import InvalidInput, NotFound
 from cloudedge.names import sha256_of
 from components.collaborate.component import collaborate
 from components.dispatch.component import dispatch
@@ -130,11 +131,32 @@ def test_without_an_id_the_kubeflow_runs_id_is_the_runs(cloud: Cloud, made: Any)
     assert run == "from-kubeflow"
 
 
-def test_more_rounds_than_tasks_are_refused_before_a_run_exists(cloud: Cloud, made: Any) -> None:
-    with pytest.raises(InvalidInput, match="rounds is 2, but this pipeline has tasks for 1"):
+def test_more_rounds_than_tasks_are_refused_before_a_run_exists(
+    cloud: Cloud, made: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
         pretrained(cloud, made, most_rounds=1)
 
+    assert ended.value.code == InvalidInput.exit_code
+    assert capsys.readouterr().err.startswith("rounds is 2, but this pipeline has tasks for 1")
     assert not cloud.run.exists()
+
+
+def test_every_component_ends_with_an_errors_message_and_exit_code(
+    cloud: Cloud, made: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    anything = made(dsl.Model, "anything")
+    for component in (dispatch, wait, fuse, collaborate, evaluate, register, report):
+        parameters = inspect.signature(component.python_func).parameters.values()
+        given = {str: "absent", int: 1, bool: True}
+        arguments = {each.name: given.get(each.annotation, anything) for each in parameters}
+
+        with pytest.raises(SystemExit) as ended:
+            component.python_func(**arguments)
+
+        said = capfd.readouterr().err
+        assert (ended.value.code, said.count("\n")) == (NotFound.exit_code, 1)
+        assert "absent" in said
 
 
 def test_scores_without_samples_do_not_break_the_page(cloud: Cloud, made: Any) -> None:
