@@ -25,8 +25,9 @@ import urllib3
 from kubernetes import client
 
 from benchmarks.tables import say, write
-from cloudedge.documents import Collaboration, Manifest, Phase, RemoteFile, Report, Scores, Task
+from cloudedge.documents import Collaboration, Manifest, Phase, Report, Scores, Task
 from cloudedge.transport import Transport
+from components.dispatch.orders import ModelFile
 from components.dispatch.step import dispatch
 from components.shared.enrolment import runner_name
 from components.shared.image import EDGE_IMAGE
@@ -86,7 +87,7 @@ def measure(plane: ControlPlane, minio: MinioServer, edges: int, folder: Path) -
             pass  # None is kept, as they would count as memory of dispatch.
     task = Task(name="Scale", id="scale", data=DATA, collaboration=Collaboration(edges=names, rounds=1))
     run.create(task)
-    base = RemoteFile(url="http://unused", sha256="0" * 64, size=len(MODEL))
+    base = ModelFile("base.safetensors", sha256="0" * 64, size=len(MODEL))
     requests = Requests()
     dispatched = timed(lambda: dispatch(work, task, 1, "train", {"base": base}))
     asked = requests.count()

@@ -37,6 +37,10 @@ class Store(Protocol):
     key that is none.
     """
 
+    @property
+    def longest_url_seconds(self) -> float:
+        """How long a URL may live, in seconds; one that was asked to live longer lives so long."""
+
     def put(self, key: str, content: bytes, *, once: bool = False) -> None:
         """Write an object.
 

@@ -2,23 +2,14 @@
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 
-from cloudedge.documents import Order, RemoteFile, Report, Task, order_id, parse
-from cloudedge.documents.report import MAX_MANIFEST_BYTES, MAX_REPORT_BYTES
+from cloudedge.documents import Order, RemoteFile, Report, Task, parse
+from cloudedge.documents.report import MAX_REPORT_BYTES
 from cloudedge.errors import InvalidInput, NotFound
+from components.dispatch.orders import AT_ONCE, ModelFile, inputs_of, new_order
 from components.shared.records import DispatchRecord, IssuedOrder
 from components.shared.run import Run
 from components.shared.step import Step, step
-
-_URL_MARGIN_SECONDS = 3600.0
-"""URLs outlive the order's time limit by this, so that a clock that is off loses no result."""
-
-_MODEL_MARGIN_BYTES = 1024 * 1024
-"""A trained model may have this much more than its base, for its header's metadata."""
-
-_AT_ONCE = 16
-"""Orders written at a time."""
 
 
 def dispatch_round(run_id: str, round_number: int) -> int:
@@ -49,7 +40,7 @@ def order_training(work: Step, task: Task, round_number: int) -> int:
     Returns:
         Number of edges that take part.
     """
-    base = model_file(work, task, work.run.fused_key(round_number - 1), *_digest_before(work, round_number))
+    base = ModelFile(work.run.fused_key(round_number - 1), *_digest_before(work, round_number))
     issued, late = dispatch(work, task, round_number, "train", {"base": base})
     work.log("dispatched", round=round_number, orders=issued)
     return len(issued) + len(late)
@@ -66,14 +57,22 @@ def finished_before(work: Step, task: Task, round_number: int) -> bool:
 
 
 def dispatch(
-    work: Step, task: Task, round_number: int, kind: str, inputs: Mapping[str, RemoteFile]
+    work: Step, task: Task, round_number: int, kind: str, models: Mapping[str, ModelFile]
 ) -> tuple[list[str], list[str]]:
     """Issue the orders of a round to all who take part, except where they stand already.
+
+    Args:
+        work: The step that asks for it.
+        task: What is asked for.
+        round_number: Round.
+        kind: Of the orders.
+        models: What they have as inputs.
 
     Returns:
         Ids of the orders that are open or fulfilled, sorted by edge; and the edges still at work on an earlier round's order.
     """
     record = _participants(work, task, round_number, keep_late=kind == "train")
+    inputs = inputs_of(work, models, task.collaboration.round_deadline_seconds)
     present = _keys_of(work, round_number)
 
     def order_of(edge: str) -> IssuedOrder:
@@ -81,11 +80,11 @@ def dispatch(
             return _issued(_late_order(work, record.late[edge], edge))
         return _issued(_order(work, task, round_number, kind, edge, inputs, present))
 
-    with ThreadPoolExecutor(_AT_ONCE) as others:  # The time goes into waiting for disks and servers.
+    with ThreadPoolExecutor(AT_ONCE) as others:  # The time goes into waiting for disks and servers.
         orders = tuple(others.map(order_of, record.edges))
     if orders != record.orders:
         # Whoever waits then reads one object, and not one for each edge.
-        complete = record.model_copy(update={"orders": orders})
+        complete = record.model_copy(update={"orders": orders, "models": {name: model.key for name, model in models.items()}})
         work.run.put(work.run.round_key(round_number, "dispatch.json"), complete)
     issued = [order.id for order in orders if order.edge not in record.late]
     work.say(f"Round {round_number}: {len(issued)} orders to {kind} are out, {len(record.late)} edges are still at work.")
@@ -131,11 +130,11 @@ def _issued(order: Order) -> IssuedOrder:
 def _order(
     work: Step, task: Task, round_number: int, kind: str, edge: str, inputs: Mapping[str, RemoteFile], present: set[str]
 ) -> Order:
-    order_key = work.run.round_key(round_number, "orders", f"{edge}.json")
+    order_key = work.run.order_key(round_number, edge)
     former = work.run.order(round_number, edge) if order_key in present else None
     if former and _stands(work, former, present):
         return former
-    order = _new_order(work, task, round_number, kind, edge, inputs, former.attempt + 1 if former else 1)
+    order = new_order(work, task, round_number, kind, edge, inputs, former.attempt + 1 if former else 1)
     work.run.put(order_key, order)
     work.inboxes.update(edge, lambda orders: [*(other for other in orders if _is_open(work, other)), order])
     return order
@@ -169,51 +168,6 @@ def _stands(work: Step, order: Order, present: set[str]) -> bool:
         return key not in present or not parse(Report, work.store.get(key, MAX_REPORT_BYTES), key).phase.over
     except InvalidInput:
         return False
-
-
-def _new_order(
-    work: Step, task: Task, round_number: int, kind: str, edge: str, inputs: Mapping[str, RemoteFile], attempt: int
-) -> Order:
-    limit = task.collaboration.round_deadline_seconds
-    expires = limit + _URL_MARGIN_SECONDS
-    result = None
-    if kind == "train":
-        most = most_model_bytes(inputs["base"].size)
-        key = work.run.result_key(round_number, edge, attempt, "model.safetensors")
-        result = work.store.upload(key, max_bytes=most, once=True, expires_seconds=expires)
-    fields = {
-        "id": order_id(work.run.id, round_number, edge, attempt),
-        "kind": kind,
-        "run": work.run.id,
-        "round": round_number,
-        "edge": edge,
-        "attempt": attempt,
-        "issued_at": datetime.now(UTC),
-        "time_limit_seconds": limit,
-        "model": task.model,
-        "inputs": dict(inputs),
-        "model_file_name": task.model_file_name,
-        "data": task.data,
-        "training": task.collaboration.training,
-        "recollection": task.collaboration.recollection,
-        "seed": task.seed,
-        "result": result,
-    }
-    key = work.run.round_key(round_number, "reports", f"{edge}-{attempt}.json")
-    fields["report"] = work.store.upload(key, max_bytes=MAX_REPORT_BYTES, once=False, expires_seconds=expires)
-    key = work.run.result_key(round_number, edge, attempt, "manifest.json")
-    fields["manifest"] = work.store.upload(key, max_bytes=MAX_MANIFEST_BYTES, once=True, expires_seconds=expires)
-    return Order.model_validate(fields)
-
-
-def most_model_bytes(base_size: int) -> int:
-    """How large a model may be that was trained from a base of this size, in bytes."""
-    return base_size + _MODEL_MARGIN_BYTES
-
-
-def model_file(work: Step, task: Task, key: str, sha256: str, size: int) -> RemoteFile:
-    """A model of the run as an edge is to fetch it."""
-    return work.store.download(key, sha256, size, task.collaboration.round_deadline_seconds + _URL_MARGIN_SECONDS)
 
 
 def _digest_before(work: Step, round_number: int) -> tuple[str, int]:

@@ -5,7 +5,8 @@ No sample travels: an edge gets the models and answers with numbers.
 
 from cloudedge.documents import Task
 from cloudedge.errors import NotFound
-from components.dispatch.step import dispatch, model_file
+from components.dispatch.orders import ModelFile
+from components.dispatch.step import dispatch
 from components.evaluate.models import score_on_test_data
 from components.shared.orders import close_orders
 from components.shared.records import Evaluation, Gate
@@ -55,18 +56,18 @@ def _gate(work: Step, task: Task, rounds: int) -> Gate:
     pretrained, fused = work.run.pretraining(), work.run.fusion(rounds)
     if pretrained is None or fused is None:
         raise NotFound(f"Run {work.run.id} has not both a pretrained and a fused model: run its steps before.")
-    inputs = {
-        "pretrained": model_file(work, task, work.run.pretrained_key, pretrained.sha256, pretrained.size),
-        "fused": model_file(work, task, work.run.fused_key(rounds), fused.sha256, fused.size),
+    models = {
+        "pretrained": ModelFile(work.run.pretrained_key, pretrained.sha256, pretrained.size),
+        "fused": ModelFile(work.run.fused_key(rounds), fused.sha256, fused.size),
     }
-    dispatch(work, task, number, "evaluate", inputs)
+    dispatch(work, task, number, "evaluate", models)
     watch = RoundWatch.of(work.run, number)
     quorum = asked.quorum or len(watch.edges)
     wait_for(work, watch, number, quorum, asked.round_deadline_seconds, asked.straggler_grace_seconds)
     edges = {
         edge: watched.manifest.scores
         for edge, watched in sorted(watch.edges.items())
-        if watched.manifest and not watched.refusal and set(watched.manifest.scores) == set(inputs)
+        if watched.manifest and not watched.refusal and set(watched.manifest.scores) == set(models)
     }
     total = sum(scores["fused"].samples for scores in edges.values())
 

@@ -10,7 +10,8 @@ from cloudedge.documents import ContributionRecord, FusionRecord, LeftOut, Manif
 from cloudedge.documents.report import MAX_MANIFEST_BYTES
 from cloudedge.errors import InvalidInput, InvalidModel, NotFound, QuorumMissed
 from cloudedge.weights import TensorInfo, check, layout
-from components.dispatch.step import finished_before, most_model_bytes
+from components.dispatch.orders import most_model_bytes
+from components.dispatch.step import finished_before
 from components.fuse.files import Contribution, FusionOutcome, fuse_files
 from components.shared.models import recorded
 from components.shared.records import Delivery, PretrainingRecord

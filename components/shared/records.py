@@ -53,6 +53,10 @@ class DispatchRecord(Document):
     orders: tuple[IssuedOrder, ...] = Described(
         default=(), description="Their orders, late ones' earlier orders among them, by edge; none before all are issued."
     )
+    models: dict[str, str] = Described(
+        default_factory=dict,
+        description="Keys of the models that its orders have as inputs, by their names there.",
+    )
 
 
 class Delivery(Part):

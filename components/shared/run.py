@@ -174,7 +174,7 @@ class Run:
 
     def order(self, number: int, edge: str) -> Order | None:
         """The newest order to an edge in a round."""
-        return self._find(Order, self.round_key(number, "orders", f"{edge}.json"))
+        return self._find(Order, self.order_key(number, edge))
 
     def rounds_fused(self) -> int:
         """Number of the last round that was fused; 0 if none was."""
@@ -182,6 +182,10 @@ class Run:
         while self.store.stat(self.round_key(number + 1, "fusion.json")):
             number += 1
         return number
+
+    def order_key(self, number: int, edge: str) -> str:
+        """Key of the newest order to an edge in a round."""
+        return self.round_key(number, "orders", f"{edge}.json")
 
     def report_key(self, order: Order | IssuedOrder | OrderName) -> str:
         """Key of the reports on an order."""

@@ -7,6 +7,7 @@ from html import escape
 
 from cloudedge.documents import LeftOut, Phase
 from cloudedge.errors import QuorumMissed
+from components.dispatch.orders import renew, renewed_every
 from components.dispatch.step import finished_before, order_training
 from components.shared.records import Delivery, RunState, WaitRecord
 from components.shared.step import Step, set_state, step
@@ -72,6 +73,7 @@ def wait_for(
     """
     started = time.monotonic()
     quorum_since: float | None = None
+    renewal = _Renewal(work, watch, deadline_seconds)
     relayed = said = float("-inf")
     last, named = False, set[tuple[str, str]]()
     with watch.told(), work.inboxes.nudging(watch.edges, watch.accepted):
@@ -98,6 +100,7 @@ def wait_for(
             if now - relayed > _RELAY_SECONDS:
                 relayed = now
                 work.relay()
+            renewal.renew_if_due()
             work.stop_if_cancelled()
             # Of a store that takes long to list no more than half of the time is asked for.
             time.sleep(max(work.settings.poll_seconds, now - looked))
@@ -108,6 +111,22 @@ def wait_for(
                 work.run.take_back(_delivery(watched))
         raise QuorumMissed(_shortage(round_number, quorum, record, now - started >= deadline_seconds))
     return record
+
+
+class _Renewal:
+    """Renews the open orders of a round for as long as it is waited for."""
+
+    def __init__(self, work: Step, watch: RoundWatch, limit_seconds: float) -> None:
+        self._work, self._watch = work, watch
+        self._pause = renewed_every(work, limit_seconds)
+        # Whoever waited before may have renewed them since they were issued; to do it again costs little.
+        issued = min(watched.order.issued_at for watched in watch.edges.values())
+        self._due = time.monotonic() + self._pause - (datetime.now(UTC) - issued).total_seconds()
+
+    def renew_if_due(self) -> None:
+        if time.monotonic() >= self._due:
+            renew(self._work, [self._watch.edges[edge].order for edge in sorted(self._watch.pending)])
+            self._due = time.monotonic() + self._pause
 
 
 def _log_faults(work: Step, round_number: int, changed: Sequence[Watched], named: set[tuple[str, str]]) -> None:

@@ -131,14 +131,15 @@ def test_without_an_id_the_kubeflow_runs_id_is_the_runs(cloud: Cloud, made: Any)
     assert run == "from-kubeflow"
 
 
+@pytest.mark.parametrize("most", [0, 1])
 def test_more_rounds_than_tasks_are_refused_before_a_run_exists(
-    cloud: Cloud, made: Any, capsys: pytest.CaptureFixture[str]
+    cloud: Cloud, made: Any, most: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        pretrained(cloud, made, most_rounds=1)
+        pretrained(cloud, made, most_rounds=most)
 
     assert ended.value.code == InvalidInput.exit_code
-    assert capsys.readouterr().err.startswith("rounds is 2, but this pipeline has tasks for 1")
+    assert capsys.readouterr().err.startswith(f"rounds is 2, but this pipeline has tasks for {most}: ask for fewer")
     assert not cloud.run.exists()
 
 

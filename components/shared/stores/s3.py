@@ -142,6 +142,11 @@ class S3Store:
         self._client = self._minio(address.origin, http)
         self._client_for_edges = self._minio(self._for_edges, http)
 
+    @property
+    def longest_url_seconds(self) -> float:
+        """See `Store.longest_url_seconds`."""
+        return MOST_SECONDS
+
     def put(self, key: str, content: bytes, *, once: bool = False) -> None:
         """See `Store.put`."""
         self._put(key, content, once=once)
@@ -304,11 +309,6 @@ class S3Store:
         )
 
     def _presigned(self, method: str, key: str, expires_seconds: float, headers: dict[str, str]) -> str:
-        if expires_seconds > MOST_SECONDS:
-            raise InvalidInput(
-                f"A URL of an S3 lives for at most {MOST_SECONDS} seconds, seven days, and {key!r} would need one of "
-                f"{expires_seconds:.0f}: lower collaboration.round_deadline_seconds."
-            )
         plain = self._client_for_edges.get_presigned_url(method, self._address.bucket, self._name(key)).partition("?")[0]
         return presigned(
             method,
@@ -316,7 +316,7 @@ class S3Store:
             self._credentials.retrieve(),
             self._region,
             datetime.now(UTC),
-            max(1, int(expires_seconds)),
+            max(1, int(min(expires_seconds, self.longest_url_seconds))),
             headers,
         )
 

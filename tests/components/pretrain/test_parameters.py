@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from pydantic import BaseModel
 
 from cloudedge.documents import Task
-from cloudedge.errors import InvalidDocument, InvalidInput
+from cloudedge.errors import InvalidDocument
 from components.pretrain.component import pretrain
-from components.pretrain.door import run_pretrain
 from components.pretrain.parameters import PLACES, parameters_of, task_of
 from tests.digits import digits_task
 from tests.strategies import documents
@@ -76,11 +75,3 @@ def test_a_wrong_form_lists_all_its_faults() -> None:
         "collaboration.training.optimizer",
         "pretraining.epochs",
     ]
-
-
-@pytest.mark.parametrize("most", [0, 1])
-def test_more_rounds_than_the_pipeline_has_tasks_for_are_refused(most: int) -> None:
-    form = parameters_of(digits_task(rounds=2))
-
-    with pytest.raises(InvalidInput, match=f"rounds is 2, but this pipeline has tasks for {most}: ask for fewer"):
-        run_pretrain({**form, "cloud_data": "", "kubeflow_run_id": "r", "most_rounds": most})
