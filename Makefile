@@ -45,19 +45,23 @@ images: ## Build the container images cloudedge/cloud and cloudedge/edge
 	done
 
 # Two workers share small machines: with one thread each, numpy and PyTorch do not fight over the processors. The tests on
-# KubeEdge nodes share one cluster, so they come one by one; where they cannot run, pytest finds none and says so with 5.
+# KubeEdge nodes share one cluster and wait most of the time: they come one by one, beside all others, and are told of at the end.
+# Where they cannot run, pytest finds none and says so with 5.
 EDGE_TESTS = $(BIN)/pytest -m edge tests/cluster || [ $$? = 5 ]
 test: export OMP_NUM_THREADS = 1
 test: setup ## Run all tests that this machine can run, then the notebooks
-	$(BIN)/pytest -n 2 --dist worksteal -m "not edge"
-	$(EDGE_TESTS)
+	@log=$$(mktemp); { $(EDGE_TESTS); } > $$log 2>&1 & beside=$$!; \
+	trap 'kill $$beside 2> /dev/null; rm -f $$log' EXIT; trap 'exit 130' INT TERM; \
+	$(BIN)/pytest -n 2 --dist worksteal -m "not edge"; others=$$?; \
+	echo "Waiting for the tests on KubeEdge nodes, which ran beside these."; \
+	wait $$beside; edge=$$?; cat $$log; exit $$((others || edge))
 	$(BIN)/pytest --nbmake --timeout 600 --ignore notebooks/on_the_cluster.ipynb notebooks
 
 test-cluster: cluster-tools ## Run the tests against real servers and images, and as root on KubeEdge nodes
 	$(BIN)/pytest -m "servers or images"
 	$(EDGE_TESTS)
 
-cluster-tools: setup ## Build what these tests need, once: about 20 minutes, with Go
+cluster-tools: setup ## Build what these tests need, once for all checkouts: about 20 minutes, with Go
 	$(BIN)/python -m tests.cluster.tools
 
 check: setup ## Check format, lint, types, who may import whom, and that generated files are up to date

@@ -73,7 +73,7 @@ def measure(plane: ControlPlane, minio: MinioServer, edges: int, folder: Path) -
     os.environ.update(minio.root.environment)
     store = open_store(f"{minio.url}/{minio.bucket()}", for_edges="", scratch=folder / "scratch", patience_seconds=30)
     namespace = plane.namespace()
-    inboxes = ConfigMapInboxes(Namespace(namespace, plane.client(), 30))
+    inboxes = Nudged(Namespace(namespace, plane.client(), 30))
     settings = Settings(store="file:///unused", inboxes="file:///unused", scratch=folder / "scratch")
     run = Run(store, "scale")
     work = Step("benchmark", settings, store, inboxes, run)
@@ -97,6 +97,7 @@ def measure(plane: ControlPlane, minio: MinioServer, edges: int, folder: Path) -
     with watch.told():
         until(lambda: looked(watch, 1)[1] == 0, what="being told by the store")
         silent = looked(watch, 50)
+        again, longest = nudged_again(inboxes, watch, settings.poll_seconds)
         with ThreadPoolExecutor(8) as others:
             delivered = timed(lambda: list(others.map(lambda name: answer(run, name), names)))
         changed = timed(lambda: until(lambda: watch.look() and not watch.pending, 600))
@@ -112,6 +113,8 @@ def measure(plane: ControlPlane, minio: MinioServer, edges: int, folder: Path) -
         "wait: opening the round, s": opened,
         "wait: a poll when nobody has answered, ms": silent[0] * 1000,
         "wait: requests of that poll": silent[1],
+        "wait: nudging all who have not accepted, s": again,
+        "wait: the longest poll meanwhile, ms": longest * 1000,
         "wait: the polls that read all answers, s": changed,
         "wait: a poll when nothing has changed, ms": unchanged[0] * 1000,
         "wait: requests of that poll, all answered": unchanged[1],
@@ -120,6 +123,30 @@ def measure(plane: ControlPlane, minio: MinioServer, edges: int, folder: Path) -
         "all simulated answers, s": delivered,
         "largest resident memory so far, MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
+
+
+class Nudged(ConfigMapInboxes):
+    """Knows when it nudged."""
+
+    def __init__(self, namespace: Namespace) -> None:
+        """See `ConfigMapInboxes`."""
+        super().__init__(namespace)
+        self.times: list[float] = []
+
+    def _nudge(self, edge: str) -> None:
+        super()._nudge(edge)
+        self.times.append(time.monotonic())
+
+
+def nudged_again(inboxes: Nudged, watch: RoundWatch, pause: float) -> tuple[float, float]:
+    """Seconds in which all are nudged again while they are waited for, as none has accepted; and of the longest look then."""
+    inboxes.times.clear()
+    looks = []
+    with inboxes.nudging(watch.edges, watch.accepted):
+        while len(inboxes.times) < len(watch.edges):
+            looks.append(timed(watch.look))
+            time.sleep(pause)
+    return inboxes.times[-1] - inboxes.times[0], max(looks)
 
 
 def looked(watch: RoundWatch, times: int) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""What takes minutes to make stays from one session of tests to the next, below .tools/cluster/images."""
+"""What takes minutes to make stays from one session of tests to the next, beside the programs of `tests.cluster.tools`."""
 
 import fcntl
 import hashlib

@@ -2,8 +2,8 @@
 
     python -m tests.cluster.tools [PROGRAM...]
 
-Each lands in .tools/cluster, or in $CLOUDEDGE_CLUSTER_TOOLS; one that was built from the same pins by the same Go is left
-alone. Programs of Kubernetes are also taken from $KUBEBUILDER_ASSETS, where the envtest convention puts them.
+Each lands in $CLOUDEDGE_CLUSTER_TOOLS, else in a folder of the user's cache that all checkouts share; one that was built from the
+same pins by the same Go is left alone. Programs of Kubernetes are also taken from $KUBEBUILDER_ASSETS, where the envtest convention puts them.
 """
 
 import argparse
@@ -66,7 +66,12 @@ PROGRAMS = {
     "kubelet": Program("kubernetes", "k8s.io/kubernetes/cmd/kubelet", *_KUBERNETES, part="argo"),
     "kube-proxy": Program("kubernetes", "k8s.io/kubernetes/cmd/kube-proxy", *_KUBERNETES, part="argo"),
     "argo-controller": Program(
-        "argo", f"{_ARGO[1]}/cmd/workflow-controller", *_ARGO, part="argo", beside="manifests/base/crds/minimal"
+        "argo",
+        f"{_ARGO[1]}/cmd/workflow-controller",
+        *_ARGO,
+        part="argo",
+        beside="manifests/base/crds/minimal",
+        static=True,
     ),
     "argoexec": Program("argo", f"{_ARGO[1]}/cmd/argoexec", *_ARGO, part="argo", static=True, lacking=_ARGO_LACKS),
     "kubeflow-agent": Program("kubeflow", f"{_KUBEFLOW}/agent/persistence", part="argo"),
@@ -104,7 +109,8 @@ class ToolMissing(Exception):
 
 def folder() -> Path:
     """Where built programs lie."""
-    return Path(os.environ.get("CLOUDEDGE_CLUSTER_TOOLS") or Path(__file__).parents[2] / ".tools" / "cluster")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("CLOUDEDGE_CLUSTER_TOOLS") or cache / "cloudedge" / "test-cluster")
 
 
 def program(name: str) -> Path:
@@ -173,7 +179,7 @@ def build(name: str) -> str:
         listed = _go(["list", "-m", "-f", "{{.Version}}", wanted.versioned_by], where)
         flags += ["-X", f"{wanted.version_variable}={listed}"]
     pins = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(where.rglob("*.*")))).hexdigest()
-    stamp = f"{pins} {_checked_go(where)} {flags}\n"
+    stamp = f"{pins} {_checked_go(where)} {flags} {wanted.static}\n"
     target, stamped = folder() / name, folder() / ".stamps" / name
     if target.exists() and stamped.exists() and stamped.read_text() == stamp:
         return f"{name}: up to date"
