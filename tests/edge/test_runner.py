@@ -194,6 +194,7 @@ def test_an_empty_mount_from_the_start_is_no_information(site: Site) -> None:
         (b'{"schema_version": 2, "edge": "edge-1", "generation": 9, "orders": []}', "schema_version: found 2"),
         (b" " * 1_000_001, "at most 1000000 are allowed"),
     ],
+    ids=["no JSON", "another version", "too long"],
 )
 def test_a_malformed_inbox_is_told_of_and_changes_nothing(site: Site, content: bytes, said: str) -> None:
     order = site.order()
