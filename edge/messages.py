@@ -41,12 +41,10 @@ class Message(Part):
     recollections: int | None = None
     progress: Progress | None = None
     epoch: EpochRecord | None = None
-    trouble: WorkError | None = None
-    """What goes wrong while the work goes on, for example a store that does not answer."""
     failed: WorkError | None = None
     """The work ended without a result, for good."""
     interrupted: WorkError | None = None
-    """The work ended without a result and may well succeed later, for example on a full disk."""
+    """The work ended without a result and may well succeed later, as on a full disk, or where a store does not answer."""
     done: bool = False
     """The work is done and its manifest written."""
     exit: int | None = None

@@ -4,6 +4,7 @@ import logging
 import signal
 import time
 from dataclasses import replace
+from typing import NamedTuple
 
 from cloudedge.documents import Inbox, Manifest, Phase, WorkError, parse
 from cloudedge.errors import CloudedgeError, InvalidDocument
@@ -26,6 +27,16 @@ MOST_CRASHES = 3
 """Deaths of an order's work in a row, without another epoch in between, that make it fail."""
 
 _AT_WORK = (Phase.ACCEPTED, Phase.FETCHING, Phase.COLLECTING, Phase.TRAINING, Phase.EVALUATING)
+
+
+class _Pause(NamedTuple):
+    """Until when an order's work is not tried again, by the monotonic clock, and how often in a row it was interrupted."""
+
+    until: float
+    interruptions: int
+
+
+_NO_PAUSE = _Pause(0.0, 0)
 
 
 class Orders:
@@ -52,7 +63,7 @@ class Orders:
         self._generation = int(ledger.fact("generation") or -1)
         self._edge = ledger.fact("edge")
         self._open = {entry.order.id: entry for entry in ledger.entries()}
-        self._pause_until, self._interruptions = 0.0, 0
+        self._pauses: dict[str, _Pause] = {}
         for entry in self._open.values():
             self._send_files(entry)
         self._tidy()
@@ -92,6 +103,7 @@ class Orders:
         for order in changes.renewed:
             self._open[order.id] = replace(self._open[order.id], order=order)
             self._send_files(self._open[order.id])
+            self._pauses.pop(order.id, None)
             if self._open[order.id].phase is Phase.FETCHING:
                 self._stop_work(order.id)  # It goes on at once, with the new URLs.
         for entry in changes.cancelled:
@@ -109,9 +121,12 @@ class Orders:
         Raises:
             StoreFailed: no process can be started now.
         """
-        entry = next((entry for entry in self._open.values() if entry.phase in _AT_WORK), None)
-        self._supervisor.tend(needed=self.work is not None or entry is not None)
-        if self.work is None and entry is not None and time.monotonic() >= self._pause_until:
+        wanted = [entry for entry in self._open.values() if entry.phase in _AT_WORK]
+        self._supervisor.tend(needed=self.work is not None or bool(wanted))
+        # An order that cannot go on for now, as its store is away, holds up no other one.
+        entry = min(wanted, key=self._paused_until, default=None)
+        ready = entry is not None and self._paused_until(entry) <= time.monotonic()
+        if self.work is None and entry is not None and ready:
             samples = self._settings.samples
             self.work = self._supervisor.start(
                 Job(
@@ -122,6 +137,9 @@ class Orders:
                     file_roots=tuple(str(root) for root in self._settings.file_roots),
                 )
             )
+
+    def _paused_until(self, entry: Entry) -> float:
+        return self._pauses.get(entry.order.id, _NO_PAUSE).until
 
     def end_overdue(self) -> None:
         """Fail orders whose time is up.
@@ -182,13 +200,10 @@ class Orders:
             entry = replace(entry, phase=message.phase, samples=samples, recollections=recollections, trouble=None)
             self._ledger.stand(entry)
             self._update(entry, urgent=True)
-        elif message.trouble is not None:
-            _log.warning("%s", message.trouble.message, extra={"order": entry.order.id})
-            self._update(replace(entry, trouble=message.trouble), urgent=True)
         elif message.interrupted is not None:
             _log.warning("interrupted, tried again: %s", message.interrupted.message, extra={"order": entry.order.id})
-            self._pause_until = time.monotonic() + pause_seconds(self._interruptions, 0.5)
-            self._interruptions += 1
+            before = self._pauses.get(entry.order.id, _NO_PAUSE).interruptions
+            self._pauses[entry.order.id] = _Pause(time.monotonic() + pause_seconds(before, 0.5), before + 1)
             self._update(replace(entry, trouble=message.interrupted), urgent=True)
             self._stop_work(entry.order.id)
         elif message.failed is not None:
@@ -202,7 +217,7 @@ class Orders:
         record = message.epoch
         if record is not None and (not entry.history or record.epoch > entry.history[-1].epoch):
             self._ledger.add_epoch(entry.order.id, record)
-            self._interruptions = 0
+            self._pauses.pop(entry.order.id, None)
             self._update(replace(entry, history=(*entry.history, record), crashes=0, progress=None, trouble=None), urgent=True)
 
     def _finish(self, entry: Entry) -> None:
@@ -290,7 +305,7 @@ class Orders:
     def _over(self, entry: Entry) -> None:
         """Stop all that goes on for an order. It is closed once the cloud has its last report."""
         self._stop_work(entry.order.id)
-        self._pause_until, self._interruptions = 0.0, 0
+        self._pauses.pop(entry.order.id, None)
         self._letters.keep_files(entry.order.id)
         self._update(entry, urgent=True)
 

@@ -32,8 +32,11 @@ TIERS = {
     "browser": Tier("of pages in a browser", frozenset(("page",)), ("browser",)),
     "images": Tier("of the container images", frozenset(("containerd",)), ("images",)),
     "argo": Tier(
-        "of runs that Kubeflow executes", frozenset(("kubeflow_tier",)), ("servers", "images", "edge", "kubeflow", "argo")
+        "of runs that Kubeflow executes",
+        frozenset(("kubeflow_tier",)),
+        ("servers", "images", "edge", "cloud", "kubeflow", "argo"),
     ),
+    "cloud": Tier("on a node in the cloud", frozenset(("cloud_tier",)), ("servers", "images", "edge", "cloud")),
     "edge": Tier("on KubeEdge nodes", frozenset(("edge_tier",)), ("servers", "images", "edge")),
 }
 """By the marker of the tests."""

@@ -24,7 +24,7 @@ def work(job: Job, say: Say) -> None:
     use_threads(order.training.threads)
     say(Message(phase=Phase.FETCHING))
     models = {
-        name: fetch(job, file, folders.received(order.id) / f"{file.sha256}.safetensors", say)
+        name: fetch(job, file, folders.received(order.id) / f"{file.sha256}.safetensors")
         for name, file in sorted(order.inputs.items())
     }
     collector = Collector(job, say)

@@ -1,6 +1,5 @@
 """What work begins with: models from the cloud and samples from this place."""
 
-import random
 import time
 from pathlib import Path
 
@@ -9,14 +8,13 @@ import torch
 from cloudedge import weights
 from cloudedge.data import Samples, to_samples
 from cloudedge.documents import Order, Phase, RemoteFile
-from cloudedge.errors import InvalidSamples, StoreFailed
+from cloudedge.errors import InvalidSamples
 from cloudedge.models import build
 from cloudedge.names import sha256_of
 from cloudedge.seeds import derived_seed
 from cloudedge.transport import Transport
-from edge.backoff import pause_seconds
 from edge.folders import Folders
-from edge.kinds import Say, work_error
+from edge.kinds import Say
 from edge.messages import Job, Message
 from edge.samples import Collection, SampleStore
 
@@ -26,26 +24,17 @@ def seed_of(order: Order) -> int:
     return derived_seed(order.seed, "work", order.edge, order.round)
 
 
-def fetch(job: Job, file: RemoteFile, path: Path, say: Say) -> Path:
-    """Bring a model here, however often the store fails; the order's time limit ends it.
+def fetch(job: Job, file: RemoteFile, path: Path) -> Path:
+    """Bring a model here; another try goes on where this one ended.
 
     Raises:
+        StoreFailed: the store, the network or the disk does not do its work.
         InvalidModel: what came is not what the order announced.
         InvalidInput: the URL may not be used.
     """
-    if path.exists() and path.stat().st_size == file.size and sha256_of(path) == file.sha256:
-        return path
-    transport = Transport([Path(root) for root in job.file_roots])
-    failures = 0
-    while True:
-        try:
-            transport.fetch(file, path)
-        except StoreFailed as error:
-            say(Message(trouble=work_error(error)))
-            time.sleep(pause_seconds(failures, random.random()))
-            failures += 1
-        else:
-            return path
+    if not (path.exists() and path.stat().st_size == file.size and sha256_of(path) == file.sha256):
+        Transport([Path(root) for root in job.file_roots]).fetch(file, path)
+    return path
 
 
 def network(order: Order) -> torch.nn.Module:

@@ -30,7 +30,7 @@ def work(job: Job, say: Say) -> None:
     use_threads(order.training.threads)
     base = order.inputs["base"]
     say(Message(phase=Phase.FETCHING))
-    received = fetch(job, base, folders.received(order.id) / order.model_file_name, say)
+    received = fetch(job, base, folders.received(order.id) / order.model_file_name)
     model = network(order)
     load_checked(model, base, received)
     received_state = {name: tensor.clone() for name, tensor in model.state_dict().items()}

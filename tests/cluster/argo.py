@@ -1,4 +1,4 @@
-"""A whole Kubeflow Pipelines: its API server, what runs its workflows, and a node in the cloud for their pods.
+"""A whole Kubeflow Pipelines: its API server, and what runs its workflows in a cloud tier.
 
 Driver, launcher and agent are of Kubeflow Pipelines 2.0.5, as the API server is; Argo is 4.0.
 """
@@ -10,16 +10,14 @@ from pathlib import Path
 
 from kubernetes import client
 
-from tests.cluster.cloud_node import CloudNode
-from tests.cluster.edge_tier import EdgeTier
-from tests.cluster.images import archive, pods_pytorch, uv
+from tests.cluster.cloud_tier import CloudTier
+from tests.cluster.images import pods_pytorch, uv
 from tests.cluster.kept import digest_of, kept
 from tests.cluster.kubeflow import NAMESPACE, KubeflowServer, in_a_pod, pods_environment
 from tests.cluster.machine import image_of
 from tests.cluster.network import run
 from tests.cluster.processes import Server, free_port
 from tests.cluster.tools import beside, program
-from tests.waiting import until
 
 _IMAGE = "cloudedge.test/kubeflow:1"
 _ACCOUNT = "pipeline-runner"
@@ -38,30 +36,26 @@ _HERE = Path(__file__).parent
 
 
 class KubeflowTier:
-    """A Kubeflow in the cloud of an edge tier.
+    """A Kubeflow in a cloud tier.
 
     Attributes:
-        edges: The edge tier.
-        node: Where the pods of runs are.
+        edges: Its edge tier.
         kubeflow: Its API server.
     """
 
-    def __init__(self, folder: Path, edges: EdgeTier) -> None:
+    def __init__(self, folder: Path, cloud: CloudTier) -> None:
         """Prepare it, in a cluster that is up."""
-        self.edges = edges
+        self.edges = edges = cloud.edges
+        self._cloud = cloud
         self._folder = folder
         self._running = ExitStack()
         self._metadata = f"{edges.network.cloud}:{free_port(edges.network.cloud)}"
-        self.node = CloudNode(self._made("cloud"), len(edges.nodes) + 1, edges.network, edges.control_plane)
         self.kubeflow = KubeflowServer(folder / "kubeflow", edges.control_plane, edges.minio, pods_image=_IMAGE)
 
     def start(self) -> None:
         """Start it all, and wait until it can run something."""
         programs = {name: program(ours) for name, ours in _PROGRAMS.items()}
-        for image in (self.edges.pause, image_of(_IMAGE, programs, self._made("image")), archive("cloud")):
-            self.node.add_image(image)
-        self._running.callback(self.node.stop)
-        self.node.start()
+        self._cloud.node.load(image_of(_IMAGE, programs, self._made("image")))
         self._kubectl("apply", "--kustomize", beside("argo-controller"))
         self._running.callback(self.kubeflow.stop)
         self.kubeflow.start()
@@ -69,7 +63,6 @@ class KubeflowTier:
         for server in (self._metadata_store(), self._controller(), self._agent()):
             self._running.callback(server.stop)
             server.start(lambda: True)
-        until(self.node.ready, 120, "the cloud's node ready")
 
     def stop(self) -> None:
         """End it all."""

@@ -21,7 +21,7 @@ from tests.cluster.processes import Server, free_port
 from tests.cluster.tools import program
 from tests.waiting import until
 
-_SERVICES = "10.96.0.0/16"
+SERVICES = "10.96.0.0/16"
 _SERVICE = "10.96.0.1"
 """The API server's own address among the services: the first."""
 
@@ -70,7 +70,7 @@ class ControlPlane:
                 f"--service-account-signing-key-file={self._pki.accounts}",
                 "--service-account-issuer=https://kubernetes.default.svc",
                 "--authorization-mode=RBAC",
-                f"--service-cluster-ip-range={_SERVICES}",
+                f"--service-cluster-ip-range={SERVICES}",
             ],
             folder / "kube-apiserver.log",
         )

@@ -9,13 +9,14 @@ import pytest
 
 from tests.cluster import images
 from tests.cluster.argo import KubeflowTier
+from tests.cluster.cloud_tier import CloudTier
 from tests.cluster.containers import Containerd
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.edge_tier import EdgeTier
 from tests.cluster.kubeflow import KubeflowServer
 from tests.cluster.object_store import MinioServer
 
-ServerT = TypeVar("ServerT", MinioServer, ControlPlane, Containerd, EdgeTier, KubeflowServer, KubeflowTier)
+ServerT = TypeVar("ServerT", MinioServer, ControlPlane, Containerd, EdgeTier, CloudTier, KubeflowServer, KubeflowTier)
 
 
 @contextmanager
@@ -72,9 +73,16 @@ def edge_tier(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EdgeTier]:
 
 
 @pytest.fixture(scope="session")
-def kubeflow_tier(edge_tier: EdgeTier, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeflowTier]:
-    """That cluster with a whole Kubeflow Pipelines."""
-    with _running(KubeflowTier(tmp_path_factory.mktemp("kubeflow-tier"), edge_tier)) as tier:
+def cloud_tier(edge_tier: EdgeTier, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudTier]:
+    """That cluster with a node in the cloud."""
+    with _running(CloudTier(tmp_path_factory.mktemp("cloud-tier"), edge_tier)) as tier:
+        yield tier
+
+
+@pytest.fixture(scope="session")
+def kubeflow_tier(cloud_tier: CloudTier, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeflowTier]:
+    """That cluster with a whole Kubeflow Pipelines, too."""
+    with _running(KubeflowTier(tmp_path_factory.mktemp("kubeflow-tier"), cloud_tier)) as tier:
         yield tier
 
 

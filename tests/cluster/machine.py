@@ -91,6 +91,10 @@ class Machine:
         """Have an image there from the next start on."""
         (self._folder / "images" / archive.name).symlink_to(archive)
 
+    def load(self, archive: Path) -> None:
+        """Bring an image to it while it is on."""
+        self.run("ctr", "--namespace", "k8s.io", "images", "import", archive)
+
     def start(self) -> None:
         """Switch it on, or on again, and wait until it has booted; that its node is ready takes longer."""
         if not self._sweeping:

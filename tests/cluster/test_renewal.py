@@ -48,3 +48,4 @@ def test_edges_that_come_back_after_their_urls_have_ended_deliver_all_the_same(
     assert renewed is not None
     assert (renewed.id, renewed.issued_at) == (former.id, former.issued_at)
     assert "renewed" in {event.action for _, event in events(run.store, run.id)}
+    site.cli("tasks", "cancel", task.id)

@@ -1,9 +1,11 @@
 """The programs that a test cluster is made of, built from pinned sources by Go's own tool directives.
 
     python -m tests.cluster.tools [PROGRAM...]
+    python -m tests.cluster.tools --packages
 
-Each lands in $CLOUDEDGE_CLUSTER_TOOLS, else in a folder of the user's cache that all checkouts share; one that was built from the
-same pins by the same Go is left alone. Programs of Kubernetes are also taken from $KUBEBUILDER_ASSETS, where the envtest convention puts them.
+Each lands in $CLOUDEDGE_CLUSTER_TOOLS, else in a folder of the user's cache that all checkouts share; one that was built
+from the same pins by the same Go is left alone. Programs of Kubernetes are also taken from $KUBEBUILDER_ASSETS, where the
+envtest convention puts them.
 """
 
 import argparse
@@ -56,15 +58,18 @@ PROGRAMS = {
     "kube-controller-manager": Program("kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager", *_KUBERNETES),
     "kube-scheduler": Program("kubernetes", "k8s.io/kubernetes/cmd/kube-scheduler", *_KUBERNETES),
     "kubectl": Program("kubernetes", "k8s.io/kubernetes/cmd/kubectl", *_KUBERNETES),
-    "minio": Program("minio", "github.com/minio/minio"),
+    "minio": Program("minio", "github.com/minio/minio", static=True),
     "cloudcore": Program(
         "kubeedge", "github.com/kubeedge/kubeedge/cloud/cmd/cloudcore", *_KUBEEDGE, part="edge", beside="build/crds"
     ),
     "edgecore": Program("kubeedge", "github.com/kubeedge/kubeedge/edge/cmd/edgecore", *_KUBEEDGE, part="edge"),
     "pause": Program("pause", ".", part="edge", static=True),
     "kubeflow-pipelines": Program("kubeflow", f"{_KUBEFLOW}/apiserver", part="kubeflow"),
-    "kubelet": Program("kubernetes", "k8s.io/kubernetes/cmd/kubelet", *_KUBERNETES, part="argo"),
-    "kube-proxy": Program("kubernetes", "k8s.io/kubernetes/cmd/kube-proxy", *_KUBERNETES, part="argo"),
+    "kubelet": Program("kubernetes", "k8s.io/kubernetes/cmd/kubelet", *_KUBERNETES, part="cloud"),
+    "kube-proxy": Program("kubernetes", "k8s.io/kubernetes/cmd/kube-proxy", *_KUBERNETES, part="cloud"),
+    "kube-router": Program(
+        "kube-router", "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router", part="cloud", static=True
+    ),
     "argo-controller": Program(
         "argo",
         f"{_ARGO[1]}/cmd/workflow-controller",
@@ -81,7 +86,7 @@ PROGRAMS = {
 }
 PACKAGES = {
     "browser": {"chromium": "chromium"},
-    "kubeflow": {"mariadbd": "mariadb-server-core"},
+    "kubeflow": {"mariadbd": "mariadb-server-core", "my_print_defaults": "mariadb-client-core"},
     "images": {
         "buildah": "buildah",
         "containerd": "containerd",
@@ -89,9 +94,11 @@ PACKAGES = {
         "debootstrap": "debootstrap",
         "runc": "runc",
     },
-    "argo": {"conntrack": "conntrack", "python3.11": "python3.11"},
+    "cloud": {"conntrack": "conntrack", "dnsmasq": "dnsmasq-base", "ipset": "ipset"},
+    "argo": {"python3.11": "python3.11"},
     "edge": {
         "/usr/lib/cni/bridge": "containernetworking-plugins",
+        "ip": "iproute2",
         "iptables": "iptables",
         "nsenter": "util-linux",
         "unshare": "util-linux",
@@ -129,13 +136,18 @@ def program(name: str) -> Path:
 def missing(parts: Collection[str]) -> list[str]:
     """How to get what some parts of a test cluster need and is not here; nothing: all is."""
     built = all(_here(name) for name, wanted in PROGRAMS.items() if wanted.part in parts)
-    path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin"))
-    needed = {name: package for part in parts for name, package in PACKAGES.get(part, {}).items()}
-    packages = sorted({package for name, package in needed.items() if not shutil.which(name, path=path)})
+    packages = lacking_packages(parts)
     ways = [f"apt-get install {' '.join(packages)}"] if packages else []
     if not ROOTS.isdisjoint(parts) and not _may_make_machines():
         ways.append("be root on a machine where root may make namespaces, mounts and links")
     return ways if built else [*ways, "make cluster-tools"]
+
+
+def lacking_packages(parts: Collection[str]) -> list[str]:
+    """Packages of Debian that some parts of a test cluster need and that are not here, sorted."""
+    path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin"))
+    needed = {name: package for part in parts for name, package in PACKAGES.get(part, {}).items()}
+    return sorted({package for name, package in needed.items() if not shutil.which(name, path=path)})
 
 
 @cache
@@ -245,7 +257,12 @@ def main() -> int:
     """Build programs; returns the exit code."""
     parser = argparse.ArgumentParser(description="Build what a test cluster is made of.")
     parser.add_argument("programs", nargs="*", metavar="PROGRAM", help=f"Of {', '.join(PROGRAMS)}; none: all.")
-    names = parser.parse_args().programs or list(PROGRAMS)
+    parser.add_argument("--packages", action="store_true", help="Build nothing; print which packages of Debian are lacking.")
+    options = parser.parse_args()
+    if options.packages:
+        print(*lacking_packages(PACKAGES))
+        return 0
+    names = options.programs or list(PROGRAMS)
     unknown = sorted(set(names) - set(PROGRAMS))
     if unknown:
         parser.error(f"nothing is known of {', '.join(unknown)}")

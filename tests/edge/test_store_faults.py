@@ -145,13 +145,14 @@ def test_a_store_that_hangs_holds_up_neither_work_nor_cancel(site: Site, store: 
         finish(store, Phase.CANCELLED)
 
 
-def test_an_expired_url_of_one_order_holds_up_no_other(site: Site, store: Store) -> None:
-    store.faults = {"PUT result": ["500"]}
+@pytest.mark.parametrize(("refused", "phase"), [("GET base", Phase.FETCHING), ("PUT result", Phase.UPLOADING)])
+def test_an_expired_url_of_one_order_holds_up_no_other(site: Site, store: Store, refused: str, phase: Phase) -> None:
+    store.faults = {refused: ["500"]}
     stuck, other = order_at(site, store), site.order(2)
     site.want(stuck, other)
     with site.running():
         site.finish(other)
-        until(lambda: (found := report(store)) and found.phase is Phase.UPLOADING)
+        until(lambda: (found := report(store)) and found.phase is phase)
         store.faults = {}
         finish(store)
 

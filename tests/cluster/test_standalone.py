@@ -1,0 +1,113 @@
+"""A cluster that had neither a store nor MLflow: what the overlay `standalone` brings, as pods, from its manifests to a run."""
+
+import json
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.cloud_tier import CloudTier
+from tests.cluster.edge_tier import EdgeSite
+from tests.cluster.images import name as image_name
+from tests.cluster.object_store import User
+from tests.cluster.site import MANIFESTS
+from tests.digits import EDGES, digits_task
+from tests.e2e.conftest import Finished
+from tests.waiting import until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+CLOUD = "cloudedge"
+
+
+class StandaloneSite(EdgeSite):
+    """A site whose store is a pod, prepared as the administrator's guide says."""
+
+    def __init__(self, folder: Path, tier: CloudTier) -> None:
+        """See `Site`."""
+        super().__init__(folder, tier.edges)
+        for volume in ("minio", "mlflow"):
+            tier.add_volume(volume)
+        shutil.copytree(MANIFESTS, folder / "manifests")
+        overlay = folder / "manifests" / "overlays" / "standalone"
+        origin = f"http://{tier.edges.network.node(len(tier.edges.nodes) + 1)}:30900"
+        with (overlay / "settings.env").open("a") as settings:
+            settings.write(f"CLOUDEDGE_STORE_FOR_EDGES={origin}\n")
+        self.user, self.address = User("cloudedge", secrets.token_hex(20)), f"{origin}/cloudedge"
+        root = {"MINIO_ROOT_USER": "root", "MINIO_ROOT_PASSWORD": secrets.token_hex(20)}
+        for file, keys in (("minio.env", root), ("store.env", self.user.environment)):
+            (overlay / file).write_text("".join(f"{name}={value}\n" for name, value in keys.items()))
+        self.kubectl("apply", "-k", str(overlay))
+        tier.name_services(CLOUD)
+
+    def remove(self) -> None:
+        """Take away what only this overlay brings."""
+        for kind in ("deployment", "service", "pvc", "networkpolicy"):
+            self.kubectl("delete", kind, "minio" if kind != "networkpolicy" else "edges-and-steps-call-minio", "-n", CLOUD)
+            self.kubectl("delete", kind, "mlflow" if kind != "networkpolicy" else "steps-call-mlflow", "-n", CLOUD)
+        self.kubectl("delete", "job", "cloudedge-prepare-store", "-n", CLOUD)
+        self.kubectl("delete", "pv", "minio", "mlflow")
+
+    def waited_for(self, condition: str, *what: str) -> None:
+        """Wait until objects of the cloud's namespace are so."""
+        self.kubectl("wait", "--namespace", CLOUD, "--for", condition, "--timeout=240s", *what)
+
+    def done(self, name: str, namespace: str, *command: str) -> str:
+        """Run a command in a pod of the cloud's image, and say what it said."""
+        where = ("--namespace", namespace)
+        spec = {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "nodeSelector": {"kubernetes.io/hostname": "cloud"},
+            "securityContext": {"runAsUser": 10001, "runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [
+                {
+                    "name": "main",
+                    "image": image_name("cloud"),
+                    "command": list(command),
+                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                }
+            ],
+        }
+        manifest = self.folder / f"{name}.json"
+        manifest.write_text(json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}))
+        self.kubectl("apply", *where, "-f", str(manifest))
+        ended = ("get", "pod", name, *where, "-o", "jsonpath={.status.phase}")
+        until(lambda: self.kubectl(*ended) in {"Succeeded", "Failed"}, 120, f"the end of {name}")
+        said = self.kubectl("logs", name, *where)
+        self.kubectl("delete", "pod", name, *where)
+        return said
+
+
+@pytest.fixture(scope="module")
+def site(cloud_tier: CloudTier, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandaloneSite]:
+    """The overlay, installed."""
+    site = StandaloneSite(tmp_path_factory.mktemp("standalone"), cloud_tier)
+    try:
+        site.waited_for("condition=Available", "deployment/minio", "deployment/mlflow")
+        site.waited_for("condition=Complete", "job/cloudedge-prepare-store")
+        yield site
+    finally:
+        site.remove()
+
+
+def test_a_run_whose_store_is_the_overlays_gives_the_laptops_bytes(site: StandaloneSite, flat: Finished, samples: Path) -> None:
+    task = digits_task()
+    with site.edges(samples, EDGES):
+        site.finish(site.pipeline(task, samples, "compact"))
+    site.assert_bytes_of(flat)
+
+
+def test_the_reaper_finds_the_store_and_the_inboxes(site: StandaloneSite) -> None:
+    site.kubectl("create", "job", "tried", "-n", CLOUD, "--from=cronjob/cloudedge-reaper")
+    try:
+        site.waited_for("condition=Complete", "job/tried")
+    finally:
+        site.kubectl("delete", "job", "tried", "-n", CLOUD)
+
+
+def test_what_runs_in_the_cluster_reaches_mlflow_by_its_name(site: StandaloneSite) -> None:
+    ask = "from mlflow import MlflowClient; print([each.name for each in MlflowClient('{}').search_experiments()])"
+    assert site.done("step", "default", "python", "-c", ask.format("http://mlflow.cloudedge.svc:5000")) == "['Default']\n"
