@@ -8,6 +8,7 @@ from tests.cluster.machine import Machine
 from tests.cluster.network import Network
 from tests.cluster.processes import Server
 from tests.cluster.tools import program
+from tests.waiting import until
 
 
 class CloudNode(Machine):
@@ -39,8 +40,9 @@ class CloudNode(Machine):
         (folder / "kubelet.json").write_text(json.dumps(configuration))
 
     def start(self) -> None:
-        """See `Machine.start`; the cluster's services have their addresses here too."""
+        """See `Machine.start`; the node is ready, services have their addresses here, and network policies hold."""
         super().start()
+        until(self.ready, 120, f"{self.name} ready")
         log = self._folder / "log"
         common = (f"--kubeconfig={self._control_plane.kubeconfig}", f"--hostname-override={self.name}")
         proxy = (

@@ -11,7 +11,6 @@ from tests.cluster.images import archive
 from tests.cluster.machine import image_of
 from tests.cluster.processes import Server
 from tests.cluster.tools import program
-from tests.waiting import until
 
 _RELEASE = "docker.io/minio/minio:RELEASE.2025-09-07T16-13-09Z"
 """As the manifests name it; what is in it is the same release, built here."""
@@ -42,7 +41,6 @@ class CloudTier:
         names.start(lambda: True)
         self._running.callback(self.node.stop)
         self.node.start()
-        until(self.node.ready, 120, "the cloud's node ready")
 
     def stop(self) -> None:
         """End it all."""

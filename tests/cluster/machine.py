@@ -156,7 +156,8 @@ class Machine:
             "ranges": [[{"subnet": self._network.pods(self._number)}]],
             "routes": [{"dst": "0.0.0.0/0"}],
         }
-        bridge = {"type": "bridge", "bridge": "pods", "isGateway": True, "ipam": addresses}
+        # What pods ask for comes from their node, as behind the router of a factory or a home.
+        bridge = {"type": "bridge", "bridge": "pods", "isGateway": True, "ipMasq": True, "ipam": addresses}
         return {"cniVersion": "0.4.0", "name": "pods", "plugins": [bridge]}
 
 

@@ -3,7 +3,9 @@
 import json
 import secrets
 import shutil
+import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -44,9 +46,9 @@ class StandaloneSite(EdgeSite):
 
     def remove(self) -> None:
         """Take away what only this overlay brings."""
-        for kind in ("deployment", "service", "pvc", "networkpolicy"):
-            self.kubectl("delete", kind, "minio" if kind != "networkpolicy" else "edges-and-steps-call-minio", "-n", CLOUD)
-            self.kubectl("delete", kind, "mlflow" if kind != "networkpolicy" else "steps-call-mlflow", "-n", CLOUD)
+        for name, policy in (("minio", "edges-and-steps-call-minio"), ("mlflow", "steps-call-mlflow")):
+            mine = (f"deployment/{name}", f"service/{name}", f"pvc/{name}", f"networkpolicy/{policy}")
+            self.kubectl("delete", "--namespace", CLOUD, "--ignore-not-found", *mine)
         self.kubectl("delete", "job", "cloudedge-prepare-store", "-n", CLOUD)
         self.kubectl("delete", "pv", "minio", "mlflow")
 
@@ -55,30 +57,45 @@ class StandaloneSite(EdgeSite):
         self.kubectl("wait", "--namespace", CLOUD, "--for", condition, "--timeout=240s", *what)
 
     def done(self, name: str, namespace: str, *command: str) -> str:
-        """Run a command in a pod of the cloud's image, and say what it said."""
-        where = ("--namespace", namespace)
+        """Run a command in a pod to its end, and say what it said."""
+        with self.pod(name, namespace, *command):
+            where = ("--namespace", namespace)
+            phase = ("get", "pod", name, *where, "--output", "jsonpath={.status.phase}")
+            until(lambda: self.kubectl(*phase) in {"Succeeded", "Failed"}, 120, f"the end of {name}")
+            return self.kubectl("logs", name, *where)
+
+    @contextmanager
+    def pod(self, name: str, namespace: str, *command: str) -> Iterator[None]:
+        """A pod of the cloud's image that has begun a command; its label `run` is its name."""
+        container = {
+            "name": "main",
+            "image": image_name("cloud"),
+            "command": list(command),
+            "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        }
         spec = {
             "restartPolicy": "Never",
-            "automountServiceAccountToken": False,
+            "terminationGracePeriodSeconds": 0,
             "nodeSelector": {"kubernetes.io/hostname": "cloud"},
             "securityContext": {"runAsUser": 10001, "runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [
-                {
-                    "name": "main",
-                    "image": image_name("cloud"),
-                    "command": list(command),
-                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-                }
-            ],
+            "containers": [container],
         }
+        metadata = {"name": name, "labels": {"run": name}}
         manifest = self.folder / f"{name}.json"
-        manifest.write_text(json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}))
-        self.kubectl("apply", *where, "-f", str(manifest))
-        ended = ("get", "pod", name, *where, "-o", "jsonpath={.status.phase}")
-        until(lambda: self.kubectl(*ended) in {"Succeeded", "Failed"}, 120, f"the end of {name}")
-        said = self.kubectl("logs", name, *where)
-        self.kubectl("delete", "pod", name, *where)
-        return said
+        manifest.write_text(json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}))
+        where = ("--namespace", namespace)
+        self.kubectl("apply", *where, "--filename", str(manifest))
+        try:
+            begun = ("get", "pod", name, *where, "--output", "jsonpath={.status.phase}")
+            until(lambda: self.kubectl(*begun) != "Pending", 60, f"the beginning of {name}")
+            yield
+        finally:
+            self.kubectl("delete", "pod", name, *where)
+
+    def address_of(self, label: str) -> str:
+        """The address of a pod in the cloud's namespace."""
+        where = ("--namespace", CLOUD, "--selector", label)
+        return self.kubectl("get", "pods", *where, "--output", "jsonpath={.items[0].status.podIP}")
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +128,29 @@ def test_the_reaper_finds_the_store_and_the_inboxes(site: StandaloneSite) -> Non
 def test_what_runs_in_the_cluster_reaches_mlflow_by_its_name(site: StandaloneSite) -> None:
     ask = "from mlflow import MlflowClient; print([each.name for each in MlflowClient('{}').search_experiments()])"
     assert site.done("step", "default", "python", "-c", ask.format("http://mlflow.cloudedge.svc:5000")) == "['Default']\n"
+
+
+def test_network_policies_let_edges_call_the_store_and_nobody_else(site: StandaloneSite) -> None:
+    # Here is outside of the cluster, as edges are; whatever has no policy of its own would be reached by the same way.
+    listens = ("python", "-m", "http.server", "8000")
+    with site.pod("listens", CLOUD, *listens):
+        reached = {
+            name: _reached(site.address_of(label), port)
+            for name, label, port in (
+                ("minio", "app.kubernetes.io/name=minio", 9000),
+                ("mlflow", "app.kubernetes.io/name=mlflow", 5000),
+                ("another", "run=listens", 8000),
+            )
+        }
+    assert reached == {"minio": True, "mlflow": False, "another": False}
+    for name in ("nobody-calls-unless-allowed", "steps-call-mlflow"):
+        site.kubectl("delete", "networkpolicy", name, "-n", CLOUD)
+    until(lambda: _reached(site.address_of("app.kubernetes.io/name=mlflow"), 5000), 60, "a call that no policy forbids")
+
+
+def _reached(address: str, port: int) -> bool:
+    try:
+        socket.create_connection((address, port), timeout=3).close()
+    except OSError:
+        return False
+    return True
