@@ -3,14 +3,22 @@
 import time
 from collections.abc import Callable
 
+_LEAST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.01, 2.0
+_PAUSE = 4.0
+"""Between two looks, in units of what a look takes: whoever asks a server over and over slows down what is waited for."""
+
 
 def until(condition: Callable[[], object], timeout: float = 30, what: str = "the condition") -> None:
-    """Return as soon as the condition holds.
+    """Return soon after the condition holds.
 
     Raises:
         AssertionError: it did not hold within `timeout` seconds.
     """
     end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, f"{what} did not come true within {timeout} s"
-        time.sleep(0.01)
+    while True:
+        began = time.monotonic()
+        if condition():
+            return
+        now = time.monotonic()
+        assert now < end, f"{what} did not come true within {timeout} s"
+        time.sleep(min(max(_LEAST_PAUSE_SECONDS, _PAUSE * (now - began)), _LONGEST_PAUSE_SECONDS))

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import yaml
 from mlflow import MlflowClient
 
 from cloudedge import __version__
-from cloudedge.documents import Manifest, parse
+from cloudedge.documents import Manifest, Task, parse
+from cloudedge.errors import InvalidInput
 from cloudedge.names import sha256_of
 from components.pretrain.parameters import parameters_of
 from components.pretrain.step import pretrain
@@ -148,16 +150,16 @@ def test_a_model_of_ones_own_is_in_an_image_made_upon_ours(containerd: Container
     assert user.stdout == f"{USER}\n"
 
 
-def test_a_step_of_a_compiled_pipeline_gives_the_bytes_that_it_gives_here(
-    containerd: Containerd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    task = digits_task()
-    write_digits(tmp_path / "data")
-    places = {name: own(tmp_path / name) for name in ("store", "inboxes", "scratch", "minio")}
+def pretrained(
+    containerd: Containerd, task: Task, folder: Path, most_rounds: int
+) -> "tuple[subprocess.CompletedProcess[str], dict[str, Path]]":
+    """How the first step of a task's compiled pipeline ends in the cloud's image, and the folders that it wrote into."""
+    write_digits(folder / "data")
+    places = {name: own(folder / name) for name in ("store", "inboxes", "scratch", "minio")}
     spec = next(yaml.safe_load_all(package_of(task)))["deploymentSpec"]["executors"]["exec-pretrain"]["container"]
     output = {"uri": "minio://pretrained", "name": "pretrained", "type": {"schemaTitle": "system.Model"}}
     metrics = {"uri": "minio://metrics", "name": "metrics", "type": {"schemaTitle": "system.Metrics"}}
-    asked = {**parameters_of(task), "cloud_data": "/data/cloud", "kubeflow_run_id": "a", "most_rounds": 2}
+    asked = {**parameters_of(task), "cloud_data": "/data/cloud", "kubeflow_run_id": "a", "most_rounds": most_rounds}
     executor_input = {
         "inputs": {"parameterValues": asked},
         "outputs": {
@@ -173,7 +175,7 @@ def test_a_step_of_a_compiled_pipeline_gives_the_bytes_that_it_gives_here(
             [*spec["command"], *arguments],
             {
                 **{f"/{name}:rw": place for name, place in places.items()},
-                "/data": tmp_path / "data",
+                "/data": folder / "data",
                 "/opt/pytorch": images.pytorch(),
             },
             {
@@ -183,13 +185,30 @@ def test_a_step_of_a_compiled_pipeline_gives_the_bytes_that_it_gives_here(
             },
         )
     )
+    return done, places
+
+
+def test_a_step_of_a_compiled_pipeline_gives_the_bytes_that_it_gives_here(
+    containerd: Containerd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = digits_task()
+
+    done, places = pretrained(containerd, task, tmp_path, most_rounds=2)
+
     assert done.returncode == 0, done.stdout
     assert json.loads((places["scratch"] / "output.json").read_text())["parameterValues"] == {"Output": task.id}
-
     monkeypatch.setenv("CLOUDEDGE_STORE", (tmp_path / "own" / "store").as_uri())
     monkeypatch.setenv("CLOUDEDGE_INBOXES", (tmp_path / "own" / "inboxes").as_uri())
     monkeypatch.setenv("CLOUDEDGE_SCRATCH", str(tmp_path / "own" / "scratch"))
     assert sha256_of(places["minio"] / "pretrained") == pretrain(task, str(tmp_path / "data" / "cloud")).sha256
+
+
+def test_a_step_that_fails_ends_with_its_message_and_exit_code(containerd: Containerd, tmp_path: Path) -> None:
+    done, _ = pretrained(containerd, digits_task(), tmp_path, most_rounds=1)
+
+    assert done.returncode == InvalidInput.exit_code
+    assert done.stdout.splitlines()[-1].startswith("rounds is 2, but this pipeline has tasks for 1: ask for fewer")
+    assert "Traceback" not in done.stdout
 
 
 def test_the_clouds_image_prepares_the_store_and_reaps(containerd: Containerd, site: Cluster, tmp_path: Path) -> None:
