@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import yaml
 from kubernetes import client
 
 from components.shared.enrolment import USER, runner_name
@@ -93,8 +94,7 @@ class EdgeSite(Site):
             # As the administrator's guide says.
             node.run("install", "-d", "-o", str(USER), "-g", str(USER), f"/var/lib/cloudedge/{name}")
             places = ("--state", f"/var/lib/cloudedge/{name}", "--samples", f"/var/lib/samples/{name}")
-            self.cli("edges", "enroll", name, "--node", node.name, *places)
-            self._bring_pytorch(name)
+            self._apply_with_pytorch(name, self.cli("edges", "enroll", name, "--node", node.name, *places, "--render"))
         try:
             for name in names:
                 until(partial(self._runs, name), 120, f"the runner of {name}")
@@ -128,10 +128,7 @@ class EdgeSite(Site):
         return list((self.node_of(name).lib.parent / "log" / "pods").glob(f"{NAMESPACE}_{runner_name(name)}-*"))
 
     def _runs(self, name: str) -> bool:
-        """Whether the runner is there with what it was given after it was enrolled, and no earlier pod of it."""
-        pods = self._pods_of(name)
-        volumes = [volume.name for pod in pods for volume in pod.spec.volumes]
-        return [pod.status.phase for pod in pods] == ["Running"] and "pytorch" in volumes
+        return self.pods(name) == ["Running"]
 
     def inside(self, name: str, *command: str) -> str:
         """Run a program in the container of an edge's runner, as its user."""
@@ -148,7 +145,12 @@ class EdgeSite(Site):
         core = client.CoreV1Api(self.control_plane.client())
         return list(core.list_namespaced_pod(NAMESPACE, label_selector=labels).items)
 
-    def _bring_pytorch(self, name: str) -> None:
-        """Mount this machine's PyTorch, as the image that is tested here was built without one."""
-        body = json.dumps({"spec": {"template": {"spec": pods_pytorch("runner")}}})
-        self.kubectl("patch", "deployment", runner_name(name), "-n", NAMESPACE, "-p", body)
+    def _apply_with_pytorch(self, name: str, rendered: str) -> None:
+        """Make an edge known, with this machine's PyTorch mounted: the image that is tested here was built without one."""
+        inbox, deployment = yaml.safe_load_all(rendered)
+        pod, addition = deployment["spec"]["template"]["spec"], pods_pytorch("runner")
+        pod["volumes"] += addition["volumes"]
+        pod["containers"][0]["volumeMounts"] += addition["containers"][0]["volumeMounts"]
+        manifest = self.folder / f"{name}.json"
+        manifest.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [inbox, deployment]}))
+        self.kubectl("apply", "--filename", str(manifest))
