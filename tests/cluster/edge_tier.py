@@ -108,7 +108,8 @@ class EdgeSite(Site):
             for name in names:
                 (self.folder / f"{name}.log").write_text(self.log(name))
                 self.cli("edges", "remove", name, "--force")
-            until(lambda: not self.pods(), 120, "the end of all runners' pods")
+            # KubeEdge may take minutes to hear of it where a link was cut before.
+            until(lambda: not self.pods(), 300, "the end of all runners' pods")
             for name in names:
                 # Logs too: the node may keep those of a pod for minutes after its end.
                 for folder in (self.state(name), self.node_of(name).lib / "samples" / name, *self._pods_logs(name)):
