@@ -1,5 +1,6 @@
 """Orders as edges get them, with URLs that live as long as the order, or are renewed until then."""
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple
 
 from cloudedge.documents import Order, RemoteFile, Task, order_id
 from cloudedge.documents.report import MAX_MANIFEST_BYTES, MAX_REPORT_BYTES
+from cloudedge.errors import NotFound
 from components.shared.records import IssuedOrder
 from components.shared.step import Step
 
@@ -96,7 +98,8 @@ def renew(work: Step, orders: Sequence[IssuedOrder]) -> None:
         }
         order = former.model_copy(update=changes)
         work.run.put(work.run.order_key(issued.round, issued.edge), order)
-        work.inboxes.update(issued.edge, lambda orders: [order if other.id == order.id else other for other in orders])
+        with contextlib.suppress(NotFound):  # It was removed since.
+            work.inboxes.update(issued.edge, lambda others: [order if other.id == order.id else other for other in others])
 
     with ThreadPoolExecutor(AT_ONCE) as others:
         list(others.map(renew_one, orders))

@@ -1,12 +1,16 @@
 """Dispatch: one order for each edge, once, however often the step is repeated."""
 
+import shutil
+
 import pytest
 
 from cloudedge.documents import Phase
 from cloudedge.errors import Cancelled, InvalidInput, NotFound
+from components.dispatch.orders import renew
 from components.pretrain.step import pretrain
 from components.shared.lifecycle import cancel
 from components.shared.orders import close_orders
+from components.shared.step import step
 from tests.components.cloud import Cloud, content
 from tests.digits import EDGES
 
@@ -174,3 +178,19 @@ def test_a_run_cancelled_while_orders_went_out_leaves_none_open(cloud: Cloud) ->
         cloud.waited()
 
     assert cloud.open_orders() == []
+
+
+def test_only_orders_that_are_open_are_renewed_and_an_edge_that_was_removed_is_passed_over(cloud: Cloud) -> None:
+    cloud.pretrained().dispatched()
+    record = cloud.run.dispatched(1)
+    assert record is not None
+    cloud.inboxes.update("edge-2", lambda _: [])
+    shutil.rmtree(cloud.root / "inboxes" / "edge-3")
+    (former,) = cloud.orders("edge-1")
+
+    with step(cloud.task.id, "wait-1") as work:
+        renew(work, record.orders)
+
+    assert cloud.orders("edge-1") == [former], "in a folder a URL stays as it is"
+    assert cloud.orders("edge-2") == []
+    assert cloud.inboxes.edges() == ["edge-1", "edge-2"]
