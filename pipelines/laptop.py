@@ -4,6 +4,7 @@ Nothing here outlives the command: every process that is started watches the one
 """
 
 import os
+import re
 import shutil
 import sys
 import threading
@@ -16,6 +17,7 @@ from typing import Literal
 
 from cloudedge.documents import Task
 from cloudedge.errors import EXIT_INTERRUPTED, CloudedgeError, InvalidInput, StoreFailed
+from cloudedge.names import IN_WORDS, NAME
 from components.fuse.rule import find_rule
 from components.pretrain.parameters import parameters_of, task_of
 from components.shared import events
@@ -157,6 +159,9 @@ def _chosen(task: Task, data: Data, edges: int | None) -> dict[str, Path]:
         if named and edges != len(named):
             raise InvalidInput(f"--edges is {edges}, but the task names {len(named)} edges: leave --edges out.")
         names = names[:edges]
+    for name in names:
+        if not re.fullmatch(NAME, name):
+            raise InvalidInput(f"The folder {folders[name]} has no name for an edge. Rename it: {IN_WORDS[NAME]}.")
     if not names:
         raise InvalidInput(
             f"{data.folder}/edges has no folder: make one per edge with its samples, or set collaborate to false."

@@ -100,7 +100,13 @@ class Runners:
             log = self._logs / f"{name}.log"
             if self._starts[name] >= _MOST_STARTS:
                 raise WorkFailed(
-                    f"The runner {name} ended {_MOST_STARTS} times, the last time with code {process.returncode}; see {log}."
+                    f"The runner {name} ended {_MOST_STARTS} times, the last time with code {process.returncode}; see {log}, "
+                    f"whose last line is: {_last_line(log)}"
                 )
             self._starts[name] += 1
             self._processes[name] = start(self._commands[name], log)
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").split("\n")
+    return next((line for line in reversed(lines) if line.strip()), "(none)")

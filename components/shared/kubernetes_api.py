@@ -1,6 +1,7 @@
 """The Kubernetes API as we need it: asked again while it does not answer, and with our own errors."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -15,6 +16,8 @@ TIMEOUT_SECONDS = (5, 60)
 """To connect, and for an answer."""
 
 _PAGE = 500
+_MOST_SAID = 300
+"""Characters of what the client says of a kubeconfig."""
 _PASSING = {0, 408, 429, 500, 502, 503, 504}
 _REFUSALS = {401, 403}
 _METADATA_ALONE = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -29,12 +32,16 @@ def connect() -> client.ApiClient:
         InvalidInput: there is neither.
     """
     try:
+        config.load_incluster_config()
+    except config.ConfigException:
         try:
-            config.load_incluster_config()
-        except config.ConfigException:
             config.load_kube_config()
-    except (config.ConfigException, OSError) as error:
-        raise InvalidInput(f"There is no cluster to talk to: {str(error).rstrip('.')}. Set KUBECONFIG.") from None
+        except Exception as error:  # What a malformed file makes the client raise may be anything.
+            place, why = os.environ.get("KUBECONFIG") or "~/.kube/config", " ".join(str(error).split())[:_MOST_SAID]
+            raise InvalidInput(
+                f"There is no cluster to talk to: {place} is no kubeconfig that can be used: {why.rstrip('.')}. "
+                "Correct KUBECONFIG."
+            ) from None
     settings = client.Configuration.get_default_copy()
     settings.retries = False  # `_asked` knows what is worth another try, and for how long.
     settings.connection_pool_maxsize = 32

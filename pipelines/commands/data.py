@@ -1,10 +1,12 @@
 """The cloud's own samples in a cluster's store: cloudedge data."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cloudedge.store import DirectoryStore
 from components.shared import datasets
 from pipelines.commands.options import JsonOption, PlaceOption, print_json
 from pipelines.place import open_place
@@ -27,11 +29,14 @@ def put(
     home: PlaceOption = None,
 ) -> None:
     """Put samples into the store, in place of those that have the name."""
+    store = open_place(home).store
     count = size = 0
-    for path, bytes_of_it in datasets.put(open_place(home).store, name, source):
+    for path, bytes_of_it in datasets.put(store, name, source):
         count, size = count + 1, size + bytes_of_it
         print(f"{path}  {bytes_of_it} bytes")
     print(f"{count} files, {size} bytes are in the store: use them as {datasets.SCHEME}{name}")
+    if isinstance(store, DirectoryStore):
+        print(f"That is the store of this machine's runs, {store.root}; for a cluster's, set CLOUDEDGE_STORE.", file=sys.stderr)
 
 
 def list_datasets(home: PlaceOption = None, as_json: JsonOption = False) -> None:

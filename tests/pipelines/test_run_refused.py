@@ -1,18 +1,21 @@
 """cloudedge run says what is wrong before it starts anything."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cloudedge.documents import Fusion
-from cloudedge.errors import StoreFailed
+from cloudedge.errors import StoreFailed, WorkFailed
 from pipelines.home import Home
 from pipelines.laptop import require_space
+from pipelines.processes import Runners
 from tests.components.cloud import Cloud
 from tests.digits import EDGES, digits_task
 from tests.pipelines.terminal import Cloudedge
+from tests.waiting import until
 
 
 def run(cloudedge: Cloudedge, tmp_path: Path, data: Path, task: Any = None, *options: object) -> tuple[int, str]:
@@ -53,6 +56,23 @@ def test_a_data_folder_without_edges(cloudedge: Cloudedge, tmp_path: Path, digit
 
     assert code == 2
     assert "edges has no folder: make one per edge with its samples, or set collaborate to false" in message
+
+
+def test_a_folder_that_has_no_name_for_an_edge(cloudedge: Cloudedge, tmp_path: Path, digits: Path) -> None:
+    (tmp_path / "data" / "edges" / "Hall 1").mkdir(parents=True)
+    (tmp_path / "data" / "cloud").symlink_to(digits / "cloud")
+
+    code, message = run(cloudedge, tmp_path, tmp_path / "data", digits_task("mine", edges=()))
+
+    assert code == 2
+    assert "edges/Hall 1 has no name for an edge. Rename it: use lower-case letters" in message
+
+
+def test_a_runner_that_cannot_start_says_why(tmp_path: Path) -> None:
+    runners = Runners({"hall-1": [sys.executable, "-c", "print('no room here'); raise SystemExit(5)"]}, tmp_path)
+
+    with pytest.raises(WorkFailed, match=r"hall-1 ended 20 times, the last time with code 5; .*last line is: no room here"):
+        until(runners.keep_alive)
 
 
 def test_an_edge_without_samples(cloudedge: Cloudedge, tmp_path: Path, digits: Path) -> None:

@@ -256,9 +256,15 @@ def test_what_is_no_inbox_is_refused_by_name(inboxes: ConfigMapInboxes, core: cl
         inboxes.read("edge-1")
 
 
-def test_without_a_cluster_the_way_out_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [None, "garbage", "a: [1", "clusters: 5"])
+def test_without_a_cluster_the_way_out_is_named(tmp_path: Path, content: str | None) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    if content is not None:
+        kubeconfig.write_text(content)
     program = "from components.shared.kubernetes_api import connect; connect()"
-    environment = {"HOME": str(tmp_path), "PATH": "", "KUBECONFIG": str(tmp_path / "missing")}
+    environment = {"HOME": str(tmp_path), "PATH": "", "KUBECONFIG": str(kubeconfig)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
-    message = done.stderr.splitlines()[-1].partition(": ")[2]
-    assert message == "There is no cluster to talk to: Invalid kube-config file. No configuration found. Set KUBECONFIG."
+    message = done.stderr.splitlines()[-1]
+    start = f"cloudedge.errors.InvalidInput: There is no cluster to talk to: {kubeconfig} is no kubeconfig that can be used: "
+    assert message.startswith(start)
+    assert message.endswith(". Correct KUBECONFIG.")
