@@ -1,6 +1,7 @@
 """Decides what becomes of each order, and has it in the ledger before it has an effect anywhere else."""
 
 import logging
+import random
 import signal
 import time
 from dataclasses import replace
@@ -100,6 +101,7 @@ class Orders:
             self._stop_work(order_id)
             self._letters.end(order_id)
             self._open.pop(order_id, None)
+            self._pauses.pop(order_id, None)
         for order in changes.renewed:
             self._open[order.id] = replace(self._open[order.id], order=order)
             self._send_files(self._open[order.id])
@@ -116,7 +118,7 @@ class Orders:
             self._forget(order_id)
 
     def start_work(self) -> None:
-        """Begin the first order that is to be worked on, if nothing goes on.
+        """Begin the first order that is to be worked on and was not interrupted just now, if nothing goes on.
 
         Raises:
             StoreFailed: no process can be started now.
@@ -197,13 +199,17 @@ class Orders:
         elif message.phase is not None:
             samples = entry.samples if message.samples is None else message.samples
             recollections = entry.recollections if message.recollections is None else message.recollections
-            entry = replace(entry, phase=message.phase, samples=samples, recollections=recollections, trouble=None)
+            trouble = entry.trouble
+            if message.phase is not Phase.FETCHING:  # The store has given what was asked for.
+                trouble = None
+                self._pauses.pop(entry.order.id, None)
+            entry = replace(entry, phase=message.phase, samples=samples, recollections=recollections, trouble=trouble)
             self._ledger.stand(entry)
             self._update(entry, urgent=True)
         elif message.interrupted is not None:
             _log.warning("interrupted, tried again: %s", message.interrupted.message, extra={"order": entry.order.id})
             before = self._pauses.get(entry.order.id, _NO_PAUSE).interruptions
-            self._pauses[entry.order.id] = _Pause(time.monotonic() + pause_seconds(before, 0.5), before + 1)
+            self._pauses[entry.order.id] = _Pause(time.monotonic() + pause_seconds(before, random.random()), before + 1)
             self._update(replace(entry, trouble=message.interrupted), urgent=True)
             self._stop_work(entry.order.id)
         elif message.failed is not None:

@@ -3,12 +3,4 @@
 from components.dispatch.step import dispatch_round
 from components.shared.doors import door
 
-
-@door
-def run_dispatch(run_id: str, round_number: int) -> int:
-    """Dispatch a round.
-
-    Returns:
-        Number of edges that take part.
-    """
-    return dispatch_round(run_id, round_number)
+run_dispatch = door(dispatch_round)

@@ -17,7 +17,7 @@ AT_ONCE = 16
 """Orders written at a time."""
 
 _URL_MARGIN_SECONDS = 3600.0
-"""URLs outlive the order's time limit by this, so that a clock that is off loses no result."""
+"""URLs outlive the last moment of an order's work by this, so that a clock that is off loses no result."""
 
 _RENEWED_AT = 0.5
 """URLs are renewed when they have lived this share of their life; an edge that is away just then has the rest to come back."""
@@ -36,7 +36,7 @@ class ModelFile(NamedTuple):
 
 def inputs_of(work: Step, models: Mapping[str, ModelFile], limit_seconds: float) -> dict[str, RemoteFile]:
     """Models as edges fetch them for an order with this time limit, by name."""
-    expires = limit_seconds + _URL_MARGIN_SECONDS
+    expires = _url_seconds(limit_seconds)
     return {name: work.store.download(*model, expires_seconds=expires) for name, model in models.items()}
 
 
@@ -75,7 +75,7 @@ def new_order(
 def renewed_every(work: Step, limit_seconds: float) -> float:
     """How often orders with this time limit must be renewed, in seconds; infinite if their URLs live long enough."""
     longest = work.store.longest_url_seconds
-    return longest * _RENEWED_AT if limit_seconds + _URL_MARGIN_SECONDS > longest else math.inf
+    return longest * _RENEWED_AT if _url_seconds(limit_seconds) > longest else math.inf
 
 
 def renew(work: Step, orders: Sequence[IssuedOrder]) -> None:
@@ -86,10 +86,11 @@ def renew(work: Step, orders: Sequence[IssuedOrder]) -> None:
     records = {number: work.run.dispatched(number) for number in {order.round for order in orders}}
     models = {number: record.models for number, record in records.items() if record}
 
-    def renew_one(issued: IssuedOrder) -> None:
+    def renew_one(issued: IssuedOrder) -> bool:
+        """Whether it was open."""
         former = work.run.order(issued.round, issued.edge)
         if former is None or former.id != issued.id:
-            return
+            return False
         files = {name: ModelFile(models[issued.round][name], file.sha256, file.size) for name, file in former.inputs.items()}
         limit, most = former.time_limit_seconds, former.result.max_bytes if former.result else None
         changes = {
@@ -99,19 +100,28 @@ def renew(work: Step, orders: Sequence[IssuedOrder]) -> None:
         order = former.model_copy(update=changes)
         work.run.put(work.run.order_key(issued.round, issued.edge), order)
         with contextlib.suppress(NotFound):  # It was removed since.
-            work.inboxes.update(issued.edge, lambda others: [order if other.id == order.id else other for other in others])
+            inbox = work.inboxes.update(
+                issued.edge, lambda others: [order if other.id == order.id else other for other in others]
+            )
+            return order.id in {other.id for other in inbox.orders}
+        return False
 
     with ThreadPoolExecutor(AT_ONCE) as others:
-        list(others.map(renew_one, orders))
-    work.log("renewed", orders=[order.id for order in orders])
-    work.say(f"{len(orders)} open orders have new URLs, as the former ones would end before their time is up.")
+        renewed = [order.id for order, done in zip(orders, others.map(renew_one, orders), strict=True) if done]
+    work.log("renewed", orders=renewed)
+    work.say(f"{len(renewed)} open orders have new URLs, as the former ones would end before their time is up.")
+
+
+def _url_seconds(limit_seconds: float) -> float:
+    """How long an order's URLs are of use: an edge that accepts it as the round ends has its whole time limit from then on."""
+    return 2 * limit_seconds + _URL_MARGIN_SECONDS
 
 
 def _targets(
     work: Step, round_number: int, edge: str, attempt: int, most_bytes: int | None, limit_seconds: float
 ) -> dict[str, Any]:
     """Where an order's report, its manifest and, if it may have so many bytes, its model go."""
-    expires = limit_seconds + _URL_MARGIN_SECONDS
+    expires = _url_seconds(limit_seconds)
     report, manifest, model = (
         work.run.round_key(round_number, "reports", f"{edge}-{attempt}.json"),
         work.run.result_key(round_number, edge, attempt, "manifest.json"),

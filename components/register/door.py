@@ -3,12 +3,4 @@
 from components.register.step import register_model
 from components.shared.doors import door
 
-
-@door
-def run_register(run_id: str) -> str:
-    """Register a run's model.
-
-    Returns:
-        Name of the registered model, or an empty text.
-    """
-    return register_model(run_id)
+run_register = door(register_model)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from html import escape
 
 from cloudedge.documents import LeftOut, Phase
-from cloudedge.errors import QuorumMissed
+from cloudedge.errors import QuorumMissed, StoreFailed
 from components.dispatch.orders import renew, renewed_every
 from components.dispatch.step import finished_before, order_training
 from components.shared.records import Delivery, RunState, WaitRecord
@@ -16,6 +16,7 @@ from components.wait.watch import RoundWatch, Watched
 
 _RELAY_SECONDS = 5.0
 _SAY_SECONDS = 10.0
+_RENEWAL_AGAIN_SECONDS = 60.0
 
 
 def wait_round(run_id: str, round_number: int) -> tuple[int, str]:
@@ -124,9 +125,15 @@ class _Renewal:
         self._due = time.monotonic() + self._pause - (datetime.now(UTC) - issued).total_seconds()
 
     def renew_if_due(self) -> None:
-        if time.monotonic() >= self._due:
+        if time.monotonic() < self._due:
+            return
+        pause = self._pause
+        try:
             renew(self._work, [self._watch.edges[edge].order for edge in sorted(self._watch.pending)])
-            self._due = time.monotonic() + self._pause
+        except StoreFailed as error:  # The URLs hold for as long again: no reason to end the wait.
+            pause = min(pause, _RENEWAL_AGAIN_SECONDS)
+            self._work.say(f"The open orders could not be renewed, which is tried again: {error}")
+        self._due = time.monotonic() + pause
 
 
 def _log_faults(work: Step, round_number: int, changed: Sequence[Watched], named: set[tuple[str, str]]) -> None:

@@ -40,7 +40,7 @@ class CloudNode(Machine):
         (folder / "kubelet.json").write_text(json.dumps(configuration))
 
     def start(self) -> None:
-        """See `Machine.start`; the node is ready, services have their addresses here, and network policies hold."""
+        """See `Machine.start`; the node is ready; services and network policies are being applied."""
         super().start()
         until(self.ready, 120, f"{self.name} ready")
         log = self._folder / "log"

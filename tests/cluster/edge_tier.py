@@ -111,9 +111,10 @@ class EdgeSite(Site):
             # KubeEdge may take minutes to hear of it where a link was cut before.
             until(lambda: not self.pods(), 300, "the end of all runners' pods")
             for name in names:
-                # Logs too: the node may keep those of a pod for minutes after its end.
-                for folder in (self.state(name), self.node_of(name).lib / "samples" / name, *self._pods_logs(name)):
-                    shutil.rmtree(folder)
+                shutil.rmtree(self.state(name))
+                shutil.rmtree(self.node_of(name).lib / "samples" / name)
+                for folder in self._pods_logs(name):  # The node may keep them for minutes, or remove them just now.
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def pods(self, name: str = "") -> list[str]:
         """The phases of runners' pods, as the cloud knows them."""

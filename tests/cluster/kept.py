@@ -4,13 +4,14 @@ import fcntl
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tests.cluster.tools import folder
 
-_STAY = 2
-"""Of each kind, the last used: a change, and what was before it."""
+_STAY, _STAY_SECONDS = 2, 24 * 3600
+"""Of each kind, the last used, a change and what was before it; and whatever another checkout may be using."""
 
 
 def kept(kind: str, made_of: str, make: Callable[[Path], None]) -> Path:
@@ -33,7 +34,8 @@ def kept(kind: str, made_of: str, make: Callable[[Path], None]) -> Path:
             fresh.replace(path)
         os.utime(path)
         for old in sorted(place.glob(f"{kind}-*"), key=lambda each: each.stat().st_mtime, reverse=True)[_STAY:]:
-            _remove(old)
+            if time.time() - old.stat().st_mtime > _STAY_SECONDS:
+                _remove(old)
     return path
 
 

@@ -19,7 +19,7 @@ from tests.waiting import until
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
-def test_edges_that_come_back_after_their_urls_have_ended_deliver_all_the_same(
+def test_orders_whose_urls_have_ended_get_new_ones_from_whoever_waits_for_them(
     site: Site, samples: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in site.environment().items():

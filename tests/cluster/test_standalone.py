@@ -132,20 +132,17 @@ def test_what_runs_in_the_cluster_reaches_mlflow_by_its_name(site: StandaloneSit
 
 def test_network_policies_let_edges_call_the_store_and_nobody_else(site: StandaloneSite) -> None:
     # Here is outside of the cluster, as edges are; whatever has no policy of its own would be reached by the same way.
-    listens = ("python", "-m", "http.server", "8000")
-    with site.pod("listens", CLOUD, *listens):
-        reached = {
-            name: _reached(site.address_of(label), port)
-            for name, label, port in (
-                ("minio", "app.kubernetes.io/name=minio", 9000),
-                ("mlflow", "app.kubernetes.io/name=mlflow", 5000),
-                ("another", "run=listens", 8000),
-            )
-        }
-    assert reached == {"minio": True, "mlflow": False, "another": False}
-    for name in ("nobody-calls-unless-allowed", "steps-call-mlflow"):
-        site.kubectl("delete", "networkpolicy", name, "-n", CLOUD)
-    until(lambda: _reached(site.address_of("app.kubernetes.io/name=mlflow"), 5000), 60, "a call that no policy forbids")
+    names = {"minio": "app.kubernetes.io/name=minio", "mlflow": "app.kubernetes.io/name=mlflow", "another": "run=listens"}
+    ports = {"minio": 9000, "mlflow": 5000, "another": 8000}
+    with site.pod("listens", CLOUD, "python", "-m", "http.server", "8000"):
+
+        def reached() -> dict[str, bool]:
+            return {name: _reached(site.address_of(label), ports[name]) for name, label in names.items()}
+
+        until(lambda: reached() == {"minio": True, "mlflow": False, "another": False}, 60, "what the policies say")
+        for policy in ("nobody-calls-unless-allowed", "steps-call-mlflow"):
+            site.kubectl("delete", "networkpolicy", policy, "-n", CLOUD)
+        until(lambda: all(reached().values()), 60, "calls that no policy forbids")
 
 
 def _reached(address: str, port: int) -> bool:

@@ -9,6 +9,7 @@ envtest convention puts them.
 """
 
 import argparse
+import fcntl
 import hashlib
 import os
 import shutil
@@ -266,6 +267,9 @@ def main() -> int:
     unknown = sorted(set(names) - set(PROGRAMS))
     if unknown:
         parser.error(f"nothing is known of {', '.join(unknown)}")
+    folder().mkdir(parents=True, exist_ok=True)
+    lock = (folder() / ".lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)  # Until this process ends: other checkouts build into the same folder.
     for name in names:
         try:
             print(build(name), flush=True)

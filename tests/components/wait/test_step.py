@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cloudedge.documents import Phase
-from cloudedge.errors import Cancelled, QuorumMissed
+from cloudedge.errors import Cancelled, QuorumMissed, StoreFailed
 from cloudedge.store import Changes, DirectoryStore, Entry
 from components.fuse.step import fuse_round
 from components.shared.events import events
@@ -481,3 +482,33 @@ def test_each_epoch_of_an_edge_is_told_once(cloud: Cloud) -> None:
 
 def waits(log: TrackingLog) -> list[str]:
     return [name for name, _ in log.versions() if name.startswith("wait-")]
+
+
+def test_orders_are_renewed_while_they_are_waited_for_and_a_carrier_that_is_away_ends_no_wait(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(DirectoryStore, "longest_url_seconds", 0.2)
+    monkeypatch.setattr("components.wait.step._RENEWAL_AGAIN_SECONDS", 0.1)
+    cloud.pretrained().dispatched()
+    update, tries = DirectoryInboxes.update, []
+
+    def away_at_first(*arguments: Any) -> Any:
+        tries.append(arguments)
+        if len(tries) == 1:
+            raise StoreFailed("The carrier is away.")
+        return update(*arguments)
+
+    monkeypatch.setattr(DirectoryInboxes, "update", away_at_first)
+
+    def deliver() -> None:
+        until(lambda: any(event.action == "renewed" for _, event in events(cloud.store, cloud.run.id)))
+        for edge in EDGES:
+            cloud.deliver(edge)
+
+    edges = threading.Thread(target=deliver)
+    edges.start()
+    assert cloud.waited() == 3
+    edges.join()
+    said = capsys.readouterr().out
+    assert "could not be renewed, which is tried again: The carrier is away." in said
+    assert "3 open orders have new URLs" in said
