@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from cloudedge.documents import Order, RemoteFile, Task, order_id
+from cloudedge.documents.order import OrderName
 from cloudedge.documents.report import MAX_MANIFEST_BYTES, MAX_REPORT_BYTES
 from cloudedge.errors import NotFound
 from components.shared.records import IssuedOrder
@@ -123,7 +124,7 @@ def _targets(
     """Where an order's report, its manifest and, if it may have so many bytes, its model go."""
     expires = _url_seconds(limit_seconds)
     report, manifest, model = (
-        work.run.round_key(round_number, "reports", f"{edge}-{attempt}.json"),
+        work.run.report_key(OrderName(work.run.id, round_number, edge, attempt)),
         work.run.result_key(round_number, edge, attempt, "manifest.json"),
         work.run.result_key(round_number, edge, attempt, "model.safetensors"),
     )
