@@ -19,6 +19,8 @@ class Job(Part):
     """The runner's state directory."""
     samples: str | None
     """Directory that samples are collected from; none: only those added by hand."""
+    mirror_samples: bool
+    """Whether samples are forgotten once their files changed or are gone."""
     file_roots: tuple[str, ...]
     """Folders below which file:// URLs are accepted."""
 

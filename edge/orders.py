@@ -136,6 +136,7 @@ class Orders:
                     begun=entry.phase is not Phase.ACCEPTED,
                     state=str(self._settings.state),
                     samples=str(samples) if samples else None,
+                    mirror_samples=self._settings.mirror_samples,
                     file_roots=tuple(str(root) for root in self._settings.file_roots),
                 )
             )

@@ -172,6 +172,7 @@ def _parsed(arguments: list[str] | None) -> Settings:
     add("--inbox", type=Path, required=True, metavar="DIR", help="Where the inbox is mounted.")
     add("--state", type=Path, required=True, metavar="DIR", help="The runner's own directory; survives restarts.")
     add("--samples", type=Path, metavar="DIR", help="Where sensors put samples; none: only those added by hand.")
+    add("--mirror-samples", action="store_true", help="Forget samples whose files there changed or are gone.")
     add("--files-root", type=Path, action="append", default=[], metavar="DIR", help="Accept file:// URLs below it; repeatable.")
     add("--workers", type=Path, metavar="SOCKET", help="A shared fork server; none: its own, while there is work.")
     add("--parent", type=int, metavar="PID", help="End when this process is gone.")
@@ -184,6 +185,7 @@ def _parsed(arguments: list[str] | None) -> Settings:
         inbox=options.inbox,
         state=options.state.resolve(),
         samples=options.samples.resolve() if options.samples else None,
+        mirror_samples=options.mirror_samples,
         file_roots=tuple(root.resolve() for root in options.files_root),
         workers=options.workers,
         parent=options.parent,

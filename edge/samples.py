@@ -7,6 +7,7 @@ decides for good whether they are held out.
 
 import hashlib
 import logging
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from edge.database import connect, disk_trouble, transaction
 
 _log = logging.getLogger(__name__)
 
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE forms (id TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE samples (
@@ -31,8 +32,8 @@ CREATE TABLE samples (
 );
 CREATE INDEX samples_by_class ON samples (form, label, ordinal);
 CREATE TABLE files (
-    reading TEXT NOT NULL, path TEXT NOT NULL, size INTEGER NOT NULL, changed INTEGER NOT NULL, fault TEXT,
-    PRIMARY KEY (reading, path)
+    form TEXT NOT NULL, reading TEXT NOT NULL, path TEXT NOT NULL, size INTEGER NOT NULL, changed INTEGER NOT NULL, fault TEXT,
+    PRIMARY KEY (form, reading, path)
 ) WITHOUT ROWID;
 CREATE TABLE collections (
     order_id TEXT NOT NULL, number INTEGER NOT NULL, last_sample INTEGER NOT NULL, PRIMARY KEY (order_id, number)
@@ -105,8 +106,14 @@ class SampleStore:
         with disk_trouble(self._path), transaction(self._database):
             return self._insert(records, data, str(path), revive=True)
 
-    def collect(self, directory: Path, data: DataFormat) -> int:
+    def collect(self, directory: Path, data: DataFormat, *, mirror: bool = False) -> int:
         """Take what is new in a directory of samples, file by file in sorted order; a bad file is noted and passed over.
+
+        Args:
+            directory: Where files are put.
+            data: How they are read.
+            mirror: Keep nothing that was collected from files that changed since, are gone or were read otherwise: once one was,
+                all files are taken anew, as if for the first time. Samples added by hand stay.
 
         Returns:
             How many samples were not there before.
@@ -115,11 +122,13 @@ class SampleStore:
             StoreFailed: the disk refuses.
         """
         added = 0
-        with disk_trouble(self._path):
-            rows = self._database.execute("SELECT * FROM files WHERE reading = ?", (_reading(data),)).fetchall()
-        known = {row["path"]: row for row in rows}
+        paths = sample_files(directory, data)
+        if mirror and self._outdated(paths, data):
+            _log.info("files in %s changed since they were read: all are read anew", directory)
+            self._forget_collected(data)
+        known = self._read_files(data)
         batch: list[_ReadFile] = []
-        for path in sample_files(directory, data):
+        for path in paths:
             file = _read_if_new(path, known.get(str(path)), data)
             if file is not None:
                 batch.append(file)
@@ -209,19 +218,42 @@ class SampleStore:
                 removed += 1
         return removed
 
-    def bad_files(self) -> list[BadFile]:
-        """Files that gave no samples when they were last read."""
+    def bad_files(self, data: DataFormat | None = None) -> list[BadFile]:
+        """Files that gave no samples when they were last read, in this format if one is given."""
+        statement = "SELECT path, fault FROM files WHERE fault IS NOT NULL AND ifnull(reading = :reading, true) ORDER BY path"
         with disk_trouble(self._path):
-            rows = self._database.execute("SELECT path, fault FROM files WHERE fault IS NOT NULL ORDER BY path").fetchall()
+            rows = self._database.execute(statement, {"reading": _reading(data) if data else None}).fetchall()
         return [BadFile(row["path"], row["fault"]) for row in rows]
+
+    def _read_files(self, data: DataFormat) -> dict[str, sqlite3.Row]:
+        """The files that were read as this format has it, by path."""
+        with disk_trouble(self._path):
+            rows = self._database.execute("SELECT * FROM files WHERE form = ? AND reading = ?", (_form(data), _reading(data)))
+            return {row["path"]: row for row in rows}
+
+    def _outdated(self, paths: list[Path], data: DataFormat) -> bool:
+        """Whether samples of this form may be here that reading these files now would not give."""
+        with disk_trouble(self._path):
+            rows = self._database.execute("SELECT * FROM files WHERE form = ?", (_form(data),)).fetchall()
+        here, reading = set(map(str, paths)), _reading(data)
+        return any(row["reading"] != reading or row["path"] not in here or _has_changed(row) for row in rows)
+
+    def _forget_collected(self, data: DataFormat) -> None:
+        sources = "source IN (SELECT path FROM files WHERE form = :form)"
+        with disk_trouble(self._path), transaction(self._database):
+            for statement in (
+                f"DELETE FROM samples WHERE form = :form AND content IS NOT NULL AND {sources}",
+                "DELETE FROM files WHERE form = :form",
+            ):
+                self._database.execute(statement, {"form": _form(data)})
 
     def _take(self, files: list["_ReadFile"], data: DataFormat) -> int:
         added = 0
         with disk_trouble(self._path), transaction(self._database):
             for file in files:
                 added += self._insert(file.records, data, str(file.path), revive=False)
-                values = (_reading(data), str(file.path), file.size, file.changed, file.fault)
-                self._database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", values)
+                values = (_form(data), _reading(data), str(file.path), file.size, file.changed, file.fault)
+                self._database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", values)
         return added
 
     def _insert(self, records: list[Record], data: DataFormat, source: str, *, revive: bool) -> int:
@@ -265,7 +297,7 @@ def _read_if_new(path: Path, known: sqlite3.Row | None, data: DataFormat) -> _Re
         found = path.stat()
     except OSError:
         return None  # Gone again, or not readable yet: it is looked at next time.
-    if known is not None and (known["size"], known["changed"]) == (found.st_size, found.st_mtime_ns):
+    if known is not None and _as_read(known, found):
         return None
     records: list[Record] = []
     fault = None
@@ -277,3 +309,14 @@ def _read_if_new(path: Path, known: sqlite3.Row | None, data: DataFormat) -> _Re
         fault = str(error)
         _log.warning("passed over %s: %s", path, fault)
     return _ReadFile(path, found.st_size, found.st_mtime_ns, records, fault)
+
+
+def _has_changed(known: sqlite3.Row) -> bool:
+    try:
+        return not _as_read(known, os.stat(known["path"]))
+    except OSError:
+        return True
+
+
+def _as_read(known: sqlite3.Row, found: os.stat_result) -> bool:
+    return (known["size"], known["changed"]) == (found.st_size, found.st_mtime_ns)

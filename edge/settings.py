@@ -12,6 +12,7 @@ class Settings:
         inbox: Directory where the inbox is mounted.
         state: Directory that is the runner's own.
         samples: Directory that samples are collected from; none: only those added by hand.
+        mirror_samples: Whether samples are forgotten once their files changed or are gone.
         file_roots: Folders below which file:// URLs are accepted.
         workers: Socket of a shared fork server; none: the runner starts its own when there is work.
         parent: Process whose end ends the runner.
@@ -24,6 +25,7 @@ class Settings:
     inbox: Path
     state: Path
     samples: Path | None = None
+    mirror_samples: bool = False
     file_roots: tuple[Path, ...] = ()
     workers: Path | None = None
     parent: int | None = None

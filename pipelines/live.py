@@ -173,6 +173,11 @@ def _sentence(action: str, details: dict[str, object]) -> str:
             base = details.get("base_accuracy")
             before = f"; on the edges its base had {base:.3f}" if isinstance(base, float) else ""
             return f"Round {number}: {len(edges) if isinstance(edges, list) else 0} models fused{before}."
+        case "files-passed-over":
+            return (
+                f"Round {number}: {details.get('edge')} passed over files of samples ({details.get('files')}): "
+                "'cloudedge-edge status' there says which and why."
+            )
         case "left-out":
             return f"Round {number}: {details.get('edge')} is left out."
         case "evaluated" if isinstance(gate := details.get("gate"), dict):

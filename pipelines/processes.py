@@ -76,7 +76,7 @@ class Runners:
                     *(sys.executable, "-m", "edge.runner"),
                     *("--inbox", str(home.inboxes.root / edge)),
                     *("--state", str(home.edge_state(edge))),
-                    *("--samples", str(samples)),
+                    *("--samples", str(samples), "--mirror-samples"),
                     *("--files-root", str(home.store.root)),
                     *("--workers", str(workers)),
                     *("--poll-seconds", _POLL_SECONDS),

@@ -96,6 +96,9 @@ class Manifest(Document):
     samples: int = Described(ge=0, description="Samples trained on, held-out ones excluded; for evaluate: 0.")
     label_histogram: dict[str, int] = Described(default_factory=dict, description="Training samples of each class.")
     data_fingerprint: str = Described(default="", max_length=64, description="Digest over the digests of all samples used.")
+    files_passed_over: int = Described(
+        default=0, ge=0, description="Files of samples that do not fit the data format; the edge's status names them."
+    )
     history: tuple[EpochRecord, ...] = Described(default=(), description="All epochs, epoch 0 first.")
     scores: dict[str, Scores] = Described(
         default_factory=dict, description="Held-out scores by model: 'result' and 'base' for train, each input for evaluate."

@@ -13,6 +13,7 @@ from cloudedge.weights import TensorInfo, check, layout
 from components.dispatch.orders import most_model_bytes
 from components.dispatch.step import finished_before
 from components.fuse.files import Contribution, FusionOutcome, fuse_files
+from components.shared.events import events
 from components.shared.models import recorded
 from components.shared.records import Delivery, PretrainingRecord
 from components.shared.step import Step, step
@@ -102,6 +103,7 @@ def _fuse(work: Step, task: Task, number: int, cloud_data: str) -> FusionRecord:
             work.store.put_file(work.run.round_key(number, "optimizer.safetensors"), next_state)
         work.store.put_file(work.run.fused_key(number), output)
     record = _record(work, task, number, begun_with.sha256, outcome, sound, manifests, left_out)
+    _log_files_passed_over(work, number, [manifest for manifest in manifests if manifest.files_passed_over])
     work.run.put(work.run.round_key(number, "fusion.json"), record)
     work.say(f"Round {number}: {len(sound)} models fused by the rule {asked.fusion.rule}, {len(left_out)} left out.")
     return record
@@ -140,6 +142,20 @@ def _checked(
         sha256=manifest.model_sha256,
     )
     return contribution, manifest
+
+
+def _log_files_passed_over(work: Step, number: int, manifests: list[Manifest]) -> None:
+    """Say it of each edge once, and again when it is another number."""
+    if not manifests:
+        return
+    said = {
+        event.details["edge"]: event.details["files"]
+        for _, event in events(work.store, work.run.id)
+        if event.action == "files-passed-over"
+    }
+    for manifest in manifests:
+        if said.get(manifest.edge) != manifest.files_passed_over:
+            work.log("files-passed-over", round=number, edge=manifest.edge, files=manifest.files_passed_over)
 
 
 def _shortage(number: int, needed: int, sound: int, left_out: list[LeftOut]) -> str:

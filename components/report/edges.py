@@ -89,6 +89,9 @@ def _remarks(story: EdgeStory, rounds: int) -> list[Html]:
     manifest = story.turns[-1].manifest if story.turns else None
     if manifest and manifest.recollections:
         remarks.append(f"Collected samples {count(manifest.recollections, 'more time')}.")
+    if manifest and manifest.files_passed_over:
+        passed_over = count(manifest.files_passed_over, "file")
+        remarks.append(f"Passed over {passed_over} of samples: 'cloudedge-edge status' there says which and why.")
     if manifest and not manifest.target_met:
         remarks.append("Below its target accuracy.")
     return [element("div", remark, title=remark) for remark in remarks]

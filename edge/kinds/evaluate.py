@@ -44,6 +44,7 @@ def work(job: Job, say: Say) -> None:
         attempt=order.attempt,
         samples=0,
         data_fingerprint=collector.fingerprint(collection),
+        files_passed_over=len(collector.bad_files()),
         scores=scores,
         seconds=time.monotonic() - started,
         runner_version=__version__,

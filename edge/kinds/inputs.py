@@ -16,7 +16,7 @@ from cloudedge.transport import Transport
 from edge.folders import Folders
 from edge.kinds import Say
 from edge.messages import Job, Message
-from edge.samples import Collection, SampleStore
+from edge.samples import BadFile, Collection, SampleStore
 
 
 def seed_of(order: Order) -> int:
@@ -59,6 +59,7 @@ class Collector:
         """Open the sample store."""
         self._order = job.order
         self._directory = Path(job.samples) if job.samples else None
+        self._mirror = job.mirror_samples
         self._say = say
         self._store = SampleStore(Folders(Path(job.state)).samples)
 
@@ -95,6 +96,10 @@ class Collector:
         """Digest over a collection's samples."""
         return self._store.fingerprint(self._order.data, collection)
 
+    def bad_files(self) -> list[BadFile]:
+        """The files that gave no samples in the order's format."""
+        return self._store.bad_files(self._order.data)
+
     def require(self, samples: Samples, purpose: str) -> Samples:
         """The samples, if there are any.
 
@@ -104,11 +109,11 @@ class Collector:
         if len(samples):
             return samples
         place = f"Put files into {self._directory} or add" if self._directory else "Add"
-        bad = self._store.bad_files()
+        bad = self.bad_files()
         faults = "".join(f"\n  - {file.fault}" for file in bad[:5])
         passed = f" Files that were passed over:{faults}" if bad else ""
         raise InvalidSamples(f"This edge has no samples to {purpose}. {place} some with 'cloudedge-edge samples add'.{passed}")
 
     def _look(self) -> None:
         if self._directory is not None:
-            self._store.collect(self._directory, self._order.data)
+            self._store.collect(self._directory, self._order.data, mirror=self._mirror)

@@ -82,6 +82,7 @@ def work(job: Job, say: Say) -> None:
         samples=len(training),
         label_histogram=histogram(training.labels, order.data),
         data_fingerprint=collector.fingerprint(collection),
+        files_passed_over=len(collector.bad_files()),
         history=thinned(outcome.history),
         scores=scores,
         target_met=outcome.target_met,

@@ -85,6 +85,58 @@ def test_a_file_copied_again_is_no_new_file(tmp_path: Path, store: SampleStore) 
     assert store.collect(path.parent, DATA) == 0
 
 
+def mirrored(store: SampleStore, folder: Path, data: DataFormat = DATA) -> list[Row]:
+    store.collect(folder, data, mirror=True)
+    store.unsettle("order")
+    return kept(store)
+
+
+def test_a_mirror_holds_what_its_folder_holds_now_as_if_read_for_the_first_time(tmp_path: Path, store: SampleStore) -> None:
+    folder = tmp_path / "in"
+    write(folder / "a.jsonl", [(1, "a"), (2, "a")])
+    write(folder / "b.jsonl", [(3, "b"), (4, "b")])
+    mirrored(store, folder)
+    write(folder / "a.jsonl", [(1, "b"), (2, "a"), (5, "a")])  # A label was corrected.
+    mirrored(store, folder)
+    (folder / "b.jsonl").unlink()
+    write(folder / "c.jsonl", [(6, "b")])
+    fresh = SampleStore(tmp_path / "fresh.db")
+    assert mirrored(store, folder) == mirrored(fresh, folder) == [(1, "b"), (2, "a"), (5, "a"), (6, "b")]
+    assert [sample.number for sample in store.query()] == [sample.number for sample in fresh.query()]
+    assert store.fingerprint(DATA, store.settle("order", 1)) == fresh.fingerprint(DATA, fresh.settle("order", 1))
+
+
+def test_a_mirror_follows_to_another_folder_and_to_another_label(tmp_path: Path, store: SampleStore) -> None:
+    write(tmp_path / "one" / "a.jsonl", [(1, "a")])
+    write(tmp_path / "two" / "a.jsonl", [(2, "b")])
+    mirrored(store, tmp_path / "one")
+    assert mirrored(store, tmp_path / "two") == [(2, "b")]
+    (tmp_path / "two" / "a.jsonl").write_text('{"x": 2, "label": "b", "kind": "a"}\n')
+    assert mirrored(store, tmp_path / "two") == [(2, "b")]
+    assert mirrored(store, tmp_path / "two", DATA.model_copy(update={"label": "kind"})) == [(2, "a")]
+
+
+def test_a_mirror_keeps_what_was_added_or_deleted_by_hand(tmp_path: Path, store: SampleStore) -> None:
+    folder = tmp_path / "in"
+    write(folder / "b.jsonl", [(1, "a"), (2, "b")])
+    store.add(write(tmp_path / "by-hand.jsonl", [(9, "a")]), DATA)
+    mirrored(store, folder)
+    store.delete([sample.id for sample in store.query("b")])
+    write(folder / "a.jsonl", [(3, "b")])
+    assert sorted(mirrored(store, folder)) == [(1, "a"), (3, "b"), (9, "a")]
+    write(folder / "b.jsonl", [(1, "a"), (2, "b"), (4, "b")])
+    assert sorted(mirrored(store, folder)) == [(1, "a"), (3, "b"), (4, "b"), (9, "a")]
+
+
+def test_bad_files_are_those_of_the_format_asked_for(tmp_path: Path, store: SampleStore) -> None:
+    path = write(tmp_path / "in" / "a.jsonl", [(1, "a")])
+    labelled_otherwise = DATA.model_copy(update={"label": "kind"})
+    store.collect(path.parent, labelled_otherwise)
+    store.collect(path.parent, DATA)
+    assert store.bad_files(DATA) == []
+    assert store.bad_files(labelled_otherwise) == store.bad_files() != []
+
+
 def test_a_deleted_sample_does_not_come_back_with_its_file_but_does_by_hand(tmp_path: Path, store: SampleStore) -> None:
     path = write(tmp_path / "in" / "a.jsonl", [(1, "a"), (2, "b")])
     store.collect(path.parent, DATA)

@@ -16,7 +16,16 @@ from tests.waiting import until
 
 def job(site: Site) -> bytes:
     roots = (str(site.cloud),)
-    return line(Job(order=site.order(), begun=False, state=str(site.state), samples=str(site.samples), file_roots=roots))
+    return line(
+        Job(
+            order=site.order(),
+            begun=False,
+            state=str(site.state),
+            samples=str(site.samples),
+            mirror_samples=False,
+            file_roots=roots,
+        )
+    )
 
 
 def messages(connection: socket.socket) -> list[dict[str, object]]:
@@ -48,7 +57,7 @@ def test_the_last_message_tells_how_the_process_ended(site: Site) -> None:
 
 def test_a_process_whose_job_failed_does_no_other(site: Site) -> None:
     assert site.workers is not None
-    failing = Job(order=site.order(), begun=False, state=str(site.state), samples=None, file_roots=())
+    failing = Job(order=site.order(), begun=False, state=str(site.state), samples=None, mirror_samples=False, file_roots=())
     with sockets.connect(site.workers) as connection:
         connection.sendall(line(failing) + job(site))
         *_, failed, last = messages(connection)

@@ -13,6 +13,7 @@ from cloudedge.documents import Fusion
 from cloudedge.errors import InvalidInput, InvalidModel, NotFound, QuorumMissed
 from cloudedge.names import sha256_of
 from components.fuse.step import fuse_round
+from components.shared.events import events
 from components.shared.tracking import TrackingLog
 from tests.components.cloud import Cloud, content, scores
 from tests.digits import EDGES
@@ -79,6 +80,18 @@ def test_the_record_says_where_the_model_comes_from(cloud: Cloud) -> None:
         ("accuracy_of_edge_models", 1, 0.8),
         ("accuracy_on_edges", 0, 0.4),
     }
+
+
+def test_files_that_an_edge_passed_over_are_said_once(cloud: Cloud) -> None:
+    cloud.pretrained(rounds=2).dispatched()
+    for round_number in (1, 2):
+        cloud.dispatched(round_number)
+        for edge in EDGES:
+            cloud.deliver(edge, files_passed_over=2 if edge == "edge-2" else 0)
+        cloud.waited(round_number)
+        fuse_round(cloud.task.id, round_number)
+    told = [event.details for _, event in events(cloud.store, cloud.task.id) if event.action == "files-passed-over"]
+    assert told == [{"round": 1, "edge": "edge-2", "files": 2}]
 
 
 def flip_a_byte(path: Path) -> None:

@@ -177,6 +177,7 @@ class RunBuilder:
             scores={"base": scores(before, 60), "result": scores(after, 60)},
             target_met=index != 2,
             recollections=2 if index == 2 else 0,
+            files_passed_over=3 if index == 2 else 0,
             seconds=2.0,
         )
 

@@ -41,7 +41,10 @@ def test_what_went_wrong_at_an_edge_is_told_with_its_reason(tmp_path: Path) -> N
     assert found["edge-1"]["Remarks"] == ""
     assert found["edge-2"]["Remarks"] == "Left out in round 5: a value is not finite"
     assert found["edge-2"]["Weight"] == ""
-    assert found["edge-3"]["Remarks"] == "Collected samples 2 more times. Below its target accuracy."
+    assert found["edge-3"]["Remarks"] == (
+        "Collected samples 2 more times. Passed over 3 files of samples: 'cloudedge-edge status' there says which and why. "
+        "Below its target accuracy."
+    )
     assert found["edge-4"]["Remarks"] == (
         "Late: an earlier round's model joined in round 3. Left out in 2 of 5 rounds; in round 4: still training"
     )
