@@ -47,6 +47,13 @@ VALUES (
 )
 ON CONFLICT (form, digest) DO UPDATE SET content = excluded.content WHERE content IS NULL AND :revive
 """
+_FORGET = (
+    """
+    DELETE FROM samples
+    WHERE form = :form AND content IS NOT NULL AND source IN (SELECT path FROM files WHERE form = :form)
+    """,
+    "DELETE FROM files WHERE form = :form",
+)
 _SAMPLES_PER_TRANSACTION = 1000
 
 
@@ -112,8 +119,8 @@ class SampleStore:
         Args:
             directory: Where files are put.
             data: How they are read.
-            mirror: Keep nothing that was collected from files that changed since, are gone or were read otherwise: once one was,
-                all files are taken anew, as if for the first time. Samples added by hand stay.
+            mirror: Once a file changed since it was read, is gone, or is read otherwise now, forget what was collected and take
+                all files anew, as if for the first time. Samples added by hand stay.
 
         Returns:
             How many samples were not there before.
@@ -239,12 +246,8 @@ class SampleStore:
         return any(row["reading"] != reading or row["path"] not in here or _has_changed(row) for row in rows)
 
     def _forget_collected(self, data: DataFormat) -> None:
-        sources = "source IN (SELECT path FROM files WHERE form = :form)"
         with disk_trouble(self._path), transaction(self._database):
-            for statement in (
-                f"DELETE FROM samples WHERE form = :form AND content IS NOT NULL AND {sources}",
-                "DELETE FROM files WHERE form = :form",
-            ):
+            for statement in _FORGET:
                 self._database.execute(statement, {"form": _form(data)})
 
     def _take(self, files: list["_ReadFile"], data: DataFormat) -> int:
@@ -313,7 +316,7 @@ def _read_if_new(path: Path, known: sqlite3.Row | None, data: DataFormat) -> _Re
 
 def _has_changed(known: sqlite3.Row) -> bool:
     try:
-        return not _as_read(known, os.stat(known["path"]))
+        return not _as_read(known, Path(known["path"]).stat())
     except OSError:
         return True
 

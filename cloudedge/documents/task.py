@@ -1,9 +1,9 @@
 """The task: what a user asks for."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import Field as Described
-from pydantic import field_validator, model_validator
+from pydantic import ValidationInfo, field_validator
 
 from cloudedge.documents.base import Document, Part, each_once
 from cloudedge.documents.data import DataFormat
@@ -120,11 +120,13 @@ class Collaboration(Part):
     def _each_once(cls, edges: tuple[str, ...]) -> tuple[str, ...]:
         return each_once(edges)
 
-    @model_validator(mode="after")
-    def _quorum_can_be_met(self) -> Self:
-        if self.edges and self.quorum > len(self.edges):
-            raise ValueError(f"quorum {self.quorum} is larger than the number of edges, {len(self.edges)}")
-        return self
+    @field_validator("quorum")
+    @classmethod
+    def _can_be_met(cls, quorum: int, others: ValidationInfo) -> int:
+        edges = others.data.get("edges")
+        if edges and quorum > len(edges):
+            raise ValueError(f"name more edges, or give at most {len(edges)}, their number")
+        return quorum
 
 
 class Task(Document):

@@ -122,7 +122,9 @@ def compile_task(
     """Compile a task to a pipeline package for Kubeflow, with the task's values as the form's defaults."""
     from pipelines.compile import package_of
 
-    atomic_write(output, package_of(read_task(task)))
+    asked = read_task(task)
+    check_names(asked)
+    atomic_write(output, package_of(asked))
     if not is_outlet(output):
         print(output)
 

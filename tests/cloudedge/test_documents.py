@@ -111,7 +111,7 @@ def test_a_wrong_task_file_lists_all_its_faults_at_once_each_with_field_value_an
         ({"edges": ["a", "b", "a"]}, "collaboration.edges: found ['a', 'b', 'a']; 'a' stands there 2 times; name each once"),
         (
             {"edges": ["a"], "quorum": 2},
-            "collaboration: found {'edges': ['a'], 'quorum': 2}; quorum 2 is larger than the number of edges, 1",
+            "collaboration.quorum: found 2; name more edges, or give at most 1, their number",
         ),
     ],
 )

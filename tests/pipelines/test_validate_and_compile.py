@@ -63,13 +63,16 @@ def test_all_faults_of_a_task_are_listed_at_once(cloudedge: Cloudedge, task_file
     ]
 
 
-def test_a_wrong_rule_and_a_wrong_architecture_are_found_too(cloudedge: Cloudedge, task_file: Path) -> None:
+@pytest.mark.parametrize("command", [("validate",), ("compile", "-o", "/dev/null")])
+def test_a_wrong_rule_and_a_wrong_architecture_are_found_too(
+    cloudedge: Cloudedge, task_file: Path, command: tuple[str, ...]
+) -> None:
     task = json.loads(task_file.read_text())
     task["model"]["architecture"] = "transformer"
     task["collaboration"]["fusion"]["rule"] = "average"
     task_file.write_text(json.dumps(task))
 
-    ended = cloudedge("validate", task_file)
+    ended = cloudedge(command[0], task_file, *command[1:])
 
     assert ended.code == 2
     assert "There is no architecture 'transformer' here; there are convnet, mlp, vgg" in ended.err
