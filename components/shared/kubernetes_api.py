@@ -31,18 +31,19 @@ def connect() -> client.ApiClient:
     Raises:
         InvalidInput: there is neither.
     """
+    settings = client.Configuration()
     try:
-        config.load_incluster_config()
+        config.load_incluster_config(client_configuration=settings)
     except config.ConfigException:
         try:
-            config.load_kube_config()
+            # Named, as the client would look up what the variable was when it was imported.
+            config.load_kube_config(os.environ.get("KUBECONFIG") or None, client_configuration=settings)
         except Exception as error:  # What a malformed file makes the client raise may be anything.
             place, why = os.environ.get("KUBECONFIG") or "~/.kube/config", " ".join(str(error).split())[:_MOST_SAID]
             raise InvalidInput(
                 f"There is no cluster to talk to: {place} is no kubeconfig that can be used: {why.rstrip('.')}. "
                 "Correct KUBECONFIG."
             ) from None
-    settings = client.Configuration.get_default_copy()
     settings.retries = False  # `_asked` knows what is worth another try, and for how long.
     settings.connection_pool_maxsize = 32
     return client.ApiClient(settings)

@@ -28,6 +28,7 @@ from tests.cluster.object_store import MinioServer, User
 from tests.cluster.tools import program
 from tests.digits import digits_task
 from tests.e2e.conftest import Finished
+from tests.terminal import Ended, called
 from tests.waiting import until
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
@@ -77,20 +78,14 @@ class Site:
 
     def cli(self, *arguments: str, code: int = 0, environment: Mapping[str, str] | None = None) -> str:
         """What `cloudedge` says to the administrator of the cluster."""
-        done = self.command(*arguments, environment=environment)
-        assert done.returncode == code, (done.stdout, done.stderr)
-        return done.stderr if code else done.stdout
+        ended = self.command(*arguments, environment=environment)
+        assert ended.code == code, ended
+        return ended.err if code else ended.out
 
-    def command(self, *arguments: str, environment: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    def command(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Ended:
         """How `cloudedge` ends for the administrator of the cluster."""
-        return subprocess.run(
-            [sys.executable, "-m", "pipelines.cli", *arguments],
-            env={**self.environment(self.control_plane.kubeconfig), **(environment or {})},
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        variables = {**self.environment(self.control_plane.kubeconfig), **(environment or {})}
+        return called(*arguments, environment=variables, folder=self.folder)
 
     @property
     def store(self) -> Store:

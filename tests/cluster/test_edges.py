@@ -116,12 +116,12 @@ def test_a_runner_that_does_not_start_says_why(site: Site, edge: str) -> None:
 
 def test_a_node_that_nobody_knows_is_named_at_once_and_later(site: Site, edge: str) -> None:
     done = site.command("edges", "enroll", edge, "--node", "nowhere")
-    assert (done.returncode, done.stderr.splitlines()) == (
+    assert (done.code, done.err.splitlines()) == (
         0,
         ["The cluster has no node nowhere yet: the runner starts once it has joined. If the name is wrong, enroll again."],
     )
     assert "The cluster has no node nowhere: join it, or enroll the edge again" in str(listed(site, edge)["why"])
-    assert site.command("edges", "enroll", edge, "--node", "gate-node").stderr == ""
+    assert site.command("edges", "enroll", edge, "--node", "gate-node").err == ""
 
 
 def test_the_list_tells_what_an_edge_does_and_what_it_said_last(site: Site, edge: str) -> None:

@@ -30,7 +30,7 @@ from tests.cluster.site import Site
 from tests.digits import EDGES, digits_task
 from tests.docs.pages import ROOT
 from tests.docs.reader import Reader
-from tests.pipelines.terminal import Cloudedge, cloudedge
+from tests.terminal import Cloudedge, cloudedge
 from tests.waiting import until
 
 __all__ = ["cloudedge"]
@@ -49,9 +49,6 @@ class Terminal:
         for variable, value in site.environment(site.control_plane.kubeconfig).items():
             patch.setenv(variable, value)
         patch.setenv("CLOUDEDGE_KUBEFLOW", kubeflow.url)
-        # The kubernetes client reads KUBECONFIG when it is imported, which another test may have done.
-        kubeconfig = str(site.control_plane.kubeconfig)
-        patch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", kubeconfig)
 
     def __call__(self, *arguments: str, code: int = 0, **environment: str) -> str:
         """What a command says: its results, or for a person if it ends with another code than 0."""

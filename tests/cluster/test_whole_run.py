@@ -40,8 +40,8 @@ def test_a_run_on_the_cluster_gives_the_laptops_bytes(
     assert "registered" in site.cli("events", task.id)
     page = tmp_path / "report.html"
     told = site.command("report", task.id)
-    assert told.stdout == f"runs/{task.id}/report.html in {site.address}\n"
-    assert told.stderr == f"To read it, copy it here: cloudedge report {task.id} -o {task.id}.html\n"
+    assert told.out == f"runs/{task.id}/report.html in {site.address}\n"
+    assert told.err == f"To read it, copy it here: cloudedge report {task.id} -o {task.id}.html\n"
     site.cli("report", task.id, "-o", str(page))
     assert page.read_text().startswith("<!doctype html>")
     assert task.id not in site.cli("tasks", "reap")

@@ -13,7 +13,7 @@ from tests.components.cloud import content
 from tests.components.shared.tracking.told import WARNINGS_OF_MLFLOW
 from tests.digits import EDGES
 from tests.e2e.conftest import Finished
-from tests.pipelines.terminal import Cloudedge, cloudedge
+from tests.terminal import Cloudedge, cloudedge
 
 __all__ = ["cloudedge"]
 

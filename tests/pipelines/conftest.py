@@ -9,7 +9,7 @@ from cloudedge.documents import Task
 from tests.components.cloud import Cloud
 from tests.components.conftest import cloud, digits
 from tests.digits import EDGES, digits_task
-from tests.pipelines.terminal import cloudedge
+from tests.terminal import cloudedge
 
 __all__ = ["cloud", "cloudedge", "digits", "home", "task_file"]
 

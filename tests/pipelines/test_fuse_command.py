@@ -7,7 +7,7 @@ import torch
 
 from cloudedge import weights
 from cloudedge.names import sha256_of
-from tests.pipelines.terminal import Cloudedge
+from tests.terminal import Cloudedge
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pipelines.laptop import require_space
 from pipelines.processes import Runners
 from tests.components.cloud import Cloud
 from tests.digits import EDGES, digits_task
-from tests.pipelines.terminal import Cloudedge
+from tests.terminal import Cloudedge
 from tests.waiting import until
 
 

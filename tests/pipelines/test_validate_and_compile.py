@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from cloudedge import __version__
-from tests.pipelines.terminal import Cloudedge
+from tests.terminal import Cloudedge
 
 
 def test_the_version_is_shown(cloudedge: Cloudedge) -> None:

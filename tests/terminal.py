@@ -1,0 +1,68 @@
+"""The command line, called as a shell calls it, in this process: another would import everything anew."""
+
+import contextlib
+import io
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from pipelines.cli import main
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The document on standard output."""
+        return json.loads(self.out)
+
+
+def called(*arguments: object, environment: Mapping[str, str] | None = None, folder: Path | None = None) -> Ended:
+    """Call `cloudedge` with these arguments.
+
+    Args:
+        arguments: What is typed.
+        environment: All variables that it sees; none: ours.
+        folder: Where it is typed; none: here.
+
+    Raises:
+        Exception: what would be a traceback.
+    """
+    out, err, code, former = io.StringIO(), io.StringIO(), 0, signal.getsignal(signal.SIGTERM)
+    with (
+        mock.patch.dict(os.environ, environment or {}, clear=environment is not None),
+        mock.patch.object(sys, "argv", ["cloudedge", *map(str, arguments)]),
+        contextlib.chdir(folder or Path.cwd()),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        finally:
+            signal.signal(signal.SIGTERM, former)
+    return Ended(code, out.getvalue(), err.getvalue())
+
+
+Cloudedge = Callable[..., Ended]
+
+
+@pytest.fixture
+def cloudedge() -> Cloudedge:
+    """See `called`."""
+    return called
