@@ -8,21 +8,23 @@ from pathlib import Path
 
 
 def listen(path: Path) -> socket.socket:
-    """Listen at a path, for this user only; what a dead listener left there is replaced.
+    """Listen at a path, for this user only; what a dead listener left there is replaced once this one listens.
 
     Raises:
         OSError: the path cannot be used.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
+    before = path.with_name(f".{path.name}")  # Who finds a socket at the path itself is heard.
+    before.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     mask = os.umask(0o177)
     try:
-        with _short(path) as address:
+        with _short(before) as address:
             listener.bind(address)
     finally:
         os.umask(mask)
     listener.listen(128)
+    before.replace(path)
     return listener
 
 
