@@ -20,7 +20,7 @@ def test_an_administrator_gets_from_a_cluster_to_enrolled_edges(
     place.mkdir()
     shutil.copytree(MANIFESTS, place / "manifests")
     (place / "machines" / "cloud").mkdir(parents=True)
-    (place / "machines" / "cloud" / "log.csv").write_text("a,b\n1,2\n")
+    (place / "machines" / "cloud" / "week-1.csv").write_text("a,b\n1,2\n")
     site = Site(tmp_path, own_control_plane, minio, apply=False)
     environment = site.environment(own_control_plane.kubeconfig)
     ours = {name: value for name, value in environment.items() if name.startswith(("CLOUDEDGE_", "AWS_", "KUBECONFIG"))}
