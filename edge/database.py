@@ -9,6 +9,12 @@ from cloudedge.errors import Conflict, StoreFailed
 
 _BUSY_SECONDS = 30
 
+_NO_RIGHT = "Do it as a user who may write to that file and its folder, even just to look: readers and writers agree there"
+_REMEDIES = {"SQLITE_READONLY": _NO_RIGHT, "SQLITE_CANTOPEN": _NO_RIGHT, "SQLITE_PERM": _NO_RIGHT}
+"""By how SQLite's names of errors begin."""
+
+_OTHERWISE = "Free some space or mend the disk"
+
 
 @contextmanager
 def disk_trouble(path: Path) -> Iterator[None]:
@@ -20,7 +26,9 @@ def disk_trouble(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise StoreFailed(f"Cannot use {path}: {error}. Free some space or mend the disk; nothing is lost.") from error
+        name = getattr(error, "sqlite_errorname", "")
+        remedy = next((words for start, words in _REMEDIES.items() if name.startswith(start)), _OTHERWISE)
+        raise StoreFailed(f"Cannot use {path}: {error}. {remedy}; nothing is lost.") from error
 
 
 def connect(path: Path, schema: str, version: int) -> sqlite3.Connection:
