@@ -137,7 +137,8 @@ class Task(Document):
     model_file_name: str = Described(
         default="model.safetensors",
         pattern=FILE_NAME,
-        description="File name of the generated model; without its ending it is the registered model's name.",
+        description="File name of the generated model; without its ending it is the registered model's name. By default the "
+        "model is registered under the task's name.",
     )
     model: ModelSpec = Described(default_factory=ModelSpec, description="The network.")
     data: DataFormat = Described(description="Format of the samples, in the cloud and at the edge.")

@@ -57,7 +57,7 @@ def pretrain(
         metrics: Accuracy, recall and loss on held-out samples, number of samples, seconds.
         task_name: What people call the task.
         task_id: Id of the task and its run; empty: the Kubeflow run's id.
-        model_file_name: File name of the model; without its ending the registered model's name.
+        model_file_name: File name of the model; without its ending the registered model's name, which is by default the task's.
         model_architecture: mlp, convnet, vgg, or your own.
         model_parameters: The architecture's settings, such as layers and width.
         data_format: How samples are stored, which fields the model reads, and the classes.

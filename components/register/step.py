@@ -1,5 +1,6 @@
 """Registration: the run's model gets a version in MLflow's model registry, with where it comes from."""
 
+import re
 from pathlib import PurePath
 
 from cloudedge.documents import Manifest, Task, parse
@@ -47,7 +48,7 @@ def _registration(work: Step, task: Task, evaluation: Evaluation) -> Registratio
     return Registration(
         model_key=work.run.fused_key(evaluation.rounds),
         sha256=evaluation.sha256,
-        registered_model=PurePath(task.model_file_name).stem,
+        registered_model=_name(task),
         aliases=("champion",),
         tags=tags,
         description=description(work.run.id, task, evaluation, ancestors),
@@ -55,6 +56,13 @@ def _registration(work: Step, task: Task, evaluation: Evaluation) -> Registratio
         input_shape=task.data.input_shape,
         classes=task.data.classes,
     )
+
+
+def _name(task: Task) -> str:
+    """The registered model's: of the file that the task names, else of the task, as all tasks would share the default's."""
+    if task.model_file_name == Task.model_fields["model_file_name"].default:
+        return re.sub(r"[^a-z0-9._]+", "-", task.name.lower()).strip("-.") or task.id
+    return PurePath(task.model_file_name).stem
 
 
 def _ancestors(work: Step, rounds: int) -> tuple[Ancestor, ...]:

@@ -95,6 +95,23 @@ def test_without_collaboration_the_pretrained_model_is_registered(cloud: Cloud) 
     assert [ancestor.role for ancestor in registration.ancestors] == ["pretrained"]
 
 
+@pytest.mark.parametrize(
+    ("name", "file", "registered"),
+    [
+        ("Worn bearings", "model.safetensors", "worn-bearings"),
+        ("Worn bearings", "bearings.safetensors", "bearings"),
+        ("Lager / Halle: 3", "model.safetensors", "lager-halle-3"),
+        ("軸受", "model.safetensors", "digits"),
+    ],
+)
+def test_a_model_has_the_name_of_its_file_or_else_of_its_task(cloud: Cloud, name: str, file: str, registered: str) -> None:
+    cloud.task = cloud.task.model_copy(update={"collaborate": False, "name": name, "model_file_name": file})
+    cloud.pretrained()
+    evaluate_run(cloud.task.id)
+
+    assert register_model(cloud.task.id) == registered
+
+
 def test_repeated_it_says_the_same(cloud: Cloud) -> None:
     cloud.pretrained().round(1, EDGES)
     judged(cloud, dict.fromkeys(EDGES, (0.5, 0.6, 20)))
