@@ -1,7 +1,9 @@
 """A run in figures, for `--json` and for `cloudedge tasks`."""
 
+from datetime import UTC, datetime
 from typing import Any
 
+from cloudedge.documents import Task
 from components.shared.events import events
 from components.shared.run import Run
 
@@ -14,20 +16,40 @@ def overview(run: Run) -> dict[str, Any]:
     """
     task = run.task()
     state = run.state()
-    pretraining = run.pretraining()
-    evaluation = run.evaluation()
-    gate = evaluation.gate if evaluation else None
-    own = pretraining.history[-1].scores.accuracy if pretraining else None
+    rounds = run.rounds_fused()
+    pretrained, fused = _accuracies(run, task, rounds)
     return {
         "id": run.id,
         "name": task.name,
         "state": state.state if state else "created",
         "message": state.message if state else "",
         "since": f"{state.at:%Y-%m-%d %H:%M:%S}" if state else None,
-        "rounds": run.rounds_fused(),
-        "pretrained": gate.pretrained if gate else own,
-        "fused": gate.fused if gate else None,
+        "seen": _seen(run) if state and state.state == "running" else None,
+        "rounds": rounds,
+        "pretrained": pretrained,
+        "fused": fused,
     }
+
+
+def _accuracies(run: Run, task: Task, rounds: int) -> tuple[float | None, float | None]:
+    """Of the pretrained model and the newest fused one of which it is known, on the edges' held-out samples.
+
+    Without collaboration the pretrained model's on the cloud's.
+    """
+    evaluation = run.evaluation()
+    if evaluation and evaluation.gate:
+        return evaluation.gate.pretrained, evaluation.gate.fused
+    if not task.collaborate:
+        pretraining = run.pretraining()
+        return pretraining.history[-1].scores.accuracy if pretraining else None, None
+    # A round's edges measure the model that it began with.
+    first, last = run.fusion(1) if rounds else None, run.fusion(rounds) if rounds > 1 else None
+    return first.base_accuracy if first else None, last.base_accuracy if last else None
+
+
+def _seen(run: Run) -> str | None:
+    alive = run.store.stat(run.key("alive"))
+    return f"{datetime.fromtimestamp(alive.modified, UTC):%Y-%m-%d %H:%M:%S}" if alive else None
 
 
 def summary(run: Run) -> dict[str, Any]:

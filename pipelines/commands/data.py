@@ -34,7 +34,7 @@ def put(
     for path, bytes_of_it in datasets.put(store, name, source):
         count, size = count + 1, size + bytes_of_it
         print(f"{path}  {bytes_of_it} bytes")
-    print(f"{count} files, {size} bytes are in the store: use them as {datasets.SCHEME}{name}")
+    print(f"{count} file{'' if count == 1 else 's'}, {size} bytes are in the store: use them as {datasets.SCHEME}{name}")
     if isinstance(store, DirectoryStore):
         print(f"That is the store of this machine's runs, {store.root}; for a cluster's, set CLOUDEDGE_STORE.", file=sys.stderr)
 
@@ -50,4 +50,4 @@ def list_datasets(home: PlaceOption = None, as_json: JsonOption = False) -> None
 
 def delete(name: NameArgument, home: PlaceOption = None) -> None:
     """Remove a dataset from the store."""
-    print(f"{datasets.delete(open_place(home).store, name)} files removed.")
+    print(f"Files removed: {datasets.delete(open_place(home).store, name)}.")

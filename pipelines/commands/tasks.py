@@ -38,7 +38,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def list_tasks(home: PlaceOption = None, as_json: JsonOption = False) -> None:
-    """List all runs."""
+    """List all runs: since when each stands as it does, and when a step of a running one last gave a sign of life."""
     place = open_place(home)
     rows = [overview(Run(place.store, run)) for run in run_ids(place.store)]
     if as_json:
@@ -46,7 +46,7 @@ def list_tasks(home: PlaceOption = None, as_json: JsonOption = False) -> None:
     elif not rows:
         print("There are no runs.")
     else:
-        titles = ("id", "name", "state", "rounds", "pretrained", "fused", "since")
+        titles = ("id", "name", "state", "rounds", "pretrained", "fused", "since", "seen")
         print_table([titles, *(tuple(_text(row[title]) for title in titles) for row in rows)])
 
 
@@ -175,7 +175,10 @@ def _text(value: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, list) else _text(value)
+    if isinstance(value, dict):
+        text = ", ".join(f"{key} {_text(inner)}" for key, inner in value.items())
+    else:
+        text = (", ".join(map(_text, value)) or "none") if isinstance(value, list) else _text(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
