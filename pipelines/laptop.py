@@ -89,7 +89,7 @@ def run_task(
     """
     folders = _chosen(task, data, edges)
     if task.collaborate:
-        find_rule(task.collaboration.fusion.rule, task.collaboration.fusion.parameters)
+        find_rule(task.collaboration.fusion.rule, task.collaboration.fusion.parameters, folders)
         named = task.collaboration.model_copy(update={"edges": tuple(sorted(folders))})
         task = task.model_copy(update={"collaboration": named})
     task = task_of(parameters_of(task))  # As the pipeline's form will give it back: 1.0 in an open dictionary becomes 1.

@@ -7,6 +7,7 @@ from cloudedge.documents import Order, RemoteFile, Report, Task, parse
 from cloudedge.documents.report import MAX_REPORT_BYTES
 from cloudedge.errors import InvalidInput, NotFound
 from components.dispatch.orders import AT_ONCE, ModelFile, inputs_of, new_order
+from components.fuse.rule import find_rule
 from components.shared.records import DispatchRecord, IssuedOrder
 from components.shared.run import Run
 from components.shared.step import Step, step
@@ -19,7 +20,7 @@ def dispatch_round(run_id: str, round_number: int) -> int:
         Number of edges that take part; 0 if the run needs no further round.
 
     Raises:
-        InvalidInput: no edge is enrolled.
+        InvalidInput: no edge is enrolled, or the fusion rule's parameters do not suit the edges.
         NotFound: a named edge is not enrolled.
     """
     with step(run_id, f"dispatch-{round_number}") as work:
@@ -109,6 +110,8 @@ def _participants(work: Step, task: Task, round_number: int, *, keep_late: bool)
         raise NotFound(
             f"The task names edges that are not enrolled: {', '.join(unknown)}. Enrolled are: {', '.join(enrolled)}."
         )
+    fusion = task.collaboration.fusion
+    find_rule(fusion.rule, fusion.parameters, edges)  # What does not suit them is to be known before anybody trains.
     before = work.run.waited(round_number - 1) if keep_late else None
     late = {edge: number for edge, number in before.late.items() if edge in edges} if before else {}
     record = DispatchRecord(edges=tuple(edges), late=late)

@@ -8,7 +8,7 @@ A rule is one of three kinds, and the file's `RULE`:
 """
 
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -79,10 +79,12 @@ class Averaging(Generic[SettingT]):
         weights: From the models and the setting to weights, at least 0; what counts is their proportion.
             Where all are 0 the base model stays.
         setting: What `fusion.parameters` may hold.
+        check: Raises InvalidInput where the setting does not suit the names of the edges that take part; none: it suits any.
     """
 
     weights: Callable[[Candidates, SettingT], Sequence[float]]
     setting: type[SettingT]
+    check: Callable[[Collection[str], SettingT], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -123,13 +125,21 @@ def rule_names() -> list[str]:
     return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(rules.__path__))
 
 
-def find_rule(name: str, parameters: Mapping[str, Any]) -> tuple[AnyRule, Any]:
+def find_rule(name: str, parameters: Mapping[str, Any], edges: Collection[str] = ()) -> tuple[AnyRule, Any]:
     """A rule by its name, and its setting.
 
+    Args:
+        name: The rule's.
+        parameters: What a task gives it.
+        edges: Names of the edges whose models it will have; none: not known yet.
+
     Raises:
-        InvalidInput: there is no such rule, or these are not its parameters.
+        InvalidInput: there is no such rule, these are not its parameters, or they do not suit the edges.
     """
     if name not in rule_names():
         raise InvalidInput(f"There is no fusion rule {name!r}. There are: {', '.join(rule_names())}.")
     rule: AnyRule = import_module(f"{rules.__name__}.{name.replace('-', '_')}").RULE
-    return rule, parse(rule.setting, canonical_json(dict(parameters)), f"What fusion.parameters gives the rule {name!r}")
+    setting = parse(rule.setting, canonical_json(dict(parameters)), f"What fusion.parameters gives the rule {name!r}")
+    if edges and isinstance(rule, Averaging) and rule.check is not None:
+        rule.check(edges, setting)
+    return rule, setting

@@ -55,7 +55,7 @@ def pretrain(task: Task, cloud_data: str) -> PretrainingRecord:
         if record is None:
             if task.collaborate:
                 # A wrong rule is to be known now, not after the first round.
-                find_rule(task.collaboration.fusion.rule, task.collaboration.fusion.parameters)
+                find_rule(task.collaboration.fusion.rule, task.collaboration.fusion.parameters, task.collaboration.edges)
             record = _train(work, task, work.samples_at(cloud_data))
             work.log("pretrained", sha256=record.sha256, seconds=record.seconds, accuracy=record.history[-1].scores.accuracy)
         _track_end(work, record)

@@ -105,7 +105,7 @@ def check_names(task: Task) -> None:
     checks: list[Callable[[], object]] = [lambda: build(task.model, task.data, task.seed)]
     if task.collaborate:
         fusion = task.collaboration.fusion
-        checks.append(lambda: find_rule(fusion.rule, fusion.parameters))
+        checks.append(lambda: find_rule(fusion.rule, fusion.parameters, task.collaboration.edges))
     for check in checks:
         try:
             check()

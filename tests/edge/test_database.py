@@ -23,5 +23,8 @@ def test_who_may_not_write_is_told_so_and_not_to_mend_the_disk(tmp_path: Path) -
 def test_anything_else_is_the_disks_trouble(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     path.write_bytes(b"no database at all" * 100)
-    with pytest.raises(StoreFailed, match=r"not a database. Free some space or mend the disk; nothing is lost"), disk_trouble(path):
+    with (
+        pytest.raises(StoreFailed, match=r"not a database. Free some space or mend the disk; nothing is lost"),
+        disk_trouble(path),
+    ):
         sqlite3.connect(path).execute("PRAGMA user_version")

@@ -152,6 +152,15 @@ def test_a_fusion_rule_that_there_is_none_of(cloudedge: Cloudedge, tmp_path: Pat
     assert message.startswith("There is no fusion rule 'avarage'")
 
 
+def test_a_rule_that_has_no_weight_for_an_edge(cloudedge: Cloudedge, tmp_path: Path, digits: Path) -> None:
+    fusion = Fusion(rule="given", parameters={"weights": {"edge-1": 1, "edge-2": 2}})
+
+    code, message = run(cloudedge, tmp_path, digits, digits_task("mine", fusion=fusion, edges=()))
+
+    assert code == 2
+    assert message == "The rule 'given' has no weight for edge-3: add it to fusion.parameters.weights.\n"
+
+
 @pytest.mark.parametrize("wrong", [{"edges": ("edge-9",)}, {"fusion": Fusion(rule="avarage")}])
 def test_a_refused_run_leaves_no_run_behind(cloudedge: Cloudedge, tmp_path: Path, digits: Path, wrong: dict[str, Any]) -> None:
     run(cloudedge, tmp_path, digits, digits_task("mine", **wrong))

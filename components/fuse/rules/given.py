@@ -5,6 +5,7 @@ averaging rules fill in; Wortsman et al., "Robust fine-tuning of zero-shot model
 choosing lambda_0 by hand brings.
 """
 
+from collections.abc import Collection
 from typing import Annotated
 
 from pydantic import Field
@@ -22,15 +23,24 @@ class Setting(Part):
     )
 
 
+def check(edges: Collection[str], setting: Setting) -> None:
+    """See that each edge has a weight.
+
+    Raises:
+        InvalidInput: one has none.
+    """
+    without = sorted(set(edges) - set(setting.weights))
+    if without:
+        raise InvalidInput(f"The rule 'given' has no weight for {', '.join(without)}: add it to fusion.parameters.weights.")
+
+
 def weights(candidates: Candidates, setting: Setting) -> list[float]:
     """Give each contribution the weight of its edge.
 
     Raises:
         InvalidInput: an edge without a weight, or no weight above 0.
     """
-    without = sorted({one.edge for one in candidates.contributions} - set(setting.weights))
-    if without:
-        raise InvalidInput(f"The rule 'given' has no weight for {', '.join(without)}: add it to fusion.parameters.weights.")
+    check({one.edge for one in candidates.contributions}, setting)
     found = [setting.weights[contribution.edge] for contribution in candidates.contributions]
     if not any(found):
         edges = ", ".join(contribution.edge for contribution in candidates.contributions)
@@ -41,4 +51,4 @@ def weights(candidates: Candidates, setting: Setting) -> list[float]:
     return found
 
 
-RULE = Averaging(weights, Setting)
+RULE = Averaging(weights, Setting, check)

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from cloudedge.documents import Phase
+from cloudedge.documents import Fusion, Phase
 from cloudedge.errors import Cancelled, InvalidInput, NotFound
 from components.dispatch.orders import renew
 from components.pretrain.step import pretrain
@@ -194,3 +194,15 @@ def test_only_orders_that_are_open_are_renewed_and_an_edge_that_was_removed_is_p
     assert cloud.orders("edge-1") == [former], "in a folder a URL stays as it is"
     assert cloud.orders("edge-2") == []
     assert cloud.inboxes.edges() == ["edge-1", "edge-2"]
+
+
+def test_nobody_trains_for_a_rule_that_has_no_weight_for_an_edge(cloud: Cloud) -> None:
+    given = Fusion(rule="given", parameters={"weights": {"edge-1": 1}})
+    cloud.pretrained(edges=(), fusion=given)
+    for edge in EDGES:
+        cloud.inboxes.enroll(edge)
+
+    with pytest.raises(InvalidInput, match="no weight for edge-2, edge-3"):
+        cloud.dispatched()
+
+    assert cloud.open_orders() == []
