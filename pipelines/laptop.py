@@ -15,9 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from cloudedge.documents import Task
+from cloudedge.data import read_records
+from cloudedge.documents import DataFormat, Task
 from cloudedge.errors import EXIT_INTERRUPTED, CloudedgeError, InvalidInput, StoreFailed
 from cloudedge.names import IN_WORDS, NAME
+from components.evaluate.models import environments
 from components.fuse.rule import find_rule
 from components.pretrain.parameters import parameters_of, task_of
 from components.shared import events
@@ -67,6 +69,16 @@ class Data:
         folder = self.folder / "test"
         return str(folder) if folder.exists() else ""
 
+    def require_fit(self, data: DataFormat) -> None:
+        """Read a first sample of the cloud's and of each environment's, as the test data is otherwise read last of all.
+
+        Raises:
+            InvalidSamples: it does not fit the format, or there is none.
+        """
+        places = [self.cloud, *(environments(Path(self.test), data).values() if self.test else ())]
+        for place in places:
+            next(iter(read_records(place, data)))
+
 
 def run_task(
     task: Task, data: Data, edges: int | None, home: Home, watch: Callable[[Run], None], compact: bool | None = None
@@ -94,6 +106,8 @@ def run_task(
         task = task.model_copy(update={"collaboration": named})
     task = task_of(parameters_of(task))  # As the pipeline's form will give it back: 1.0 in an open dictionary becomes 1.
     run = Run(home.store, task.id)
+    if not run.exists():
+        data.require_fit(task.data)
     with home.alone(), ExitStack() as stack:
         create(run, task, "cloudedge run")
         # Nobody else works here now, so other runs that seem to are dead, and no edge is to work on for them.

@@ -1,10 +1,12 @@
 """cloudedge run says what is wrong before it starts anything."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 
 from cloudedge.documents import Fusion
@@ -150,6 +152,21 @@ def test_a_fusion_rule_that_there_is_none_of(cloudedge: Cloudedge, tmp_path: Pat
 
     assert code == 2
     assert message.startswith("There is no fusion rule 'avarage'")
+
+
+def test_test_data_that_does_not_fit_is_known_before_anything_is_trained(
+    cloudedge: Cloudedge, tmp_path: Path, digits: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(digits, data)
+    numpy.savez(data / "test" / "clean" / "digits.npz", picture=numpy.zeros((2, 1, 8, 8), "uint8"), label=numpy.zeros(2, int))
+
+    code, message = run(cloudedge, tmp_path, data)
+
+    assert code == 2
+    assert f"{data}/test/clean/digits.npz" in message
+    assert "image" in message
+    assert not (tmp_path / "home" / "store").exists()
 
 
 def test_a_rule_that_has_no_weight_for_an_edge(cloudedge: Cloudedge, tmp_path: Path, digits: Path) -> None:
