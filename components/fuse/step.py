@@ -162,7 +162,7 @@ def _shortage(number: int, needed: int, sound: int, left_out: list[LeftOut]) -> 
     reasons = "\n".join(f"  - {one.edge}: {one.reason}" for one in left_out)
     return (
         f"Round {number} has {sound} sound models of the {needed} it needs:\n{reasons}\n"
-        "Mend these edges and run the same task again, which asks them anew; or allow a smaller quorum in a new task."
+        "Mend what is wrong there and run the same task again, which asks them anew; or allow a smaller quorum in a new task."
     )
 
 

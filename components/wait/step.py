@@ -167,7 +167,7 @@ def _shortage(round_number: int, quorum: int, record: WaitRecord, timed_out: boo
     lines = "\n".join(f"  - {missing.edge}: {missing.reason}" for missing in record.missing)
     return (
         f"Round {round_number} got {len(record.delivered)} results of the {quorum} it needs {why}:\n{lines}\n"
-        "Mend these edges and run the same task again, which goes on here; "
+        "Mend what is wrong there, if anything is, and run the same task again, which goes on here; "
         "or allow a smaller quorum or a later deadline in a new task."
     )
 

@@ -97,7 +97,7 @@ def test_at_the_deadline_a_round_below_its_quorum_fails_and_names_each_absentee(
         "Round 1 got 1 results of the 2 it needs before the deadline:",
         "  - edge-2: still collecting, epoch 0 of 40",
         "  - edge-3: no sign of life since the order was issued; is the edge online?",
-        "Mend these edges and run the same task again, which goes on here; "
+        "Mend what is wrong there, if anything is, and run the same task again, which goes on here; "
         "or allow a smaller quorum or a later deadline in a new task.",
     ]
 
