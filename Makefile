@@ -45,9 +45,9 @@ images: ## Build the container images cloudedge/cloud and cloudedge/edge
 	done
 
 # Two workers share small machines: with one thread each, numpy and PyTorch do not fight over the processors. The tests on
-# KubeEdge nodes share one cluster and wait most of the time: they come one by one, beside all others, and are told of at the end.
-# Where they cannot run, pytest finds none and says so with 5.
-EDGE_TESTS = $(BIN)/pytest -m edge tests/cluster
+# KubeEdge nodes wait most of the time: they run beside all others, on two clusters, one of them with a node in the cloud, and are
+# told of at the end. Where they cannot run, pytest finds none and says so with 5.
+EDGE_TESTS = $(BIN)/pytest -m edge -n 2 --dist loadgroup tests/cluster
 test: export OMP_NUM_THREADS = 1
 test: setup ## Run all tests that this machine can run, then the notebooks
 	@log=$$(mktemp); $(EDGE_TESTS) > $$log 2>&1 & beside=$$!; \

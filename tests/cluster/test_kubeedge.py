@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,10 @@ from tests.digits import EDGES, digits_task
 from tests.e2e.conftest import Finished
 from tests.waiting import until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900), pytest.mark.xdist_group("edge")]
+
+NAME = EDGES[0]
+"""The edge of the tests that need but one."""
 
 
 def test_a_run_on_kubeedge_nodes_gives_the_laptops_bytes(
@@ -64,81 +68,67 @@ def test_a_run_outlives_what_happens_to_edges_and_servers(
     site.assert_bytes_of(flat)
 
 
-def test_after_a_restart_of_edgecore_the_runner_comes_back_with_a_live_inbox(
-    edge_tier: EdgeTier, samples: Path, tmp_path: Path
-) -> None:
-    site = EdgeSite(tmp_path, edge_tier)
-    (name, *_) = EDGES
-    with site.edges(samples, (name,)):
-        send(site, name, "before")
-        site.node_of(name).kill_edgecore()
-        until(lambda: "the inbox has died" in site.log(name), 120, "the end of the runner")
-        send(site, name, "after")
-        until(lambda: listed(site, name)["restarts"] == 1, 60, "the restart, as the cloud sees it")
-        assert site.log(name).count("accepted: train") == 2
-
-
-def test_a_nudge_brings_what_the_node_would_not_look_for(edge_tier: EdgeTier, samples: Path, tmp_path: Path) -> None:
-    site = EdgeSite(tmp_path, edge_tier)
-    (name, *_) = EDGES
-    node = site.node_of(name)
+@pytest.fixture(scope="module")
+def site(edge_tier: EdgeTier, samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EdgeSite]:
+    """A site with one edge, whose node does not look by itself at what has changed."""
+    site = EdgeSite(tmp_path_factory.mktemp("site"), edge_tier)
+    node = site.node_of(NAME)
     node.look_every("24h")
     node.kill_edgecore()
     try:
-        with site.edges(samples, (name,)):
-            send(site, name, "one")
-            send(site, name, "two")
+        with site.edges(samples, (NAME,)):
+            yield site
     finally:
         node.look_every(SYNC)
         node.kill_edgecore()
+
+
+def test_a_runners_pod_asks_the_cluster_in_vain(edge_tier: EdgeTier, site: EdgeSite) -> None:
+    for path in ("/api/v1/secrets", f"/api/v1/namespaces/{NAMESPACE}/configmaps", "/api/v1/nodes"):
+        answer = site.inside(NAME, "python3", "-c", _ASK, edge_tier.control_plane.url + path)
+        assert answer.split() == ["403"], path
+    told = site.inside(NAME, "sh", "-c", "ls /var/run/secrets 2>&1; id -u; touch /usr/here 2>&1; env")
+    assert "10001" in told
+    assert "Read-only file system" in told
+    assert "serviceaccount" not in told
+    assert "AWS_" not in told
+
+
+def test_a_nudge_brings_what_the_node_would_not_look_for(site: EdgeSite) -> None:
+    send(site, "one")
+    send(site, "two")
+
+
+def test_after_a_restart_of_edgecore_the_runner_comes_back_with_a_live_inbox(site: EdgeSite) -> None:
+    send(site, "before")
+    restarts = listed(site)["restarts"]
+    assert isinstance(restarts, int)
+    site.node_of(NAME).kill_edgecore()
+    until(lambda: "the inbox has died" in site.log(NAME), 120, "the end of the runner")
+    send(site, "after")
+    until(lambda: listed(site)["restarts"] == restarts + 1, 60, "the restart, as the cloud sees it")
+    assert [site.log(NAME).count(f"{run}.1.{NAME}.1 accepted: train") for run in ("before", "after")] == [1, 1]
 
 
 def test_an_order_sent_while_a_node_was_away_is_brought_by_another_nudge(
-    edge_tier: EdgeTier, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    edge_tier: EdgeTier, site: EdgeSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    site = EdgeSite(tmp_path, edge_tier)
-    (name, *_) = EDGES
-    node = site.node_of(name)
-    node.look_every("24h")
-    node.kill_edgecore()
+    node = site.node_of(NAME)
     account = edge_tier.control_plane.account("cloudedge", "cloudedge-pipeline")
     inboxes = ConfigMapInboxes(Namespace(NAMESPACE, edge_tier.control_plane.client(account), 30))
-    try:
-        with site.edges(samples, (name,)):
-            send(site, name, "before")
-            node.cut()
-            with monkeypatch.context() as lost:
-                lost.setattr(inboxes, "_nudge", lambda _: None)
-                inboxes.update(name, adding(order("away", name)))
+    send(site, "here")
+    node.cut()
+    with monkeypatch.context() as lost:
+        lost.setattr(inboxes, "_nudge", lambda _: None)
+        inboxes.update(NAME, adding(order("away", NAME)))
 
-            def accepted(_: str) -> bool:
-                return f"away.1.{name}.1 accepted" in site.log(name)
-
-            # What the node confirms must do: nobody would wait for the next nudge of all.
-            monkeypatch.setattr("components.shared.inboxes.nudging.FIRST_PAUSE_SECONDS", 3600.0)
-            with inboxes.nudging((name,), accepted):
-                time.sleep(10)  # Longer than it takes to notice that the link is down.
-                assert not accepted(name)
-                node.heal()
-                until(lambda: accepted(name), 60, "the order that was sent while the node was away")
-    finally:
+    # What the node confirms must do: nobody would wait for the next nudge of all.
+    monkeypatch.setattr("components.shared.inboxes.nudging.FIRST_PAUSE_SECONDS", 3600.0)
+    with inboxes.nudging((NAME,), lambda _: accepted(site, "away")):
+        time.sleep(10)  # Longer than it takes to notice that the link is down.
+        assert not accepted(site, "away")
         node.heal()
-        node.look_every(SYNC)
-        node.kill_edgecore()
-
-
-def test_a_runners_pod_asks_the_cluster_in_vain(edge_tier: EdgeTier, samples: Path, tmp_path: Path) -> None:
-    site = EdgeSite(tmp_path, edge_tier)
-    (name, *_) = EDGES
-    with site.edges(samples, (name,)):
-        for path in ("/api/v1/secrets", f"/api/v1/namespaces/{NAMESPACE}/configmaps", "/api/v1/nodes"):
-            answer = site.inside(name, "python3", "-c", _ASK, edge_tier.control_plane.url + path)
-            assert answer.split() == ["403"], path
-        told = site.inside(name, "sh", "-c", "ls /var/run/secrets 2>&1; id -u; touch /usr/here 2>&1; env")
-        assert "10001" in told
-        assert "Read-only file system" in told
-        assert "serviceaccount" not in told
-        assert "AWS_" not in told
+        until(lambda: accepted(site, "away"), 60, "the order that was sent while the node was away")
 
 
 def test_nothing_of_the_clouds_is_put_on_an_edge_node(edge_tier: EdgeTier, tmp_path: Path) -> None:
@@ -169,13 +159,18 @@ except urllib.error.HTTPError as error:
 """
 
 
-def send(site: EdgeSite, name: str, run: str) -> None:
-    """Put an order into an edge's inbox, and wait until its runner has accepted it."""
+def send(site: EdgeSite, run: str) -> None:
+    """Put an order into the edge's inbox, and wait until its runner has accepted it."""
     inboxes = ConfigMapInboxes(Namespace(NAMESPACE, site.control_plane.client(), 30))
-    inboxes.update(name, adding(order(run, name)))
-    until(lambda: f"{run}.1.{name}.1 accepted" in site.log(name), 180, f"the order of {run}")
+    inboxes.update(NAME, adding(order(run, NAME)))
+    until(lambda: accepted(site, run), 180, f"the order of {run}")
 
 
-def listed(site: EdgeSite, name: str) -> dict[str, object]:
-    (row,) = [row for row in json.loads(site.cli("edges", "list", "--json")) if row["edge"] == name]
+def accepted(site: EdgeSite, run: str) -> bool:
+    """Whether the runner has accepted a run's order."""
+    return f"{run}.1.{NAME}.1 accepted" in site.log(NAME)
+
+
+def listed(site: EdgeSite) -> dict[str, object]:
+    (row,) = [row for row in json.loads(site.cli("edges", "list", "--json")) if row["edge"] == NAME]
     return dict(row)

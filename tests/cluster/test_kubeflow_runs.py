@@ -25,7 +25,7 @@ from tests.digits import EDGES, digits_task
 from tests.e2e.conftest import Finished
 from tests.waiting import until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900), pytest.mark.xdist_group("cloud")]
 
 
 class KubeflowSite(EdgeSite):
@@ -96,6 +96,28 @@ def site(kubeflow_tier: KubeflowTier, samples: Path, tmp_path_factory: pytest.Te
         server.kill()
 
 
+def test_a_run_that_is_terminated_leaves_its_edges_idle_and_goes_on_when_it_is_submitted_again(
+    site: KubeflowSite, flat: Finished
+) -> None:
+    task = digits_task("ended")
+    away = site.node_of(EDGES[1])
+    away.cut()
+    site.submit(task, "--compact")
+    until(lambda: site.run(task).order(1, EDGES[1]), 200, "an order for an edge that is away")
+    until(lambda: "edges have delivered" in site.said("logs", task.id, "--task", "All rounds"), 60, "what a running step says")
+    assert site.orders(task)
+
+    site.terminate(task)
+
+    until(lambda: not site.orders(task), 60, "the end of the edges' work")
+    until(lambda: site.phase(task) in {"FAILED", "CANCELED"}, 60, "the end of the run, as Kubeflow says")
+    assert "was terminated" in site.said("events", task.id)
+
+    away.heal()
+    site.submit(task, "--compact", "--follow")
+    site.assert_bytes_of(flat, task.id)
+
+
 def test_a_run_of_kubeflows_gives_the_laptops_bytes(site: KubeflowSite, flat: Finished) -> None:
     task = digits_task()
 
@@ -117,25 +139,3 @@ def test_a_run_of_kubeflows_gives_the_laptops_bytes(site: KubeflowSite, flat: Fi
         assert main["securityContext"]["runAsNonRoot"]
         assert pod["spec"]["nodeName"] == "cloud"
         assert not [each for each in main["env"] if each["name"].startswith("AWS_") and "value" in each], "only by reference"
-
-
-def test_a_run_that_is_terminated_leaves_its_edges_idle_and_goes_on_when_it_is_submitted_again(
-    site: KubeflowSite, flat: Finished
-) -> None:
-    task = digits_task("ended")
-    away = site.node_of(EDGES[1])
-    away.cut()
-    site.submit(task, "--compact")
-    until(lambda: site.run(task).order(1, EDGES[1]), 200, "an order for an edge that is away")
-    until(lambda: "edges have delivered" in site.said("logs", task.id, "--task", "All rounds"), 60, "what a running step says")
-    assert site.orders(task)
-
-    site.terminate(task)
-
-    until(lambda: not site.orders(task), 60, "the end of the edges' work")
-    until(lambda: site.phase(task) in {"FAILED", "CANCELED"}, 60, "the end of the run, as Kubeflow says")
-    assert "was terminated" in site.said("events", task.id)
-
-    away.heal()
-    site.submit(task, "--compact", "--follow")
-    site.assert_bytes_of(flat, task.id)
