@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.cluster.tools import folder
 
-_STAY, _STAY_SECONDS = 2, 24 * 3600
+_STAY, _STAY_SECONDS = 2, 3600
 """Of each kind, the last used, a change and what was before it; and whatever another checkout may be using."""
 
 
