@@ -9,6 +9,7 @@ from tests.cluster.cloud_node import CloudNode
 from tests.cluster.edge_tier import EdgeTier
 from tests.cluster.images import archive
 from tests.cluster.machine import image_of
+from tests.cluster.network import run
 from tests.cluster.processes import Server
 from tests.cluster.tools import program
 
@@ -41,6 +42,10 @@ class CloudTier:
         names.start(lambda: True)
         self._running.callback(self.node.stop)
         self.node.start()
+        # As the administrator's guide has it: Kubeflow's own pods would be put anywhere.
+        edge = "node-role.kubernetes.io/edge"
+        kubeconfig = self.edges.control_plane.kubeconfig
+        run(program("kubectl"), "--kubeconfig", kubeconfig, "taint", "nodes", "--selector", edge, f"{edge}:NoSchedule")
 
     def stop(self) -> None:
         """End it all."""
