@@ -52,7 +52,7 @@ test: export OMP_NUM_THREADS = 1
 test: setup ## Run all tests that this machine can run, the notebooks among them
 	@log=$$(mktemp); $(EDGE_TESTS) > $$log 2>&1 & beside=$$!; \
 	trap 'kill $$beside 2> /dev/null; wait $$beside 2> /dev/null; rm -f $$log' EXIT; trap 'exit 130' INT TERM; \
-	$(BIN)/pytest -n 2 --dist worksteal -m "not edge" --nbmake --ignore notebooks/on_the_cluster.ipynb notebooks tests; others=$$?; \
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not edge" --nbmake --ignore notebooks/on_the_cluster.ipynb notebooks tests; others=$$?; \
 	echo "Waiting for the tests on KubeEdge nodes, which ran beside these."; \
 	wait $$beside; edge=$$?; cat $$log; [ $$edge != 5 ] || edge=0; exit $$((others || edge))
 
