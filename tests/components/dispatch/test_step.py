@@ -1,12 +1,15 @@
 """Dispatch: one order for each edge, once, however often the step is repeated."""
 
 import shutil
+from typing import Any
 
 import pytest
 
-from cloudedge.documents import Fusion, Phase
+from cloudedge.documents import Fusion, Phase, RemoteFile
 from cloudedge.errors import Cancelled, InvalidInput, NotFound
-from components.dispatch.orders import renew
+from cloudedge.store import DirectoryStore
+from components.dispatch.orders import ModelFile, renew
+from components.dispatch.step import dispatch
 from components.pretrain.step import pretrain
 from components.shared.lifecycle import cancel
 from components.shared.orders import close_orders
@@ -194,6 +197,53 @@ def test_only_orders_that_are_open_are_renewed_and_an_edge_that_was_removed_is_p
     assert cloud.orders("edge-1") == [former], "in a folder a URL stays as it is"
     assert cloud.orders("edge-2") == []
     assert cloud.inboxes.edges() == ["edge-1", "edge-2"]
+
+
+def test_a_late_order_and_one_to_evaluate_are_renewed_with_the_models_that_they_had(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud.pretrained(rounds=2, quorum=2).dispatched()
+    cloud.report("edge-3", Phase.TRAINING)
+    cloud.round(1, EDGES[:2])
+    cloud.dispatched(2)
+    record, pretraining, fused = cloud.run.dispatched(2), cloud.run.pretraining(), cloud.run.fusion(1)
+    assert record is not None
+    assert pretraining is not None
+    assert fused is not None
+    assert record.late == {"edge-3": 1}
+    download = DirectoryStore.download
+
+    def with_another_url(*arguments: Any, **options: Any) -> RemoteFile:
+        file = download(*arguments, **options)
+        return file.model_copy(update={"url": f"{file.url}?new"})
+
+    monkeypatch.setattr(DirectoryStore, "download", with_another_url)
+
+    with step(cloud.task.id, "wait-2") as work:
+        renew(work, record.orders)
+    bases = {edge: cloud.orders(edge)[0].inputs["base"] for edge in EDGES}
+    assert {edge: base.sha256 for edge, base in bases.items()} == {
+        "edge-1": fused.sha256,
+        "edge-2": fused.sha256,
+        "edge-3": pretraining.sha256,
+    }
+    assert bases["edge-3"].url.endswith("pretrained/model.safetensors?new")
+    assert bases["edge-1"].url.endswith("rounds/000001/fused.safetensors?new")
+
+    models = {
+        "pretrained": ModelFile(cloud.run.pretrained_key, pretraining.sha256, pretraining.size),
+        "fused": ModelFile(cloud.run.fused_key(1), fused.sha256, fused.size),
+    }
+    with step(cloud.task.id, "evaluate") as work:
+        dispatch(work, cloud.task, 3, "evaluate", models)
+        evaluating = cloud.run.dispatched(3)
+        assert evaluating is not None
+        renew(work, evaluating.orders)
+    judging = [order for order in cloud.orders("edge-1") if order.kind == "evaluate"]
+    assert [{name: file.sha256 for name, file in order.inputs.items()} for order in judging] == [
+        {"pretrained": pretraining.sha256, "fused": fused.sha256}
+    ]
+    assert all(file.url.endswith("?new") for order in judging for file in order.inputs.values())
 
 
 def test_nobody_trains_for_a_rule_that_has_no_weight_for_an_edge(cloud: Cloud) -> None:
