@@ -44,21 +44,11 @@ images: ## Build the container images cloudedge/cloud and cloudedge/edge
 	    $(BUILD_FLAGS) . || exit; \
 	done
 
-# Two workers share small machines: with one thread each, numpy and PyTorch do not fight over the processors. The tests on
-# KubeEdge nodes wait most of the time: they run beside all others, on two clusters, one of them with a node in the cloud, and are
-# told of at the end. Where they cannot run, pytest finds none and says so with 5.
-EDGE_TESTS = $(BIN)/pytest -m edge -n 2 --dist loadgroup tests/cluster
-test: export OMP_NUM_THREADS = 1
 test: setup ## Run all tests that this machine can run, the notebooks among them
-	@log=$$(mktemp); $(EDGE_TESTS) > $$log 2>&1 & beside=$$!; \
-	trap 'kill $$beside 2> /dev/null; wait $$beside 2> /dev/null; rm -f $$log' EXIT; trap 'exit 130' INT TERM; \
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not edge" --nbmake --ignore notebooks/on_the_cluster.ipynb notebooks tests; others=$$?; \
-	echo "Waiting for the tests on KubeEdge nodes, which ran beside these."; \
-	wait $$beside; edge=$$?; cat $$log; [ $$edge != 5 ] || edge=0; exit $$((others || edge))
+	$(BIN)/python -m tests
 
 test-cluster: cluster-tools ## Run the tests against real servers and images, and as root on KubeEdge nodes
-	$(BIN)/pytest -m "servers or images"
-	$(EDGE_TESTS) || [ $$? = 5 ]
+	$(BIN)/python -m tests servers edge cloud
 
 cluster-tools: setup ## Build what these tests need, once for all checkouts: about 20 minutes, with Go
 	$(BIN)/python -m tests.cluster.tools

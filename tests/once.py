@@ -9,9 +9,12 @@ import pytest
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """A folder that `make` fills when it is first asked for, by whichever process comes first."""
+    """A folder that `make` fills when it is first asked for, by whichever process comes first.
+
+    Processes of one run of all tests (`tests.__main__`) are told where.
+    """
     base = factory.getbasetemp()
-    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    root = Path(os.environ.get("CLOUDEDGE_TESTS") or (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base))
     folder, done = root / name, root / f"{name}.done"
     with (root / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

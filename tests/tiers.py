@@ -41,9 +41,6 @@ TIERS = {
 }
 """By the marker of the tests."""
 
-_TOGETHER = {"servers", "kubeflow", "images"}
-"""Tests of these run in one process, so that there is one of each server."""
-
 
 def pytest_configure(config: pytest.Config) -> None:
     """Name the tests that need real servers."""
@@ -60,8 +57,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         needed = {name for name, tier in TIERS.items() if tier.fixtures & set(getattr(item, "fixturenames", ()))}
         for name in needed:
             item.add_marker(name)
-        if needed & _TOGETHER:
-            item.add_marker(pytest.mark.xdist_group("servers"))
         if needed & impossible:
             left_out.append(item)
     if left_out:

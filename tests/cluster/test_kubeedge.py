@@ -18,7 +18,7 @@ from tests.digits import EDGES, digits_task
 from tests.e2e.conftest import Finished
 from tests.waiting import until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900), pytest.mark.xdist_group("edge")]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 NAME = EDGES[0]
 """The edge of the tests that need but one."""

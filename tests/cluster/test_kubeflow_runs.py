@@ -25,7 +25,7 @@ from tests.digits import EDGES, digits_task
 from tests.e2e.conftest import Finished
 from tests.waiting import until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900), pytest.mark.xdist_group("cloud")]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 class KubeflowSite(EdgeSite):
