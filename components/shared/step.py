@@ -181,10 +181,10 @@ def _fail(work: Step, error: BaseException) -> None:
     else:
         state = RunState(state="stopped", message=f"{work.name} was terminated.", exit_code=130, at=datetime.now(UTC))
     try:
+        close_orders(work.inboxes, work.run.id)  # First, as a step that is terminated has half a second left.
         if not isinstance(error, Cancelled):  # Whoever cancelled it has written so.
             set_state(work.run, state)
             work.log(state.state, message=state.message)
-        close_orders(work.inboxes, work.run.id)
     except CloudedgeError as further:
         work.say(f"The run's end could not be recorded: {further}")
 

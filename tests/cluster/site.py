@@ -120,7 +120,8 @@ class Site:
             self.cli("edges", "enroll", name, "--node", f"node-{name}")
         kubelet = threading.Thread(target=self._mount, args=(names, over), name="kubelet")
         kubelet.start()
-        runners = [self._runner(name, samples) for name in names]
+        workers = self._process("workers", "edge.workers", "--socket", self.folder / "workers.sock")
+        runners = [workers, *(self._runner(name, samples) for name in names)]
         try:
             yield
         finally:
@@ -164,12 +165,14 @@ class Site:
         assert pipeline.returncode == 0, (self.folder / "pipeline.log").read_text()[-4000:]
 
     def _runner(self, name: str, samples: Path) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", "edge.runner", "--inbox", self.folder / "mounts" / name]
-        command += ["--state", self.folder / "states" / name, "--samples", samples / "edges" / name]
+        places = ("--inbox", self.folder / "mounts" / name, "--state", self.folder / "states" / name)
+        shared = ("--samples", samples / "edges" / name, "--workers", self.folder / "workers.sock")
+        return self._process(name, "edge.runner", *places, *shared)
+
+    def _process(self, name: str, module: str, *arguments: str | Path) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-m", module, *map(str, arguments), "--parent", str(os.getpid())]
         with (self.folder / f"{name}.log").open("ab") as log:
-            return subprocess.Popen(
-                [*map(str, command), "--parent", str(os.getpid())], stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def _mount(self, names: tuple[str, ...], over: threading.Event) -> None:
         """What kubelet does: the mount follows its ConfigMap, and stays as it is while nobody answers."""
