@@ -1,7 +1,7 @@
 """SQLite as the edge uses it: safe against power cuts, shared by runner, work and tools, refusing versions it does not know."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,7 +9,10 @@ from cloudedge.errors import Conflict, StoreFailed
 
 _BUSY_SECONDS = 30
 
-_NO_RIGHT = "Do it as a user who may write to that file and its folder, even just to look: readers and writers agree there"
+_NO_RIGHT = (
+    "Do it as a user who may write to that file and its folder, even just to look, as readers and writers agree there; "
+    "if you are one, see whether the disk still can be written"
+)
 _REMEDIES = {"SQLITE_READONLY": _NO_RIGHT, "SQLITE_CANTOPEN": _NO_RIGHT, "SQLITE_PERM": _NO_RIGHT}
 """By how SQLite's names of errors begin."""
 
@@ -31,13 +34,14 @@ def disk_trouble(path: Path) -> Iterator[None]:
         raise StoreFailed(f"Cannot use {path}: {error}. {remedy}; nothing is lost.") from error
 
 
-def connect(path: Path, schema: str, version: int) -> sqlite3.Connection:
-    """Open a database, and make it if it is new.
+def connect(path: Path, schema: str, version: int, upgrades: Mapping[int, Iterable[str]] | None = None) -> sqlite3.Connection:
+    """Open a database, make it if it is new, and bring it up to date if it is old.
 
     Args:
         path: The file; folders are made.
         schema: Statements that make all tables.
         version: Version of the schema, kept in the file.
+        upgrades: Statements that lead from a version to the next one.
 
     Raises:
         StoreFailed: the disk refuses.
@@ -52,15 +56,14 @@ def connect(path: Path, schema: str, version: int) -> sqlite3.Connection:
         database.row_factory = sqlite3.Row
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
-        found = _version(database)
-        if found == 0:
+        steps = {0: schema.split(";"), **(upgrades or {})}
+        while (found := _version(database)) in steps and found != version:
             with transaction(database):
-                found = _version(database)  # Someone else may have made the tables in the meantime.
-                if found == 0:
-                    for statement in schema.split(";"):
-                        database.execute(statement)
-                    database.execute(f"PRAGMA user_version = {version}")
-                    found = version
+                if _version(database) != found:
+                    continue  # Someone else did it in the meantime.
+                for statement in steps[found]:
+                    database.execute(statement)
+                database.execute(f"PRAGMA user_version = {found + 1 if found else version}")
     if found != version:
         raise Conflict(f"{path} has version {found} of its tables, this software {version}. Use the software that wrote it.")
     return database

@@ -9,7 +9,7 @@ import hashlib
 import logging
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,38 +22,37 @@ from edge.database import connect, disk_trouble, transaction
 _log = logging.getLogger(__name__)
 
 _VERSION = 2
-_SCHEMA = """
+_FILES = """
+CREATE TABLE files (
+    form TEXT NOT NULL, reading TEXT NOT NULL, path TEXT NOT NULL, size INTEGER NOT NULL, changed INTEGER NOT NULL, fault TEXT,
+    again INTEGER NOT NULL, PRIMARY KEY (form, reading, path)
+) WITHOUT ROWID
+"""
+_SCHEMA = f"""
 CREATE TABLE forms (id TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE samples (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     form TEXT NOT NULL, digest TEXT NOT NULL, label INTEGER NOT NULL, ordinal INTEGER NOT NULL,
-    content BLOB, source TEXT NOT NULL, added_at TEXT NOT NULL,
+    content BLOB, source TEXT NOT NULL, added_at TEXT NOT NULL, by_hand INTEGER NOT NULL DEFAULT 0,
     UNIQUE (form, digest)
 );
 CREATE INDEX samples_by_class ON samples (form, label, ordinal);
-CREATE TABLE files (
-    form TEXT NOT NULL, reading TEXT NOT NULL, path TEXT NOT NULL, size INTEGER NOT NULL, changed INTEGER NOT NULL, fault TEXT,
-    PRIMARY KEY (form, reading, path)
-) WITHOUT ROWID;
+{_FILES};
 CREATE TABLE collections (
     order_id TEXT NOT NULL, number INTEGER NOT NULL, last_sample INTEGER NOT NULL, PRIMARY KEY (order_id, number)
 ) WITHOUT ROWID
 """
+_UPGRADES = {1: ("DROP TABLE files", _FILES, "ALTER TABLE samples ADD COLUMN by_hand INTEGER NOT NULL DEFAULT 0")}
+"""From a version to the next: files are read once more, which brings no sample twice."""
+
 _INSERT = """
-INSERT INTO samples (form, digest, label, ordinal, content, source, added_at)
+INSERT INTO samples (form, digest, label, ordinal, content, source, added_at, by_hand)
 VALUES (
   :form, :digest, :label, (SELECT ifnull(max(ordinal) + 1, 0) FROM samples WHERE form = :form AND label = :label),
-  :content, :source, :now
+  :content, :source, :now, :by_hand
 )
-ON CONFLICT (form, digest) DO UPDATE SET content = excluded.content WHERE content IS NULL AND :revive
+ON CONFLICT (form, digest) DO UPDATE SET content = excluded.content WHERE content IS NULL AND :by_hand
 """
-_FORGET = (
-    """
-    DELETE FROM samples
-    WHERE form = :form AND content IS NOT NULL AND source IN (SELECT path FROM files WHERE form = :form)
-    """,
-    "DELETE FROM files WHERE form = :form",
-)
 _SAMPLES_PER_TRANSACTION = 1000
 
 
@@ -96,7 +95,7 @@ class SampleStore:
             Conflict: it was written by another version.
         """
         self._path = path
-        self._database = connect(path, _SCHEMA, _VERSION)
+        self._database = connect(path, _SCHEMA, _VERSION, _UPGRADES)
 
     def add(self, path: Path, data: DataFormat) -> int:
         """Take the samples of a file or folder; ones deleted before come back.
@@ -111,16 +110,10 @@ class SampleStore:
         """
         records = list(read_records(path, data))
         with disk_trouble(self._path), transaction(self._database):
-            return self._insert(records, data, str(path), revive=True)
+            return self._insert(records, data, str(path), by_hand=True)
 
-    def collect(self, directory: Path, data: DataFormat, *, mirror: bool = False) -> int:
+    def collect(self, directory: Path, data: DataFormat) -> int:
         """Take what is new in a directory of samples, file by file in sorted order; a bad file is noted and passed over.
-
-        Args:
-            directory: Where files are put.
-            data: How they are read.
-            mirror: Once a file changed since it was read, is gone, or is read otherwise now, forget what was collected and take
-                all files anew, as if for the first time. Samples added by hand stay.
 
         Returns:
             How many samples were not there before.
@@ -128,21 +121,37 @@ class SampleStore:
         Raises:
             StoreFailed: the disk refuses.
         """
-        added = 0
         paths = sample_files(directory, data)
-        if mirror and self._outdated(paths, data):
-            _log.info("files in %s changed since they were read: all are read anew", directory)
-            self._forget_collected(data)
-        known = self._read_files(data)
-        batch: list[_ReadFile] = []
-        for path in paths:
-            file = _read_if_new(path, known.get(str(path)), data)
-            if file is not None:
-                batch.append(file)
-            if sum(len(file.records) + 1 for file in batch) >= _SAMPLES_PER_TRANSACTION:
-                added += self._take(batch, data)
-                batch = []
-        return added + self._take(batch, data)
+        known = self._files(data)
+        gone = [row for row in known if row["fault"] is not None and row["path"] not in set(map(str, paths))]
+        with disk_trouble(self._path):
+            statement = "DELETE FROM files WHERE form = ? AND reading = ? AND path = ?"
+            self._database.executemany(statement, [(row["form"], row["reading"], row["path"]) for row in gone])
+        return self._read(paths, {row["path"]: row for row in known if row["reading"] == _reading(data)}, data)
+
+    def mirror(self, directory: Path, data: DataFormat) -> int:
+        """Take what a directory holds as if nothing had been collected before, unless what was is just what it holds.
+
+        Samples that were added by hand stay, and deleted ones stay deleted.
+
+        Returns:
+            How many samples were not there before.
+
+        Raises:
+            StoreFailed: the disk refuses.
+        """
+        paths = sample_files(directory, data)
+        if self._outdated(paths, data):
+            _log.info("%s is not what it was: all of its files are read anew", directory)
+            with disk_trouble(self._path), transaction(self._database):
+                for statement in (
+                    "DELETE FROM samples WHERE form = ? AND content IS NOT NULL AND NOT by_hand",
+                    "DELETE FROM files WHERE form = ?",
+                ):
+                    self._database.execute(statement, (_form(data),))
+        known = {row["path"] for row in self._files(data)}
+        # A file that changes right now is left as it was read, and found to be outdated the next time.
+        return self._read([path for path in paths if str(path) not in known], {}, data)
 
     def collection(self, order_id: str) -> Collection | None:
         """The samples that an order's work was last settled on, if it was."""
@@ -232,41 +241,54 @@ class SampleStore:
             rows = self._database.execute(statement, {"reading": _reading(data) if data else None}).fetchall()
         return [BadFile(row["path"], row["fault"]) for row in rows]
 
-    def _read_files(self, data: DataFormat) -> dict[str, sqlite3.Row]:
-        """The files that were read as this format has it, by path."""
+    def _files(self, data: DataFormat) -> list[sqlite3.Row]:
+        """The files that gave samples of this form, however they were read."""
         with disk_trouble(self._path):
-            rows = self._database.execute("SELECT * FROM files WHERE form = ? AND reading = ?", (_form(data), _reading(data)))
-            return {row["path"]: row for row in rows}
+            return self._database.execute("SELECT * FROM files WHERE form = ?", (_form(data),)).fetchall()
 
     def _outdated(self, paths: list[Path], data: DataFormat) -> bool:
-        """Whether samples of this form may be here that reading these files now would not give."""
-        with disk_trouble(self._path):
-            rows = self._database.execute("SELECT * FROM files WHERE form = ?", (_form(data),)).fetchall()
-        here, reading = set(map(str, paths)), _reading(data)
-        return any(row["reading"] != reading or row["path"] not in here or _has_changed(row) for row in rows)
+        """Whether reading the first of these files would give other samples than were collected, or in another order."""
+        rows, reading = self._files(data), _reading(data)
+        if not rows:
+            statement = "SELECT 1 FROM samples WHERE form = ? AND content IS NOT NULL AND NOT by_hand LIMIT 1"
+            with disk_trouble(self._path):
+                return self._database.execute(statement, (_form(data),)).fetchone() is not None
+        if {row["path"] for row in rows} != set(map(str, paths[: len(rows)])):
+            return True
+        return any(row["reading"] != reading or row["again"] or _has_changed(row) for row in rows)
 
-    def _forget_collected(self, data: DataFormat) -> None:
-        with disk_trouble(self._path), transaction(self._database):
-            for statement in _FORGET:
-                self._database.execute(statement, {"form": _form(data)})
+    def _read(self, paths: Iterable[Path], known: Mapping[str, sqlite3.Row], data: DataFormat) -> int:
+        """Take the samples of files, except of those that are as they are known; returns how many were not there before."""
+        added, batch = 0, list[_ReadFile]()
+        for path in paths:
+            file = _read_if_new(path, known.get(str(path)), data)
+            if file is not None:
+                batch.append(file)
+            if sum(len(file.records) + 1 for file in batch) >= _SAMPLES_PER_TRANSACTION:
+                added += self._take(batch, data)
+                batch = []
+        return added + self._take(batch, data)
 
     def _take(self, files: list["_ReadFile"], data: DataFormat) -> int:
         added = 0
         with disk_trouble(self._path), transaction(self._database):
             for file in files:
-                added += self._insert(file.records, data, str(file.path), revive=False)
-                values = (_form(data), _reading(data), str(file.path), file.size, file.changed, file.fault)
-                self._database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", values)
+                added += self._insert(file.records, data, str(file.path), by_hand=False)
+                values = (_form(data), _reading(data), str(file.path), file.size, file.changed, file.fault, file.again)
+                self._database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", values)
         return added
 
-    def _insert(self, records: list[Record], data: DataFormat, source: str, *, revive: bool) -> int:
+    def _insert(self, records: list[Record], data: DataFormat, source: str, *, by_hand: bool) -> int:
         form, now, added = _form(data), datetime.now(UTC).isoformat(timespec="seconds"), 0
         self._database.execute("INSERT OR IGNORE INTO forms VALUES (?, ?)", (form, data.model_dump_json()))
-        common = {"form": form, "source": source, "now": now, "revive": revive}
+        common = {"form": form, "source": source, "now": now, "by_hand": by_hand}
         for record in records:
             content = pack(record, data)
             sample = {"digest": hashlib.sha256(content).hexdigest(), "label": record.label, "content": content}
             added += self._database.execute(_INSERT, common | sample).rowcount
+            if by_hand:
+                statement = "UPDATE samples SET by_hand = 1 WHERE form = :form AND digest = :digest"
+                self._database.execute(statement, {"form": form, "digest": sample["digest"]})
         return added
 
 
@@ -292,6 +314,8 @@ class _ReadFile:
     changed: int
     records: list[Record]
     fault: str | None
+    again: bool
+    """Whether it was another one when it was read before."""
 
 
 def _read_if_new(path: Path, known: sqlite3.Row | None, data: DataFormat) -> _ReadFile | None:
@@ -311,7 +335,7 @@ def _read_if_new(path: Path, known: sqlite3.Row | None, data: DataFormat) -> _Re
     except CloudedgeError as error:
         fault = str(error)
         _log.warning("passed over %s: %s", path, fault)
-    return _ReadFile(path, found.st_size, found.st_mtime_ns, records, fault)
+    return _ReadFile(path, found.st_size, found.st_mtime_ns, records, fault, known is not None)
 
 
 def _has_changed(known: sqlite3.Row) -> bool:

@@ -17,7 +17,7 @@ from typing import Literal
 
 from cloudedge.data import read_records
 from cloudedge.documents import DataFormat, Task
-from cloudedge.errors import EXIT_INTERRUPTED, CloudedgeError, InvalidInput, StoreFailed
+from cloudedge.errors import EXIT_INTERRUPTED, CloudedgeError, InvalidInput, InvalidSamples, StoreFailed
 from cloudedge.names import IN_WORDS, NAME
 from components.evaluate.models import environments
 from components.fuse.rule import find_rule
@@ -77,7 +77,8 @@ class Data:
         """
         places = [self.cloud, *(environments(Path(self.test), data).values() if self.test else ())]
         for place in places:
-            next(iter(read_records(place, data)))
+            if next(iter(read_records(place, data)), None) is None:
+                raise InvalidSamples(f"{place} has files but no sample: put some there, or remove the folder.")
 
 
 def run_task(

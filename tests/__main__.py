@@ -37,10 +37,12 @@ def main(names: list[str]) -> int:
     first, *beside = names or _GROUPS
     with TemporaryDirectory(prefix="cloudedge-tests-") as folder:
         place = Path(folder)
-        running = {name: _start(name, place, place / f"{name}.log") for name in beside}
-        print(f"Tests: {first}; beside them, to be told of later: {', '.join(beside) or 'none'}.", flush=True)
-        running = {first: _start(first, place), **running}
+        running: dict[str, subprocess.Popen[bytes]] = {}
         try:
+            for name in beside:
+                running[name] = _start(name, place, place / f"{name}.log")
+            print(f"Tests: {first}; beside them, to be told of later: {', '.join(beside) or 'none'}.", flush=True)
+            running = {first: _start(first, place), **running}
             return next(filter(None, [_end(name, process, place) for name, process in running.items()]), 0)
         except KeyboardInterrupt:
             return 130
@@ -57,9 +59,9 @@ def _start(name: str, place: Path, log: Path | None = None) -> "subprocess.Popen
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CLOUDEDGE_TESTS": str(place)}
     output = os.open(log, os.O_WRONLY | os.O_CREAT) if log else None
     try:
-        return subprocess.Popen(
-            [sys.executable, "-m", "pytest", *_GROUPS[name]], cwd=_ROOT, env=environment, stdout=output, stderr=output
-        )
+        command = [sys.executable, "-m", "pytest", *_GROUPS[name]]
+        # In a group of its own, as a terminal's Ctrl-C besides ours would break off what pytest does upon the first.
+        return subprocess.Popen(command, cwd=_ROOT, env=environment, stdout=output, stderr=output, process_group=0)
     finally:
         if output is not None:
             os.close(output)

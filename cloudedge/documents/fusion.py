@@ -16,6 +16,7 @@ class ContributionRecord(Part):
     sha256: str = Described(pattern=SHA256, description="Digest of its file.")
     samples: int = Described(ge=0, description="Samples it was trained on.")
     accuracy: float = Described(ge=0, le=1, description="On the edge's held-out samples.")
+    files_passed_over: int = Described(default=0, ge=0, description="Files of samples at its edge that do not fit the format.")
     weight: float = Described(description="Its share in the fused model; of rules that do not average, 1 if used and 0 if not.")
 
 

@@ -72,7 +72,7 @@ def dispatch(
     Returns:
         Ids of the orders that are open or fulfilled, sorted by edge; and the edges still at work on an earlier round's order.
     """
-    record = _participants(work, task, round_number, keep_late=kind == "train")
+    record = _participants(work, task, round_number, training=kind == "train")
     inputs = inputs_of(work, models, task.collaboration.round_deadline_seconds)
     present = _keys_of(work, round_number)
 
@@ -92,7 +92,7 @@ def dispatch(
     return issued, sorted(record.late)
 
 
-def _participants(work: Step, task: Task, round_number: int, *, keep_late: bool) -> DispatchRecord:
+def _participants(work: Step, task: Task, round_number: int, *, training: bool) -> DispatchRecord:
     known = work.run.dispatched(round_number)
     if known:
         # An order that was closed when the run stopped brings nothing more: its edge takes part as the others do.
@@ -110,9 +110,9 @@ def _participants(work: Step, task: Task, round_number: int, *, keep_late: bool)
         raise NotFound(
             f"The task names edges that are not enrolled: {', '.join(unknown)}. Enrolled are: {', '.join(enrolled)}."
         )
-    fusion = task.collaboration.fusion
-    find_rule(fusion.rule, fusion.parameters, edges)  # What does not suit them is to be known before anybody trains.
-    before = work.run.waited(round_number - 1) if keep_late else None
+    if training:  # What of the rule does not suit them is to be known before anybody trains.
+        find_rule(task.collaboration.fusion.rule, task.collaboration.fusion.parameters, edges)
+    before = work.run.waited(round_number - 1) if training else None
     late = {edge: number for edge, number in before.late.items() if edge in edges} if before else {}
     record = DispatchRecord(edges=tuple(edges), late=late)
     work.run.put(work.run.round_key(round_number, "dispatch.json"), record)

@@ -13,7 +13,6 @@ from cloudedge.weights import TensorInfo, check, layout
 from components.dispatch.orders import most_model_bytes
 from components.dispatch.step import finished_before
 from components.fuse.files import Contribution, FusionOutcome, fuse_files
-from components.shared.events import events
 from components.shared.models import recorded
 from components.shared.records import Delivery, PretrainingRecord
 from components.shared.step import Step, step
@@ -103,7 +102,7 @@ def _fuse(work: Step, task: Task, number: int, cloud_data: str) -> FusionRecord:
             work.store.put_file(work.run.round_key(number, "optimizer.safetensors"), next_state)
         work.store.put_file(work.run.fused_key(number), output)
     record = _record(work, task, number, begun_with.sha256, outcome, sound, manifests, left_out)
-    _log_files_passed_over(work, number, [manifest for manifest in manifests if manifest.files_passed_over])
+    _log_files_passed_over(work, record)
     work.run.put(work.run.round_key(number, "fusion.json"), record)
     work.say(f"Round {number}: {len(sound)} models fused by the rule {asked.fusion.rule}, {len(left_out)} left out.")
     return record
@@ -144,18 +143,13 @@ def _checked(
     return contribution, manifest
 
 
-def _log_files_passed_over(work: Step, number: int, manifests: list[Manifest]) -> None:
-    """Say it of each edge once, and again when it is another number."""
-    if not manifests:
-        return
-    said = {
-        event.details["edge"]: event.details["files"]
-        for _, event in events(work.store, work.run.id)
-        if event.action == "files-passed-over"
-    }
-    for manifest in manifests:
-        if said.get(manifest.edge) != manifest.files_passed_over:
-            work.log("files-passed-over", round=number, edge=manifest.edge, files=manifest.files_passed_over)
+def _log_files_passed_over(work: Step, record: FusionRecord) -> None:
+    """Say it of each edge when it is another number than in the round before."""
+    former = work.run.fusion(record.round - 1) if record.round > 1 else None
+    said = {c.edge: c.files_passed_over for c in former.contributions} if former else {}
+    for c in record.contributions:
+        if c.files_passed_over and said.get(c.edge) != c.files_passed_over:
+            work.log("files-passed-over", round=record.round, edge=c.edge, files=c.files_passed_over)
 
 
 def _shortage(number: int, needed: int, sound: int, left_out: list[LeftOut]) -> str:
@@ -210,9 +204,15 @@ def _record(
         base_accuracy=_base_accuracy(manifests),
         contributions=tuple(
             ContributionRecord(
-                edge=c.edge, round=c.round, sha256=c.sha256, samples=c.samples, accuracy=c.accuracy, weight=weight
+                edge=c.edge,
+                round=c.round,
+                sha256=c.sha256,
+                samples=c.samples,
+                accuracy=c.accuracy,
+                weight=weight,
+                files_passed_over=manifest.files_passed_over,
             )
-            for c, weight in zip(sound, outcome.weights, strict=True)
+            for c, manifest, weight in zip(sound, manifests, outcome.weights, strict=True)
         ),
         left_out=tuple(left_out),
         sha256=outcome.sha256,

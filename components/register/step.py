@@ -59,10 +59,14 @@ def _registration(work: Step, task: Task, evaluation: Evaluation) -> Registratio
 
 
 def _name(task: Task) -> str:
-    """The registered model's: of the file that the task names, else of the task, as all tasks would share the default's."""
-    if task.model_file_name == Task.model_fields["model_file_name"].default:
-        return re.sub(r"[^a-z0-9._]+", "-", task.name.lower()).strip("-.") or task.id
-    return PurePath(task.model_file_name).stem
+    """The registered model's: of the file that the task names, else of the task, as all tasks would share the default's.
+
+    Of a task's name nothing that tells it from others may be lost: where its letters do not fit, the id stands for it.
+    """
+    if task.model_file_name != Task.model_fields["model_file_name"].default:
+        return PurePath(task.model_file_name).stem
+    name = re.sub(r"[^a-z0-9.]+", "-", task.name.lower()).strip("-.")
+    return name if name and task.name.isascii() else task.id
 
 
 def _ancestors(work: Step, rounds: int) -> tuple[Ancestor, ...]:

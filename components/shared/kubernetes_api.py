@@ -32,14 +32,15 @@ def connect() -> client.ApiClient:
         InvalidInput: there is neither.
     """
     settings = client.Configuration()
+    place = os.environ.get("KUBECONFIG") or "~/.kube/config"
     try:
         config.load_incluster_config(client_configuration=settings)
     except config.ConfigException:
         try:
             # Named, as the client would look up what the variable was when it was imported.
-            config.load_kube_config(os.environ.get("KUBECONFIG") or None, client_configuration=settings)
+            config.load_kube_config(place, client_configuration=settings)
         except Exception as error:  # What a malformed file makes the client raise may be anything.
-            place, why = os.environ.get("KUBECONFIG") or "~/.kube/config", " ".join(str(error).split())[:_MOST_SAID]
+            why = " ".join(str(error).split())[:_MOST_SAID]
             raise InvalidInput(
                 f"There is no cluster to talk to: {place} is no kubeconfig that can be used: {why.rstrip('.')}. "
                 "Correct KUBECONFIG."

@@ -78,6 +78,7 @@ def reap(
         if state and state.state == "running":
             message = f"No sign of life for {patience:.0f} s."
             set_state(run, RunState(state="stopped", message=message, exit_code=8, at=datetime.now(UTC)))
+            events.record(store, run_id, actor, "stopped", message=message)
         if run_id not in with_orders:
             continue
         closed = close_orders(inboxes, run_id)

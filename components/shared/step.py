@@ -157,19 +157,27 @@ def set_state(run: Run, state: RunState) -> bool:
     Returns:
         Whether it was written.
     """
+    written = _put_state(run, state)
+    if written:
+        _track_state(run, state)
+    return written
+
+
+def _put_state(run: Run, state: RunState) -> bool:
     current = run.state()
     if current and current.state in ("cancelled", "finished"):
         return False
     if state.state == "cancelled":
-        if not run.cancel(state):
-            return False
-    else:
-        run.put(run.key("state.json"), state)
+        return run.cancel(state)
+    run.put(run.key("state.json"), state)
+    return True
+
+
+def _track_state(run: Run, state: RunState) -> None:
     status = _STATUS.get(state.state)
     if status:
         tags = {NOTE_TAG: f"**Run {state.state}.** {state.message}"}
         TrackingLog(run.store, run.id).append([TrackingRecord(at=state.at, status=status, tags=tags)], "end")
-    return True
 
 
 def _fail(work: Step, error: BaseException) -> None:
@@ -180,13 +188,26 @@ def _fail(work: Step, error: BaseException) -> None:
         state = RunState(state="failed", message=message, exit_code=1, at=datetime.now(UTC))
     else:
         state = RunState(state="stopped", message=f"{work.name} was terminated.", exit_code=130, at=datetime.now(UTC))
-    try:
-        close_orders(work.inboxes, work.run.id)  # First, as a step that is terminated has half a second left.
-        if not isinstance(error, Cancelled):  # Whoever cancelled it has written so.
-            set_state(work.run, state)
+    # What counts comes first, as a step that is terminated has half a second left, and one that fails does not keep the others.
+    written = False
+    if not isinstance(error, Cancelled):  # Whoever cancelled it has written so.
+        with _said(work):
+            written = _put_state(work.run, state)
+    with _said(work):
+        close_orders(work.inboxes, work.run.id)
+    if not isinstance(error, Cancelled):
+        with _said(work):
+            if written:
+                _track_state(work.run, state)
             work.log(state.state, message=state.message)
-    except CloudedgeError as further:
-        work.say(f"The run's end could not be recorded: {further}")
+
+
+@contextmanager
+def _said(work: Step) -> Iterator[None]:
+    try:
+        yield
+    except CloudedgeError as error:
+        work.say(f"The run's end could not be recorded: {error}")
 
 
 @contextmanager

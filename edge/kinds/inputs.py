@@ -72,7 +72,9 @@ class Collector:
         collection = self._store.collection(self._order.id)
         if collection is None:
             self._say(Message(phase=Phase.COLLECTING))
-            self._look()
+            if self._directory is not None:
+                take = self._store.mirror if self._mirror else self._store.collect
+                take(self._directory, self._order.data)
             collection = self._store.settle(self._order.id, 0)
         return collection
 
@@ -81,7 +83,8 @@ class Collector:
         self._say(Message(phase=Phase.COLLECTING))
         end = time.monotonic() + self._order.recollection.wait_seconds
         while True:
-            self._look()
+            if self._directory is not None:
+                self._store.collect(self._directory, self._order.data)
             if self._store.has_more(self._order.data, former):
                 return self._store.settle(self._order.id, former.number + 1)
             if time.monotonic() >= end:
@@ -113,7 +116,3 @@ class Collector:
         faults = "".join(f"\n  - {file.fault}" for file in bad[:5])
         passed = f" Files that were passed over:{faults}" if bad else ""
         raise InvalidSamples(f"This edge has no samples to {purpose}. {place} some with 'cloudedge-edge samples add'.{passed}")
-
-    def _look(self) -> None:
-        if self._directory is not None:
-            self._store.collect(self._directory, self._order.data, mirror=self._mirror)

@@ -25,7 +25,7 @@ from tests.digits import EDGES, digits_task
 from tests.e2e.conftest import Finished
 from tests.waiting import until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 
 class KubeflowSite(EdgeSite):
@@ -115,7 +115,7 @@ def test_a_run_that_is_terminated_leaves_its_edges_idle_and_goes_on_when_it_is_s
     # At once, or where the step's half a second was too short, by the reaper.
     until(lambda: not site.orders(task), 420, "the end of the edges' work")
     until(lambda: site.phase(task) in {"FAILED", "CANCELED"}, 60, "the end of the run, as Kubeflow says")
-    assert re.search("was terminated|reaped", site.said("events", task.id))
+    until(lambda: re.search("was terminated|No sign of life", site.said("tasks", "show", task.id)), 420, "why it ended")
 
     site.submit(task, "--compact", "--follow")
     site.assert_bytes_of(flat, task.id)

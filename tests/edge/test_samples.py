@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 from pathlib import Path
 
 import numpy
@@ -86,7 +87,7 @@ def test_a_file_copied_again_is_no_new_file(tmp_path: Path, store: SampleStore) 
 
 
 def mirrored(store: SampleStore, folder: Path, data: DataFormat = DATA) -> list[Row]:
-    store.collect(folder, data, mirror=True)
+    store.mirror(folder, data)
     store.unsettle("order")
     return kept(store)
 
@@ -126,6 +127,60 @@ def test_a_mirror_keeps_what_was_added_or_deleted_by_hand(tmp_path: Path, store:
     assert sorted(mirrored(store, folder)) == [(1, "a"), (3, "b"), (9, "a")]
     write(folder / "b.jsonl", [(1, "a"), (2, "b"), (4, "b")])
     assert sorted(mirrored(store, folder)) == [(1, "a"), (3, "b"), (4, "b"), (9, "a")]
+
+
+def test_a_mirror_is_as_fresh_after_a_file_grew_amid_an_order_or_one_came_before_the_others(
+    tmp_path: Path, store: SampleStore
+) -> None:
+    folder = tmp_path / "in"
+    write(folder / "b.jsonl", [(1, "a"), (2, "b")])
+    mirrored(store, folder)
+    write(folder / "b.jsonl", [(1, "b"), (2, "b"), (3, "a")])
+    assert store.collect(folder, DATA) == 2  # As an order does that looks for more, and keeps what it has.
+    assert store.count() == 4
+    assert mirrored(store, folder) == mirrored(SampleStore(tmp_path / "fresh.db"), folder)
+    write(folder / "a.jsonl", [(4, "b"), (5, "b")])
+    assert mirrored(store, folder) == mirrored(SampleStore(tmp_path / "fresher.db"), folder)
+
+
+def test_a_sample_that_was_collected_before_it_was_added_by_hand_stays_with_its_file_gone(
+    tmp_path: Path, store: SampleStore
+) -> None:
+    path = write(tmp_path / "in" / "a.jsonl", [(1, "a"), (2, "b")])
+    mirrored(store, path.parent)
+    assert store.add(write(tmp_path / "by-hand.jsonl", [(1, "a")]), DATA) == 0
+    path.unlink()
+    assert mirrored(store, path.parent) == [(1, "a")]
+
+
+def test_a_bad_file_that_is_gone_is_bad_no_more(tmp_path: Path, store: SampleStore) -> None:
+    bad = write(tmp_path / "in" / "bad.jsonl", [(2, "c")])
+    store.collect(bad.parent, DATA)
+    assert [file.path for file in store.bad_files(DATA)] == [str(bad)]
+    bad.unlink()
+    store.collect(bad.parent, DATA)
+    assert store.bad_files() == []
+
+
+def test_a_store_of_the_version_before_is_brought_up_to_date_and_keeps_its_samples(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    write(folder / "a.jsonl", [(1, "a"), (2, "b")])
+    SampleStore(tmp_path / "samples.db").collect(folder, DATA)
+    database = sqlite3.connect(tmp_path / "samples.db", isolation_level=None)
+    for statement in (
+        "DROP TABLE files",
+        "CREATE TABLE files (reading TEXT, path TEXT, size INTEGER, changed INTEGER, fault TEXT)",
+        "INSERT INTO files VALUES ('r', 'p', 1, 1, NULL)",
+        "ALTER TABLE samples DROP COLUMN by_hand",
+        "PRAGMA user_version = 1",
+    ):
+        database.execute(statement)
+    database.close()
+
+    store = SampleStore(tmp_path / "samples.db")
+    assert store.collect(folder, DATA) == 0
+    assert store.count() == 2
+    assert mirrored(store, folder) == [(1, "a"), (2, "b")]
 
 
 def test_bad_files_are_those_of_the_format_asked_for(tmp_path: Path, store: SampleStore) -> None:

@@ -24,14 +24,19 @@ class Setting(Part):
 
 
 def check(edges: Collection[str], setting: Setting) -> None:
-    """See that each edge has a weight.
+    """See that each edge has a weight, and one of them more than 0.
 
     Raises:
-        InvalidInput: one has none.
+        InvalidInput: it is not so.
     """
     without = sorted(set(edges) - set(setting.weights))
     if without:
         raise InvalidInput(f"The rule 'given' has no weight for {', '.join(without)}: add it to fusion.parameters.weights.")
+    if not any(setting.weights[edge] for edge in edges):
+        raise InvalidInput(
+            f"The rule 'given' has the weight 0 for every edge that takes part: give one of {', '.join(sorted(edges))} "
+            "a weight above 0 in fusion.parameters.weights."
+        )
 
 
 def weights(candidates: Candidates, setting: Setting) -> list[float]:
@@ -41,14 +46,7 @@ def weights(candidates: Candidates, setting: Setting) -> list[float]:
         InvalidInput: an edge without a weight, or no weight above 0.
     """
     check({one.edge for one in candidates.contributions}, setting)
-    found = [setting.weights[contribution.edge] for contribution in candidates.contributions]
-    if not any(found):
-        edges = ", ".join(contribution.edge for contribution in candidates.contributions)
-        raise InvalidInput(
-            f"The rule 'given' has the weight 0 for every edge that delivered: give one of {edges} a weight above 0 "
-            "in fusion.parameters.weights."
-        )
-    return found
+    return [setting.weights[contribution.edge] for contribution in candidates.contributions]
 
 
 RULE = Averaging(weights, Setting, check)

@@ -70,7 +70,7 @@ def test_an_unknown_rule_is_answered_with_those_there_are(tmp_path: Path) -> Non
         ("given", {}, "weights: missing"),
         ("given", {"weights": {"edge-0": -1}}, "weights.edge-0: found -1"),
         ("given", {"weights": {"edge-1": 1}}, "no weight for edge-0"),
-        ("given", {"weights": {"edge-0": 0}}, "weight 0 for every edge that delivered: give one of edge-0"),
+        ("given", {"weights": {"edge-0": 0}}, "weight 0 for every edge that takes part: give one of edge-0"),
         ("trimmed-mean", {"trim": 0.5}, "trim: found 0.5; give less than 0.5"),
         ("trimmed-mean", {"trim": 0.4}, "leaves out 1 of 1 models at either end"),
         ("krum", {"malicious": -1}, "malicious: found -1"),

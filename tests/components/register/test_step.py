@@ -101,7 +101,8 @@ def test_without_collaboration_the_pretrained_model_is_registered(cloud: Cloud) 
         ("Worn bearings", "model.safetensors", "worn-bearings"),
         ("Worn bearings", "bearings.safetensors", "bearings"),
         ("Lager / Halle: 3", "model.safetensors", "lager-halle-3"),
-        ("軸受", "model.safetensors", "digits"),
+        ("軸受 1", "model.safetensors", "digits"),
+        ("...", "model.safetensors", "digits"),
     ],
 )
 def test_a_model_has_the_name_of_its_file_or_else_of_its_task(cloud: Cloud, name: str, file: str, registered: str) -> None:
