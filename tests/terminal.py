@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,7 @@ def called(*arguments: object, environment: Mapping[str, str] | None = None, fol
     Raises:
         Exception: what would be a traceback.
     """
+    assert threading.current_thread() is threading.main_thread(), "what it sees and changes is the whole process's"
     out, err, code, former = io.StringIO(), io.StringIO(), 0, signal.getsignal(signal.SIGTERM)
     with (
         mock.patch.dict(os.environ, environment or {}, clear=environment is not None),

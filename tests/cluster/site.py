@@ -131,13 +131,13 @@ class Site:
                 process.kill()
                 process.wait()
 
-    def pipeline(self, task: Task, samples: Path, shape: str) -> "subprocess.Popen[bytes]":
-        """Start the task's pipeline in kfp's local engine, with the pipeline's account and its user of the store.
-
-        As on a cluster, the cloud's samples are in the store.
-        """
+    def put_samples(self, samples: Path) -> None:
+        """Put the cloud's samples into the store, where pipelines find them."""
         for name in ("cloud", "test"):
             self.cli("data", "put", f"digits-{name}", str(samples / name))
+
+    def pipeline(self, task: Task, shape: str) -> "subprocess.Popen[bytes]":
+        """Start the task's pipeline in kfp's local engine, with the pipeline's account and its user of the store."""
         task_file = self.folder / f"{task.id}.json"
         task_file.write_bytes(task.to_json())
         root = self.folder / "pipeline"

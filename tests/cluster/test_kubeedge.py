@@ -30,7 +30,8 @@ def test_a_run_on_kubeedge_nodes_gives_the_laptops_bytes(
     site = EdgeSite(tmp_path, edge_tier)
     task = digits_task()
     with site.edges(samples, EDGES):
-        site.finish(site.pipeline(task, samples, "flat"))
+        site.put_samples(samples)
+        site.finish(site.pipeline(task, "flat"))
     site.assert_bytes_of(flat)
 
 
@@ -44,7 +45,8 @@ def test_a_run_outlives_what_happens_to_edges_and_servers(
         task = digits_task()
         first, second = site.nodes
         with site.edges(samples, EDGES):
-            pipeline = site.pipeline(task, samples, "compact")
+            site.put_samples(samples)
+            pipeline = site.pipeline(task, "compact")
             run = site.run(task)
             site.until(lambda: run.order(1, EDGES[0]), pipeline, "the first order")
             first.cut()

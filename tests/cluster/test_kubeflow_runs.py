@@ -88,8 +88,7 @@ def site(kubeflow_tier: KubeflowTier, samples: Path, tmp_path_factory: pytest.Te
     server.start()
     try:
         site = KubeflowSite(folder, kubeflow_tier, server.uri)
-        for name in ("cloud", "test"):
-            site.cli("data", "put", f"digits-{name}", str(samples / name))
+        site.put_samples(samples)
         with site.edges(samples, EDGES):
             yield site
     finally:

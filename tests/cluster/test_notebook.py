@@ -75,9 +75,10 @@ def test_with_kubeflows_address_the_run_is_submitted_and_followed_there(
     def as_argo_would() -> None:
         until(lambda: submitted.under_way(task(1).id), PATIENCE, "a run of Kubeflow's")
         (run,) = submitted.under_way(task(1).id)
-        site.finish(site.pipeline(task(1), samples, "flat"))
+        site.finish(site.pipeline(task(1), "flat"))
         kubeflow.report(run.id, "Succeeded", pretrain="Succeeded")
 
+    site.put_samples(samples)
     with site.edges(samples, EDGES), ThreadPoolExecutor(1) as others:
         argo = others.submit(as_argo_would)
         shown = executed(edges=2, rounds=1, home=str(tmp_path), kubeflow=kubeflow.url)

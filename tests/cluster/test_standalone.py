@@ -113,7 +113,8 @@ def site(cloud_tier: CloudTier, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def test_a_run_whose_store_is_the_overlays_gives_the_laptops_bytes(site: StandaloneSite, flat: Finished, samples: Path) -> None:
     task = digits_task()
     with site.edges(samples, EDGES):
-        site.finish(site.pipeline(task, samples, "compact"))
+        site.put_samples(samples)
+        site.finish(site.pipeline(task, "compact"))
     site.assert_bytes_of(flat)
 
 

@@ -25,7 +25,8 @@ def test_a_run_on_the_cluster_gives_the_laptops_bytes(
         site = Site(tmp_path, control_plane, minio, mlflow.uri)
         task = digits_task()
         with site.edges(samples, EDGES):
-            site.finish(site.pipeline(task, samples, "flat"))
+            site.put_samples(samples)
+            site.finish(site.pipeline(task, "flat"))
         site.assert_bytes_of(flat)
         client = MlflowClient(mlflow.uri)
         (version,) = client.search_model_versions("name = 'tiny-digits'")
@@ -53,7 +54,8 @@ def test_servers_that_are_killed_amid_a_run_change_no_byte(
     site = Site(tmp_path, own_control_plane, own_minio)
     task = digits_task()
     with site.edges(samples, EDGES):
-        pipeline = site.pipeline(task, samples, "compact")
+        site.put_samples(samples)
+        pipeline = site.pipeline(task, "compact")
         run = site.run(task)
         site.until(lambda: run.order(1, EDGES[0]), pipeline, "the first order")
         own_minio.kill()
