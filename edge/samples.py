@@ -122,12 +122,12 @@ class SampleStore:
             StoreFailed: the disk refuses.
         """
         paths = sample_files(directory, data)
-        known = self._files(data)
-        gone = [row for row in known if row["fault"] is not None and row["path"] not in set(map(str, paths))]
+        known = {row["path"]: row for row in self._files(data) if row["reading"] == _reading(data)}
+        bad = {path for path, row in known.items() if row["fault"] is not None}
+        gone = [(_form(data), _reading(data), path) for path in bad.difference(map(str, paths))]
         with disk_trouble(self._path):
-            statement = "DELETE FROM files WHERE form = ? AND reading = ? AND path = ?"
-            self._database.executemany(statement, [(row["form"], row["reading"], row["path"]) for row in gone])
-        return self._read(paths, {row["path"]: row for row in known if row["reading"] == _reading(data)}, data)
+            self._database.executemany("DELETE FROM files WHERE form = ? AND reading = ? AND path = ?", gone)
+        return self._read(paths, known, data)
 
     def mirror(self, directory: Path, data: DataFormat) -> int:
         """Take what a directory holds as if nothing had been collected before, unless what was is just what it holds.

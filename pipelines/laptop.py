@@ -78,7 +78,7 @@ class Data:
         places = [self.cloud, *(environments(Path(self.test), data).values() if self.test else ())]
         for place in places:
             if next(iter(read_records(place, data)), None) is None:
-                raise InvalidSamples(f"{place} has files but no sample: put some there, or remove the folder.")
+                raise InvalidSamples(f"{place} has files but no sample: put some there.")
 
 
 def run_task(

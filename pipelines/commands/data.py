@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cloudedge.store import DirectoryStore
+from components.report.words import count
 from components.shared import datasets
 from pipelines.commands.options import JsonOption, PlaceOption, print_json
 from pipelines.place import open_place
@@ -30,11 +31,11 @@ def put(
 ) -> None:
     """Put samples into the store, in place of those that have the name."""
     store = open_place(home).store
-    count = size = 0
+    files = size = 0
     for path, bytes_of_it in datasets.put(store, name, source):
-        count, size = count + 1, size + bytes_of_it
+        files, size = files + 1, size + bytes_of_it
         print(f"{path}  {bytes_of_it} bytes")
-    print(f"{count} file{'' if count == 1 else 's'}, {size} bytes are in the store: use them as {datasets.SCHEME}{name}")
+    print(f"{count(files, 'file')}, {size} bytes are in the store: use them as {datasets.SCHEME}{name}")
     if isinstance(store, DirectoryStore):
         print(f"That is the store of this machine's runs, {store.root}; for a cluster's, set CLOUDEDGE_STORE.", file=sys.stderr)
 

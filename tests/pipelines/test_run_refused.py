@@ -169,6 +169,18 @@ def test_test_data_that_does_not_fit_is_known_before_anything_is_trained(
     assert not (tmp_path / "home" / "store").exists()
 
 
+def test_test_data_without_a_sample_is_known_before_anything_is_trained(
+    cloudedge: Cloudedge, tmp_path: Path, digits: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(digits, data)
+    numpy.savez(data / "test" / "clean" / "digits.npz", image=numpy.zeros((0, 1, 8, 8), "uint8"), label=numpy.zeros(0, int))
+
+    code, message = run(cloudedge, tmp_path, data)
+
+    assert (code, message) == (2, f"{data}/test/clean has files but no sample: put some there.\n")
+
+
 def test_a_rule_that_has_no_weight_for_an_edge(cloudedge: Cloudedge, tmp_path: Path, digits: Path) -> None:
     fusion = Fusion(rule="given", parameters={"weights": {"edge-1": 1, "edge-2": 2}})
 
