@@ -7,7 +7,7 @@ from pydantic import Field as Described
 from torch import nn
 
 from cloudedge.documents.base import Part
-from cloudedge.models.parameters import Norm, checked, image_shape, initialise_convolutions, norm_layer
+from cloudedge.models.parameters import GridAverage, Norm, checked, image_shape, initialise_convolutions, norm_layer
 
 _GRID = 4
 """Largest height and width of the last feature map, so that large images don't make a large last layer."""
@@ -55,7 +55,7 @@ def convnet(input_shape: tuple[int, ...], classes: int, **parameters: Any) -> nn
             height, width = height // 2, width // 2
         inputs = outputs
     grid = (min(height, _GRID), min(width, _GRID))
-    layers["grid"] = nn.AdaptiveAvgPool2d(grid)
+    layers["grid"] = GridAverage((height, width), grid)
     layers["features"] = nn.Flatten()
     layers["dropout"] = nn.Dropout(settings.dropout)
     layers["output"] = nn.Linear(inputs * grid[0] * grid[1], classes)

@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from cloudedge.documents.base import Part, canonical_json, parse
 from cloudedge.errors import InvalidInput
@@ -48,6 +49,32 @@ def norm_layer(norm: Norm, channels: int) -> nn.Module:
     if norm == "group":
         return nn.GroupNorm(math.gcd(8, channels), channels)
     return nn.BatchNorm2d(channels) if norm == "batch" else nn.Identity()
+
+
+class GridAverage(nn.Module):
+    """Averages [n, channels, *size] to [n, channels, *grid], over the windows of `nn.AdaptiveAvgPool2d`.
+
+    That one's gradient is summed in no fixed order on a GPU; products of matrices have an order.
+    """
+
+    def __init__(self, size: tuple[int, int], grid: tuple[int, int]) -> None:
+        super().__init__()
+        # Not part of the state: an edge and the cloud make them anew from the sizes.
+        self.register_buffer("rows", _windows(size[0], grid[0]), persistent=False)
+        self.register_buffer("columns", _windows(size[1], grid[1]).T.contiguous(), persistent=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Averages [n, channels, *grid] of inputs [n, channels, *size]."""
+        return self.get_buffer("rows") @ inputs @ self.get_buffer("columns")
+
+
+def _windows(size: int, cells: int) -> Tensor:
+    """Weights [cells, size]; a cell's window ends where the next begins, or shares with it the place that both cut."""
+    weights = torch.zeros(cells, size)
+    for cell in range(cells):
+        first, end = cell * size // cells, -(-(cell + 1) * size // cells)
+        weights[cell, first:end] = 1 / (end - first)
+    return weights
 
 
 def initialise_convolutions(model: nn.Module) -> None:

@@ -11,7 +11,7 @@ from pydantic import Field as Described
 from torch import nn
 
 from cloudedge.documents.base import Part
-from cloudedge.models.parameters import Norm, checked, image_shape, initialise_convolutions, norm_layer
+from cloudedge.models.parameters import GridAverage, Norm, checked, image_shape, initialise_convolutions, norm_layer
 
 _STAGES: dict[int, tuple[tuple[int, ...], ...]] = {
     11: ((64,), (128,), (256, 256), (512, 512), (512, 512)),
@@ -63,7 +63,7 @@ def vgg(input_shape: tuple[int, ...], classes: int, **parameters: Any) -> nn.Mod
             layers[f"pool_{stage}"] = nn.MaxPool2d(2)
             height, width = height // 2, width // 2
     grid = (min(height, _GRID), min(width, _GRID))
-    layers["grid"] = nn.AdaptiveAvgPool2d(grid)
+    layers["grid"] = GridAverage((height, width), grid)
     layers["features"] = nn.Flatten()
     inputs *= grid[0] * grid[1]
     for number in (1, 2):

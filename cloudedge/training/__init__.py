@@ -1,4 +1,4 @@
-"""Training and measuring models: the same code in the cloud and at the edge, and the same bytes from the same seed on CPU."""
+"""Training and measuring models: the same code in the cloud and at the edge, and the same bytes from the same seed."""
 
 from cloudedge.training.devices import device, use_threads
 from cloudedge.training.loop import Outcome, Progress, train

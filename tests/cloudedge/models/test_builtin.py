@@ -4,10 +4,14 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cloudedge.documents import DataFormat, ModelSpec
 from cloudedge.errors import InvalidInput
 from cloudedge.models import architectures, build
+from cloudedge.models.parameters import GridAverage
+from cloudedge.training import device, use_threads
 
 
 def data_format(shape: tuple[int, ...], classes: int = 3) -> DataFormat:
@@ -47,6 +51,27 @@ def test_every_architecture_gives_one_logit_a_class_and_a_gradient_to_every_para
     assert logits.isfinite().all()
     logits.square().sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(("architecture", "shape", "parameters"), SMALL)
+def test_no_architecture_has_a_gradient_that_varies_on_this_machines_device(
+    architecture: str, shape: tuple[int, ...], parameters: dict[str, Any]
+) -> None:
+    use_threads(1)
+    model = make(architecture, shape, **parameters).to(device())
+    torch.set_deterministic_debug_mode("error")
+    try:
+        model(torch.randn(4, *shape, device=device())).square().sum().backward()
+    finally:
+        use_threads(1)
+
+
+@given(st.tuples(*[st.integers(1, 12)] * 2).flatmap(lambda size: st.tuples(st.just(size), *(st.integers(1, n) for n in size))))
+def test_grids_average_over_the_windows_of_adaptive_pooling(drawn: tuple[tuple[int, int], int, int]) -> None:
+    size, *grid = drawn
+    inputs = torch.randn(2, 3, *size)
+    expected = torch.nn.AdaptiveAvgPool2d(tuple(grid))(inputs)
+    assert torch.allclose(GridAverage(size, (grid[0], grid[1]))(inputs), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("architecture", "shape", "parameters"), SMALL)
