@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -135,17 +135,19 @@ def step(run_id: str, name: str) -> Iterator[Step]:
     store = settings.open_store()
     work = Step(name, settings, store, settings.open_inboxes(), Run(store, run_id))
     started = time.monotonic()
-    try:
-        with _termination_raises(), _signs_of_life(work):
-            work.stop_if_cancelled()
-            yield work
-            # What was ordered while somebody cancelled the run is closed by the same way out as any failure.
-            work.stop_if_cancelled()
-    except BaseException as error:
-        _fail(work, error)
-        raise
-    finally:
-        work.relay()
+    with _termination_raises() as ignore_termination:
+        try:
+            with _signs_of_life(work):
+                work.stop_if_cancelled()
+                yield work
+                # What was ordered while somebody cancelled the run is closed by the same way out as any failure.
+                work.stop_if_cancelled()
+        except BaseException as error:
+            ignore_termination()
+            _fail(work, error)
+            raise
+        finally:
+            work.relay()
     seconds = time.monotonic() - started
     work.say(f"{name} took {seconds:.1f} s")
     work.log("step-done", step=name, seconds=round(seconds, 3))
@@ -232,17 +234,26 @@ def _signs_of_life(work: Step) -> Iterator[None]:
 
 
 @contextmanager
-def _termination_raises() -> Iterator[None]:
+def _termination_raises() -> Iterator[Callable[[], None]]:
+    """Have SIGTERM raise SystemExit, once: a second one, which Argo sends at the same moment, must not end the way out.
+
+    Yields:
+        Has it ignored from now on.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda: None
         return
 
+    def ignore() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
     def stop(number: int, _: object) -> None:
+        ignore()
         raise SystemExit(128 + number)
 
     former = signal.signal(signal.SIGTERM, stop)
     try:
-        yield
+        yield ignore
     finally:
         signal.signal(signal.SIGTERM, former)
 

@@ -2,12 +2,14 @@
 
 import errno
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from cloudedge.documents import Phase
 from cloudedge.errors import InvalidInput, StoreFailed
+from cloudedge.store import DirectoryStore
 from components.shared.events import events
 from components.shared.step import step
 from components.shared.tracking import NOTE_TAG, TrackingLog
@@ -41,6 +43,27 @@ def test_ctrl_c_stops_the_run_and_mlflow_is_told(cloud: Cloud) -> None:
     (told,) = TrackingLog(cloud.store, "digits").read("end").records
     assert told.status == "killed"
     assert told.tags[NOTE_TAG].startswith("**Run stopped.** ")
+
+
+def test_a_second_termination_does_not_end_the_way_out_of_the_first(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud.pretrained().dispatched()
+    put, ends = DirectoryStore.put, list[int]()
+
+    def put_and_terminate(store: DirectoryStore, key: str, content: bytes) -> None:
+        put(store, key, content)
+        if key == cloud.run.key("state.json"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(DirectoryStore, "put", put_and_terminate)
+    former = signal.signal(signal.SIGTERM, lambda number, _: ends.append(number))
+    try:
+        with pytest.raises(SystemExit), step("digits", "wait-1"):
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+    assert ends == []
+    assert cloud.open_orders() == []
 
 
 def test_a_full_disk_keeps_its_own_message_though_nothing_can_be_recorded(
