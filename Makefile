@@ -48,8 +48,7 @@ test: setup ## Run all tests that this machine can run, the notebooks among them
 	$(BIN)/python -m tests
 
 test-cluster: cluster-tools ## Run the tests against real servers and images, and as root on KubeEdge nodes
-	$(BIN)/pytest -m "servers or images"
-	$(BIN)/python -m tests edge cloud
+	$(BIN)/python -m tests servers edge cloud
 
 cluster-tools: setup ## Build what these tests need, once for all checkouts: about 20 minutes, with Go
 	$(BIN)/python -m tests.cluster.tools

@@ -16,8 +16,10 @@ _NO_TESTS = 5
 
 _NOTEBOOKS = ("--nbmake", "--ignore", "notebooks/on_the_cluster.ipynb", "notebooks")
 _GROUPS = {
-    # Two workers share small machines. Those with edge nodes, on a cluster each, wait most of the time.
-    "most": ("-n", "2", "--dist", "worksteal", "-m", "not edge", *_NOTEBOOKS, "tests"),
+    # Two workers share small machines. The others have a cluster each, which no two processes can share; those with edge nodes
+    # wait most of the time.
+    "most": ("-n", "2", "--dist", "worksteal", "-m", "not (servers or images or edge)", *_NOTEBOOKS, "tests"),
+    "servers": ("-m", "(servers or images) and not edge", "tests"),
     "edge": ("-m", "edge and not cloud", "tests/cluster"),
     "cloud": ("-m", "edge and cloud", "tests/cluster"),
 }

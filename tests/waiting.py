@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 _LEAST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.01, 2.0
-_PAUSE = 4.0
+_PAUSE = 9.0
 """Between two looks, in units of what a look takes: whoever asks a server over and over slows down what is waited for."""
 
 

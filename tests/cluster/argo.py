@@ -55,7 +55,7 @@ class KubeflowTier:
     def start(self) -> None:
         """Start it all, and wait until it can run something."""
         programs = {name: program(ours) for name, ours in _PROGRAMS.items()}
-        self._cloud.node.load(image_of(_IMAGE, programs, self._made("image")))
+        self._cloud.node.load(image_of(_IMAGE, programs))
         self._kubectl("apply", "--kustomize", beside("argo-controller"))
         self._running.callback(self.kubeflow.stop)
         self.kubeflow.start()

@@ -7,11 +7,12 @@ from kubernetes import client
 
 from tests.cluster.cloud_node import CloudNode
 from tests.cluster.edge_tier import EdgeTier
-from tests.cluster.images import archive
+from tests.cluster.images import TARGETS
 from tests.cluster.machine import image_of
 from tests.cluster.network import run
 from tests.cluster.processes import Server
 from tests.cluster.tools import program
+from tests.cluster.unpacked import unpacked
 
 _RELEASE = "docker.io/minio/minio:RELEASE.2025-09-07T16-13-09Z"
 """As the manifests name it; what is in it is the same release, built here."""
@@ -35,8 +36,8 @@ class CloudTier:
 
     def start(self) -> None:
         """Start it, and wait until it can run something."""
-        for image in (self.edges.pause, archive("cloud"), image_of(_RELEASE, {"minio": program("minio")}, self.made("minio"))):
-            self.node.add_image(image)
+        minio = image_of(_RELEASE, {"minio": program("minio")})
+        self.node.add_images(unpacked(*TARGETS), self.edges.pause, minio)
         names = Server(self._name_server(), self._folder / "names.log")
         self._running.callback(names.stop)
         names.start(lambda: True)

@@ -1,7 +1,6 @@
 """Containers of the images, run as a node runs them: by containerd, on a read-only file system."""
 
 import secrets
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,15 +34,20 @@ class Container:
 
 
 class Containerd:
-    """A containerd of a test's own."""
+    """A containerd of a test's own.
+
+    Attributes:
+        root: Where it keeps images.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Prepare one."""
+        self.root = folder / "root"
         self._folder = folder
         self._socket = folder / "containerd.sock"
         config = folder / "config.toml"
         config.write_text(
-            f'version = 2\nroot = "{folder}/root"\nstate = "{folder}/state"\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
+            f'version = 2\nroot = "{self.root}"\nstate = "{folder}/state"\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
             f'[grpc]\naddress = "{self._socket}"\n'
         )
         self._server = Server([*_OWN, "sh", "-c", _START, config], folder / "containerd.log")
@@ -55,9 +59,8 @@ class Containerd:
         )
 
     def stop(self) -> None:
-        """End it and whatever it runs, and give back the room that its images took."""
+        """End it and whatever it runs."""
         self._server.kill()
-        shutil.rmtree(self._folder / "root")
 
     def load(self, archive: Path) -> None:
         """Take the image of an archive."""

@@ -8,6 +8,7 @@ import ssl
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from kubernetes import client, config
+from kubernetes.client import ApiClient
 
 from tests.cluster.processes import Server, free_port
 from tests.cluster.tools import program
@@ -104,9 +106,13 @@ class ControlPlane:
         for server in (self._scheduler, self._controllers, self._api_server, self._etcd):
             server.stop()
 
-    def client(self, kubeconfig: Path | None = None) -> client.ApiClient:
-        """A client, by default the administrator's."""
-        return config.new_client_from_config(str(kubeconfig or self.kubeconfig))
+    def client(self, kubeconfig: Path | None = None) -> ApiClient:
+        """A client; by default the administrator's, which all share."""
+        return config.new_client_from_config(str(kubeconfig)) if kubeconfig else self._administrators
+
+    @cached_property
+    def _administrators(self) -> ApiClient:
+        return config.new_client_from_config(str(self.kubeconfig))
 
     def namespace(self) -> str:
         """A new namespace."""

@@ -16,11 +16,12 @@ from components.shared.enrolment import USER, runner_name
 from components.shared.inboxes.config_maps import EDGE_LABEL, RUNNERS
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.edge_node import CloudCore, EdgeNode
-from tests.cluster.images import archive, pods_pytorch
+from tests.cluster.images import pods_pytorch
 from tests.cluster.machine import pause_archive
 from tests.cluster.network import Network
 from tests.cluster.object_store import MinioServer
 from tests.cluster.site import NAMESPACE, Site
+from tests.cluster.unpacked import unpacked
 from tests.waiting import until
 
 SYNC = "10s"
@@ -49,11 +50,10 @@ class EdgeTier:
         self.cloud = CloudCore(self._made("cloudcore"), self.control_plane, network.cloud)
         self._running.callback(self.cloud.stop)
         self.cloud.start()
-        self.pause = pause_archive(self._made("pause"))
+        self.pause = pause_archive()
         for number in range(1, self._count + 1):
             node = EdgeNode(self._made(f"edge-{number}"), number, network, self.cloud, self._sync)
-            for image in (self.pause, archive("edge")):
-                node.add_image(image)
+            node.add_images(unpacked("edge"), self.pause)
             self._running.callback(node.stop)
             node.start()
             self.nodes.append(node)

@@ -7,14 +7,15 @@ from typing import TypeVar
 
 import pytest
 
-from tests.cluster import images
 from tests.cluster.argo import KubeflowTier
 from tests.cluster.cloud_tier import CloudTier
 from tests.cluster.containers import Containerd
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.edge_tier import EdgeTier
+from tests.cluster.images import TARGETS
 from tests.cluster.kubeflow import KubeflowServer
 from tests.cluster.object_store import MinioServer
+from tests.cluster.unpacked import lay_out, unpacked
 
 ServerT = TypeVar("ServerT", MinioServer, ControlPlane, Containerd, EdgeTier, CloudTier, KubeflowServer, KubeflowTier)
 
@@ -59,10 +60,10 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
 @pytest.fixture(scope="session")
 def containerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]:
     """A containerd that holds the images of cloud and edge."""
-    with _running(Containerd(tmp_path_factory.mktemp("containerd"))) as server:
-        for target in images.TARGETS:
-            server.load(images.archive(target))
-        yield server
+    containerd = Containerd(tmp_path_factory.mktemp("containerd"))
+    lay_out(unpacked(*TARGETS), containerd.root)
+    with _running(containerd):
+        yield containerd
 
 
 @pytest.fixture(scope="session")

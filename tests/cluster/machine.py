@@ -10,15 +10,18 @@ import shutil
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.kept import digest_of, kept
 from tests.cluster.network import Network, run
 from tests.cluster.processes import Afterwards, Server
 from tests.cluster.tools import program
+from tests.cluster.unpacked import lay_out
 from tests.waiting import until
 
 PAUSE = "cloudedge.test/pause:1"
@@ -87,9 +90,11 @@ class Machine:
             "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         }
 
-    def add_image(self, archive: Path) -> None:
-        """Have an image there from the next start on."""
-        (self._folder / "images" / archive.name).symlink_to(archive)
+    def add_images(self, ours: Path, *archives: Path) -> None:
+        """Have images there from its first start on: those that were `unpacked`, and those of archives."""
+        lay_out(ours, self.lib / "containerd")
+        for archive in archives:
+            (self._folder / "images" / archive.name).symlink_to(archive)
 
     def load(self, archive: Path) -> None:
         """Bring an image to it while it is on."""
@@ -161,30 +166,32 @@ class Machine:
         return {"cniVersion": "0.4.0", "name": "pods", "plugins": [bridge]}
 
 
-def image_of(name: str, programs: Mapping[str, Path], folder: Path) -> Path:
+def image_of(name: str, programs: Mapping[str, Path]) -> Path:
     """The archive of an image of nothing but programs that need no system around them.
 
     Args:
         name: The image's.
         programs: By their names in /bin; the first is what a container runs by itself.
-        folder: For the archive, and for what it is made of.
     """
-    context = folder / "context"
-    context.mkdir()
-    for inside, path in programs.items():
-        shutil.copy(path, context / inside)
-    (folder / "Containerfile").write_text(f'FROM scratch\nCOPY . /bin/\nENTRYPOINT ["/bin/{next(iter(programs))}"]\n')
-    storage = ["--root", str(folder / "storage"), "--runroot", str(folder / "runroot"), "--storage-driver", "vfs"]
-    recipe: list[str | Path] = ["--isolation", "chroot", "--file", folder / "Containerfile", "--tag", name, context]
-    archive = folder / f"{folder.name}.tar"
-    run("buildah", *storage, "build", *recipe)
-    run("buildah", *storage, "push", name, f"docker-archive:{archive}:{name}")
-    return archive
+
+    def build(path: Path) -> None:
+        with TemporaryDirectory(dir=path.parent) as place:
+            folder, context, recipe = Path(place), Path(place, "context"), Path(place, "Containerfile")
+            context.mkdir()
+            for inside, ours in programs.items():
+                shutil.copy(ours, context / inside)
+            recipe.write_text(f'FROM scratch\nCOPY . /bin/\nENTRYPOINT ["/bin/{next(iter(programs))}"]\n')
+            buildah = ("buildah", "--root", folder / "root", "--runroot", folder / "run", "--storage-driver", "vfs")
+            run(*buildah, "build", "--isolation", "chroot", "--file", recipe, "--tag", name, context)
+            run(*buildah, "push", name, f"docker-archive:{path}:{name}")
+
+    kind = name.rpartition("/")[2].partition(":")[0]
+    return kept(kind, f"{name} {list(programs)} {digest_of(programs.values())}", build)
 
 
-def pause_archive(folder: Path) -> Path:
+def pause_archive() -> Path:
     """The image of the first process of each pod."""
-    return image_of(PAUSE, {"pause": program("pause")}, folder)
+    return image_of(PAUSE, {"pause": program("pause")})
 
 
 def _own_cgroups(name: str) -> Afterwards:

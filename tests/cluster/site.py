@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from kubernetes import client
+from kubernetes import client, config, watch
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
@@ -175,17 +175,19 @@ class Site:
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def _mount(self, names: tuple[str, ...], over: threading.Event) -> None:
-        """What kubelet does: the mount follows its ConfigMap, and stays as it is while nobody answers."""
-        api = self.control_plane.client()
+        """What kubelet does: a mount follows its ConfigMap, and stays as it is while nobody answers."""
+        api = config.new_client_from_config(str(self.control_plane.kubeconfig))
         api.rest_client.pool_manager.connection_pool_kw["retries"] = False
-        core = client.CoreV1Api(api)
+        listed = client.CoreV1Api(api).list_namespaced_config_map
+        inboxes = {inbox_name(name): name for name in names}
         seen: dict[str, str] = {}
         while not over.wait(0.05):
-            for name in names:
-                try:
-                    found = core.read_namespaced_config_map(inbox_name(name), NAMESPACE, _request_timeout=2)
-                except (ApiException, HTTPError):
-                    continue
-                if seen.get(name) != found.metadata.resource_version:
-                    seen[name] = found.metadata.resource_version
-                    write_mount(self.folder / "mounts" / name, {k: v.encode() for k, v in found.data.items()})
+            try:
+                for event in watch.Watch().stream(listed, NAMESPACE, timeout_seconds=1):
+                    found = event["object"]
+                    name, version = inboxes.get(found.metadata.name), found.metadata.resource_version
+                    if name and event["type"] != "DELETED" and seen.get(name) != version:
+                        seen[name] = version
+                        write_mount(self.folder / "mounts" / name, {key: value.encode() for key, value in found.data.items()})
+            except (ApiException, HTTPError):
+                continue

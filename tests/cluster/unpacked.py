@@ -1,0 +1,48 @@
+"""The images of users as a containerd keeps them: unpacked once, and laid into each containerd of the tests as links."""
+
+import shutil
+import subprocess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.cluster.containers import Containerd
+from tests.cluster.images import archive
+from tests.cluster.kept import kept
+
+
+def unpacked(*targets: str) -> Path:
+    """A folder for `lay_out`, with the images of these targets.
+
+    Raises:
+        ToolMissing: see `images.archive`.
+        subprocess.CalledProcessError: an image could not be built, or not be unpacked; it has been said why.
+    """
+    *under, last = targets
+    below, image = unpacked(*under) if under else None, archive(last)
+
+    def unpack(path: Path) -> None:
+        with TemporaryDirectory(dir=path.parent) as folder:
+            server = Containerd(Path(folder))
+            if below:
+                lay_out(below, server.root)
+            try:
+                server.start()
+                server.load(image)
+            finally:
+                server.stop()
+            server.root.rename(path)
+
+    return kept(f"unpacked.{'.'.join(targets)}", f"{below} {image}", unpack)
+
+
+def lay_out(images: Path, root: Path) -> None:
+    """Give a containerd that was not started yet a root with images in it.
+
+    What was unpacked is never written to, only lain over; just the lists of what there is are a containerd's own.
+    """
+    root.mkdir(parents=True)
+    links = "--link" if images.stat().st_dev == root.stat().st_dev else "--reflink=auto"
+    subprocess.run(["cp", "--archive", links, f"{images}/.", str(root)], check=True)
+    for ours in root.glob("*/*.db"):
+        ours.unlink()
+        shutil.copy(images / ours.relative_to(root), ours)
