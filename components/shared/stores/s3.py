@@ -40,7 +40,8 @@ _TIMEOUT = urllib3.Timeout(connect=5, read=15)
 """In seconds; the latter for each answer, as a MinIO that is starting takes requests that it never answers."""
 _ABSENT = {"NoSuchKey", "NoSuchUpload", "XMinioInvalidObjectName"}
 _EXISTS = {"PreconditionFailed", "ConditionalRequestConflict"}
-_PASSING = {"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "XMinioServerNotInitialized"}
+_PASSING = {408, 429, 500, 502, 503, 504}
+"""Statuses of HTTP that another try mends. A MinIO that starts has a code of its own for each part that is not there yet."""
 _WAY_OUT = {
     "AccessDenied": "Give these credentials the right to it.",
     "AuthorizationHeaderMalformed": "Set AWS_REGION to the bucket's region.",
@@ -344,7 +345,7 @@ class S3Store:
             CloudedgeError: it is an answer, or no other try mends it.
         """
         answer: CloudedgeError | None = None
-        if isinstance(error, S3Error) and error.code not in _PASSING:
+        if isinstance(error, S3Error) and error.response.status not in _PASSING and error.code != "RequestTimeout":
             if error.code in _ABSENT:
                 answer = NotFound(f"There is no object {key!r} in {self._address}.")
             elif error.code in _EXISTS:

@@ -2,10 +2,12 @@
 
 import logging
 import re
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import parse_qs, urlsplit
@@ -154,6 +156,37 @@ def test_a_store_that_is_started_again_was_never_gone(
     assert read.result() == b"1"
     assert listed.result()[0] == "runs/a/before"
     assert store.get("runs/a/during", 1) == b"2"
+
+
+class StartingMinio(BaseHTTPRequestHandler):
+    """Refuses all but the last question, as the parts of a MinIO do while they start, each with a code of its own."""
+
+    left: list[str]
+
+    def do_GET(self) -> None:
+        code = self.left.pop(0)
+        body = f"<Error><Code>{code}</Code><Message>please try again</Message></Error>" if code else "1"
+        self.send_response(503 if code else 200)
+        for name, value in (("Content-Length", str(len(body))), ("Content-Type", "application/xml")):
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Say nothing."""
+
+
+def test_a_minio_that_is_starting_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in User("user", "12345678").environment.items():
+        monkeypatch.setenv(name, value)
+    starting = (f"XMinio{part}NotInitialized" for part in ("Server", "IAM", "BucketMetadata"))
+    monkeypatch.setattr(StartingMinio, "left", [*starting, ""], raising=False)
+    with HTTPServer(("127.0.0.1", 0), StartingMinio) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            assert opened(f"http://127.0.0.1:{server.server_port}/bucket", tmp_path).get("runs/a", 1) == b"1"
+        finally:
+            server.shutdown()
 
 
 def test_a_store_that_stays_away_is_named(minio: MinioServer, credentials: User, tmp_path: Path) -> None:
