@@ -16,6 +16,7 @@ from kfp import compiler
 from cloudedge.documents import Task
 from cloudedge.files import atomic_write
 from components.pretrain.parameters import parameters_of
+from components.shared.gpu import CLOUD_GPU, checked_gpu
 from components.shared.image import CLOUD_IMAGE, checked_image
 from pipelines.collaborative_training import collaborative_training, with_rounds
 from pipelines.collaborative_training_compact import collaborative_training_compact
@@ -33,9 +34,11 @@ def package(pipeline: Any, parameters: dict[str, Any] | None = None) -> bytes:
         parameters: Defaults by name; the pipeline's own if none.
 
     Raises:
-        InvalidInput: CLOUDEDGE_IMAGE is no image's name.
+        InvalidInput: CLOUDEDGE_IMAGE is no image's name, or CLOUDEDGE_GPU no GPU's.
     """
     checked_image(CLOUD_IMAGE, "pipeline steps, CLOUDEDGE_IMAGE")
+    if CLOUD_GPU:
+        checked_gpu(CLOUD_GPU, "pretraining, CLOUDEDGE_GPU")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "package.yaml"
         compiler.Compiler().compile(pipeline, str(path), pipeline_parameters=parameters)

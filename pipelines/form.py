@@ -9,6 +9,7 @@ from kfp import dsl, kubernetes
 from cloudedge.documents import Collaboration, DataFormat, Field, ModelSpec, Task, Training
 from components.pretrain.component import pretrain
 from components.pretrain.parameters import PLACES, parameters_of
+from components.shared.gpu import CLOUD_GPU
 
 EXAMPLE = Task(
     name="Digits",
@@ -87,7 +88,8 @@ def pretrain_task(form: dict[str, Any], most_rounds: int) -> Any:
         most_rounds: Rounds that the pipeline has tasks for.
     """
     values = {name: form[name] for name in (*PLACES, "cloud_data")}
-    return pretrain(**values, kubeflow_run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, most_rounds=most_rounds)
+    task = pretrain(**values, kubeflow_run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, most_rounds=most_rounds)
+    return task.set_accelerator_type(CLOUD_GPU).set_accelerator_limit(1) if CLOUD_GPU else task
 
 
 def show_as(task: Any, name: str) -> Any:

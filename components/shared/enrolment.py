@@ -15,6 +15,7 @@ from typing import Any
 
 from cloudedge.errors import InvalidInput
 from cloudedge.names import checked_name
+from components.shared.gpu import checked_gpu
 from components.shared.image import EDGE_IMAGE, checked_image
 from components.shared.inboxes.config_maps import EDGE_LABEL, empty_inbox, inbox_name, labels_of
 
@@ -41,6 +42,7 @@ class Runner:
         samples: Folder on the node where sensors put samples; empty: samples are only added by hand.
         memory: Most memory that the runner and its work may use.
         cpu: Most processors that they may use.
+        gpu: Name of the node's GPUs of which they get one; empty: none.
     """
 
     edge: str
@@ -50,6 +52,7 @@ class Runner:
     samples: str = ""
     memory: str = "2Gi"
     cpu: str = "2"
+    gpu: str = ""
 
     def __post_init__(self) -> None:
         """Check what becomes part of a manifest.
@@ -59,6 +62,8 @@ class Runner:
         """
         checked_name(self.edge, "an edge")
         checked_image(self.image, f"the edge {self.edge}")
+        if self.gpu:
+            checked_gpu(self.gpu, f"the edge {self.edge}")
         for what, value, pattern, wanted in (
             ("node", self.node, _NODE, "a node's name"),
             ("state", self.state, _PATH, "an absolute path"),
@@ -106,7 +111,7 @@ def deployment(runner: Runner, namespace: str) -> dict[str, Any]:
         "volumeMounts": mounts,
         "resources": {
             "requests": {"cpu": "50m", "memory": "64Mi"},
-            "limits": {"cpu": runner.cpu, "memory": runner.memory},
+            "limits": {"cpu": runner.cpu, "memory": runner.memory, **({runner.gpu: "1"} if runner.gpu else {})},
         },
         "securityContext": {
             "allowPrivilegeEscalation": False,

@@ -64,13 +64,14 @@ def enroll(
     samples: Annotated[str, typer.Option(help="Folder on the node where sensors put samples.")] = "",
     memory: Annotated[str, typer.Option(help="Most memory for the runner and its work.")] = "2Gi",
     cpu: Annotated[str, typer.Option(help="Most processors for them.")] = "2",
+    gpu: Annotated[str, typer.Option(help="Give them a GPU, by the name that the node offers it by: nvidia.com/gpu.")] = "",
     render: Annotated[bool, typer.Option("--render", help="Print the manifests, for git, and apply nothing.")] = False,
 ) -> None:
     """Make an edge known and have its runner started; repeated, change how it is run. Its inbox stays as it is."""
     from components.shared.enrolment import Runner, objects
     from components.shared.image import EDGE_IMAGE
 
-    runner = Runner(edge, node, image or EDGE_IMAGE, state, samples, memory, cpu)
+    runner = Runner(edge, node, image or EDGE_IMAGE, state, samples, memory, cpu, gpu)
     if render:
         print(yaml.safe_dump_all(objects(runner, _namespace()), sort_keys=False), end="")
         return

@@ -114,6 +114,27 @@ def test_a_runner_that_does_not_start_says_why(site: Site, edge: str) -> None:
     site.cli("edges", "enroll", edge, "--node", "gate-node")
 
 
+def test_a_runner_gets_a_gpu_where_its_node_has_one(site: Site, edge: str) -> None:
+    core = client.CoreV1Api(site.control_plane.client())
+    site.cli("edges", "enroll", edge, "--node", "gate-node", "--gpu", "nvidia.com/gpu")
+    until(lambda: "Insufficient nvidia.com/gpu" in str(listed(site, edge)["why"]), what="the scheduler's word on no GPU")
+
+    room = {"cpu": "4", "memory": "8Gi", "pods": "10", "nvidia.com/gpu": "1"}
+    core.patch_node_status("gate-node", {"status": {"capacity": room, "allocatable": room}})
+
+    def pods() -> list[client.V1Pod]:
+        return list(core.list_namespaced_pod(NAMESPACE, label_selector=f"cloudedge.io/edge={edge}").items)
+
+    def placed() -> list[dict[str, str]]:
+        return [pod.spec.containers[0].resources.limits for pod in pods() if pod.spec.node_name]
+
+    until(lambda: {"cpu": "2", "memory": "2Gi", "nvidia.com/gpu": "1"} in placed(), what="the runner's place on its node")
+    site.cli("edges", "remove", edge)
+    for pod in pods():  # No node is there to end it.
+        core.delete_namespaced_pod(pod.metadata.name, NAMESPACE, grace_period_seconds=0)
+    site.cli("edges", "enroll", edge, "--node", "gate-node")
+
+
 def test_a_node_that_nobody_knows_is_named_at_once_and_later(site: Site, edge: str) -> None:
     done = site.command("edges", "enroll", edge, "--node", "nowhere")
     assert (done.code, done.err.splitlines()) == (

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -126,26 +125,44 @@ def test_a_task_is_compiled_to_a_package(cloudedge: Cloudedge, task_file: Path, 
     assert package["root"]["inputDefinitions"]["parameters"]["task_id"]["defaultValue"] == "mine"
 
 
-def compiled(task_file: Path, image: str) -> "subprocess.CompletedProcess[str]":
-    """What becomes of a task where pipelines run in another image."""
+def compiled(task_file: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """What becomes of a task where the administrator has said something of the cluster."""
     command = [sys.executable, "-m", "pipelines.cli", "compile", str(task_file), "-o", str(task_file.with_suffix(".yaml"))]
-    return subprocess.run(command, env={**os.environ, "CLOUDEDGE_IMAGE": image}, capture_output=True, text=True, timeout=110)
+    return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=110)
 
 
-def test_a_package_names_the_image_that_the_administrator_has_pushed(task_file: Path) -> None:
-    compiled(task_file, "registry.example:5000/ml/cloudedge/cloud:2.0-RC1")
+def test_a_package_names_the_image_and_the_gpu_that_the_administrator_has(task_file: Path) -> None:
+    compiled(task_file, CLOUDEDGE_IMAGE="registry.example:5000/ml/cloudedge/cloud:2.0-RC1", CLOUDEDGE_GPU="nvidia.com/gpu")
 
-    images = re.findall("image: (.*)", task_file.with_suffix(".yaml").read_text())
-    assert set(images) == {"registry.example:5000/ml/cloudedge/cloud:2.0-RC1"}
+    package: Any = next(yaml.safe_load_all(task_file.with_suffix(".yaml").read_text()))
+    containers = {name: each["container"] for name, each in package["deploymentSpec"]["executors"].items()}
+    assert {each["image"] for each in containers.values()} == {"registry.example:5000/ml/cloudedge/cloud:2.0-RC1"}
+    given = {name: each["resources"]["accelerator"] for name, each in containers.items() if "resources" in each}
+    assert {name: (gpu["resourceType"], gpu["resourceCount"]) for name, gpu in given.items()} == {
+        "exec-pretrain": ("nvidia.com/gpu", "1")
+    }
 
 
-def test_an_image_that_no_registry_has_ends_with_2(task_file: Path) -> None:
-    ended = compiled(task_file, "Registry/cloud")
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (
+            "CLOUDEDGE_IMAGE",
+            "Registry/cloud",
+            "'Registry/cloud' cannot be the image of pipeline steps, CLOUDEDGE_IMAGE: give a name such as ",
+        ),
+        (
+            "CLOUDEDGE_GPU",
+            "one",
+            "'one' cannot be the GPU of pretraining, CLOUDEDGE_GPU: give the name that nodes offer it by, ",
+        ),
+    ],
+)
+def test_what_no_cluster_has_ends_with_2(task_file: Path, name: str, value: str, message: str) -> None:
+    ended = compiled(task_file, **{name: value})
 
     assert ended.returncode == 2
-    assert ended.stderr.startswith(
-        "'Registry/cloud' cannot be the image of pipeline steps, CLOUDEDGE_IMAGE: give a name such as "
-    )
+    assert ended.stderr.startswith(message)
 
 
 def test_a_package_that_cannot_be_written_ends_with_5(cloudedge: Cloudedge, task_file: Path) -> None:
