@@ -178,7 +178,7 @@ def _parsed(arguments: list[str] | None) -> Settings:
     add("--parent", type=int, metavar="PID", help="End when this process is gone.")
     add("--poll-seconds", type=_positive, default=0.2, metavar="N", help="Time between looks into the inbox (%(default)s).")
     add("--report-seconds", type=_positive, default=1.0, metavar="N", help="Time between reports on batches (%(default)s).")
-    add("--keep-workers-seconds", type=_positive, default=60.0, metavar="N", help="Stay of an idle fork server (%(default)s).")
+    add("--keep-workers-seconds", type=_positive, default=300.0, metavar="N", help="Stay of an idle fork server (%(default)s).")
     add("--keep-models", type=int, default=20, metavar="N", help="Trained models whose files are kept (%(default)s).")
     options = parser.parse_args(arguments)
     return Settings(

@@ -31,5 +31,5 @@ class Settings:
     parent: int | None = None
     poll_seconds: float = 0.2
     report_seconds: float = 1.0
-    keep_workers_seconds: float = 60.0
+    keep_workers_seconds: float = 300.0
     keep_models: int = 20

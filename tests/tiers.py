@@ -50,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what needs servers, and leave out what cannot run here."""
+    """Mark what needs servers, leave out what cannot run here, and begin with what takes longest."""
     impossible = {name for name, tier in TIERS.items() if missing(tier.parts)}
     left_out = []
     for item in items:
@@ -62,6 +62,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+    items.sort(key=lambda item: "e2e" not in item.keywords)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
