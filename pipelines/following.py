@@ -44,6 +44,7 @@ def follow(kubeflow: Kubeflow, run: KubeflowRun, ours: Run | None, console: Cons
         StoreFailed: Kubeflow does not answer any more.
     """
     told: dict[str, str] = {}
+    last = False
     with RunDisplay(console, lambda: _at_work(run)) as display:
         while True:
             for task in run.tasks:
@@ -52,8 +53,10 @@ def follow(kubeflow: Kubeflow, run: KubeflowRun, ours: Run | None, console: Cons
                     console.print(Text(f"{task.name}: {WORDS[task.state]}{_after(task)}"))
             if ours is not None:
                 display(ours)
-            if run.over:
+            if last or (run.over and run.tasks and all(task.ended for task in run.tasks)):
                 return run
+            # Kubeflow says that a run is over before it says so of its tasks.
+            last = run.over
             time.sleep(_LOOK_SECONDS)
             run = _refreshed(kubeflow, run)
 
