@@ -25,6 +25,9 @@ _GROUPS = {
 }
 """What pytest is asked for, by the name of a group."""
 
+_YIELDING = ("most", "servers")
+"""Groups that keep processors busy give way to those whose tests wait for one thing after another."""
+
 
 def main(names: list[str]) -> int:
     """Run groups of tests: the first one before the eyes of whoever asks, of the rest is told afterwards.
@@ -61,7 +64,7 @@ def _start(name: str, place: Path, log: Path | None = None) -> "subprocess.Popen
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CLOUDEDGE_TESTS": str(place)}
     output = os.open(log, os.O_WRONLY | os.O_CREAT) if log else None
     try:
-        command = [sys.executable, "-m", "pytest", *_GROUPS[name]]
+        command = [*(("nice", "-n", "5") if name in _YIELDING else ()), sys.executable, "-m", "pytest", *_GROUPS[name]]
         # In a group of its own, as a terminal's Ctrl-C besides ours would break off what pytest does upon the first.
         return subprocess.Popen(command, cwd=_ROOT, env=environment, stdout=output, stderr=output, process_group=0)
     finally:
