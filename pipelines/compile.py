@@ -5,6 +5,7 @@ python -m pipelines.compile --check    fail if one is out of date
 """
 
 import argparse
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -65,6 +66,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Compile the pipelines beside their sources.")
     parser.add_argument("--check", action="store_true", help="fail if a package is out of date, and change nothing")
     check = parser.parse_args().check
+    if {"CLOUDEDGE_IMAGE", "CLOUDEDGE_GPU"} & set(os.environ):
+        parser.error("CLOUDEDGE_IMAGE and CLOUDEDGE_GPU are a cluster's own, and no part of these packages: unset them")
     stale = []
     for name, pipeline in (
         ("collaborative_training", collaborative_training),

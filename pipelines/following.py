@@ -1,5 +1,6 @@
 """A run on Kubeflow in words, once or while it goes on."""
 
+import contextlib
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -53,12 +54,13 @@ def follow(kubeflow: Kubeflow, run: KubeflowRun, ours: Run | None, console: Cons
                     console.print(Text(f"{task.name}: {WORDS[task.state]}{_after(task)}"))
             if ours is not None:
                 display(ours)
-            if last or (run.over and run.tasks and all(task.ended for task in run.tasks)):
+            if run.over and (last or (run.tasks and all(task.ended for task in run.tasks))):
                 return run
             # Kubeflow says that a run is over before it says so of its tasks.
             last = run.over
             time.sleep(_LOOK_SECONDS)
-            run = _refreshed(kubeflow, run)
+            with contextlib.suppress(*((CloudedgeError,) if last else ())):
+                run = _refreshed(kubeflow, run)
 
 
 def failure(run: KubeflowRun, ours: Run | None) -> CloudedgeError | None:

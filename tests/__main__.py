@@ -15,18 +15,18 @@ _NO_TESTS = 5
 """With this pytest ends where there is nothing to run: what is missing here, it has said."""
 
 _NOTEBOOKS = ("--nbmake", "--ignore", "notebooks/on_the_cluster.ipynb", "notebooks")
+_TWO = ("-n", "2", "--dist", "loadscope", "--no-loadscope-reorder")
+"""Two workers share small machines; what a module's tests share is made by one of them."""
+
 _GROUPS = {
-    # Two workers share small machines. The others have a cluster each, which no two processes can share; those with edge nodes
+    # The others have a cluster each, which no two processes can share; those with edge nodes
     # wait most of the time.
-    "most": ("-n", "2", "--dist", "worksteal", "-m", "not (servers or images or edge)", *_NOTEBOOKS, "tests"),
+    "most": (*_TWO, "-m", "not (servers or images or edge)", *_NOTEBOOKS, "tests"),
     "servers": ("-m", "(servers or images) and not edge", "tests"),
     "edge": ("-m", "edge and not cloud", "tests/cluster"),
     "cloud": ("-m", "edge and cloud", "tests/cluster"),
 }
 """What pytest is asked for, by the name of a group."""
-
-_YIELDING = ("most", "servers")
-"""Groups that keep processors busy give way to those whose tests wait for one thing after another."""
 
 
 def main(names: list[str]) -> int:
@@ -64,7 +64,7 @@ def _start(name: str, place: Path, log: Path | None = None) -> "subprocess.Popen
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CLOUDEDGE_TESTS": str(place)}
     output = os.open(log, os.O_WRONLY | os.O_CREAT) if log else None
     try:
-        command = [*(("nice", "-n", "5") if name in _YIELDING else ()), sys.executable, "-m", "pytest", *_GROUPS[name]]
+        command = [sys.executable, "-m", "pytest", *_GROUPS[name]]
         # In a group of its own, as a terminal's Ctrl-C besides ours would break off what pytest does upon the first.
         return subprocess.Popen(command, cwd=_ROOT, env=environment, stdout=output, stderr=output, process_group=0)
     finally:

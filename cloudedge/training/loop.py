@@ -74,7 +74,7 @@ def train(
     on_batch: OnBatch | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> Outcome:
-    """Train a model, on the GPU if there is one. Equal arguments and threads give equal bytes on equal devices.
+    """Train a model, on the GPU if there is one. Equal arguments give equal bytes: see `use_threads`.
 
     A model that has reached the target before training is not trained.
 

@@ -21,7 +21,7 @@ def checked_gpu(name: str, what: str) -> str:
     Raises:
         InvalidInput: it is none.
     """
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or ".." in name:
         raise InvalidInput(
             f"{name!r} cannot be the GPU of {what}: give the name that nodes offer it by, such as nvidia.com/gpu."
         )

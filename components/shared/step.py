@@ -142,12 +142,12 @@ def step(run_id: str, name: str) -> Iterator[Step]:
                 yield work
                 # What was ordered while somebody cancelled the run is closed by the same way out as any failure.
                 work.stop_if_cancelled()
+            work.relay()
         except BaseException as error:
             ignore_termination()
             _fail(work, error)
-            raise
-        finally:
             work.relay()
+            raise
     seconds = time.monotonic() - started
     work.say(f"{name} took {seconds:.1f} s")
     work.log("step-done", step=name, seconds=round(seconds, 3))
@@ -245,7 +245,8 @@ def _termination_raises() -> Iterator[Callable[[], None]]:
         return
 
     def ignore() -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        with contextlib.suppress(SystemExit):  # One that came just now is heard here.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
     def stop(number: int, _: object) -> None:
         ignore()

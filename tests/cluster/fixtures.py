@@ -1,5 +1,6 @@
 """Real servers for tests, started once for a session."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,6 +65,7 @@ def containerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]
     lay_out(unpacked(*TARGETS), containerd.root)
     with _running(containerd):
         yield containerd
+    shutil.rmtree(containerd.root)
 
 
 @pytest.fixture(scope="session")

@@ -28,8 +28,9 @@ def kept(kind: str, made_of: str, make: Callable[[Path], None]) -> Path:
     with (place / f".{kind}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
+            for half in place.glob(f".{kind}-*"):  # Of a process that was killed.
+                _remove(half)
             fresh = place / f".{path.name}"
-            _remove(fresh)
             make(fresh)
             fresh.replace(path)
         os.utime(path)

@@ -174,19 +174,21 @@ def image_of(name: str, programs: Mapping[str, Path]) -> Path:
         programs: By their names in /bin; the first is what a container runs by itself.
     """
 
+    recipe = f'FROM scratch\nCOPY . /bin/\nENTRYPOINT ["/bin/{next(iter(programs))}"]\n'
+
     def build(path: Path) -> None:
-        with TemporaryDirectory(dir=path.parent) as place:
-            folder, context, recipe = Path(place), Path(place, "context"), Path(place, "Containerfile")
+        with TemporaryDirectory() as place:
+            folder, context, file = Path(place), Path(place, "context"), Path(place, "Containerfile")
             context.mkdir()
             for inside, ours in programs.items():
                 shutil.copy(ours, context / inside)
-            recipe.write_text(f'FROM scratch\nCOPY . /bin/\nENTRYPOINT ["/bin/{next(iter(programs))}"]\n')
+            file.write_text(recipe)
             buildah = ("buildah", "--root", folder / "root", "--runroot", folder / "run", "--storage-driver", "vfs")
-            run(*buildah, "build", "--isolation", "chroot", "--file", recipe, "--tag", name, context)
+            run(*buildah, "build", "--isolation", "chroot", "--file", file, "--tag", name, context)
             run(*buildah, "push", name, f"docker-archive:{path}:{name}")
 
     kind = name.rpartition("/")[2].partition(":")[0]
-    return kept(kind, f"{name} {list(programs)} {digest_of(programs.values())}", build)
+    return kept(kind, f"{name} {recipe} {list(programs)} {digest_of(programs.values())}", build)
 
 
 def pause_archive() -> Path:

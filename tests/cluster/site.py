@@ -183,11 +183,11 @@ class Site:
         seen: dict[str, str] = {}
         while not over.wait(0.05):
             try:
-                for event in watch.Watch().stream(listed, NAMESPACE, timeout_seconds=1):
+                for event in watch.Watch().stream(listed, NAMESPACE, timeout_seconds=1, _request_timeout=(2, 3)):
                     found = event["object"]
                     name, version = inboxes.get(found.metadata.name), found.metadata.resource_version
                     if name and event["type"] != "DELETED" and seen.get(name) != version:
                         seen[name] = version
                         write_mount(self.folder / "mounts" / name, {key: value.encode() for key, value in found.data.items()})
-            except (ApiException, HTTPError):
+            except (ApiException, HTTPError, ValueError, KeyError):
                 continue

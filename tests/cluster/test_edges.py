@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from unittest.mock import ANY
 
 import pytest
 import yaml
 from kubernetes import client
+from kubernetes.client.exceptions import ApiException
 
 from cloudedge.documents import Order, Phase, Report
 from components.shared.inboxes.config_maps import ConfigMapInboxes
@@ -125,13 +127,19 @@ def test_a_runner_gets_a_gpu_where_its_node_has_one(site: Site, edge: str) -> No
     def pods() -> list[client.V1Pod]:
         return list(core.list_namespaced_pod(NAMESPACE, label_selector=f"cloudedge.io/edge={edge}").items)
 
+    def ended(all_pods: list[client.V1Pod]) -> list[client.V1Pod]:
+        """No node is there to end them."""
+        for pod in all_pods:
+            with suppress(ApiException):
+                core.delete_namespaced_pod(pod.metadata.name, NAMESPACE, grace_period_seconds=0)
+        return all_pods
+
     def placed() -> list[dict[str, str]]:
         return [pod.spec.containers[0].resources.limits for pod in pods() if pod.spec.node_name]
 
     until(lambda: {"cpu": "2", "memory": "2Gi", "nvidia.com/gpu": "1"} in placed(), what="the runner's place on its node")
     site.cli("edges", "remove", edge)
-    for pod in pods():  # No node is there to end it.
-        core.delete_namespaced_pod(pod.metadata.name, NAMESPACE, grace_period_seconds=0)
+    until(lambda: not ended(pods()), what="the end of all its pods")
     site.cli("edges", "enroll", edge, "--node", "gate-node")
 
 

@@ -116,7 +116,8 @@ def test_a_run_that_is_terminated_leaves_its_edges_idle_and_goes_on_when_it_is_s
     until(lambda: site.phase(task) in {"FAILED", "CANCELED"}, 60, "the end of the run, as Kubeflow says")
     until(lambda: re.search("was terminated|No sign of life", site.said("tasks", "show", task.id)), 420, "why it ended")
 
-    site.submit(task, "--compact", "--follow")
+    site.submit(task, "--compact")
+    until(lambda: site.run(task).fusion(2), 600, "the last round")
     site.assert_bytes_of(flat, task.id)
 
 

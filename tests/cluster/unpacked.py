@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from tests.cluster.containers import Containerd
 from tests.cluster.images import archive
@@ -21,18 +20,18 @@ def unpacked(*targets: str) -> Path:
     below, image = unpacked(*under) if under else None, archive(last)
 
     def unpack(path: Path) -> None:
-        with TemporaryDirectory(dir=path.parent) as folder:
-            server = Containerd(Path(folder))
-            if below:
-                lay_out(below, server.root)
-            try:
-                server.start()
-                server.load(image)
-            finally:
-                server.stop()
-            server.root.rename(path)
+        path.mkdir()
+        server = Containerd(path)
+        if below:
+            lay_out(below, server.root)
+        try:
+            server.start()
+            server.load(image)
+        finally:
+            server.stop()
 
-    return kept(f"unpacked.{'.'.join(targets)}", f"{below} {image}", unpack)
+    version = subprocess.run(["containerd", "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return kept(f"unpacked.{'.'.join(targets)}", f"{version} {below} {image}", unpack) / "root"
 
 
 def lay_out(images: Path, root: Path) -> None:

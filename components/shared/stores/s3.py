@@ -345,7 +345,9 @@ class S3Store:
             CloudedgeError: it is an answer, or no other try mends it.
         """
         answer: CloudedgeError | None = None
-        if isinstance(error, S3Error) and error.response.status not in _PASSING and error.code != "RequestTimeout":
+        status, code = _answered(error)
+        passing = status in _PASSING or code == "RequestTimeout"
+        if isinstance(error, S3Error) and not passing:
             if error.code in _ABSENT:
                 answer = NotFound(f"There is no object {key!r} in {self._address}.")
             elif error.code in _EXISTS:
@@ -353,14 +355,14 @@ class S3Store:
             else:
                 way_out = _WAY_OUT.get(error.code or "", "Check the store and start again.")
                 answer = StoreFailed(f"{self._address} refuses {key!r}: {error.code}: {error.message} {way_out}")
-        elif isinstance(error, InvalidResponseError) and error._code < 500:
+        elif isinstance(error, InvalidResponseError) and not passing:
             answer = StoreFailed(f"{self._address} is no S3: it answers {error._code} with {error._content_type}.")
         elif isinstance(error, ValueError) and not isinstance(error, MinioException):
             answer = InvalidInput(f"The store's address {self._address} cannot be used: {error}.")
         if answer is not None:
             raise answer from None
-        said = f"it answers {error.status_code}" if isinstance(error, ServerError) else str(error) or type(error).__name__
-        return StoreFailed(f"The store {self._address} does not answer: {said}. Check that it runs and can be reached.")
+        said = f"answers {status} {code}".rstrip() if status else f"does not answer: {str(error) or type(error).__name__}"
+        return StoreFailed(f"The store {self._address} {said}. Check that it runs and can be reached.")
 
     def _exists(self, key: str) -> Conflict:
         return Conflict(f"The object {key!r} exists already in {self._address} and can be written only once.")
@@ -382,6 +384,15 @@ class S3Store:
             )
         except ValueError as error:
             raise InvalidInput(f"{origin!r} is no address of an S3: {error}.") from None
+
+
+def _answered(error: Exception) -> tuple[int, str]:
+    """Status and code of an S3's answer; 0 where there was none."""
+    if isinstance(error, S3Error):
+        return error.response.status, error.code or ""
+    if isinstance(error, InvalidResponseError):
+        return error._code, ""
+    return (error.status_code, "") if isinstance(error, ServerError) else (0, "")
 
 
 def _entry(key: str, found: Object) -> Entry:
