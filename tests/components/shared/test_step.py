@@ -11,7 +11,7 @@ from cloudedge.documents import Phase
 from cloudedge.errors import InvalidInput, StoreFailed
 from cloudedge.store import DirectoryStore
 from components.shared.events import events
-from components.shared.step import step
+from components.shared.step import Step, step
 from components.shared.tracking import NOTE_TAG, TrackingLog
 from tests.components.cloud import Cloud
 from tests.components.shared.tracking.told import WARNINGS_OF_MLFLOW
@@ -63,6 +63,21 @@ def test_a_second_termination_does_not_end_the_way_out_of_the_first(cloud: Cloud
         signal.signal(signal.SIGTERM, former)
 
     assert ends == []
+    assert cloud.open_orders() == []
+
+
+def test_a_termination_while_mlflow_is_told_of_what_is_done_closes_the_orders_too(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud.pretrained().dispatched()
+    monkeypatch.setattr(Step, "relay", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+
+    with pytest.raises(SystemExit), step("digits", "wait-1"):
+        pass
+
+    state = cloud.run.state()
+    assert state is not None
+    assert state.state == "stopped"
     assert cloud.open_orders() == []
 
 

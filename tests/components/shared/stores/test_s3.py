@@ -159,15 +159,16 @@ def test_a_store_that_is_started_again_was_never_gone(
 
 
 class StartingMinio(BaseHTTPRequestHandler):
-    """Refuses all but the last question, as the parts of a MinIO do while they start, each with a code of its own."""
+    """Refuses all but the last question: first a proxy, then each part that has not started yet, with a code of its own."""
 
-    left: list[str]
+    left: list[tuple[int, str]]
 
     def do_GET(self) -> None:
-        code = self.left.pop(0)
+        status, code = self.left.pop(0)
         body = f"<Error><Code>{code}</Code><Message>please try again</Message></Error>" if code else "1"
-        self.send_response(503 if code else 200)
-        for name, value in (("Content-Length", str(len(body))), ("Content-Type", "application/xml")):
+        self.send_response(status)
+        kind = "application/xml" if code else "text/html"
+        for name, value in (("Content-Length", str(len(body))), ("Content-Type", kind)):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body.encode())
@@ -179,8 +180,8 @@ class StartingMinio(BaseHTTPRequestHandler):
 def test_a_minio_that_is_starting_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in User("user", "12345678").environment.items():
         monkeypatch.setenv(name, value)
-    starting = (f"XMinio{part}NotInitialized" for part in ("Server", "IAM", "BucketMetadata"))
-    monkeypatch.setattr(StartingMinio, "left", [*starting, ""], raising=False)
+    parts = [(503, f"XMinio{part}NotInitialized") for part in ("Server", "IAM", "BucketMetadata")]
+    monkeypatch.setattr(StartingMinio, "left", [(429, ""), (502, ""), *parts, (200, "")], raising=False)
     with HTTPServer(("127.0.0.1", 0), StartingMinio) as server:
         threading.Thread(target=server.serve_forever).start()
         try:
