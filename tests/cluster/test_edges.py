@@ -223,6 +223,7 @@ def test_what_is_rendered_for_git_is_what_the_cluster_takes(site: Site, edge: st
         (["enroll", "gate", "--node", "n", "--state", "relative"], 2, "'relative' cannot be the state of the edge gate"),
         (["enroll", "gate", "--node", "n", "--state", "/a/../b"], 2, "give an absolute path"),
         (["enroll", "gate", "--node", "n", "--memory", "much"], 2, "give a quantity such as 2Gi"),
+        (["enroll", "gate", "--node", "n", "--gpu", "one"], 2, "'one' cannot be the GPU of the edge gate"),
         (["show", "missing"], 3, "No edge 'missing' is enrolled"),
         (["remove", "missing"], 3, "No edge 'missing' is enrolled"),
     ],
