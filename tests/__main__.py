@@ -19,8 +19,7 @@ _TWO = ("-n", "2", "--dist", "loadscope", "--no-loadscope-reorder")
 """Two workers share small machines; what a module's tests share is made by one of them."""
 
 _GROUPS = {
-    # The others have a cluster each, which no two processes can share; those with edge nodes
-    # wait most of the time.
+    # The others have a cluster each, which no two processes can share; those with edge nodes wait most of the time.
     "most": (*_TWO, "-m", "not (servers or images or edge)", *_NOTEBOOKS, "tests"),
     "servers": ("-m", "(servers or images) and not edge", "tests"),
     "edge": ("-m", "edge and not cloud", "tests/cluster"),

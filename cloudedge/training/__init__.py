@@ -1,4 +1,4 @@
-"""Training and measuring models: the same code in the cloud and at the edge, and the same bytes from the same seed."""
+"""Training and measuring models: in the cloud as at the edge, and the same bytes from the same seed (see `use_threads`)."""
 
 from cloudedge.training.devices import device, use_threads
 from cloudedge.training.loop import Outcome, Progress, train

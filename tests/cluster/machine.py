@@ -173,7 +173,6 @@ def image_of(name: str, programs: Mapping[str, Path]) -> Path:
         name: The image's.
         programs: By their names in /bin; the first is what a container runs by itself.
     """
-
     recipe = f'FROM scratch\nCOPY . /bin/\nENTRYPOINT ["/bin/{next(iter(programs))}"]\n'
 
     def build(path: Path) -> None:

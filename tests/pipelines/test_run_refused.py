@@ -154,12 +154,18 @@ def test_a_fusion_rule_that_there_is_none_of(cloudedge: Cloudedge, tmp_path: Pat
     assert message.startswith("There is no fusion rule 'avarage'")
 
 
+def with_test_data(tmp_path: Path, digits: Path, **arrays: Any) -> Path:
+    """The samples, with these in place of the clean ones to test on."""
+    data = tmp_path / "data"
+    shutil.copytree(digits, data)
+    numpy.savez(data / "test" / "clean" / "digits.npz", **arrays)
+    return data
+
+
 def test_test_data_that_does_not_fit_is_known_before_anything_is_trained(
     cloudedge: Cloudedge, tmp_path: Path, digits: Path
 ) -> None:
-    data = tmp_path / "data"
-    shutil.copytree(digits, data)
-    numpy.savez(data / "test" / "clean" / "digits.npz", picture=numpy.zeros((2, 1, 8, 8), "uint8"), label=numpy.zeros(2, int))
+    data = with_test_data(tmp_path, digits, picture=numpy.zeros((2, 1, 8, 8), "uint8"), label=numpy.zeros(2, int))
 
     code, message = run(cloudedge, tmp_path, data)
 
@@ -172,9 +178,7 @@ def test_test_data_that_does_not_fit_is_known_before_anything_is_trained(
 def test_test_data_without_a_sample_is_known_before_anything_is_trained(
     cloudedge: Cloudedge, tmp_path: Path, digits: Path
 ) -> None:
-    data = tmp_path / "data"
-    shutil.copytree(digits, data)
-    numpy.savez(data / "test" / "clean" / "digits.npz", image=numpy.zeros((0, 1, 8, 8), "uint8"), label=numpy.zeros(0, int))
+    data = with_test_data(tmp_path, digits, image=numpy.zeros((0, 1, 8, 8), "uint8"), label=numpy.zeros(0, int))
 
     code, message = run(cloudedge, tmp_path, data)
 
