@@ -12,7 +12,7 @@ from tests.e2e.conftest import flat, samples
 __all__ = ["flat", "samples"]
 
 
-@pytest.fixture
-def site(control_plane: ControlPlane, minio: MinioServer, tmp_path: Path) -> Site:
-    """The manifests, applied, and a bucket of one's own."""
-    return Site(tmp_path, control_plane, minio)
+@pytest.fixture(scope="module")
+def site(control_plane: ControlPlane, minio: MinioServer, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """The manifests, applied, and a bucket of a module's own."""
+    return Site(tmp_path_factory.mktemp("site"), control_plane, minio)

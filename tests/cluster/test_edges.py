@@ -32,7 +32,22 @@ def edge(site: Site) -> Iterator[str]:
     site.cli("edges", "enroll", "gate", "--node", "gate-node", "--samples", "/var/lib/samples")
     yield "gate"
     site.cli("edges", "remove", "gate", "--force")
+    until(lambda: not ended(site, pods(site, "gate")), what="the end of all its pods")
     core.delete_node("gate-node")
+
+
+def pods(site: Site, edge: str) -> list[client.V1Pod]:
+    core = client.CoreV1Api(site.control_plane.client())
+    return list(core.list_namespaced_pod(NAMESPACE, label_selector=f"cloudedge.io/edge={edge}").items)
+
+
+def ended(site: Site, all_pods: list[client.V1Pod]) -> list[client.V1Pod]:
+    """End them, as no node is there that would."""
+    core = client.CoreV1Api(site.control_plane.client())
+    for pod in all_pods:
+        with suppress(ApiException):
+            core.delete_namespaced_pod(pod.metadata.name, NAMESPACE, grace_period_seconds=0)
+    return all_pods
 
 
 def inboxes(site: Site) -> ConfigMapInboxes:
@@ -99,7 +114,7 @@ def test_a_runner_that_does_not_start_says_why(site: Site, edge: str) -> None:
 
     core.patch_node_status("gate-node", {"status": {"allocatable": {"cpu": "4", "memory": "8Gi", "pods": "10"}}})
     until(lambda: listed(site, edge)["why"] == "", what="the runner's place on its node")
-    (pod,) = core.list_namespaced_pod(NAMESPACE, label_selector="cloudedge.io/edge=gate").items
+    (pod,) = pods(site, edge)
     waiting = {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "cloudedge/edge:0.1.0"'}
     container = {"name": "runner", "image": "", "imageID": "", "ready": False, "restartCount": 0, "state": {"waiting": waiting}}
     core.patch_namespaced_pod_status(pod.metadata.name, NAMESPACE, {"status": {"containerStatuses": [container]}})
@@ -111,9 +126,6 @@ def test_a_runner_that_does_not_start_says_why(site: Site, edge: str) -> None:
     crashed = {**container, "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}, "lastState": ended}
     core.patch_namespaced_pod_status(pod.metadata.name, NAMESPACE, {"status": {"containerStatuses": [crashed]}})
     assert listed(site, edge)["why"] == "back-off; it ended with 137, OOMKilled"
-    site.cli("edges", "remove", edge)
-    core.delete_namespaced_pod(pod.metadata.name, NAMESPACE, grace_period_seconds=0)  # No node is there to end it.
-    site.cli("edges", "enroll", edge, "--node", "gate-node")
 
 
 def test_a_runner_gets_a_gpu_where_its_node_has_one(site: Site, edge: str) -> None:
@@ -124,23 +136,10 @@ def test_a_runner_gets_a_gpu_where_its_node_has_one(site: Site, edge: str) -> No
     room = {"cpu": "4", "memory": "8Gi", "pods": "10", "nvidia.com/gpu": "1"}
     core.patch_node_status("gate-node", {"status": {"capacity": room, "allocatable": room}})
 
-    def pods() -> list[client.V1Pod]:
-        return list(core.list_namespaced_pod(NAMESPACE, label_selector=f"cloudedge.io/edge={edge}").items)
-
-    def ended(all_pods: list[client.V1Pod]) -> list[client.V1Pod]:
-        """No node is there to end them."""
-        for pod in all_pods:
-            with suppress(ApiException):
-                core.delete_namespaced_pod(pod.metadata.name, NAMESPACE, grace_period_seconds=0)
-        return all_pods
-
     def placed() -> list[dict[str, str]]:
-        return [pod.spec.containers[0].resources.limits for pod in pods() if pod.spec.node_name]
+        return [pod.spec.containers[0].resources.limits for pod in pods(site, edge) if pod.spec.node_name]
 
     until(lambda: {"cpu": "2", "memory": "2Gi", "nvidia.com/gpu": "1"} in placed(), what="the runner's place on its node")
-    site.cli("edges", "remove", edge)
-    until(lambda: not ended(pods()), what="the end of all its pods")
-    site.cli("edges", "enroll", edge, "--node", "gate-node")
 
 
 def test_a_node_that_nobody_knows_is_named_at_once_and_later(site: Site, edge: str) -> None:
@@ -179,7 +178,7 @@ def test_an_idle_edge_is_known_by_its_last_order(site: Site, edge: str) -> None:
 
 
 def test_an_edge_shows_its_orders_and_its_last_words(site: Site, edge: str) -> None:
-    mine = order("run", edge)
+    mine = order("shown", edge)
     inboxes(site).update(edge, adding(mine))
     assert "phase no report yet" in site.cli("edges", "show", edge)
     reported(site, mine, Phase.TRAINING, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
