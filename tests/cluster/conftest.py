@@ -1,7 +1,5 @@
 """A cluster to try things on, and a laptop's run to compare with."""
 
-from pathlib import Path
-
 import pytest
 
 from tests.cluster.control_plane import ControlPlane

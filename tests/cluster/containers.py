@@ -1,10 +1,15 @@
 """Containers of the images, run as a node runs them: by containerd, on a read-only file system."""
 
+import hashlib
+import io
+import json
 import secrets
 import subprocess
+import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import IO, Any
 
 from tests.cluster.processes import Server
 
@@ -63,8 +68,18 @@ class Containerd:
         self._server.kill()
 
     def load(self, archive: Path) -> None:
-        """Take the image of an archive."""
-        subprocess.run(self._ctr("images", "import", str(archive)), check=True, stdout=subprocess.DEVNULL)
+        """Take the image of an archive that `buildah` wrote; of what is here already, nothing is read and hashed again."""
+        lacking = self._folder / "lacking.tar"
+        _write_lacking(archive, self.root / "io.containerd.content.v1.content" / "blobs" / "sha256", lacking)
+        subprocess.run(self._ctr("images", "import", str(lacking)), check=True, stdout=subprocess.DEVNULL)
+        lacking.unlink()
+
+    def sweep(self) -> None:
+        """Remove at once what no image has any more, which else would be done some time."""
+        listed = subprocess.run(self._ctr("images", "list", "--quiet"), check=True, stdout=subprocess.PIPE, text=True).stdout
+        last = "cloudedge.test/last"
+        for arguments in (("tag", listed.split()[0], last), ("remove", "--sync", last)):
+            subprocess.run(self._ctr("images", *arguments), check=True, stdout=subprocess.DEVNULL)
 
     def run(self, container: Container) -> "subprocess.CompletedProcess[str]":
         """Run to the end; both outputs are in `stdout`."""
@@ -90,3 +105,41 @@ class Containerd:
 
     def _ctr(self, *arguments: str) -> list[str]:
         return ["ctr", "--address", str(self._socket), "--namespace", "k8s.io", *arguments]
+
+
+def _write_lacking(image: Path, blobs: Path, path: Path) -> None:
+    """Write an image's archive in OCI's format, but without the blobs that a containerd has."""
+    with tarfile.open(image) as whole, tarfile.open(path, "w") as part:
+
+        def read(name: str) -> IO[bytes]:
+            content = whole.extractfile(name)
+            assert content is not None
+            return content
+
+        def add(name: str, size: int, content: IO[bytes]) -> None:
+            member = tarfile.TarInfo(name)
+            member.size = size
+            part.addfile(member, content)
+
+        def add_blob(digest: str, size: int, content: IO[bytes], kind: str) -> dict[str, Any]:
+            if not (blobs / digest).exists():
+                add(f"blobs/sha256/{digest}", size, content)
+            return {"mediaType": f"application/vnd.oci.image.{kind}", "digest": f"sha256:{digest}", "size": size}
+
+        def add_json(document: Any, kind: str) -> dict[str, Any]:
+            content = json.dumps(document).encode()
+            return add_blob(hashlib.sha256(content).hexdigest(), len(content), io.BytesIO(content), f"{kind}.v1+json")
+
+        def add_member(name: str, kind: str) -> dict[str, Any]:
+            return add_blob(PurePath(name).stem, whole.getmember(name).size, read(name), kind)
+
+        (found,) = json.load(read("manifest.json"))
+        layers = [add_member(name, "layer.v1.tar") for name in found["Layers"]]
+        manifest = {"schemaVersion": 2, "config": add_member(found["Config"], "config.v1+json"), "layers": layers}
+        entry = add_json(manifest, "manifest") | {"annotations": {"io.containerd.image.name": found["RepoTags"][0]}}
+        for name, document in (
+            ("oci-layout", {"imageLayoutVersion": "1.0.0"}),
+            ("index.json", {"schemaVersion": 2, "manifests": [entry]}),
+        ):
+            content = json.dumps(document).encode()
+            add(name, len(content), io.BytesIO(content))

@@ -37,10 +37,10 @@ def own_minio(tmp_path: Path) -> Iterator[MinioServer]:
         yield server
 
 
-@pytest.fixture
-def own_control_plane(tmp_path: Path) -> Iterator[ControlPlane]:
-    """A control plane of a test's own, to be killed and started again."""
-    with _running(ControlPlane(tmp_path / "control-plane")) as server:
+@pytest.fixture(scope="module")
+def own_control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane of a module's own, to be killed and started again."""
+    with _running(ControlPlane(tmp_path_factory.mktemp("control-plane"))) as server:
         yield server
 
 

@@ -22,7 +22,7 @@ def kept(kind: str, made_of: str, make: Callable[[Path], None]) -> Path:
         made_of: Whatever decides what it is like.
         make: Makes it at the path that it is given.
     """
-    place = folder() / "images"
+    place = _place()
     place.mkdir(parents=True, exist_ok=True)
     path = place / f"{kind}-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
     with (place / f".{kind}.lock").open("w") as lock:
@@ -34,10 +34,15 @@ def kept(kind: str, made_of: str, make: Callable[[Path], None]) -> Path:
             make(fresh)
             fresh.replace(path)
         os.utime(path)
-        for old in sorted(place.glob(f"{kind}-*"), key=lambda each: each.stat().st_mtime, reverse=True)[_STAY:]:
+        for old in _newest_first(kind)[_STAY:]:
             if time.time() - old.stat().st_mtime > _STAY_SECONDS:
                 _remove(old)
     return path
+
+
+def last_kept(kind: str) -> Path | None:
+    """What of a kind was used last, to make the next one of; nothing: there is none yet."""
+    return next(iter(_newest_first(kind)), None)
 
 
 def digest_of(paths: Iterable[Path]) -> str:
@@ -49,6 +54,14 @@ def digest_of(paths: Iterable[Path]) -> str:
             if "__pycache__" not in file.parts:
                 digest.update(f"{file.relative_to(path.parent)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()
+
+
+def _place() -> Path:
+    return folder() / "images"
+
+
+def _newest_first(kind: str) -> list[Path]:
+    return sorted(_place().glob(f"{kind}-*"), key=lambda each: each.stat().st_mtime, reverse=True)
 
 
 def _remove(path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.cluster.containers import Containerd
 from tests.cluster.images import archive
-from tests.cluster.kept import kept
+from tests.cluster.kept import kept, last_kept
 
 
 def unpacked(*targets: str) -> Path:
@@ -16,22 +16,25 @@ def unpacked(*targets: str) -> Path:
         ToolMissing: see `images.archive`.
         subprocess.CalledProcessError: an image could not be built, or not be unpacked; it has been said why.
     """
-    *under, last = targets
-    below, image = unpacked(*under) if under else None, archive(last)
+    archives = [archive(target) for target in targets]
+    kind = f"unpacked.{'.'.join(targets)}"
 
     def unpack(path: Path) -> None:
         path.mkdir()
         server = Containerd(path)
-        if below:
-            lay_out(below, server.root)
+        before = last_kept(kind)
+        if before:
+            lay_out(before / "root", server.root)
         try:
             server.start()
-            server.load(image)
+            for each in archives:
+                server.load(each)
+            server.sweep()
         finally:
             server.stop()
 
     version = subprocess.run(["containerd", "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout
-    return kept(f"unpacked.{'.'.join(targets)}", f"{version} {below} {image}", unpack) / "root"
+    return kept(kind, f"{version} {archives}", unpack) / "root"
 
 
 def lay_out(images: Path, root: Path) -> None:
