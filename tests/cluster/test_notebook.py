@@ -15,7 +15,9 @@ from components.shared.run import Run
 from pipelines.demo import demo_task, write_digits
 from pipelines.home import Home
 from pipelines.kubeflow import Kubeflow, KubeflowSettings
+from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubeflow import KubeflowServer
+from tests.cluster.object_store import MinioServer
 from tests.cluster.site import Site
 from tests.docs.pages import ROOT
 from tests.waiting import until
@@ -30,6 +32,12 @@ pytestmark = [
 NOTEBOOK = ROOT / "notebooks" / "on_the_cluster.ipynb"
 EDGES = demo_task(2).collaboration.edges
 PATIENCE = 300.0
+
+
+@pytest.fixture
+def site(control_plane: ControlPlane, minio: MinioServer, tmp_path: Path) -> Site:
+    """A site without runs: the notebook's all have one id."""
+    return Site(tmp_path, control_plane, minio)
 
 
 @pytest.fixture
