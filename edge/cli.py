@@ -7,6 +7,8 @@ of this module is in it.
 import os
 import sys
 
+from cloudedge.errors import EXIT_INTERRUPTED
+
 PROGRAM = "cloudedge-edge"
 _HANDED_OVER = {"run": "edge.runner", "workers": "edge.workers"}
 
@@ -16,6 +18,9 @@ def main() -> None:
     if len(sys.argv) > 1 and sys.argv[1] in _HANDED_OVER:
         # A new program in the same process: whoever started this one still knows its id.
         os.execv(sys.executable, [sys.executable, "-m", _HANDED_OVER[sys.argv[1]], *sys.argv[2:]])  # noqa: S606
-    from edge.tools import app
+    try:
+        from edge.tools import app
 
-    app(prog_name=PROGRAM)
+        app(prog_name=PROGRAM)
+    except KeyboardInterrupt:  # Before a command could say so itself.
+        sys.exit(EXIT_INTERRUPTED)

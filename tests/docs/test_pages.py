@@ -15,7 +15,7 @@ from cloudedge.documents import DataFormat, Task, parse
 from components.fuse.rule import rule_names
 from edge.runner import main as runner
 from edge.tools import app as edge_app
-from pipelines.cli import app as cloud_app
+from pipelines.commands.app import app as cloud_app
 from tests.docs.pages import PAGES, ROOT, anchors, blocks, links, prose
 
 ids = [page.relative_to(ROOT).as_posix() for page in PAGES]
