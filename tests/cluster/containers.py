@@ -9,6 +9,7 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
+from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 from tests.cluster.processes import Server
@@ -49,7 +50,8 @@ class Containerd:
         """Prepare one."""
         self.root = folder / "root"
         self._folder = folder
-        self._socket = folder / "containerd.sock"
+        self._short = TemporaryDirectory(prefix="cloudedge-")  # A socket's path may have 104 characters.
+        self._socket = Path(self._short.name, "containerd.sock")
         config = folder / "config.toml"
         config.write_text(
             f'version = 2\nroot = "{self.root}"\nstate = "{folder}/state"\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
@@ -64,8 +66,9 @@ class Containerd:
         )
 
     def stop(self) -> None:
-        """End it and whatever it runs."""
+        """End it and whatever it runs, for good."""
         self._server.kill()
+        self._short.cleanup()
 
     def load(self, archive: Path) -> None:
         """Take the image of an archive that `buildah` wrote; of what is here already, nothing is read and hashed again."""
