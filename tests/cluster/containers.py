@@ -129,20 +129,16 @@ def _write_lacking(image: Path, blobs: Path, path: Path) -> None:
                 add(f"blobs/sha256/{digest}", size, content)
             return {"mediaType": f"application/vnd.oci.image.{kind}", "digest": f"sha256:{digest}", "size": size}
 
-        def add_json(document: Any, kind: str) -> dict[str, Any]:
-            content = json.dumps(document).encode()
-            return add_blob(hashlib.sha256(content).hexdigest(), len(content), io.BytesIO(content), f"{kind}.v1+json")
-
         def add_member(name: str, kind: str) -> dict[str, Any]:
             return add_blob(PurePath(name).stem, whole.getmember(name).size, read(name), kind)
 
         (found,) = json.load(read("manifest.json"))
         layers = [add_member(name, "layer.v1.tar") for name in found["Layers"]]
-        manifest = {"schemaVersion": 2, "config": add_member(found["Config"], "config.v1+json"), "layers": layers}
-        entry = add_json(manifest, "manifest") | {"annotations": {"io.containerd.image.name": found["RepoTags"][0]}}
-        for name, document in (
-            ("oci-layout", {"imageLayoutVersion": "1.0.0"}),
-            ("index.json", {"schemaVersion": 2, "manifests": [entry]}),
-        ):
-            content = json.dumps(document).encode()
-            add(name, len(content), io.BytesIO(content))
+        config = add_member(found["Config"], "config.v1+json")
+        manifest = json.dumps({"schemaVersion": 2, "config": config, "layers": layers}).encode()
+        entry = add_blob(hashlib.sha256(manifest).hexdigest(), len(manifest), io.BytesIO(manifest), "manifest.v1+json")
+        entry["annotations"] = {"io.containerd.image.name": found["RepoTags"][0]}
+        index = json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode()
+        layout = b'{"imageLayoutVersion": "1.0.0"}'
+        add("oci-layout", len(layout), io.BytesIO(layout))
+        add("index.json", len(index), io.BytesIO(index))

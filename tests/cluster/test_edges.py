@@ -32,7 +32,7 @@ def edge(site: Site) -> Iterator[str]:
     site.cli("edges", "enroll", "gate", "--node", "gate-node", "--samples", "/var/lib/samples")
     yield "gate"
     site.cli("edges", "remove", "gate", "--force")
-    until(lambda: not ended(site, pods(site, "gate")), what="the end of all its pods")
+    until(lambda: not ended(site, "gate"), what="the end of all its pods")
     core.delete_node("gate-node")
 
 
@@ -41,13 +41,13 @@ def pods(site: Site, edge: str) -> list[client.V1Pod]:
     return list(core.list_namespaced_pod(NAMESPACE, label_selector=f"cloudedge.io/edge={edge}").items)
 
 
-def ended(site: Site, all_pods: list[client.V1Pod]) -> list[client.V1Pod]:
-    """End them, as no node is there that would."""
-    core = client.CoreV1Api(site.control_plane.client())
-    for pod in all_pods:
+def ended(site: Site, edge: str) -> list[client.V1Pod]:
+    """The edge's pods, which are ended here, as no node is there that would."""
+    core, found = client.CoreV1Api(site.control_plane.client()), pods(site, edge)
+    for pod in found:
         with suppress(ApiException):
             core.delete_namespaced_pod(pod.metadata.name, NAMESPACE, grace_period_seconds=0)
-    return all_pods
+    return found
 
 
 def inboxes(site: Site) -> ConfigMapInboxes:
