@@ -171,7 +171,7 @@ class Kubeflow:
         return run
 
     def find(self, name: str) -> KubeflowRun:
-        """The newest run of a task, or the one that Kubeflow itself calls so.
+        """A task's run that is under way or else its newest, or the one that Kubeflow itself calls so.
 
         Args:
             name: Id of our task, or of Kubeflow's run.
@@ -182,7 +182,8 @@ class Kubeflow:
         if _UUID.fullmatch(name):
             return self._run(name)
         submitted = {"operation": "IS_SUBSTRING", "key": "display_name", "stringValue": f"({name})"}
-        for found in (*self._runs(submitted, name), *self.under_way(name)):
+        # Kubeflow tells times in whole seconds: who failed and was submitted again in the same one may be listed first.
+        for found in (*self.under_way(name), *self._runs(submitted, name)):
             return found
         raise NotFound(
             f"Kubeflow at {self._host} knows no run of {name!r}{self._where()}. A run that was started in its UI goes by its "
