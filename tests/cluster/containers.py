@@ -6,7 +6,8 @@ import json
 import secrets
 import subprocess
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
@@ -77,12 +78,19 @@ class Containerd:
         subprocess.run(self._ctr("images", "import", str(lacking)), check=True, stdout=subprocess.DEVNULL)
         lacking.unlink()
 
-    def sweep(self) -> None:
-        """Remove at once what no image has any more, which else would be done some time."""
+    @contextmanager
+    def replacing(self) -> Iterator[None]:
+        """Meanwhile `load` may take the names of images that are here; only afterwards is removed what no image has any more.
+
+        Without a name, layers of the former image that the new one has too would be gone at any moment of its unpacking.
+        """
         listed = subprocess.run(self._ctr("images", "list", "--quiet"), check=True, stdout=subprocess.PIPE, text=True).stdout
-        last = "cloudedge.test/last"
-        for arguments in (("tag", listed.split()[0], last), ("remove", "--sync", last)):
-            subprocess.run(self._ctr("images", *arguments), check=True, stdout=subprocess.DEVNULL)
+        former = {name: f"cloudedge.test/former:{number}" for number, name in enumerate(listed.split())}
+        for name, other in former.items():
+            subprocess.run(self._ctr("images", "tag", name, other), check=True, stdout=subprocess.DEVNULL)
+        yield
+        if former:
+            subprocess.run(self._ctr("images", "remove", "--sync", *former.values()), check=True, stdout=subprocess.DEVNULL)
 
     def run(self, container: Container) -> "subprocess.CompletedProcess[str]":
         """Run to the end; both outputs are in `stdout`."""

@@ -27,9 +27,9 @@ def unpacked(*targets: str) -> Path:
             lay_out(before / "root", server.root)
         try:
             server.start()
-            for each in archives:
-                server.load(each)
-            server.sweep()
+            with server.replacing():
+                for each in archives:
+                    server.load(each)
         finally:
             server.stop()
 
