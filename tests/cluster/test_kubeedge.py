@@ -108,7 +108,7 @@ def test_after_a_restart_of_edgecore_the_runner_comes_back_with_a_live_inbox(sit
     site.node_of(NAME).kill_edgecore()
     until(lambda: "the inbox has died" in site.log(NAME), 120, "the end of the runner")
     send(site, "after")
-    until(lambda: listed(site)["restarts"] == restarts + 1, 120, "the restart, as the cloud sees it")
+    until(lambda: listed(site)["restarts"] == restarts + 1, 60, "the restart, as the cloud sees it")
     assert [site.log(NAME).count(f"{run}.1.{NAME}.1 accepted: train") for run in ("before", "after")] == [1, 1]
 
 

@@ -78,6 +78,18 @@ class Terminal:
         found = self.api.run_service_list_runs(page_size=100).runs or []
         return [run for run in found if run.runtime_config.parameters["task_id"] == task_id]
 
+    def create(self, run: Any, display_name: str = "Run of pipeline", **parameters: Any) -> str:
+        """Start a run of another one's pipeline as Kubeflow's pages do, with some parameters of its own; returns its id."""
+        made = self.api.run_service_create_run(
+            kfp_server_api.V2beta1Run(
+                display_name=display_name,
+                experiment_id=run.experiment_id,
+                pipeline_spec=run.pipeline_spec,
+                runtime_config=kfp_server_api.V2beta1RuntimeConfig(parameters={**run.runtime_config.parameters, **parameters}),
+            )
+        )
+        return str(made.run_id)
+
 
 @pytest.fixture(scope="module")
 def place(control_plane: ControlPlane, minio: MinioServer, tmp_path_factory: pytest.TempPathFactory) -> Site:
@@ -149,23 +161,22 @@ def test_a_task_that_failed_is_submitted_again_and_the_newest_run_is_shown(termi
     assert json.loads(terminal("status", first["kubeflow_id"], "--json"))["state"] == "FAILED"
 
 
+def test_a_run_that_is_under_way_is_shown_before_a_newer_one_that_is_over(terminal: Terminal, name: str) -> None:
+    made = terminal.submit(digits_task(name))
+    (run,) = terminal.runs(name)
+    terminal.kubeflow.report(terminal.create(run, display_name=f"Again ({name})"), "Failed", pretrain="Failed")
+
+    assert json.loads(terminal("status", name, "--json"))["kubeflow_id"] == made["kubeflow_id"]
+
+
 def test_a_run_from_the_ui_goes_by_kubeflows_id(terminal: Terminal) -> None:
     made = terminal.submit(digits_task("from-the-ui"))
-    spec = terminal.runs("from-the-ui")[0].pipeline_spec
-    parameters = {**parameters_of(digits_task()), "cloud_data": "store:digits", "task_id": ""}
-    by_hand = terminal.api.run_service_create_run(
-        kfp_server_api.V2beta1Run(
-            display_name="Run of pipeline",
-            experiment_id=terminal.runs("from-the-ui")[0].experiment_id,
-            pipeline_spec=spec,
-            runtime_config=kfp_server_api.V2beta1RuntimeConfig(parameters=parameters),
-        )
-    )
+    by_hand = terminal.create(terminal.runs("from-the-ui")[0], task_id="")
 
-    shown = json.loads(terminal("status", by_hand.run_id, "--json"))
+    shown = json.loads(terminal("status", by_hand, "--json"))
 
-    assert (shown["id"], shown["kubeflow_id"]) == (by_hand.run_id, by_hand.run_id)
-    assert made["kubeflow_id"] != by_hand.run_id
+    assert (shown["id"], shown["kubeflow_id"]) == (by_hand, by_hand)
+    assert made["kubeflow_id"] != by_hand
 
 
 def test_status_says_how_each_task_stands_and_how_long_it_took(terminal: Terminal, name: str) -> None:
