@@ -26,7 +26,7 @@ def run_pretrain(parameters: dict[str, Any]) -> str:
             f"rounds is {task.collaboration.rounds}, but this pipeline has tasks for {most}: ask for fewer, compile the task "
             "(cloudedge compile), or use collaborative_training_compact, which takes any number."
         )
-    record = pretrain(task, parameters["cloud_data"])
+    record = pretrain(task, parameters["cloud_data"], parameters["kubeflow_run_id"])
     scores = record.history[-1].scores
     metrics = parameters["metrics"]
     for name, value in (

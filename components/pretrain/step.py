@@ -1,5 +1,6 @@
 """Pretraining: the run is created, and its first model is trained on the cloud's own samples."""
 
+import re
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,19 +14,20 @@ from cloudedge.names import sha256_of
 from components.fuse.rule import find_rule
 from components.shared.figures import epoch_points
 from components.shared.lifecycle import create
-from components.shared.records import PretrainingRecord, RunState
+from components.shared.records import KUBEFLOW_ID, KubeflowRecord, PretrainingRecord, RunState
 from components.shared.run import Run
 from components.shared.settings import Settings
 from components.shared.step import Step, set_state, step
 from components.shared.tracking import NOTE_TAG, Dataset, TrackingRecord, flat_params
 
 
-def pretrain(task: Task, cloud_data: str) -> PretrainingRecord:
+def pretrain(task: Task, cloud_data: str, kubeflow_run: str = "") -> PretrainingRecord:
     """Create the run of a task, or go on with it, and train the pretrained model.
 
     Args:
         task: What is asked for; its id is the run's.
         cloud_data: Folder or file of the cloud's samples, or store:NAME.
+        kubeflow_run: Kubeflow's id of its run of this pipeline, by which it is found from here; elsewhere anything else.
 
     Returns:
         How the model came about; the model itself is in the store.
@@ -37,9 +39,11 @@ def pretrain(task: Task, cloud_data: str) -> PretrainingRecord:
     """
     # Before the step begins, whose failure would be written into the other task's run.
     Run(Settings().open_store(), task.id).require_free_for(task)
-    with step(task.id, "pretrain") as work:
+    with step(task.id, "pretrain", begins=True) as work:
         create(work.run, task, work.settings.actor)
         set_state(work.run, RunState(state="running", at=datetime.now(UTC)))
+        if re.fullmatch(KUBEFLOW_ID, kubeflow_run):
+            work.run.put(work.run.key("kubeflow.json"), KubeflowRecord(run=kubeflow_run))
         created = work.written_at(work.run.key("task.json"))
         tags = {
             "cloudedge.run": task.id,

@@ -75,16 +75,17 @@ def reap(
         patience = between_seconds if _between_steps(run) else silent_seconds
         if _at_work(run, state, now, patience):
             continue
-        if state and state.state == "running":
-            message = f"No sign of life for {patience:.0f} s."
+        closed, died = [], state is not None and state.state == "running"
+        message = f"No sign of life for {patience:.0f} s."
+        if died:
             set_state(run, RunState(state="stopped", message=message, exit_code=8, at=datetime.now(UTC)))
-            events.record(store, run_id, actor, "stopped", message=message)
-        if run_id not in with_orders:
-            continue
-        closed = close_orders(inboxes, run_id)
+        if run_id in with_orders:
+            closed = close_orders(inboxes, run_id)
+        if died:
+            events.record(store, run_id, actor, "stopped", message=message, closed=closed)
+        elif closed and run_id in known:
+            events.record(store, run_id, actor, "reaped", closed=closed)
         if closed:
-            if run_id in known:
-                events.record(store, run_id, actor, "reaped", closed=closed)
             yield run_id, closed
 
 

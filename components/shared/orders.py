@@ -2,10 +2,16 @@
 
 import contextlib
 from collections.abc import Sequence
+from datetime import datetime
 
 from cloudedge.documents import Order
 from cloudedge.errors import NotFound
+from components.shared.events import events
 from components.shared.inboxes import Inboxes
+from components.shared.run import Run
+
+CLOSED = "closed"
+"""Detail of an operation that took all of a run's orders out of the inboxes: which there were, if any."""
 
 
 def close_orders(inboxes: Inboxes, run: str) -> list[str]:
@@ -32,3 +38,9 @@ def close_orders(inboxes: Inboxes, run: str) -> list[str]:
             inboxes.update(inbox.edge, without)
             closed += closed_here
     return closed
+
+
+def are_closed(run: Run, since: datetime) -> bool:
+    """Whether the operation log has it that a run's orders were closed at some moment or later."""
+    after = run.key("events", f"{since:%Y%m%dT%H%M%S.%f}Z")
+    return any(CLOSED in event.details for _, event in events(run.store, run.id, after))

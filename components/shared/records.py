@@ -9,6 +9,9 @@ from cloudedge.documents import EpochRecord, LeftOut, Scores
 from cloudedge.documents.base import Document, Part
 from cloudedge.names import NAME, ORDER_ID, SHA256
 
+KUBEFLOW_ID = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+"""How Kubeflow calls runs; on a laptop kfp makes up another kind of id."""
+
 
 class RunState(Document):
     """Where a run stands."""
@@ -17,6 +20,12 @@ class RunState(Document):
     message: str = Described(default="", description="Why it failed or was cancelled.")
     exit_code: int = Described(default=0, ge=0, le=255, description="Exit code of the command that runs it.")
     at: AwareDatetime = Described(description="Since when, by the cloud's clock.")
+
+
+class KubeflowRecord(Document):
+    """Which of Kubeflow's runs works on a run."""
+
+    run: str = Described(pattern=KUBEFLOW_ID, description="Kubeflow's id of the last one that began to.")
 
 
 class PretrainingRecord(Document):

@@ -4,6 +4,7 @@
         task.json                                     what was asked for
         state.json                                    running, finished, failed or stopped, and why
         cancelled.json                                written once; from then on the run is cancelled, whatever else is written
+        kubeflow.json                                 Kubeflow's run that last began to work on it
         alive                                         touched while a step works, and says when it is done; for the reaper
         pretrained/{model.safetensors,record.json}    the pretrained model                        (folder Q1)
         rounds/<k>/dispatch.json                      who takes part in round k, and with which order
@@ -32,6 +33,7 @@ from components.shared.records import (
     DispatchRecord,
     Evaluation,
     IssuedOrder,
+    KubeflowRecord,
     PretrainingRecord,
     RunState,
     WaitRecord,
@@ -151,6 +153,10 @@ class Run:
         except Conflict:
             return False
         return True
+
+    def kubeflow(self) -> KubeflowRecord | None:
+        """Which of Kubeflow's runs last began to work on it, if one did."""
+        return self._find(KubeflowRecord, self.key("kubeflow.json"))
 
     def pretraining(self) -> PretrainingRecord | None:
         """The record of pretraining, once it is done."""

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from cloudedge.store import Store
 from components.shared import events
 from components.shared.datasets import local_folder
 from components.shared.inboxes import Inboxes
-from components.shared.orders import close_orders
+from components.shared.orders import CLOSED, close_orders
 from components.shared.records import RunState
 from components.shared.run import Run
 from components.shared.settings import Settings
@@ -41,13 +41,18 @@ _STATUS: Mapping[str, Literal["failed", "killed"]] = {"failed": "failed", "stopp
 
 @dataclass(frozen=True)
 class Step:
-    """A step at work."""
+    """A step at work.
+
+    Attributes:
+        resumed: Whether the run had ended before, and this step goes on with it: whoever ended it closed its orders.
+    """
 
     name: str
     settings: Settings
     store: Store
     inboxes: Inboxes
     run: Run
+    resumed: bool = False
 
     @functools.cached_property
     def _relay(self) -> Relay:
@@ -124,8 +129,13 @@ class Step:
 
 
 @contextmanager
-def step(run_id: str, name: str) -> Iterator[Step]:
+def step(run_id: str, name: str, *, begins: bool = False) -> Iterator[Step]:
     """Do one step of a run; whatever goes wrong is written into the run's state, and no edge works on for nothing.
+
+    Args:
+        run_id: Run.
+        name: Of the step.
+        begins: Whether it begins the run, and says itself that it runs.
 
     Raises:
         Cancelled: the run was cancelled before.
@@ -139,6 +149,7 @@ def step(run_id: str, name: str) -> Iterator[Step]:
         try:
             with _signs_of_life(work):
                 work.stop_if_cancelled()
+                work = replace(work, resumed=not begins and _goes_on(work.run))
                 yield work
                 # What was ordered while somebody cancelled the run is closed by the same way out as any failure.
                 work.stop_if_cancelled()
@@ -151,6 +162,14 @@ def step(run_id: str, name: str) -> Iterator[Step]:
     seconds = time.monotonic() - started
     work.say(f"{name} took {seconds:.1f} s")
     work.log("step-done", step=name, seconds=round(seconds, 3))
+
+
+def _goes_on(run: Run) -> bool:
+    """Have a run run again that a step had ended which is now repeated, as a cluster does by itself; whether it had ended."""
+    state = run.state()
+    if state is None or state.state not in ("failed", "stopped"):
+        return False
+    return set_state(run, RunState(state="running", at=datetime.now(UTC)))
 
 
 def set_state(run: Run, state: RunState) -> bool:
@@ -195,13 +214,14 @@ def _fail(work: Step, error: BaseException) -> None:
     if not isinstance(error, Cancelled):  # Whoever cancelled it has written so.
         with _said(work):
             written = _put_state(work.run, state)
+    details: dict[str, Any] = {"message": state.message}
     with _said(work):
-        close_orders(work.inboxes, work.run.id)
+        details[CLOSED] = close_orders(work.inboxes, work.run.id)
     if not isinstance(error, Cancelled):
         with _said(work):
             if written:
                 _track_state(work.run, state)
-            work.log(state.state, message=state.message)
+            work.log(state.state, **details)
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from cloudedge.documents import LeftOut, Phase
 from cloudedge.errors import QuorumMissed, StoreFailed
 from components.dispatch.orders import renew, renewed_every
 from components.dispatch.step import finished_before, order_training
-from components.shared.records import Delivery, RunState, WaitRecord
-from components.shared.step import Step, set_state, step
+from components.shared.records import Delivery, WaitRecord
+from components.shared.step import Step, step
 from components.wait.relay import EdgeFigures
 from components.wait.watch import RoundWatch, Watched
 
@@ -34,10 +34,8 @@ def wait_round(run_id: str, round_number: int) -> tuple[int, str]:
         if finished_before(work, task, round_number):
             return 0, ""
         record = work.run.waited(round_number)
-        state = work.run.state()
-        if record is None and state and state.state in ("failed", "stopped"):
+        if record is None and work.resumed:
             # This step was ended before, or came so late that the run was taken for dead; either closed the orders.
-            set_state(work.run, RunState(state="running", at=datetime.now(UTC)))
             order_training(work, task, round_number)
         watch = RoundWatch.of(work.run, round_number)
         if record is None:

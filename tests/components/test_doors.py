@@ -131,6 +131,18 @@ def test_without_an_id_the_kubeflow_runs_id_is_the_runs(cloud: Cloud, made: Any)
     assert run == "from-kubeflow"
 
 
+@pytest.mark.parametrize(
+    ("kubeflow_run", "recorded"),
+    [("0a1b2c3d-0000-4000-8000-000000000001", "0a1b2c3d-0000-4000-8000-000000000001"), ("12345678", None)],
+    ids=["on Kubeflow", "on a laptop"],
+)
+def test_a_run_knows_which_of_kubeflows_works_on_it(cloud: Cloud, made: Any, kubeflow_run: str, recorded: str | None) -> None:
+    pretrained(cloud, made, kubeflow_run_id=kubeflow_run)
+
+    record = cloud.run.kubeflow()
+    assert (record and record.run) == recorded
+
+
 @pytest.mark.parametrize("most", [0, 1])
 def test_more_rounds_than_tasks_are_refused_before_a_run_exists(
     cloud: Cloud, made: Any, most: int, capsys: pytest.CaptureFixture[str]

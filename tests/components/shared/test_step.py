@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,13 @@ from cloudedge.documents import Phase
 from cloudedge.errors import InvalidInput, StoreFailed
 from cloudedge.store import DirectoryStore
 from components.shared.events import events
-from components.shared.step import Step, step
+from components.shared.orders import are_closed
+from components.shared.records import RunState
+from components.shared.step import Step, set_state, step
 from components.shared.tracking import NOTE_TAG, TrackingLog
 from tests.components.cloud import Cloud
 from tests.components.shared.tracking.told import WARNINGS_OF_MLFLOW
+from tests.digits import EDGES
 
 
 def test_a_mistake_of_ours_is_a_failure_with_a_message_and_closes_the_orders(cloud: Cloud) -> None:
@@ -79,6 +83,46 @@ def test_a_termination_while_mlflow_is_told_of_what_is_done_closes_the_orders_to
     assert state is not None
     assert state.state == "stopped"
     assert cloud.open_orders() == []
+
+
+@pytest.mark.parametrize("ending", [SystemExit(143), InvalidInput("No.")], ids=["it was ended", "it failed"])
+def test_a_step_that_is_repeated_has_its_run_run_again(cloud: Cloud, ending: BaseException) -> None:
+    cloud.pretrained().round(1, EDGES)
+    with pytest.raises(type(ending)), step("digits", "fuse-1"):
+        raise ending
+
+    with step("digits", "fuse-1") as work:
+        assert work.resumed
+        state = cloud.run.state()
+        assert state is not None
+        assert state.state == "running", "or another run's dispatch would take what it orders next out of the inboxes"
+    with step("digits", "evaluate") as work:
+        assert not work.resumed
+
+
+def test_no_step_has_a_finished_run_run_again(cloud: Cloud) -> None:
+    cloud.pretrained()
+    finished = RunState(state="finished", at=datetime.now(UTC))
+    set_state(cloud.run, finished)
+
+    with step("digits", "report") as work:
+        assert not work.resumed
+    assert cloud.run.state() == finished
+
+
+def test_the_operation_log_says_which_orders_a_failing_step_closed(cloud: Cloud) -> None:
+    before = datetime.now(UTC)
+    cloud.pretrained(edges=("edge-1",)).dispatched()
+    assert not are_closed(cloud.run, before)
+
+    with pytest.raises(InvalidInput), step("digits", "wait-1"):
+        raise InvalidInput("No.")
+
+    assert [event.details["closed"] for _, event in events(cloud.store, "digits") if event.action == "failed"] == [
+        ["digits.1.edge-1.1"]
+    ]
+    assert are_closed(cloud.run, before)
+    assert not are_closed(cloud.run, datetime.now(UTC))
 
 
 def test_a_full_disk_keeps_its_own_message_though_nothing_can_be_recorded(
