@@ -9,14 +9,17 @@ from rich.console import Console
 from rich.text import Text
 
 from cloudedge.errors import Cancelled, CloudedgeError, StoreFailed, WorkFailed
+from components.shared.orders import are_closed
 from components.shared.patience import Patience
+from components.shared.records import RunState
 from components.shared.run import Run
-from pipelines.kubeflow import Kubeflow, KubeflowRun, KubeflowTask
+from pipelines.answers import UNKNOWN, KubeflowRun, KubeflowTask
+from pipelines.kubeflow import Kubeflow
 from pipelines.live import RunDisplay
 
-WORDS = {
+_WORDS = {
     "": "not begun",
-    "RUNTIME_STATE_UNSPECIFIED": "submitted",
+    UNKNOWN: "submitted",
     "PENDING": "waiting",
     "RUNNING": "running",
     "SUCCEEDED": "done",
@@ -30,6 +33,11 @@ WORDS = {
 
 _LOOK_SECONDS = 2.0
 _PATIENCE_SECONDS = 60.0
+
+
+def in_words(state: str) -> str:
+    """A state of Kubeflow's for people, one of a later Kubeflow among them."""
+    return _WORDS.get(state, state.lower().replace("_", " "))
 
 
 def follow(kubeflow: Kubeflow, run: KubeflowRun, ours: Run | None, console: Console) -> KubeflowRun:
@@ -51,7 +59,7 @@ def follow(kubeflow: Kubeflow, run: KubeflowRun, ours: Run | None, console: Cons
             for task in run.tasks:
                 if task.state and told.get(task.key) != task.state:
                     told[task.key] = task.state
-                    console.print(Text(f"{task.name}: {WORDS[task.state]}{_after(task)}"))
+                    console.print(Text(f"{task.name}: {in_words(task.state)}{_after(task)}"))
             if ours is not None:
                 display(ours)
             if run.over and (last or (run.tasks and all(task.ended for task in run.tasks))):
@@ -64,29 +72,39 @@ def follow(kubeflow: Kubeflow, run: KubeflowRun, ours: Run | None, console: Cons
 
 
 def failure(run: KubeflowRun, ours: Run | None) -> CloudedgeError | None:
-    """Why a run that is over did not succeed: Kubeflow itself does not tell, but our steps do, where they could.
+    """Why a run that is over did not succeed, as far as our steps or Kubeflow can tell.
 
     Args:
         run: The run on Kubeflow.
         ours: The run in our store, if it is known here.
     """
-    if not run.over or run.state == "SUCCEEDED":
+    if not run.over or run.state in ("SUCCEEDED", "SKIPPED"):
         return None
     state = ours.state() if ours else None
     if state and state.state == "cancelled":
         return Cancelled(f"Run {run.task_id} was cancelled: {state.message}")
-    if state and state.state == "failed" and state.at >= run.began:
+    if state and (run.began is None or state.at < run.began):
+        state = None  # What an earlier try left.
+    if state and state.state == "failed":
         error = WorkFailed(state.message)
         error.exit_code = state.exit_code or WorkFailed.exit_code
         return error
     if run.terminated:
-        return Cancelled(
-            f"The run was terminated in Kubeflow. Its edges stop when the reaper finds it, within minutes; at once after "
-            f"'cloudedge tasks cancel {run.task_id}', but then it cannot go on."
-        )
-    failed = ", ".join(task.name for task in run.tasks if task.state == "FAILED")
-    return WorkFailed(
-        f"Kubeflow failed the run{f' at {failed}' if failed else ''}, and no step could say why: cloudedge logs {run.task_id}"
+        return Cancelled(f"The run was terminated in Kubeflow. {_edges_after(run, ours, state)}")
+    if state and state.state == "stopped":
+        return WorkFailed(f"{state.message} {_edges_after(run, ours, state)}")
+    failed = ", ".join(f"{task.name}{_in_brackets(task.message)}" for task in run.tasks if task.state == "FAILED")
+    where = f" at {failed}" if failed else _in_brackets(run.message)
+    return WorkFailed(f"Kubeflow failed the run{where}, and no step could say why: cloudedge logs {run.id}")
+
+
+def _edges_after(run: KubeflowRun, ours: Run | None, stopped: RunState | None) -> str:
+    """What edges do of a run that was ended before its end, as its operation log has it."""
+    if ours and stopped and stopped.state == "stopped" and are_closed(ours, stopped.at):
+        return "Its edges have no order of it any more. Submitted again, it goes on where it was."
+    return (
+        f"Edges that have an order of it stop when the reaper finds it, within minutes; at once after "
+        f"'cloudedge tasks cancel {run.task_id}', but then it cannot go on."
     )
 
 
@@ -102,7 +120,14 @@ def described(run: KubeflowRun, error: CloudedgeError | None) -> dict[str, Any]:
         "ended": run.ended,
         "url": run.url,
         "tasks": [
-            {"name": task.name, "state": task.state, "began": task.began, "ended": task.ended, "seconds": _seconds(task)}
+            {
+                "name": task.name,
+                "state": task.state,
+                "message": task.message,
+                "began": task.began,
+                "ended": task.ended,
+                "seconds": _seconds(task),
+            }
             for task in run.tasks
         ],
     }
@@ -112,7 +137,7 @@ def rows(run: KubeflowRun) -> list[tuple[str, ...]]:
     """A run's tasks as a table, titles first."""
     return [
         ("task", "state", "took"),
-        *((task.name, WORDS[task.state], duration(seconds) if (seconds := _seconds(task)) else "") for task in run.tasks),
+        *((task.name, in_words(task.state), duration(seconds) if (seconds := _seconds(task)) else "") for task in run.tasks),
     ]
 
 
@@ -131,13 +156,17 @@ def _seconds(task: KubeflowTask) -> float | None:
     return ((task.ended or datetime.now(UTC)) - task.began).total_seconds()
 
 
+def _in_brackets(message: str) -> str:
+    return f" ({message.strip().rstrip('.')})" if message.strip() else ""
+
+
 def _after(task: KubeflowTask) -> str:
     return f" after {duration(_seconds(task) or 0)}" if task.ended else ""
 
 
 def _at_work(run: KubeflowRun) -> str:
     working = [task for task in run.tasks if task.state in ("PENDING", "RUNNING")]
-    return ", ".join(f"{task.name}: {WORDS[task.state]}" for task in working) or WORDS[run.state]
+    return ", ".join(f"{task.name}: {in_words(task.state)}" for task in working) or in_words(run.state)
 
 
 def _refreshed(kubeflow: Kubeflow, run: KubeflowRun) -> KubeflowRun:

@@ -2,12 +2,12 @@
 
 import contextlib
 import io
+import itertools
 import json
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,20 +20,23 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cloudedge.documents import Task
-from cloudedge.errors import Conflict, InvalidInput, NotFound, StoreFailed
+from cloudedge.errors import CloudedgeError, Conflict, InvalidInput, NotFound, StoreFailed
 from components.pretrain.parameters import parameters_of
+from components.shared.records import KUBEFLOW_ID
+from pipelines.answers import UNDER_WAY, KubeflowRun, explained, task_id_of, understood
 from pipelines.compile import package_of
 
-OVER = {"SUCCEEDED", "FAILED", "SKIPPED", "CANCELED"}
-"""States of a run or a task of Kubeflow's that no other follows."""
-
-_UNDER_WAY = ["RUNTIME_STATE_UNSPECIFIED", "PENDING", "RUNNING", "PAUSED", "CANCELING"]
 _MOST_RUNS = 100
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""In one answer."""
+
+_MOST_PAGES = 10
+"""Of runs that are looked through for one that nothing else leads to."""
+
 _MOST_LETTERS = 300
 _MOST_OF_A_NAME = 64
 """Kubeflow takes names of 255 letters, some versions fewer."""
 _TIMEOUT_SECONDS = (5, 30)
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class KubeflowSettings(BaseSettings):
@@ -48,52 +51,6 @@ class KubeflowSettings(BaseSettings):
     kubeflow_token: str = Field(
         default="", repr=False, description="Token for it; empty: that of the pod in a Kubeflow notebook, else none."
     )
-
-
-@dataclass(frozen=True)
-class KubeflowTask:
-    """A task of a pipeline, as it stands in a run.
-
-    Attributes:
-        key: As the package names it, and so its pods.
-        name: For people.
-        state: As Kubeflow calls it; empty before it begins.
-    """
-
-    key: str
-    name: str
-    state: str
-    began: datetime | None = None
-    ended: datetime | None = None
-
-
-@dataclass(frozen=True)
-class KubeflowRun:
-    """A run of a pipeline.
-
-    Attributes:
-        id: Kubeflow's id of it.
-        task_id: Id of our task, and so of our run.
-        state: As Kubeflow calls it.
-        tasks: In the order in which they depend on each other.
-        url: Its page in the UI.
-        terminated: Whether somebody asked Kubeflow to end it; its last state may be FAILED all the same.
-    """
-
-    id: str
-    task_id: str
-    name: str
-    state: str
-    began: datetime
-    ended: datetime | None
-    tasks: tuple[KubeflowTask, ...]
-    url: str
-    terminated: bool
-
-    @property
-    def over(self) -> bool:
-        """Whether its state is its last."""
-        return self.state in OVER
 
 
 class _Client(kfp.Client):  # type: ignore[misc]  # kfp has no types.
@@ -122,6 +79,7 @@ class Kubeflow:
         """
         self._host = settings.kubeflow.rstrip("/")
         self._namespace = settings.kubeflow_namespace
+        self._specs: dict[str, Mapping[str, Any]] = {}
         if not self._host.startswith(("http://", "https://")):
             raise InvalidInput(
                 f"The address of Kubeflow Pipelines is {self._host!r}: set CLOUDEDGE_KUBEFLOW, or --host, to "
@@ -152,9 +110,10 @@ class Kubeflow:
         """
         for other in self.under_way(task.id):
             raise _taken(other)
+        package = package_of(task, compact)
         with tempfile.TemporaryDirectory() as folder, self._asked("submit a run"):
             path = Path(folder) / "package.yaml"
-            path.write_bytes(package_of(task, compact))
+            path.write_bytes(package)
             made = self._client.create_run_from_pipeline_package(
                 str(path),
                 arguments={**parameters_of(task), "cloud_data": cloud_data, "test_data": test_data},
@@ -170,30 +129,37 @@ class Kubeflow:
                 raise _taken(other)
         return run
 
-    def find(self, name: str) -> KubeflowRun:
+    def find(self, name: str, recorded: str = "") -> KubeflowRun:
         """A task's run that is under way or else its newest, or the one that Kubeflow itself calls so.
 
         Args:
             name: Id of our task, or of Kubeflow's run.
+            recorded: Kubeflow's id of the last run that began to work on the task, if the store knows it.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is none, or none among the newest.
         """
-        if _UUID.fullmatch(name):
+        if re.fullmatch(KUBEFLOW_ID, name):
             return self._run(name)
-        submitted = {"operation": "IS_SUBSTRING", "key": "display_name", "stringValue": f"({name})"}
         # Kubeflow tells times in whole seconds: who failed and was submitted again in the same one may be listed first.
-        for found in (*self.under_way(name), *self._runs(submitted, name)):
+        for found in self.under_way(name):
+            return found
+        submitted = {"operation": "IS_SUBSTRING", "key": "display_name", "stringValue": f"({name})"}
+        known = [*itertools.islice(self._runs(name, submitted), 1), *self._recorded(recorded)]
+        if known:
+            return max(known, key=lambda run: run.began or _EPOCH)
+        # Kubeflow cannot look for what was filled into its form.
+        for found in self._runs(name, pages=_MOST_PAGES):
             return found
         raise NotFound(
-            f"Kubeflow at {self._host} knows no run of {name!r}{self._where()}. A run that was started in its UI goes by its "
-            "Kubeflow id, the last part of its page's address."
+            f"Kubeflow at {self._host} knows no run of {name!r}{self._where()} among its newest {_MOST_PAGES * _MOST_RUNS}. "
+            "Any run goes by its Kubeflow id too, the last part of its page's address."
         )
 
     def under_way(self, task_id: str) -> tuple[KubeflowRun, ...]:
         """Runs of a task that are not over, newest first."""
-        waiting = {"operation": "IN", "key": "state", "stringValues": {"values": _UNDER_WAY}}
-        return tuple(self._runs(waiting, task_id))
+        waiting = {"operation": "IN", "key": "state", "stringValues": {"values": list(UNDER_WAY)}}
+        return tuple(self._runs(task_id, waiting))
 
     def refreshed(self, run: KubeflowRun) -> KubeflowRun:
         """A run as it stands now."""
@@ -206,39 +172,88 @@ class Kubeflow:
 
     def _run(self, run_id: str) -> KubeflowRun:
         with self._asked(f"show the run {run_id}"):
-            return self._understood(self._client.get_run(run_id))
+            found = self._client.get_run(run_id)
+        if not (found and found.run_id):
+            raise self._none_of_kubeflows(f"show the run {run_id}", "it has no id")
+        if found.error and not found.created_at:
+            # Where Kubeflow cannot read its own record of a run, it says so in the place of everything else.
+            raise StoreFailed(f"Kubeflow at {self._host} cannot read the run {run_id}: {found.error.message}.")
+        return self._explained(self._understood(found))
 
-    def _runs(self, predicate: dict[str, Any], task_id: str) -> Iterator[KubeflowRun]:
+    def _recorded(self, run_id: str) -> Iterator[KubeflowRun]:
+        """The run of this id, if there is one (any more) and it is not only for others to see."""
+        if run_id:
+            with contextlib.suppress(InvalidInput, NotFound):
+                yield self._run(run_id)
+
+    def _runs(self, task_id: str, predicate: dict[str, Any] | None = None, pages: int | None = None) -> Iterator[KubeflowRun]:
+        """Runs of a task, newest first.
+
+        Args:
+            task_id: Id of our task, or Kubeflow's of a run whose form had none.
+            predicate: Which runs Kubeflow is to list.
+            pages: How many of its answers are looked through; none: all.
+        """
         page = ""
-        while True:
+        for _ in itertools.count() if pages is None else range(pages):
             with self._asked("list its runs"):
                 found = self._client.list_runs(
                     page_token=page,
                     page_size=_MOST_RUNS,
                     sort_by="created_at desc",
                     namespace=self._namespace or None,
-                    filter=json.dumps({"predicates": [predicate]}),
+                    filter=json.dumps({"predicates": [predicate]}) if predicate else None,
                 )
-            for run in map(self._understood, found.runs or ()):
-                if run.task_id == task_id:
-                    yield run
+            if not found:
+                raise self._none_of_kubeflows("list its runs", "it is empty")
+            for run in found.runs or ():
+                # The pipelines of all of them would have to be asked for to know what their forms have as a default.
+                if run and run.run_id and task_id_of(run, run.pipeline_spec or {}) == task_id:
+                    yield self._explained(self._understood(run))
             page = found.next_page_token or ""
             if not page:
                 return
 
     def _understood(self, run: Any) -> KubeflowRun:
-        parameters = (run.runtime_config.parameters or {}) if run.runtime_config else {}
-        return KubeflowRun(
-            id=run.run_id,
-            task_id=parameters.get("task_id") or run.run_id,
-            name=run.display_name,
-            state=run.state or _UNDER_WAY[0],
-            began=run.created_at.astimezone(UTC),
-            ended=run.finished_at.astimezone(UTC) if run.state in OVER else None,
-            tasks=_tasks(run),
-            url=f"{self._client._get_url_prefix()}/#/runs/details/{run.run_id}",
-            terminated=any(former.state == "CANCELING" for former in run.state_history or ()),
-        )
+        return understood(run, self._spec(run), f"{self._client._get_url_prefix()}/#/runs/details/{run.run_id}")
+
+    def _spec(self, run: Any) -> Mapping[str, Any]:
+        """The specification of a run's pipeline: with a run from an uploaded package comes only a reference to it.
+
+        Returns:
+            It; empty if Kubeflow has it no more, or shows it to others only.
+        """
+        if run.pipeline_spec:
+            return dict(run.pipeline_spec)
+        reference = run.pipeline_version_reference
+        version = (reference.pipeline_version_id if reference else None) or run.pipeline_version_id
+        if not version:
+            return {}
+        if version not in self._specs:
+            self._specs[version] = {}
+            pipeline = (reference.pipeline_id if reference else None) or "-"
+            with contextlib.suppress(InvalidInput, NotFound), self._asked(f"show the pipeline's version {version}"):
+                self._specs[version] = self._client.get_pipeline_version(pipeline, version).pipeline_spec or {}
+        return self._specs[version]
+
+    def _explained(self, run: KubeflowRun) -> KubeflowRun:
+        """A run with what Argo said where it failed, which only the older version of Kubeflow's API tells."""
+        if run.state != "FAILED" or run.message or any(task.message for task in run.tasks):
+            return run
+        try:
+            with self._asked("tell why the run failed"):
+                found = self._client._run_api.api_client.call_api(
+                    f"/apis/v1beta1/runs/{run.id}",
+                    "GET",
+                    header_params={"Accept": "application/json"},
+                    response_type="object",
+                    auth_settings=["Bearer"],
+                    _return_http_data_only=True,
+                    _request_timeout=_TIMEOUT_SECONDS,
+                )
+        except CloudedgeError:  # Another Kubeflow may have none; the run can be shown without.
+            return run
+        return explained(run, found)
 
     def _where(self) -> str:
         return f" in namespace {self._namespace}" if self._namespace else ""
@@ -257,6 +272,15 @@ class Kubeflow:
                 f"Kubeflow at {self._host} does not answer: {getattr(error, 'reason', None) or error}. Check the address, and "
                 "that it can be reached from here."
             ) from None
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            # kfp's client, which takes any answer for one of Kubeflow Pipelines'.
+            raise self._none_of_kubeflows(purpose, str(error)) from None
+
+    def _none_of_kubeflows(self, purpose: str, why: str) -> StoreFailed:
+        return StoreFailed(
+            f"Kubeflow at {self._host} did not {purpose}{self._where()}: its answer is none of Kubeflow Pipelines' ({why}). "
+            "Sign in anew if it wants that, and check the address."
+        )
 
     def _refusal(self, purpose: str, error: ApiException) -> Exception:
         try:
@@ -289,37 +313,3 @@ def _pods_credentials() -> ServiceAccountTokenVolumeCredentials | None:
     """The credentials that Kubeflow gives the pods of its notebooks."""
     credentials = ServiceAccountTokenVolumeCredentials()
     return credentials if Path(credentials._token_path).exists() else None
-
-
-def _tasks(run: Any) -> tuple[KubeflowTask, ...]:
-    """The pipeline's tasks, in the order in which they depend on each other, and how each stands."""
-    spec = (run.pipeline_spec or {}).get("pipeline_spec") or run.pipeline_spec or {}
-    waiting = dict(spec.get("root", {}).get("dag", {}).get("tasks", {}))
-    details = (
-        {detail.display_name: detail for detail in (run.run_details.task_details or ()) if detail} if run.run_details else {}
-    )
-    found: list[KubeflowTask] = []
-    done: set[str] = set()
-    while ready := [name for name, task in waiting.items() if set(task.get("dependentTasks", ())) <= done]:
-        for name in sorted(ready):
-            shown = waiting.pop(name)["taskInfo"]["name"]
-            found.append(_task(name, shown, details.get(name), details.get(f"{name}-driver")))
-            done.add(name)
-    return tuple(found)
-
-
-def _task(key: str, name: str, work: Any, driver: Any) -> KubeflowTask:
-    """A task as its own pod says, or the pod that prepares it."""
-    if (work or driver) is None or (work or driver).state in (None, _UNDER_WAY[0]):
-        return KubeflowTask(key, name, "")  # Argo also lists what it will never begin.
-    began = (driver or work).start_time
-    state = (work or driver).state or ""
-    if work is None and state == "SUCCEEDED":
-        state = "RUNNING"  # Prepared, and about to begin.
-    ended = (work or driver).end_time if state in OVER else None
-    return KubeflowTask(key, name, state, _real(began), _real(ended))
-
-
-def _real(at: datetime | None) -> datetime | None:
-    """A moment; Kubeflow says 1970 for one that is not known yet."""
-    return at.astimezone(UTC) if at and at > datetime.fromtimestamp(0, UTC) else None

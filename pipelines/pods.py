@@ -1,7 +1,8 @@
 """What the pods of a Kubeflow run say: asked of the cluster itself, as Kubeflow's API gives no logs."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from kubernetes import client
@@ -9,7 +10,8 @@ from kubernetes.client.exceptions import ApiException
 
 from cloudedge.errors import NotFound
 from components.shared.kubernetes_api import Namespace, connect, said
-from pipelines.kubeflow import KubeflowRun
+from pipelines.answers import KubeflowRun, KubeflowTask
+from pipelines.nodes import Node, node
 
 DEFAULT_NAMESPACE = "kubeflow"
 """Where runs have their pods, unless Kubeflow gives each user a namespace."""
@@ -32,31 +34,60 @@ def logs(run: KubeflowRun, task: str, namespace: str) -> Iterator[tuple[str, str
         namespace: Where its pods are.
 
     Yields:
-        A task's name, and what its pod said so far; a pod that has not started says why.
+        A task's name, and what its pod said so far; a pod that has not started says why. Earlier tries of what was tried again
+        come before the newest, and are named as such; so is Kubeflow's own pod that was to prepare a task, where it failed.
 
     Raises:
         InvalidInput: there is no cluster to ask.
         NotFound: there is no such task, or no pod of it (any more).
         StoreFailed: the cluster does not answer, or refuses.
     """
-    names = {each.key: each.name for each in run.tasks if task in ("", each.name)}
-    if not names:
-        raise NotFound(f"The run has no task {task!r}; it has: {', '.join(each.name for each in run.tasks)}.")
+    names = [each.name for each in run.tasks]
+    if task and task not in names:
+        raise NotFound(f"The run has no task {task!r}; it has: {', '.join(names) or 'none that has begun'}.")
     api = Namespace(namespace, connect(), _PATIENCE_SECONDS, rights=_RIGHTS)
     core = client.CoreV1Api(api.api)
-    selector = f"pipeline/runid={run.id}"
-    pods = api.asked("list pods", core.list_namespaced_pod, namespace, label_selector=selector).items
-    found = False
-    for key, name in names.items():
-        for pod in sorted((pod for pod in pods if _works_for(pod, key)), key=lambda pod: pod.metadata.creation_timestamp):
-            found = True
-            yield name, _said(api, core, pod)
+    listed = api.asked("list pods", core.list_namespaced_pod, namespace, label_selector=f"pipeline/runid={run.id}").items
+    pods = {pod.metadata.name: pod for pod in listed}
+    nodes = {name: node((pod.metadata.annotations or {}).get(_NODE, "")) for name, pod in pods.items()}
+    failed = {name for name, pod in pods.items() if pod.status.phase == "Failed"}
+    found = told(run.tasks, task, nodes, failed)
     if not found:
         of_task = f", task {task}" if task else ""
         raise NotFound(
             f"There is no pod of the run {run.id}{of_task} in namespace {namespace}: it has not begun yet, or Kubeflow has "
             f"cleaned up. Its page may still have the logs: {run.url}. Another namespace: --namespace."
         )
+    for title, name in found:
+        yield title, _said(api, core, pods[name])
+
+
+def told(tasks: Sequence[KubeflowTask], task: str, nodes: Mapping[str, Node], failed: Collection[str]) -> list[tuple[str, str]]:
+    """Which pods have something to tell of a run, in the order in which it is to be read.
+
+    Args:
+        tasks: The run's.
+        task: Name of one of them as people see it; empty: all.
+        nodes: What each pod is of, by the pod's name.
+        failed: Pods that failed; only such of Kubeflow's own have anything to say that a user could use.
+
+    Returns:
+        Titles, and the pods' names; of what was tried again the newest last.
+    """
+    places = {each.key: place for place, each in enumerate(tasks)}
+    found = []
+    for name, its in nodes.items():
+        key = its.task_of(places)
+        shown = tasks[places[key]].name if key else "The run" if its.prepares else its.path[0] or name
+        if task in ("", shown) and (not its.prepares or name in failed):
+            found.append((places.get(key, -1), its, name, shown))
+    titles = []
+    for (_, path), tries in groupby(sorted(found), key=lambda each: (each[0], each[1].path)):
+        *earlier, (_, its, name, shown) = tries
+        title = ": ".join((shown, *path[1:-1])) + (", prepared by Kubeflow" if its.prepares else "")
+        titles += [(f"{title}, try {number}", each[2]) for number, each in enumerate(earlier, 1)]
+        titles.append((title, name))
+    return titles
 
 
 def without_machinery(text: str) -> str:
@@ -72,11 +103,6 @@ def without_machinery(text: str) -> str:
         if not machinery:
             kept.append(line)
     return "\n".join(kept)
-
-
-def _works_for(pod: Any, key: str) -> bool:
-    """Whether a pod does a task's work; others prepare tasks, and say nothing that a user could use."""
-    return f".{key}." in f"{(pod.metadata.annotations or {}).get(_NODE, '')}."
 
 
 def _said(api: Namespace, core: client.CoreV1Api, pod: Any) -> str:

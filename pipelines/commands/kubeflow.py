@@ -1,5 +1,6 @@
 """Runs on a cluster's Kubeflow Pipelines: cloudedge submit, status, logs."""
 
+import re
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,6 +8,7 @@ import typer
 from rich.console import Console
 
 from cloudedge.errors import EXIT_INTERRUPTED, Conflict, InvalidInput, NotFound
+from cloudedge.names import NAME
 from components.pretrain.parameters import parameters_of, task_of
 from components.shared import datasets
 from components.shared.run import Run
@@ -15,7 +17,8 @@ from pipelines.commands.run import check_names
 from pipelines.place import clusters_store
 
 if TYPE_CHECKING:
-    from pipelines.kubeflow import Kubeflow, KubeflowRun
+    from pipelines.answers import KubeflowRun
+    from pipelines.kubeflow import Kubeflow
 
 RunOnKubeflow = Annotated[str, typer.Argument(metavar="RUN", help="Id of the task, or of Kubeflow's run.")]
 HostOption = Annotated[
@@ -88,7 +91,7 @@ def status(
 ) -> None:
     """Show how a run on Kubeflow stands, and each of its tasks."""
     kubeflow = _connected(host, namespace)
-    _show(kubeflow, kubeflow.find(run), follow, as_json, table=True)
+    _show(kubeflow, _found(kubeflow, run), follow, as_json, table=True)
 
 
 def logs(
@@ -102,7 +105,7 @@ def logs(
     from pipelines.pods import DEFAULT_NAMESPACE, without_machinery
     from pipelines.pods import logs as logs_of
 
-    found = _connected(host, namespace).find(run)
+    found = _found(_connected(host, namespace), run)
     for name, text in logs_of(found, task, namespace or DEFAULT_NAMESPACE):
         print(f"== {name} ==\n{(text if whole else without_machinery(text)).rstrip()}")
 
@@ -111,6 +114,18 @@ def _connected(host: str, namespace: str) -> "Kubeflow":
     from pipelines.kubeflow import Kubeflow, KubeflowSettings
 
     return Kubeflow(KubeflowSettings(kubeflow=host, kubeflow_namespace=namespace))
+
+
+def _found(kubeflow: "Kubeflow", name: str) -> "KubeflowRun":
+    ours = _in_store(name)
+    record = ours.kubeflow() if ours else None
+    return kubeflow.find(name, record.run if record else "")
+
+
+def _in_store(name: str) -> Run | None:
+    """The run of this id in the cluster's store, if the environment names that, and the form had an id that can be one."""
+    store = clusters_store() if re.fullmatch(NAME, name) else None
+    return Run(store, name) if store else None
 
 
 def _check_dataset(option: str, address: str, known: tuple[str, ...] | None) -> None:
@@ -128,11 +143,10 @@ def _check_dataset(option: str, address: str, known: tuple[str, ...] | None) -> 
 
 
 def _show(kubeflow: "Kubeflow", run: "KubeflowRun", follow: bool, as_json: bool, table: bool) -> None:
-    from pipelines.following import WORDS, described, failure, rows
+    from pipelines.following import described, failure, in_words, rows
     from pipelines.following import follow as follow_run
 
-    store = clusters_store()
-    ours = Run(store, run.task_id) if store else None
+    ours = _in_store(run.task_id)
     if follow:
         try:
             run = follow_run(kubeflow, run, ours, Console(stderr=True, highlight=False))
@@ -143,9 +157,12 @@ def _show(kubeflow: "Kubeflow", run: "KubeflowRun", follow: bool, as_json: bool,
     if as_json:
         print_json(described(run, error))
     elif table or follow:
-        print(f"{run.name}: {WORDS[run.state]}, since {run.ended or run.began:%Y-%m-%d %H:%M:%S %Z}")
+        since = run.ended or run.began
+        print(f"{run.name}: {in_words(run.state)}" + (f", since {since:%Y-%m-%d %H:%M:%S %Z}" if since else ""))
         if table:
             print(run.url)
+            if not run.known:
+                print("Kubeflow does not have its pipeline any more, or does not show it to you: here is what has begun.")
             print_table(rows(run))
     if error and follow:
         raise error

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from cloudedge.errors import NotFound
 from pipelines import following
-from pipelines.kubeflow import Kubeflow, KubeflowRun, KubeflowTask
+from pipelines.answers import KubeflowRun, KubeflowTask
+from pipelines.kubeflow import Kubeflow
 
 BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 OVER = KubeflowRun("1", "digits", "digits", "SUCCEEDED", BEGAN, BEGAN, (), "http://kubeflow/1", terminated=False)
