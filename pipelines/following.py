@@ -93,9 +93,12 @@ def failure(run: KubeflowRun, ours: Run | None) -> CloudedgeError | None:
         return Cancelled(f"The run was terminated in Kubeflow. {_edges_after(run, ours, state)}")
     if state and state.state == "stopped":
         return WorkFailed(f"{state.message} {_edges_after(run, ours, state)}")
-    failed = ", ".join(f"{task.name}{_in_brackets(task.message)}" for task in run.tasks if task.state == "FAILED")
-    where = f" at {failed}" if failed else _in_brackets(run.message)
-    return WorkFailed(f"Kubeflow failed the run{where}, and no step could say why: cloudedge logs {run.id}")
+    failed = [task for task in run.tasks if task.state == "FAILED"]
+    at = f" at {', '.join(task.name for task in failed)}" if failed else ""
+    messages = [message.strip() for message in (*(task.message for task in failed), run.message) if message.strip()]
+    said = " ".join(_sentence(message) for message in messages)
+    why = f": {said} More is in" if said else ", and no step could say why:"
+    return WorkFailed(f"Kubeflow failed the run{at}{why} cloudedge logs {run.id}")
 
 
 def _edges_after(run: KubeflowRun, ours: Run | None, stopped: RunState | None) -> str:
@@ -156,8 +159,8 @@ def _seconds(task: KubeflowTask) -> float | None:
     return ((task.ended or datetime.now(UTC)) - task.began).total_seconds()
 
 
-def _in_brackets(message: str) -> str:
-    return f" ({message.strip().rstrip('.')})" if message.strip() else ""
+def _sentence(message: str) -> str:
+    return message if message[-1:] in ".!?" else f"{message}."
 
 
 def _after(task: KubeflowTask) -> str:

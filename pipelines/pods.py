@@ -16,7 +16,9 @@ from pipelines.nodes import Node, node
 DEFAULT_NAMESPACE = "kubeflow"
 """Where runs have their pods, unless Kubeflow gives each user a namespace."""
 
-_NODE = "workflows.argoproj.io/node-name"
+NODE_NAME = "workflows.argoproj.io/node-name"
+"""Annotation of a pod: the node of its run that it is of."""
+
 _CONTAINER = "main"
 _MACHINERY = re.compile(r"time=\S+ level=(?!ERROR)|[IW]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \S+\.go:\d+\] |\[KFP Executor ")
 """How lines begin that Argo, Kubeflow's launcher and kfp write into the same log; JSON goes on with the line before."""
@@ -49,7 +51,7 @@ def logs(run: KubeflowRun, task: str, namespace: str) -> Iterator[tuple[str, str
     core = client.CoreV1Api(api.api)
     listed = api.asked("list pods", core.list_namespaced_pod, namespace, label_selector=f"pipeline/runid={run.id}").items
     pods = {pod.metadata.name: pod for pod in listed}
-    nodes = {name: node((pod.metadata.annotations or {}).get(_NODE, "")) for name, pod in pods.items()}
+    nodes = {name: node((pod.metadata.annotations or {}).get(NODE_NAME, "")) for name, pod in pods.items()}
     failed = {name for name, pod in pods.items() if pod.status.phase == "Failed"}
     found = told(run.tasks, task, nodes, failed)
     if not found:

@@ -29,6 +29,12 @@ _PROGRAMS = {
 }
 """Of the image: the names that workflows call them by, and ours."""
 
+_WORKFLOW_DEFAULTS = {
+    "ttlStrategy": {"secondsAfterCompletion": 3600, "secondsAfterSuccess": 3600, "secondsAfterFailure": 3600},
+    "templateDefaults": {"retryStrategy": {"limit": "2", "retryPolicy": "OnError"}},
+}
+"""What the manifests of Kubeflow Pipelines 2.17 have Argo do with every workflow."""
+
 _PYTHON = "python3.11"
 """The last one that ML Metadata is published for."""
 
@@ -100,7 +106,7 @@ class KubeflowTier:
         # And the driver wants to know which node of its workflow it is.
         node = {"fieldPath": "metadata.annotations['workflows.argoproj.io/node-name']"}
         patch["containers"][0]["env"] = [{"name": "NODE_NAME", "valueFrom": {"fieldRef": node}}]
-        defaults = json.dumps({"spec": {"podSpecPatch": json.dumps(patch)}})
+        defaults = json.dumps({"spec": {**_WORKFLOW_DEFAULTS, "podSpecPatch": json.dumps(patch)}})
         name = {"name": "workflow-controller-configmap"}
         core.create_namespaced_config_map(NAMESPACE, {"metadata": name, "data": {"workflowDefaults": defaults}})
 

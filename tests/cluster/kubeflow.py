@@ -86,14 +86,15 @@ class KubeflowServer:
         (found,) = [each for each in self.workflows() if each["metadata"]["labels"]["pipeline/runid"] == run_id]
         return found
 
-    def report(self, run_id: str, phase: str, **tasks: str) -> None:
+    def report(self, run_id: str, phase: str, *, broken_driver: str = "", **tasks: str) -> None:
         """Say of a run what Argo would write into its Workflow, and Kubeflow's agent would then report.
 
-        Nodes are named and stand to each other as Argo 3.3 was seen to write them.
+        Nodes are named as Argo names them where it may try each again, as Kubeflow's manifests have it.
 
         Args:
             run_id: Kubeflow's id of the run.
             phase: Argo's word for the whole.
+            broken_driver: What Argo says of the driver of the one task that is omitted, if that could not be prepared.
             tasks: Argo's word for each task that has begun; each began 65 s before it was over.
         """
         workflow = self.workflow(run_id)
@@ -101,12 +102,25 @@ class KubeflowServer:
         over = ("Succeeded", "Failed", "Omitted")
         nodes: dict[str, Any] = {}
         for task, its in tasks.items():
-            times = {"startedAt": "2026-01-02T03:00:00Z", **({"finishedAt": "2026-01-02T03:01:05Z"} if its in over else {})}
             key = task.replace("_", "-")
-            for inner in (key, f"{key}-driver"):
-                state = its if inner == key or its == "Omitted" else "Succeeded"
-                node = {"id": inner, "name": f"{name}.root.{inner}", "displayName": inner, "type": "DAG", "phase": state}
-                nodes[inner] = {**node, **times}
+            of_driver = its if its == "Omitted" else "Succeeded"
+            said = {}
+            if its == "Omitted" and broken_driver:
+                of_driver, said = "Failed", {"message": broken_driver}
+            for inner, state, kind in ((key, its, "DAG"), (f"{key}-driver", of_driver, "Pod")):
+                times = {
+                    "startedAt": "2026-01-02T03:00:00Z",
+                    **({"finishedAt": "2026-01-02T03:01:05Z"} if state in over else {}),
+                }
+                for shown, what in ((inner, "Retry"), (f"{inner}(0)", kind)):
+                    node = {
+                        "id": shown,
+                        "name": f"{name}(0).root(0).{shown}",
+                        "displayName": shown,
+                        "type": what,
+                        "phase": state,
+                    }
+                    nodes[shown] = {**node, **times, **(said if inner != key else {})}
         ended = {"finishedAt": "2026-01-02T03:05:00Z"} if phase in over else {}
         workflow["status"] = {"phase": phase, "startedAt": "2026-01-02T03:00:00Z", **ended, "nodes": nodes}
         body = json.dumps(json.dumps(workflow)).encode()

@@ -22,6 +22,7 @@ from components.pretrain.parameters import parameters_of
 from components.shared.lifecycle import create
 from components.shared.records import RunState
 from components.shared.step import set_state
+from pipelines.compile import package_of
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubeflow import NAMESPACE, KubeflowServer
 from tests.cluster.object_store import MinioServer
@@ -77,6 +78,30 @@ class Terminal:
         """What Kubeflow itself says of a task's runs."""
         found = self.api.run_service_list_runs(page_size=100).runs or []
         return [run for run in found if run.runtime_config.parameters["task_id"] == task_id]
+
+    @property
+    def pipelines(self) -> Any:
+        """Kubeflow's API for what was uploaded."""
+        return kfp_server_api.PipelineServiceApi(self.api.api_client)
+
+    def upload(self, package: Path, name: str) -> Any:
+        """Upload a package as Kubeflow's pages do; returns its version."""
+        uploads = kfp_server_api.PipelineUploadServiceApi(self.api.api_client)
+        pipeline = uploads.upload_pipeline(str(package), name=name).pipeline_id
+        (version,) = self.pipelines.pipeline_service_list_pipeline_versions(pipeline).pipeline_versions
+        return version
+
+    def start(self, version: Any, **parameters: Any) -> str:
+        """Start a run of an uploaded package as Kubeflow's pages do; returns its id."""
+        reference = {"pipeline_id": version.pipeline_id, "pipeline_version_id": version.pipeline_version_id}
+        made = self.api.run_service_create_run(
+            kfp_server_api.V2beta1Run(
+                display_name="Run of pipeline",
+                pipeline_version_reference=kfp_server_api.V2beta1PipelineVersionReference(**reference),
+                runtime_config=kfp_server_api.V2beta1RuntimeConfig(parameters=parameters),
+            )
+        )
+        return str(made.run_id)
 
     def create(self, run: Any, display_name: str = "Run of pipeline", **parameters: Any) -> str:
         """Start a run of another one's pipeline as Kubeflow's pages do, with some parameters of its own; returns its id."""
@@ -179,6 +204,42 @@ def test_a_run_from_the_ui_goes_by_kubeflows_id(terminal: Terminal) -> None:
     assert made["kubeflow_id"] != by_hand
 
 
+def test_a_run_of_an_uploaded_package_is_found_by_its_form_though_it_is_over_and_has_its_tasks(
+    terminal: Terminal, name: str, tmp_path: Path
+) -> None:
+    package = tmp_path / "package.yaml"
+    package.write_bytes(package_of(digits_task(name), compact=True))
+    version = terminal.upload(package, name)
+    run = terminal.start(version, task_id=name, cloud_data="store:digits")
+    terminal.kubeflow.report(run, "Failed", pretrain="Succeeded", collaborate="Failed")
+
+    lines = terminal("status", name).splitlines()
+
+    assert lines[0].startswith("Run of pipeline: failed, since ")
+    assert [line.split()[:3] for line in lines[3:5]] == [["Pretrain", "done", "1"], ["All", "rounds", "failed"]]
+    # Nobody else's runs are in the way of its logs either.
+    assert f"no pod of the run {run}, task All rounds" in terminal("logs", name, "--task", "All rounds", code=3)
+
+    terminal.pipelines.pipeline_service_delete_pipeline_version(version.pipeline_id, version.pipeline_version_id)
+
+    lines = terminal("status", name).splitlines()
+    assert "Kubeflow does not have its pipeline any more" in lines[2]
+    assert [line.split()[:2] for line in lines[4:6]] == [["collaborate", "failed"], ["pretrain", "done"]]
+
+
+def test_a_task_that_kubeflow_could_not_prepare_failed_and_has_its_words(terminal: Terminal, name: str) -> None:
+    made = terminal.submit(digits_task(name))
+    broken = "Error (exit code 1): KFP driver: no such secret"
+    terminal.kubeflow.report(made["kubeflow_id"], "Failed", broken_driver=broken, pretrain="Succeeded", dispatch="Omitted")
+
+    *rows, said = terminal("status", name).splitlines()
+
+    assert rows[4].split()[:4] == ["Round", "1:", "dispatch", "failed"]
+    assert said.startswith(
+        f"Kubeflow failed the run at Round 1: dispatch ({broken}), and no step could say why: cloudedge logs "
+    )
+
+
 def test_status_says_how_each_task_stands_and_how_long_it_took(terminal: Terminal, name: str) -> None:
     made = terminal.submit(digits_task(name, rounds=5))
     terminal.kubeflow.report(made["kubeflow_id"], "Running", pretrain="Succeeded", collaborate="Running")
@@ -215,7 +276,8 @@ def test_a_run_that_no_step_could_explain_names_the_task_and_the_logs(terminal: 
     *rows, said = terminal("status", name).splitlines()
 
     assert rows[5].split() == ["Round", "1:", "wait", "not", "begun"]
-    assert said == f"Kubeflow failed the run at Round 1: dispatch, and no step could say why: cloudedge logs {name}"
+    run = made["kubeflow_id"]
+    assert said == f"Kubeflow failed the run at Round 1: dispatch, and no step could say why: cloudedge logs {run}"
 
 
 def test_a_run_is_followed_until_it_is_over(terminal: Terminal, name: str) -> None:
@@ -376,9 +438,9 @@ def test_logs_say_why_a_pod_has_not_started_and_which_tasks_there_are(
     made = terminal.submit(digits_task(name))
     run, workflow = made["kubeflow_id"], terminal.kubeflow.workflow(made["kubeflow_id"])["metadata"]["name"]
     assert f"There is no pod of the run {run} in namespace kubeflow: it has not begun" in terminal("logs", name, code=3)
-    pods = {"pretrain-driver": "driver", "pretrain.executor": "executor"}
+    pods = {"pretrain-driver(0)": "driver", "pretrain(0).executor(0)": "executor"}
     for node, kind in pods.items():
-        make_pod(control_plane, f"{name}-{kind}", run, f"{workflow}.root.{node}")
+        make_pod(control_plane, f"{name}-{kind}", run, f"{workflow}(0).root(0).{node}")
 
     # The scheduler may have had its say already.
     assert re.fullmatch(r"== Pretrain ==\n\(has not started: (Pending|Unschedulable, .*)\)\n", terminal("logs", name))

@@ -16,6 +16,8 @@ from components.shared.inboxes.config_maps import ConfigMapInboxes
 from components.shared.kubernetes_api import Namespace
 from components.shared.tracking.registry import SHA256_TAG
 from components.shared.tracking.runs import RUN_TAG
+from pipelines.nodes import node
+from pipelines.pods import NODE_NAME
 from tests.cluster.argo import KubeflowTier
 from tests.cluster.edge_tier import EdgeSite
 from tests.cluster.kubeflow import NAMESPACE as KUBEFLOW
@@ -74,8 +76,7 @@ class KubeflowSite(EdgeSite):
     def steps(self) -> list[dict[str, Any]]:
         """The pods that did the work of tasks, of which there must be some."""
         pods = json.loads(self.kubectl("get", "pods", "--namespace", KUBEFLOW, "--output", "json"))["items"]
-        node = "workflows.argoproj.io/node-name"
-        steps = [pod for pod in pods if pod["metadata"]["annotations"][node].endswith(".executor")]
+        steps = [pod for pod in pods if not node(pod["metadata"]["annotations"][NODE_NAME]).prepares]
         assert steps
         return steps
 

@@ -19,6 +19,7 @@ from components.pretrain.component import pretrain
 from components.pretrain.parameters import parameters_of
 from components.register.component import register
 from components.report.component import report
+from components.shared import doors
 from components.wait.component import wait
 from tests.components.cloud import Cloud
 from tests.digits import EDGES
@@ -151,7 +152,7 @@ def test_more_rounds_than_tasks_are_refused_before_a_run_exists(
         pretrained(cloud, made, most_rounds=most)
 
     assert ended.value.code == InvalidInput.exit_code
-    assert capsys.readouterr().err.startswith(f"rounds is 2, but this pipeline has tasks for {most}: ask for fewer")
+    assert capsys.readouterr().err.startswith(f"Error: rounds is 2, but this pipeline has tasks for {most}: ask for fewer")
     assert not cloud.run.exists()
 
 
@@ -170,6 +171,68 @@ def test_every_component_ends_with_an_errors_message_and_exit_code(
         said = capfd.readouterr().err
         assert (ended.value.code, said.count("\n")) == (NotFound.exit_code, 1)
         assert "absent" in said
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "last"),
+    [
+        (InvalidInput("The form is wrong:\n  - rounds is 0"), 2, ["Error: The form is wrong:", "  - rounds is 0"]),
+        (
+            ZeroDivisionError("!"),
+            1,
+            ["Error: ZeroDivisionError: !. This is a mistake in cloudedge: please report it, with the lines above."],
+        ),
+        (SystemExit(143), 143, ["Error: The step was terminated. The same task, submitted again, goes on where it was."]),
+    ],
+    ids=["on purpose", "a mistake of ours", "terminated"],
+)
+@pytest.mark.parametrize("pod", [True, False], ids=["in Kubeflow's pod", "elsewhere"])
+def test_the_reason_of_an_end_is_the_last_that_a_step_says_and_its_pods_message(
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    ending: BaseException,
+    code: int,
+    last: list[str],
+    pod: bool,
+) -> None:
+    message = tmp_path / "termination-log"
+    monkeypatch.setattr(doors, "_TERMINATION_LOG", message)
+    if pod:
+        monkeypatch.setenv("KFP_POD_NAME", "pretrain-1")
+
+    @doors.door
+    def work() -> None:
+        print("At work.")
+        raise ending
+
+    with pytest.raises(SystemExit) as ended:
+        work()
+
+    said = capfd.readouterr()
+    assert ended.value.code == code
+    assert said.out == "At work.\n"
+    assert said.err.splitlines()[-len(last) :] == last
+    assert ("Traceback" in said.err) == (code == 1), "only where it is for whoever writes the software"
+    assert (message.read_text() if message.exists() else None) == ("\n".join(last).removeprefix("Error: ") if pod else None)
+
+
+def test_a_reason_too_long_for_a_pods_message_is_cut(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    message = tmp_path / "termination-log"
+    monkeypatch.setattr(doors, "_TERMINATION_LOG", message)
+    monkeypatch.setenv("KFP_POD_NAME", "pretrain-1")
+
+    @doors.door
+    def work() -> None:
+        raise InvalidInput("Süd " * 2000)
+
+    with pytest.raises(SystemExit):
+        work()
+    assert message.stat().st_size == 4096
+
+    monkeypatch.setattr(doors, "_TERMINATION_LOG", tmp_path)
+    with pytest.raises(SystemExit):
+        work()
 
 
 def test_scores_without_samples_do_not_break_the_page(cloud: Cloud, made: Any) -> None:

@@ -70,7 +70,8 @@ func split(arguments []string) (configuration, patch string, rest []string, err 
 	return
 }
 
-// A task under its own name, which is that of the Workflow's node that this is: WORKFLOW.root.NAME-driver.
+// A task under its own name, which is that of the Workflow's node that this is: WORKFLOW(0).root(0).NAME-driver(0), with the number
+// of the try of each.
 func renamed(content string) (string, error) {
 	var task object
 	if err := json.Unmarshal([]byte(content), &task); err != nil {
@@ -78,7 +79,8 @@ func renamed(content string) (string, error) {
 	}
 	if information, shown := task["taskInfo"].(object); shown {
 		node := os.Getenv("NODE_NAME")
-		information["name"] = strings.TrimSuffix(node[strings.LastIndex(node, ".")+1:], "-driver")
+		name, _, _ := strings.Cut(node[strings.LastIndex(node, ".")+1:], "(")
+		information["name"] = strings.TrimSuffix(name, "-driver")
 	}
 	renamed, err := json.Marshal(task)
 	return string(renamed), err
