@@ -152,8 +152,8 @@ class Kubeflow:
         for found in self._runs(name, pages=_MOST_PAGES):
             return found
         raise NotFound(
-            f"Kubeflow at {self._host} knows no run of {name!r}{self._where()} among its newest {_MOST_PAGES * _MOST_RUNS}. "
-            "Any run goes by its Kubeflow id too, the last part of its page's address."
+            f"Kubeflow at {self._host} knows no run of {name!r}{self._where()}. One from its pages that is older than "
+            f"its newest {_MOST_PAGES * _MOST_RUNS} goes by its Kubeflow id, the last part of its page's address."
         )
 
     def under_way(self, task_id: str) -> tuple[KubeflowRun, ...]:
