@@ -40,7 +40,7 @@ def door(function: Callable[ArgumentsT, ResultT]) -> Callable[ArgumentsT, Result
             _tell(f"{type(error).__name__}: {error}. This is a mistake in cloudedge: please report it, with the lines above.")
             sys.exit(CloudedgeError.exit_code)
         except SystemExit:
-            _tell("The step was terminated. The same task, submitted again, goes on where it was.")
+            _tell("The step was terminated. The same task, run again, goes on where it was.")
             raise
 
     return told

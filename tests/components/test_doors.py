@@ -182,7 +182,7 @@ def test_every_component_ends_with_an_errors_message_and_exit_code(
             1,
             ["Error: ZeroDivisionError: !. This is a mistake in cloudedge: please report it, with the lines above."],
         ),
-        (SystemExit(143), 143, ["Error: The step was terminated. The same task, submitted again, goes on where it was."]),
+        (SystemExit(143), 143, ["Error: The step was terminated. The same task, run again, goes on where it was."]),
     ],
     ids=["on purpose", "a mistake of ours", "terminated"],
 )

@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from cloudedge.documents import Phase
 from cloudedge.errors import InvalidInput, StoreFailed
 from cloudedge.store import DirectoryStore
+from components.fuse.step import fuse_round
 from components.shared.events import events
 from components.shared.orders import are_closed
 from components.shared.records import RunState
@@ -18,7 +20,7 @@ from components.shared.step import Step, set_state, step
 from components.shared.tracking import NOTE_TAG, TrackingLog
 from tests.components.cloud import Cloud
 from tests.components.shared.tracking.told import WARNINGS_OF_MLFLOW
-from tests.digits import EDGES
+from tests.digits import EDGES, digits_task
 
 
 def test_a_mistake_of_ours_is_a_failure_with_a_message_and_closes_the_orders(cloud: Cloud) -> None:
@@ -98,6 +100,18 @@ def test_a_step_that_is_repeated_has_its_run_run_again(cloud: Cloud, ending: Bas
         assert state.state == "running", "or another run's dispatch would take what it orders next out of the inboxes"
     with step("digits", "evaluate") as work:
         assert not work.resumed
+
+
+def test_another_runs_dispatch_leaves_the_orders_of_a_run_whose_step_was_repeated(cloud: Cloud) -> None:
+    cloud.pretrained(rounds=2).round(1, EDGES)
+    with pytest.raises(SystemExit), step("digits", "fuse-1"):
+        raise SystemExit(143)
+    fuse_round("digits", 1)
+    cloud.dispatched(2)
+
+    replace(cloud, task=digits_task("other")).pretrained().dispatched()
+
+    assert {order.run for order in cloud.orders(EDGES[0])} == {"digits", "other"}
 
 
 def test_no_step_has_a_finished_run_run_again(cloud: Cloud) -> None:
