@@ -108,16 +108,18 @@ def explained(run: KubeflowRun, detail: Any) -> KubeflowRun:
         status = _mapping(_mapping(json.loads(detail["pipeline_runtime"]["workflow_manifest"])).get("status"))
     except (KeyError, TypeError, ValueError):
         return run
-    keys = {task.key for task in run.tasks if task.state == "FAILED"}
+    keys = {task.key for task in run.tasks}
     failures = []
     for each in map(_mapping, _mapping(status.get("nodes")).values()):
         if each.get("type") == "Pod" and each.get("phase") in ("Failed", "Error") and each.get("message"):
             pod = node(str(each.get("name")))
             failures.append((not pod.prepares, pod.tries, pod.task_of(keys), str(each["message"])))
-    # What does the work has the say, and of that the newest try.
+    # What does the work has the say, and of that the newest try; which may have failed without harm, as the next did not.
     said = {key: message for _, _, key, message in sorted(failures)}
-    whole = "" if keys & said.keys() else said.get("") or str(status.get("message") or "")
-    return replace(run, tasks=tuple(replace(task, message=said.get(task.key, "")) for task in run.tasks), message=whole)
+    failed = {task.key for task in run.tasks if task.state == "FAILED"}
+    tasks = tuple(replace(task, message=said[task.key]) if task.key in failed & said.keys() else task for task in run.tasks)
+    whole = said.get("") or str(status.get("message") or "")
+    return replace(run, tasks=tasks, message="" if failed & said.keys() else whole)
 
 
 def task_id_of(run: Any, spec: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudedge.errors import NotFound, StoreFailed
-from components.shared.records import RunState
+from components.shared.records import KubeflowRecord, RunState
 from components.shared.step import set_state, step
 from pipelines.answers import UNDER_WAY, explained, understood
 from pipelines.following import described, failure, in_words, rows
@@ -114,6 +114,17 @@ def test_the_store_leads_to_a_run_beyond_all_that_is_searched(kubeflow: Answerin
     assert client.find("bearings", recorded="deleted").id == "submitted"
 
 
+def test_status_asks_the_store_before_it_looks_through_all_runs(
+    kubeflow: AnsweringKubeflow, cloudedge: Cloudedge, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOUDEDGE_KUBEFLOW", kubeflow.url)
+    kubeflow.add(runtime_config={"parameters": {"task_id": "digits"}})
+    cloud.run.put(cloud.run.key("kubeflow.json"), KubeflowRecord(run=RUN))
+
+    assert cloudedge("status", "digits", "--json").json["kubeflow_id"] == RUN
+    assert kubeflow.listings() == 2, "runs under way, and runs with such a name"
+
+
 @pytest.mark.parametrize(
     ("config", "spec", "task"),
     [
@@ -204,7 +215,8 @@ def test_a_run_that_failed_before_its_first_task_says_why(kubeflow: AnsweringKub
 
     assert str(failure(client.find(RUN), None)).startswith("Kubeflow failed the run: OOMKilled (exit code 137). More is in")
 
-    kubeflow.workflows[RUN] = {"status": {"message": "Max duration limit exceeded", "nodes": None}}
+    again = {"type": "Pod", "phase": "Error", "name": "w-1(0).root(0).pretrain(0).executor(0)", "message": "pod deleted"}
+    kubeflow.workflows[RUN] = {"status": {"message": "Max duration limit exceeded", "nodes": {"1": again}}}
     assert str(failure(client.find(RUN), None)).startswith("Kubeflow failed the run: Max duration limit exceeded. More is in")
 
 
