@@ -124,6 +124,8 @@ class Transport:
                 if response.status == 416:
                     part.unlink(missing_ok=True)  # There is nothing behind it, so it is of something else.
                 raise _refusal("GET", file.url, response)
+            if response.headers.get("Content-Type", "").startswith("text/html"):
+                raise _no_store("GET", file.url, response)
             begun = begun if response.status == 206 else 0
             # Without a length the end of the answer and the end of the connection look alike.
             told = response.chunked or response.length_remaining is not None
@@ -148,7 +150,9 @@ class Transport:
                     raise Conflict(f"{_shown(target.url)} was written before and can be written only once.")
                 if response.status not in (200, 201, 204):
                     raise _refusal("PUT", target.url, response)
-                response.read1(_ANSWER_BYTES)  # What is read to its end leaves the connection fit for the next one.
+                # What is read to its end leaves the connection fit for the next one.
+                if response.read1(_ANSWER_BYTES).strip():
+                    raise _no_store("PUT", target.url, response)
             finally:
                 response.close()
         except urllib3.exceptions.HTTPError as error:
@@ -243,6 +247,15 @@ def _refusal(verb: str, url: str, response: urllib3.BaseHTTPResponse) -> StoreFa
     if response.status in _FOR_GOOD and code not in _PASSING:
         return InvalidInput(f"{message}. The order's URL is not usable; it is given up.")
     return StoreFailed(f"{message}. It is tried again; the cloud renews URLs that have expired.")
+
+
+def _no_store(verb: str, url: str, response: urllib3.BaseHTTPResponse) -> StoreFailed:
+    """An answer that says success and is none of a store's, which has nothing to say of a PUT and no page to show."""
+    kind = response.headers.get("Content-Type", "no type")[:80]
+    return StoreFailed(
+        f"What answered {response.status} to {verb} {_shown(url)} is no object store: it sent {kind}. Check whether this "
+        "network has a page to log in at, or a proxy before the store. It is tried again."
+    )
 
 
 def _shown(url: str) -> str:

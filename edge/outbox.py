@@ -117,7 +117,7 @@ class Lane:
         try:
             self._transport().put(parcel.target, parcel.content)
         except Conflict:
-            return None  # Written before, by a try whose answer was lost.
+            return None  # By a try whose answer was lost; were it another, the digest in the manifest would tell the cloud.
         except CloudedgeError as error:
             return error
         except Exception as error:

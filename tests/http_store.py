@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from io import BytesIO
+from typing import Any, TypeVar
+from xml.sax.saxutils import escape
 
 from cloudedge.documents import RemoteFile, UploadTarget
 
@@ -47,17 +49,49 @@ class HttpStore:
         return UploadTarget(url=f"{self.url}{path}?signature=secret", headers=headers, max_bytes=max_bytes, once=once)
 
 
+StoreT = TypeVar("StoreT", bound=HttpStore)
+
+
 class Handler(BaseHTTPRequestHandler):
     """GET with Range, PUT with If-None-Match, as S3 answers them."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     store: HttpStore
     body: bytes = b""
 
     def do_GET(self) -> None:
-        if self._meets_a_fault():
-            return
+        self.take()
+
+    def do_HEAD(self) -> None:
+        self.take()
+
+    def do_PUT(self) -> None:
+        self.take()
+
+    def do_POST(self) -> None:
+        self.take()
+
+    def do_DELETE(self) -> None:
+        self.take()
+
+    def take(self) -> None:
+        """Take a request, and answer it unless it meets a fault."""
+        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.store.requests.append(Request(self.command, self.path, dict(self.headers), self.client_address[1]))
+        if not (self.store.faults and self.store.faults.pop(0)(self)):
+            self.answer()
+
+    def answer(self) -> None:
+        """Do what is asked, and say so."""
         content = self.store.objects.get(self.key)
+        if self.command == "PUT":
+            if self.headers.get("If-None-Match") == "*" and content is not None:
+                self.refuse(412, "PreconditionFailed", "It exists.")
+                return
+            self.store.objects[self.key] = self.body
+            self.head(200, 0)
+            return
         if content is None:
             self.refuse(404, "NoSuchKey", "The key does not exist.")
             return
@@ -67,16 +101,6 @@ class Handler(BaseHTTPRequestHandler):
             return
         self.head(206 if begin else 200, len(content) - begin)
         self.wfile.write(content[begin:])
-
-    def do_PUT(self) -> None:
-        self.body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self._meets_a_fault():
-            return
-        if self.headers.get("If-None-Match") == "*" and self.key in self.store.objects:
-            self.refuse(412, "PreconditionFailed", "It exists.")
-            return
-        self.store.objects[self.key] = self.body
-        self.head(200, 0)
 
     @property
     def key(self) -> str:
@@ -100,17 +124,14 @@ class Handler(BaseHTTPRequestHandler):
         """Answer with S3's error document, which may repeat the signature."""
         text = (
             f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message>"
-            f"<SignatureProvided>secret</SignatureProvided><Resource>{self.path}</Resource></Error>"
+            f"<SignatureProvided>secret</SignatureProvided><Resource>{escape(self.path)}</Resource></Error>"
         ).encode()
-        self.head(status, len(text))
-        self.wfile.write(text)
+        self.head(status, len(text), Content_Type="application/xml")
+        if self.command != "HEAD":
+            self.wfile.write(text)
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """Say nothing."""
-
-    def _meets_a_fault(self) -> bool:
-        self.store.requests.append(Request(self.command, self.path, dict(self.headers), self.client_address[1]))
-        return bool(self.store.faults) and self.store.faults.pop(0)(self)
 
 
 def fine(_: Handler) -> bool:
@@ -177,17 +198,53 @@ def ignores_ranges(request: Handler) -> bool:
 
 
 def loses_the_answer(request: Handler) -> bool:
-    """The object is kept, but nobody is told."""
-    request.store.objects[request.key] = request.body
+    """What is asked is done, but nobody is told."""
+    _done_in_silence(request)
     request.close_connection = True
     return True
+
+
+def cuts_the_answer(request: Handler) -> bool:
+    """What is asked is done, and half of what is to be said of it is."""
+    head, end, body = _done_in_silence(request).partition(b"\r\n\r\n")
+    if body:
+        request.wfile.write(head + end + body[: len(body) // 2])
+    request.close_connection = True
+    return True
+
+
+def _done_in_silence(request: Handler) -> bytes:
+    """Do what is asked; the answer that nobody has got yet."""
+    out, kept = request.wfile, BytesIO()
+    request.wfile = kept
+    try:
+        request.answer()
+    finally:
+        request.wfile = out
+    return kept.getvalue()
+
+
+def does_it_and_answers(status: int, code: str = "InternalError") -> Fault:
+    """What is asked is done, but nobody is told."""
+
+    def fault(request: Handler) -> bool:
+        _done_in_silence(request)
+        return answers(status, code)(request)
+
+    return fault
 
 
 @contextmanager
 def http_store() -> Iterator[HttpStore]:
     """A store that serves as long as the block lasts."""
-    store = HttpStore()
-    server = _Server(("127.0.0.1", 0), type("Bound", (Handler,), {"store": store}))
+    with served(HttpStore(), Handler) as store:
+        yield store
+
+
+@contextmanager
+def served(store: StoreT, handler: type[Handler]) -> Iterator[StoreT]:
+    """A store that is served by a handler as long as the block lasts."""
+    server = _Server(("127.0.0.1", 0), type("Bound", (handler,), {"store": store}))
     store.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

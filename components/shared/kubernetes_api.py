@@ -101,7 +101,7 @@ class Namespace:
             InvalidInput: it is too large for the API server.
             StoreFailed: the API server refuses, or did not answer for as long as there is patience.
         """
-        patience = Patience(self._patience)
+        patience = self.patience()
         refused = False
         while True:
             try:
@@ -121,6 +121,10 @@ class Namespace:
                     "Check that it runs and can be reached."
                 )
             )
+
+    def patience(self) -> Patience:
+        """For how long one thing is tried again here."""
+        return Patience(self._patience)
 
     def _ready(self) -> bool:
         try:

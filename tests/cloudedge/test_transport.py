@@ -114,6 +114,25 @@ def test_whatever_the_store_does_in_between_the_bytes_are_exact(
         assert path.read_bytes() == content
 
 
+LOGIN = sends(b"<html>Please log in.</html>", Content_Type="text/html; charset=utf-8")
+
+
+def test_a_login_page_is_neither_a_file_nor_a_receipt(store: HttpStore, path: Path) -> None:
+    file = store.holds("/model", CONTENT)
+    store.faults = [breaks_off_after(300_000), LOGIN, LOGIN]
+    failed_fetch(file, path, StoreFailed)
+    assert "is no object store: it sent text/html; charset=utf-8. Check whether this network" in failed_fetch(
+        file, path, StoreFailed
+    )
+    with pytest.raises(StoreFailed, match="answered 200 to PUT http://.*/result is no object store"):
+        Transport().put(store.target("/result", once=True), b"1")
+    assert "/result" not in store.objects
+    Transport().fetch(file, path)
+    Transport().put(store.target("/result", once=True), b"1")
+    assert path.read_bytes() == CONTENT
+    assert store.objects["/result"] == b"1"
+
+
 def test_a_store_without_ranges_starts_over(store: HttpStore, path: Path) -> None:
     file = store.holds("/model", CONTENT)
     store.faults = [breaks_off_after(300_000), ignores_ranges]

@@ -120,6 +120,7 @@ class ConfigMapInboxes:
     def update(self, edge: str, make_orders: MakeOrders) -> Inbox:
         """See `Inboxes.update`."""
         name = inbox_name(checked_name(edge, "an edge"))
+        patience = self._namespace.patience()
         while True:
             inbox, version = self._read(edge)
             following = write_orders(inbox, make_orders)
@@ -135,8 +136,9 @@ class ConfigMapInboxes:
                 self._namespace.asked(
                     f"change ConfigMap {name}", self._core.patch_namespaced_config_map, name, self._namespace.name, body
                 )
-            except Conflict:
+            except Conflict as error:
                 if self._read(edge)[0] != following:  # Else only the answer to an earlier try was lost.
+                    patience.wait(StoreFailed(f"{error} Others change it again and again."))
                     continue
             try:
                 self._nudge(edge)

@@ -27,6 +27,9 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 300.0
 LOOK_SECONDS = 10.0
 """A look at what nodes confirm ends after this, so that its thread soon ends too; and one that failed is tried again."""
 
+_LEAST_LOOK_SECONDS = 1.0
+"""Two looks begin no nearer to each other: a proxy may let no answer last."""
+
 _GROUP, _VERSION, _OBJECT_SYNCS = "reliablesyncs.kubeedge.io", "v1alpha1", "objectsyncs"
 """KubeEdge keeps one for each object and node, with the version of the object that the node has confirmed."""
 
@@ -61,11 +64,13 @@ class Nudges:
             due = monotonic() + pause
             while not over.is_set() and (left := due - monotonic()) > 0:
                 seconds = min(left, LOOK_SECONDS)
+                least = monotonic() + _LEAST_LOOK_SECONDS
                 try:
                     self._nudge_all(self._arrivals(seconds), over)
                 except StoreFailed as error:
                     _log.info("%s", error)
                     over.wait(seconds)
+                over.wait(max(0.0, least - monotonic()))
             try:
                 self._nudge_all(self._edges, over)
             except StoreFailed as error:

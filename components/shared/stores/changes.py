@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from urllib.parse import unquote_plus
+from xml.etree.ElementTree import ParseError
 
 import urllib3
 from minio.error import MinioException
@@ -21,6 +22,10 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0
 
 PING_SECONDS = 1
 """The store says something at least this often, so that a dead connection is noticed."""
+
+
+_MALFORMED = (ValueError, KeyError, TypeError)
+"""What a line raises that is not of the form that MinIO's have."""
 
 
 class ChangeStream:
@@ -61,7 +66,7 @@ class ChangeStream:
                     self._hear(line)
                     pause = _FIRST_PAUSE_SECONDS
             # Whatever an S3 that cannot tell may answer, its listings are what counts.
-            except (MinioException, urllib3.exceptions.HTTPError, OSError, ValueError, KeyError, TypeError) as error:
+            except (MinioException, urllib3.exceptions.HTTPError, OSError, ParseError, *_MALFORMED) as error:
                 _log.info("the store does not tell what changes, so it is listed: %s", " ".join(str(error).split()))
             with self._lock:
                 self._listening = self._whole = False

@@ -4,7 +4,10 @@ import hashlib
 from pathlib import Path
 from xml.etree import ElementTree
 
+import urllib3
 from minio import Minio
+from minio.datatypes import CompleteMultipartUploadResult
+from minio.error import S3Error
 
 from cloudedge.files import disk_errors
 
@@ -54,14 +57,28 @@ class Parts:
         content = self._read(number)
         self._sent[number] = self._client._upload_part(self._bucket, self._name, content, None, self._upload, number)
 
+    def tag(self) -> str:
+        """The object's, once it is made of the parts; a store that encrypts may give it another."""
+        digests = b"".join(bytes.fromhex(self._etag(number)) for number in range(1, self._count + 1))
+        return f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{self._count}"
+
+    def abort(self) -> None:
+        """Have the store forget the parts."""
+        self._client._abort_multipart_upload(self._bucket, self._name, self._upload)
+
     def complete(self, *, once: bool) -> None:
-        """Make an object of the parts, if `once` only where there is none."""
+        """Make an object of the parts, if `once` only where there is none.
+
+        Raises:
+            S3Error: the store did not make it, whatever the status of its answer.
+            ProtocolError: its answer does not say so.
+        """
         root = ElementTree.Element("CompleteMultipartUpload")
         for number, etag in sorted(self._sent.items()):
             part = ElementTree.SubElement(root, "Part")
             ElementTree.SubElement(part, "PartNumber").text = str(number)
             ElementTree.SubElement(part, "ETag").text = f'"{etag}"'
-        self._client._execute(
+        answer = self._client._execute(
             "POST",
             self._bucket,
             self._name,
@@ -69,6 +86,15 @@ class Parts:
             headers={"Content-Type": "application/xml", **({"If-None-Match": "*"} if once else {})},
             query_params={"uploadId": self._upload},
         )
+        # A store may answer 200 when it begins to work, and say in its answer's body that it failed.
+        try:
+            said, made = S3Error.fromxml(answer), CompleteMultipartUploadResult(answer).etag
+        except ElementTree.ParseError:
+            raise urllib3.exceptions.ProtocolError("its answer about an upload is cut off, or no S3's") from None
+        if said.code:
+            raise said
+        if not made:
+            raise urllib3.exceptions.ProtocolError("its answer about an upload does not say what came of it")
 
     def _etag(self, number: int) -> str:
         """As S3 makes it; where it encrypts, it makes another, and the part is sent again."""

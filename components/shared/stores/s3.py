@@ -3,18 +3,22 @@
 A store that is restarted or does not answer for a while is asked again; a run outlives it.
 """
 
+import filecmp
+import hashlib
 import logging
+import math
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
+from xml.etree import ElementTree
 
 import certifi
 import urllib3
@@ -38,10 +42,23 @@ _log = logging.getLogger(__name__)
 _CHUNK = 1024 * 1024
 _TIMEOUT = urllib3.Timeout(connect=5, read=15)
 """In seconds; the latter for each answer, as a MinIO that is starting takes requests that it never answers."""
-_ABSENT = {"NoSuchKey", "NoSuchUpload", "XMinioInvalidObjectName"}
-_EXISTS = {"PreconditionFailed", "ConditionalRequestConflict"}
+_ABSENT = {"NoSuchKey", "XMinioInvalidObjectName"}
+_EXISTS = {"PreconditionFailed"}
+_UPLOAD_ENDED = {"NoSuchUpload", "InvalidPart", "InvalidPartOrder"}
+"""What a store says of an upload in parts that somebody else has completed, aborted or sent other parts of."""
 _PASSING = {408, 429, 500, 502, 503, 504}
 """Statuses of HTTP that another try mends. A MinIO that starts has a code of its own for each part that is not there yet."""
+_PASSING_CODES = {
+    "ConditionalRequestConflict",  # Somebody else writes or deletes the same object right now.
+    "InternalError",
+    "OperationAborted",
+    "RequestTimeout",
+    "ServiceUnavailable",
+    "SlowDown",
+}
+"""S3's codes of the same, as an error may come under a status that says nothing of it, even 200."""
+_MOST_UPLOADS = 5
+"""So often a large file is begun anew that others have interfered with."""
 _WAY_OUT = {
     "AccessDenied": "Give these credentials the right to it.",
     "AuthorizationHeaderMalformed": "Set AWS_REGION to the bucket's region.",
@@ -57,6 +74,12 @@ _PAGE = 1000
 """Objects in one answer to a listing; S3 gives no more."""
 
 _Headers = dict[str, str | list[str] | tuple[str]]
+
+
+class _UploadEnded(CloudedgeError):
+    """An upload in parts is not there any more as it was left."""
+
+
 _Objects = list[Object]
 
 T = TypeVar("T")
@@ -164,12 +187,16 @@ class S3Store:
             raise NotFound(f"There is no file {path} to copy.") from None
         if once and self.stat(key) is not None:
             raise self._exists(key)
-        parts = Parts(self._client, self._address.bucket, self._name(key), path)
-        self._asked(key, parts.find)
-        for number in parts.missing():
-            self._asked(key, lambda number=number: parts.send(number))  # type: ignore[misc]
-            _log.info("%s: %d of %d MiB sent", key, min(number * PART_BYTES, size) >> 20, size >> 20)
-        self._asked(key, lambda: parts.complete(once=once))
+        patience = Patience(math.inf)  # To send it takes as long as it takes.
+        for _ in range(_MOST_UPLOADS):
+            try:
+                self._put_in_parts(key, path, size, once=once)
+            except _UploadEnded as error:
+                failure = StoreFailed(f"{error} Somebody else writes it at the same time, or ends what others begin to send.")
+            else:
+                return
+            patience.wait(failure)
+        raise failure
 
     def get(self, key: str, max_bytes: int) -> bytes:
         """See `Store.get`."""
@@ -177,6 +204,7 @@ class S3Store:
         def read() -> bytes:
             response = self._client.get_object(self._address.bucket, self._name(key))
             try:
+                _require_tag(response)
                 return bytes(response.read(max_bytes + 1))
             finally:
                 response.close()
@@ -201,8 +229,15 @@ class S3Store:
 
     def stat(self, key: str) -> Entry | None:
         """See `Store.stat`."""
+
+        def stat() -> Object:
+            found = self._client.stat_object(self._address.bucket, self._name(key))
+            if not found.etag:
+                raise _no_s3(200, found.content_type)
+            return found
+
         try:
-            found = self._asked(key, lambda: self._client.stat_object(self._address.bucket, self._name(key)))
+            found = self._asked(key, stat)
         except NotFound:
             return None
         return _entry(key, found)
@@ -254,19 +289,71 @@ class S3Store:
 
     def _put(self, key: str, content: bytes, *, once: bool) -> None:
         headers: _Headers | None = {"If-None-Match": "*"} if once else None
-        tries = 0
 
         def put() -> None:
-            nonlocal tries
-            tries += 1
             # The client's own put_object takes no condition.
-            self._client._execute("PUT", self._address.bucket, self._name(key), body=content, headers=headers)
+            answer = self._client._execute("PUT", self._address.bucket, self._name(key), body=content, headers=headers)
+            _require_tag(answer)
+
+        def is_done() -> bool:
+            entry = self.stat(key)
+            if entry is None or entry.size != len(content):
+                return False
+            return entry.version == _md5(content) or self.get(key, len(content)) == content
+
+        self._done(key, put, is_done)
+
+    def _put_in_parts(self, key: str, path: Path, size: int, *, once: bool) -> None:
+        """Write an object from a large file.
+
+        Raises:
+            Conflict: `once`, and it exists already.
+            _UploadEnded: somebody else has ended the upload, or writes the same object.
+        """
+        parts = Parts(self._client, self._address.bucket, self._name(key), path)
+        self._asked(key, parts.find)
+        for number in parts.missing():
+            self._asked(key, lambda number=number: parts.send(number))  # type: ignore[misc]
+            _log.info("%s: %d of %d MiB sent", key, min(number * PART_BYTES, size) >> 20, size >> 20)
+
+        def is_done() -> bool:
+            entry = self.stat(key)
+            if entry is None or entry.size != size:
+                return False
+            if entry.version == parts.tag():
+                return True
+            with self.local(key) as copy:
+                return filecmp.cmp(path, copy, shallow=False)
 
         try:
-            self._asked(key, put)
+            self._done(key, lambda: parts.complete(once=once), is_done)
         except Conflict:
-            # It may be this one's: an earlier try arrived, and only its answer was lost.
-            if tries == 1 or self.get(key, PART_BYTES) != content:
+            with suppress(CloudedgeError):  # Else what was sent takes up room that nobody sees.
+                self._asked(key, parts.abort)
+            raise
+
+    def _done(self, key: str, do: Callable[[], None], is_done: Callable[[], bool]) -> None:
+        """Have the store do what can be done only once, however often it is asked because its answers are lost.
+
+        Args:
+            key: Of the object.
+            do: Asks for it.
+            is_done: Looks into the store whether it was done just as we want it, by whatever try.
+
+        Raises:
+            CloudedgeError: as `_asked` does, unless it was an earlier try of ours that the store refuses a later one for.
+        """
+        tries = 0
+
+        def counted() -> None:
+            nonlocal tries
+            tries += 1
+            do()
+
+        try:
+            self._asked(key, counted)
+        except (Conflict, _UploadEnded):
+            if tries == 1 or not is_done():
                 raise
 
     def _fetch(self, key: str, path: Path) -> None:
@@ -279,7 +366,7 @@ class S3Store:
             wanted: _Headers | None = {"If-Match": f'"{version}"'} if version else None
             response = self._client.get_object(self._address.bucket, self._name(key), offset=begun, request_headers=wanted)
             try:
-                version = response.headers["etag"].strip('"')
+                version = _require_tag(response)
                 left = int(response.headers["content-length"])
                 with disk_errors(path), path.open("ab" if begun else "wb") as file:
                     while left and (chunk := response.read(min(_CHUNK, left))):
@@ -327,6 +414,7 @@ class S3Store:
         Raises:
             NotFound: there is no such object.
             Conflict: it was to be written once, and exists.
+            _UploadEnded: somebody else has ended the upload.
             StoreFailed: the store refuses, or did not answer for as long as there is patience.
         """
         checked_key(key)
@@ -334,7 +422,7 @@ class S3Store:
         while True:
             try:
                 return ask()
-            except (MinioException, urllib3.exceptions.HTTPError, ValueError) as error:
+            except (MinioException, urllib3.exceptions.HTTPError, ValueError, ElementTree.ParseError) as error:
                 passing = self._explained(key, error)
             patience.wait(passing)
 
@@ -346,17 +434,21 @@ class S3Store:
         """
         answer: CloudedgeError | None = None
         status, code = _answered(error)
-        passing = status in _PASSING or code == "RequestTimeout"
+        passing = status in _PASSING or code in _PASSING_CODES
         if isinstance(error, S3Error) and not passing:
             if error.code in _ABSENT:
                 answer = NotFound(f"There is no object {key!r} in {self._address}.")
             elif error.code in _EXISTS:
                 answer = self._exists(key)
+            elif error.code in _UPLOAD_ENDED:
+                answer = _UploadEnded(f"The upload of {key!r} to {self._address} was ended: {error.code}.")
             else:
                 way_out = _WAY_OUT.get(error.code or "", "Check the store and start again.")
                 answer = StoreFailed(f"{self._address} refuses {key!r}: {error.code}: {error.message} {way_out}")
         elif isinstance(error, InvalidResponseError) and not passing:
             answer = StoreFailed(f"{self._address} is no S3: it answers {error._code} with {error._content_type}.")
+        elif isinstance(error, ElementTree.ParseError):
+            answer = StoreFailed(f"{self._address} is no S3: it answers with what is no XML.")
         elif isinstance(error, ValueError) and not isinstance(error, MinioException):
             answer = InvalidInput(f"The store's address {self._address} cannot be used: {error}.")
         if answer is not None:
@@ -393,6 +485,27 @@ def _answered(error: Exception) -> tuple[int, str]:
     if isinstance(error, InvalidResponseError):
         return error._code, ""
     return (error.status_code, "") if isinstance(error, ServerError) else (0, "")
+
+
+def _require_tag(answer: BaseHTTPResponse) -> str:
+    """The tag that an S3 gives each object that it has written or sends.
+
+    Raises:
+        InvalidResponseError: there is none, so that whoever answers 200 is no S3: a login page or a proxy.
+    """
+    tag = answer.headers.get("etag", "").strip('"')
+    if not tag:
+        raise _no_s3(answer.status, answer.headers.get("content-type"))
+    return tag
+
+
+def _no_s3(status: int, content_type: str | None) -> InvalidResponseError:
+    return InvalidResponseError(status, content_type or "no type", None)
+
+
+def _md5(content: bytes) -> str:
+    """An object's tag, as S3 makes it where it does not encrypt."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def _entry(key: str, found: Object) -> Entry:

@@ -2,10 +2,13 @@
 
 import itertools
 import json
+import math
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,16 +16,18 @@ from kubernetes import client, utils
 from kubernetes.client.exceptions import ApiException
 
 from cloudedge.documents import Inbox
-from cloudedge.errors import InvalidInput, NotFound, StoreFailed
+from cloudedge.errors import Conflict, InvalidInput, NotFound, StoreFailed
 from components.shared.inboxes import Inboxes
 from components.shared.inboxes.config_maps import (
     LAST_ORDER_ANNOTATION,
     NUDGE_ANNOTATION,
     ConfigMapInboxes,
+    empty_inbox,
     inbox_name,
     labels_of,
 )
 from components.shared.kubernetes_api import Namespace
+from components.shared.patience import Patience
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.processes import free_port
 from tests.cluster.tools import beside
@@ -227,6 +232,57 @@ def test_an_api_server_that_is_started_again_was_never_gone(own_control_plane: C
         assert sorted(update.result().generation for update in updates) == [1, 2, 3, 4, 5]
         assert listed.result() == ["edge-1"]
     assert len(inboxes.read("edge-1").orders) == 5
+
+
+class Contested:
+    """A namespace whose one ConfigMap somebody else always changes first, so many times; time passes only in pauses."""
+
+    name = "edges"
+    api = None
+
+    def __init__(self, conflicts: float, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._left = conflicts
+        self.changes = 0
+        self.pauses: list[float] = []
+        monkeypatch.setattr("components.shared.patience.time", self)
+
+    def patience(self) -> Patience:
+        return Patience(30)
+
+    def monotonic(self) -> float:
+        return sum(self.pauses)
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+
+    def metadata(self, kind: str, selector: str) -> Iterator[tuple[str, dict[str, str]]]:
+        return iter(())
+
+    def asked(self, purpose: str, ask: object, *arguments: object) -> Any:
+        if not purpose.startswith("change"):
+            return SimpleNamespace(
+                metadata=SimpleNamespace(name="inbox", resource_version="1"), data=empty_inbox("edge-1", "edges")["data"]
+            )
+        self.changes += 1
+        self._left -= 1
+        if self._left >= 0:
+            raise Conflict(f"It was not possible to {purpose}: 409.")
+        return None
+
+
+def test_who_finds_an_inbox_changed_by_others_pauses_ever_longer_before_the_next_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    namespace = Contested(5, monkeypatch)
+    inbox = ConfigMapInboxes(namespace).update("edge-1", adding(order("run", "edge-1")))  # type: ignore[arg-type]
+    assert len(inbox.orders) == 1
+    assert len(namespace.pauses) == 5
+    assert namespace.pauses[4] > 4 * namespace.pauses[0]
+
+
+def test_an_inbox_that_others_change_without_end_is_named_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    namespace = Contested(math.inf, monkeypatch)
+    with pytest.raises(StoreFailed, match="change ConfigMap cloudedge-inbox-edge-1: 409. Others change it again and again"):
+        ConfigMapInboxes(namespace).update("edge-1", adding(order("run", "edge-1")))  # type: ignore[arg-type]
+    assert namespace.changes < 30
 
 
 def test_an_api_server_that_stays_away_is_named() -> None:

@@ -81,6 +81,19 @@ def test_it_goes_on_where_nobody_tells_what_arrives(monkeypatch: pytest.MonkeyPa
     assert [moment for moment, _ in run(cloud, monkeypatch, {"edge-1": NEVER})] == [5, 15, 35, 75]
 
 
+def test_who_lets_no_look_last_is_asked_no_more_than_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = Cloud(100)
+    looks: list[float] = []
+
+    def arrived(seconds: float) -> Iterator[str]:
+        looks.append(cloud.clock.now)
+        return iter(())
+
+    monkeypatch.setattr(cloud, "arrived", arrived)
+    assert [moment for moment, _ in run(cloud, monkeypatch, {"edge-1": NEVER})] == [5, 15, 35, 75]
+    assert looks == [float(second) for second in range(100)]
+
+
 def test_an_api_server_that_is_away_is_asked_once_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = Cloud(36)
 

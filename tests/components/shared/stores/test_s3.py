@@ -168,7 +168,7 @@ class StartingMinio(BaseHTTPRequestHandler):
         body = f"<Error><Code>{code}</Code><Message>please try again</Message></Error>" if code else "1"
         self.send_response(status)
         kind = "application/xml" if code else "text/html"
-        for name, value in (("Content-Length", str(len(body))), ("Content-Type", kind)):
+        for name, value in (("Content-Length", str(len(body))), ("Content-Type", kind), ("ETag", '"1"')):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body.encode())

@@ -1,0 +1,296 @@
+"""The S3 store before one that misbehaves on purpose: what it says was done was done, whichever answers are lost."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cloudedge.errors import CloudedgeError, Conflict, NotFound, StoreFailed
+from cloudedge.store import Store
+from cloudedge.transport import Transport
+from components.shared.stores import open_store
+from tests.cloudedge.store.conformance import Place, StoreConformance
+from tests.cluster.object_store import MinioServer, User
+from tests.http_store import (
+    Fault,
+    Handler,
+    answers,
+    cuts_the_answer,
+    does_it_and_answers,
+    fine,
+    loses_the_answer,
+    sends,
+)
+from tests.s3_server import S3Server, s3_server
+
+PART = 5 * 1024 * 1024
+"""Bytes of a part: the least that a real S3 takes."""
+
+
+@pytest.fixture(autouse=True)
+def _credentials_and_short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in User("user", "12345678").environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("components.shared.patience._FIRST_PAUSE_SECONDS", 0.001)
+
+
+def patch_parts(patched: pytest.MonkeyPatch, size: int) -> None:
+    """Set how large a part is, in bytes."""
+    for module in ("multipart", "s3"):
+        patched.setattr(f"components.shared.stores.{module}.PART_BYTES", size)
+
+
+def opened(server: S3Server, folder: Path, bucket: str = "bucket") -> Store:
+    return open_store(f"{server.url}/{bucket}/team", for_edges="", scratch=folder, patience_seconds=30)
+
+
+class TestOurOwnS3(StoreConformance):
+    """Without faults it is an S3 like any other."""
+
+    @pytest.fixture
+    def place(self, tmp_path: Path) -> Iterator[Place]:
+        with s3_server() as server:
+            yield Place(opened(server, tmp_path), Transport())
+
+
+def everything(store: Store, small: Path, large: Path) -> list[object]:
+    """Ask a store for all that it can do, again where it can be done only once; what it answered."""
+
+    def copy() -> bytes:
+        with store.local("runs/a/large") as path:
+            return path.read_bytes()[-7:]
+
+    asked: list[Callable[[], object]] = [
+        lambda: store.put("runs/a/task", b"ours", once=True),
+        lambda: store.put("runs/a/task", b"theirs", once=True),
+        lambda: store.put("runs/a/state", b"1"),
+        lambda: store.put_file("runs/a/small", small, once=True),
+        lambda: store.put_file("runs/a/large", large, once=True),
+        lambda: store.put_file("runs/b/large", large),
+        lambda: store.get("runs/a/state", 10),
+        lambda: store.get("runs/a/missing", 10),
+        copy,
+        lambda: [entry.key for entry in store.list("runs")],
+        lambda: store.folders("runs"),
+        lambda: store.delete("runs/b/large"),
+        lambda: store.stat("runs/b/large"),
+        lambda: (found := store.stat("runs/a/state")) and found.size,
+    ]
+    return [_answer(ask) for ask in asked]
+
+
+def _answer(ask: Callable[[], object]) -> object:
+    try:
+        return ask()
+    except CloudedgeError as error:
+        return type(error)
+
+
+KEYS = ["runs/a/large", "runs/a/small", "runs/a/state", "runs/a/task"]
+ANSWERS = [
+    None,
+    Conflict,
+    None,
+    None,
+    None,
+    None,
+    b"1",
+    NotFound,
+    b"the end",
+    [*KEYS, "runs/b/large"],
+    ("a", "b"),
+    None,
+    None,
+    1,
+]
+
+
+def files(folder: Path, part: int) -> tuple[Path, Path]:
+    """A small one, and one of three parts."""
+    small, large = folder / "small", folder / "large-file"
+    small.write_bytes(b"small")
+    large.write_bytes(bytes(part) + b"\1" * part + b"the end")
+    return small, large
+
+
+def require_done(folder: Path, faults: Sequence[Fault]) -> int:
+    """Ask for everything, and find all of it done; returns the number of requests that it took."""
+    small, large = files(folder, 16)
+    with pytest.MonkeyPatch.context() as patched, s3_server() as server:
+        patch_parts(patched, 16)
+        server.faults = list(faults)
+        assert everything(opened(server, folder), small, large) == ANSWERS
+        contents = [b"".join((bytes(16), b"\1" * 16, b"the end")), b"small", b"1", b"ours"]
+        assert server.objects == {f"/bucket/team/{key}": content for key, content in zip(KEYS, contents, strict=True)}
+        assert server.uploads == {}
+        return len(server.requests)
+
+
+def test_whichever_answer_is_lost_the_store_and_what_is_told_are_the_same(tmp_path: Path) -> None:
+    for number in range(require_done(tmp_path, [])):
+        require_done(tmp_path, [*[fine] * number, loses_the_answer])
+
+
+FAULTS: Sequence[Fault] = (loses_the_answer, cuts_the_answer, does_it_and_answers(500), answers(503, "SlowDown"))
+
+
+@settings(max_examples=20)
+@given(faults=st.lists(st.sampled_from([fine, fine, *FAULTS]), max_size=50))
+def test_however_many_answers_are_lost_the_store_and_what_is_told_are_the_same(
+    tmp_path_factory: pytest.TempPathFactory, faults: list[Fault]
+) -> None:
+    require_done(tmp_path_factory.mktemp("store"), faults)
+
+
+def test_whichever_answer_of_a_real_s3_is_lost_the_store_and_what_is_told_are_the_same(
+    minio: MinioServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in minio.root.environment.items():
+        monkeypatch.setenv(name, value)
+    patch_parts(monkeypatch, PART)
+    small, large = files(tmp_path, PART)
+    with s3_server(minio.endpoint) as server:
+        assert everything(opened(server, tmp_path, minio.bucket()), small, large) == ANSWERS
+        changing = [number for number, request in enumerate(server.requests) if request.verb not in ("GET", "HEAD")]
+    for number in changing:
+        with s3_server(minio.endpoint) as server:
+            server.faults = [*[fine] * number, loses_the_answer]
+            assert everything(opened(server, tmp_path, minio.bucket()), small, large) == ANSWERS
+
+
+def large_file_in_small_parts(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Path:
+    patch_parts(monkeypatch, 16)
+    return files(folder, 16)[1]
+
+
+# An upload in parts that others interfere with
+
+
+def ends_the_upload(request: Handler) -> bool:
+    """Somebody aborts the upload, or a rule of the bucket's does."""
+    assert isinstance(request.store, S3Server)
+    request.store.uploads.clear()
+    return False
+
+
+@pytest.mark.parametrize("once", [True, False])
+def test_an_upload_that_others_end_is_begun_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, once: bool) -> None:
+    large = large_file_in_small_parts(monkeypatch, tmp_path)
+    with s3_server() as server:
+        for number in range(2, 8):
+            key = f"runs/a/large-{number}"
+            server.faults = [*[fine] * number, ends_the_upload]
+            opened(server, tmp_path).put_file(key, large, once=once)
+            assert server.objects[f"/bucket/team/{key}"] == large.read_bytes()
+            server.faults = []
+
+
+def test_an_upload_that_others_end_again_and_again_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    large = large_file_in_small_parts(monkeypatch, tmp_path)
+    with s3_server() as server:
+        server.faults = [ends_the_upload] * 1000
+        with pytest.raises(StoreFailed, match="upload of 'runs/a/large' .* was ended: NoSuchUpload. Somebody else writes it"):
+            opened(server, tmp_path).put_file("runs/a/large", large)
+        assert len(server.requests) < 50
+
+
+def test_a_large_file_that_another_was_faster_with_leaves_no_parts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    large = large_file_in_small_parts(monkeypatch, tmp_path)
+
+    def is_slower(request: Handler) -> bool:
+        request.store.objects["/bucket/team/runs/a/large"] = b"another's"
+        return False
+
+    with s3_server() as server:
+        server.faults = [fine, is_slower]
+        with pytest.raises(Conflict):
+            opened(server, tmp_path).put_file("runs/a/large", large, once=True)
+        assert server.objects == {"/bucket/team/runs/a/large": b"another's"}
+        assert server.uploads == {}
+
+
+def test_what_another_wrote_is_not_taken_for_ours_because_an_answer_was_lost(tmp_path: Path) -> None:
+    with s3_server() as server:
+        server.keep("/bucket/team/runs/a", b"theirs")
+        server.faults = [loses_the_answer]
+        with pytest.raises(Conflict):
+            opened(server, tmp_path).put("runs/a", b"ours!!", once=True)
+
+
+def test_what_we_wrote_is_known_again_where_the_store_makes_tags_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    large = large_file_in_small_parts(monkeypatch, tmp_path)
+    monkeypatch.setattr(S3Server, "keep", _keep_with_another_tag)
+    with s3_server() as server:
+        store = opened(server, tmp_path)
+        server.faults = [loses_the_answer]
+        store.put("runs/a/small", b"1", once=True)
+        server.faults = [*[fine] * 6, loses_the_answer]
+        store.put_file("runs/a/large", large, once=True)
+        assert server.faults == []
+
+
+def _keep_with_another_tag(server: S3Server, key: str, content: bytes, tag: str = "") -> None:
+    server.objects[key], server.tags[key], server.times[key] = content, "encrypted", 0.0
+
+
+# Success is not judged by the status
+
+
+def completing(answer: Fault) -> Fault:
+    """A fault of the completion of an upload alone."""
+    return lambda request: request.command == "POST" and "uploadId" in request.path and answer(request)
+
+
+ERROR = b"<?xml version='1.0'?>\n  <Error><Code>InternalError</Code><Message>We are sorry.</Message></Error>"
+
+
+@pytest.mark.parametrize("body", [ERROR, b"", b"<?xml version='1.0'?>\n    ", ERROR.replace(b"InternalError", b"SlowDown")])
+@pytest.mark.parametrize("done", [True, False])
+def test_an_upload_that_is_answered_200_before_it_failed_is_completed_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body: bytes, done: bool
+) -> None:
+    large = large_file_in_small_parts(monkeypatch, tmp_path)
+
+    def answers_too_early(request: Handler) -> bool:
+        if done:
+            loses_the_answer(request)
+        return sends(body, Content_Type="application/xml")(request)
+
+    with s3_server() as server:
+        server.faults = [*[fine] * 6, completing(answers_too_early)]
+        opened(server, tmp_path).put_file("runs/a/large", large, once=True)
+        assert server.faults == []
+        assert server.objects == {"/bucket/team/runs/a/large": large.read_bytes()}
+
+
+def test_an_upload_that_is_answered_200_and_refused_is_not_stored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    large = large_file_in_small_parts(monkeypatch, tmp_path)
+    with s3_server() as server:
+        server.faults = [*[fine] * 6, completing(sends(ERROR.replace(b"InternalError", b"AccessDenied")))]
+        with pytest.raises(StoreFailed, match="AccessDenied: We are sorry. Give these credentials the right"):
+            opened(server, tmp_path).put_file("runs/a/large", large, once=True)
+
+
+LOGIN = b"<html><title>Welcome</title><br>Please log in.</html>"
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda store: store.put("runs/a", b"1"),
+        lambda store: store.get("runs/a", 1),
+        lambda store: store.stat("runs/a"),
+        lambda store: list(store.list("runs")),
+        lambda store: store.folders("runs"),
+        lambda store: store.local("runs/a").__enter__(),
+    ],
+)
+def test_a_login_page_is_no_s3(tmp_path: Path, ask: Callable[[Store], object]) -> None:
+    with s3_server() as server:
+        server.faults = [sends(LOGIN, Content_Type="text/html")]
+        with pytest.raises(StoreFailed, match="is no S3: it answers"):
+            ask(opened(server, tmp_path))
