@@ -10,8 +10,9 @@ HOME/scratch/            checkpoints of pretraining
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cloudedge.errors import Conflict
@@ -46,6 +47,16 @@ class Home:
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def forget(self, run: str) -> None:
+        """Remove what this machine has of a run beside the store: its logs, checkpoints and the pipeline's own files.
+
+        Edges tidy up by themselves, and MLflow keeps what it was told.
+        """
+        for part in ("logs", "scratch", "pipelines"):
+            folder = self.folder / part / run
+            with disk_errors(folder), suppress(FileNotFoundError):
+                shutil.rmtree(folder)
 
     def environment(self) -> dict[str, str]:
         """What pipeline steps find their surroundings by."""

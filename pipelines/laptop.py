@@ -27,7 +27,7 @@ from components.shared.lifecycle import create, reap
 from components.shared.orders import close_orders
 from components.shared.records import RunState
 from components.shared.run import Run
-from components.shared.step import set_state
+from components.shared.step import OVER, set_state
 from components.shared.tracking import Relay
 from pipelines.engine import LOG, cancelled, pipeline_at_work, reason, shape_of
 from pipelines.home import Home
@@ -209,6 +209,7 @@ def _end_run(home: Home, run: Run, state: Literal["stopped", "failed"], message:
     set_state(run, RunState(state=state, message=message, exit_code=exit_code, at=datetime.now(UTC)))
     close_orders(home.inboxes, run.id)
     events.record(home.store, run.id, "cloudedge run", state, message=message)
+    home.store.put(run.key("alive"), OVER)
 
 
 @contextmanager

@@ -22,6 +22,8 @@ class Place(NamedTuple):
 
     store: Store
     inboxes: Inboxes
+    home: Home | None
+    """Whose they are on a laptop."""
 
     def where(self, key: str) -> str:
         """An object's place, for a person: its file, or its key and the cluster's store."""
@@ -39,14 +41,14 @@ def open_place(home: Path | None) -> Place:
     """
     if home is None and "CLOUDEDGE_STORE" in os.environ:
         settings = _settings()
-        return Place(settings.open_store(), settings.open_inboxes())
+        return Place(settings.open_store(), settings.open_inboxes(), None)
     found = Home(home or DEFAULT)
     if not found.store.root.is_dir():
         raise NotFound(
             f"Nothing has run in {home or DEFAULT} yet: run a task first (cloudedge demo), name another folder with --home, "
             "or set CLOUDEDGE_STORE and CLOUDEDGE_INBOXES to those of a cluster."
         )
-    return Place(found.store, found.inboxes)
+    return Place(found.store, found.inboxes, found)
 
 
 def clusters_store() -> Store | None:

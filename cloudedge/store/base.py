@@ -78,7 +78,10 @@ class Store(Protocol):
         """All objects whose key begins with `prefix` and a '/', sorted by key."""
 
     def folders(self, prefix: str) -> tuple[str, ...]:
-        """Names of the next key parts below `prefix` that have objects below them, sorted."""
+        """Names of the next key parts below `prefix` that have objects below them, sorted.
+
+        A bucket that keeps versions may also name some that had objects.
+        """
 
     def changes(self, prefix: str) -> AbstractContextManager[Changes]:
         """Have the store say what is written below `prefix`, for as long as the context lasts.
@@ -89,6 +92,13 @@ class Store(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove an object; that there is none is no error."""
+
+    def delete_below(self, prefix: str) -> int:
+        """Remove all objects whose key begins with `prefix` and a '/', and what was left of unfinished ones.
+
+        Returns:
+            Number of objects removed.
+        """
 
     def download(self, key: str, sha256: str, size: int, expires_seconds: float) -> RemoteFile:
         """A URL for one GET of this object alone, with what the reader must find behind it."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cloudedge.documents.order import RemoteFile, UploadTarget
 from cloudedge.errors import InvalidInput, NotFound, StoreFailed
-from cloudedge.files import atomic_copy, atomic_write, disk_errors
+from cloudedge.files import TEMPORARY, atomic_copy, atomic_write, disk_errors
 from cloudedge.store.base import Changes, Entry, checked_key
 
 
@@ -81,6 +81,20 @@ class DirectoryStore:
         path = self._path(key)
         with disk_errors(path), contextlib.suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
             path.unlink()
+
+    def delete_below(self, prefix: str) -> int:
+        """See `Store.delete_below`; folders that are left empty go, too."""
+        root = self._path(prefix)
+        count = 0
+        for folder, _, names in os.walk(root, topdown=False):
+            with disk_errors(Path(folder)):
+                for name in names:
+                    if not name.startswith(".") or name.startswith(TEMPORARY):
+                        Path(folder, name).unlink(missing_ok=True)
+                        count += not name.startswith(TEMPORARY)
+            with contextlib.suppress(OSError):  # What is not ours stays.
+                Path(folder).rmdir()
+        return count
 
     def download(self, key: str, sha256: str, size: int, expires_seconds: float) -> RemoteFile:
         """See `Store.download`; a file's URL does not expire."""

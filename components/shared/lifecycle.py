@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from cloudedge.documents import Task
 from cloudedge.errors import Conflict, NotFound
 from cloudedge.store import Store
-from components.shared import events
+from components.shared import events, under_way
 from components.shared.inboxes import Inboxes
 from components.shared.orders import close_orders
 from components.shared.records import RunState
-from components.shared.run import Run, run_ids
-from components.shared.step import BETWEEN_STEPS, set_state
+from components.shared.run import Run
+from components.shared.step import BETWEEN_STEPS, OVER, set_state
 
 _CLOCK = "reaper/clock"
 """Object that the store stamps with its time."""
@@ -66,14 +66,14 @@ def reap(
     Yields:
         Id of a run and its orders that were closed.
     """
-    now = _time(store)
-    known = set(run_ids(store))
+    now = store_time(store)
+    listed = under_way.listed(store)
     with_orders = {order.run for inbox in inboxes.all() for order in inbox.orders}
-    for run_id in sorted((known | with_orders) - {spare}):
+    for run_id in sorted((listed | with_orders) - {spare}):
         run = Run(store, run_id)
         state = run.state()
-        patience = between_seconds if _between_steps(run) else silent_seconds
-        if _at_work(run, state, now, patience):
+        patience = patience_with(run, silent_seconds, between_seconds)
+        if at_work(run, state, now, patience):
             continue
         closed, died = [], state is not None and state.state == "running"
         message = f"No sign of life for {patience:.0f} s."
@@ -83,24 +83,33 @@ def reap(
             closed = close_orders(inboxes, run_id)
         if died:
             events.record(store, run_id, actor, "stopped", message=message, closed=closed)
-        elif closed and run_id in known:
+        elif closed and run.exists():
             events.record(store, run_id, actor, "reaped", closed=closed)
         if closed:
             yield run_id, closed
+        if run_id in listed:
+            under_way.leave(store, run_id)
 
 
-def _between_steps(run: Run) -> bool:
-    """Whether a step of the run was done, and the next is not begun yet."""
+def patience_with(run: Run, silent_seconds: float, between_seconds: float) -> float:
+    """How long the last sign of life of a run says that somebody works on it, in seconds.
+
+    Args:
+        run: The run.
+        silent_seconds: Of a step that works.
+        between_seconds: Of one that is done, after which the next is to begin.
+    """
     try:
-        return run.store.get(run.key("alive"), len(BETWEEN_STEPS)) == BETWEEN_STEPS
+        said = run.store.get(run.key("alive"), len(BETWEEN_STEPS))
     except NotFound:
-        return False
+        return silent_seconds
+    return {BETWEEN_STEPS: between_seconds, OVER: 0.0}.get(said, silent_seconds)
 
 
-def _at_work(run: Run, state: RunState | None, now: float, silent_seconds: float) -> bool:
+def at_work(run: Run, state: RunState | None, now: float, patience_seconds: float) -> bool:
     """Whether somebody works on a run: there was a sign of life of late, and the run has not ended since."""
     alive = run.store.stat(run.key("alive"))
-    if alive is None or now - alive.modified >= silent_seconds:
+    if alive is None or max(0.0, now - alive.modified) >= patience_seconds:  # A store may have more than one clock.
         return False
     if state is None or state.state == "running":
         return True
@@ -109,7 +118,7 @@ def _at_work(run: Run, state: RunState | None, now: float, silent_seconds: float
     return state.state in ("failed", "stopped") and ended is not None and alive.modified >= ended.modified
 
 
-def _time(store: Store) -> float:
+def store_time(store: Store) -> float:
     """Seconds since the epoch by the store's clock, as signs of life are: ours may be another."""
     store.put(_CLOCK, b"")
     entry = store.stat(_CLOCK)

@@ -28,6 +28,14 @@ class KubeflowRecord(Document):
     run: str = Described(pattern=KUBEFLOW_ID, description="Kubeflow's id of the last one that began to.")
 
 
+class Deletion(Document):
+    """That a run was deleted; what else there was of it is gone, or goes when it is deleted again."""
+
+    name: str = Described(default="", description="Name of its task.")
+    actor: str = Described(description="Who deleted it.")
+    at: AwareDatetime = Described(description="When, by the cloud's clock.")
+
+
 class PretrainingRecord(Document):
     """The pretrained model and how it came about."""
 

@@ -17,18 +17,25 @@
         events/<time>-<n>.json                        the operation log
         tracking/                                     what MLflow is told
 
+    reaper/under-way/<run>                            written when a step of a run begins, removed once the run is over
+    reaper/deleted/<run>.json                         who deleted a run and when; until its id is used again
+
 The folders Q2 (received models) and Q3 (trained models) are at the edge, below its state folder.
 """
 
+import re
+from collections.abc import Iterator
+from itertools import islice
 from typing import TypeVar
 
 from cloudedge.documents import FusionRecord, Order, Task, canonical_json, parse
 from cloudedge.documents.base import Part
 from cloudedge.documents.order import OrderName
 from cloudedge.errors import Conflict, NotFound
-from cloudedge.names import checked_name
+from cloudedge.names import NAME, checked_name
 from cloudedge.store import Store
 from components.shared.records import (
+    Deletion,
     Delivery,
     DispatchRecord,
     Evaluation,
@@ -40,6 +47,8 @@ from components.shared.records import (
 )
 
 _MOST_BYTES = 64 * 1024 * 1024
+_MOST_NAMED = 20
+"""So many runs are named to who asks for one that is not there."""
 
 PartT = TypeVar("PartT", bound=Part)
 
@@ -86,8 +95,7 @@ class Run:
         try:
             return self._read(Task, self.key("task.json"))
         except NotFound:
-            known = ", ".join(run_ids(self.store)) or "none"
-            raise NotFound(f"There is no run {self.id!r}; there are: {known}.") from None
+            raise NotFound(f"There is no run {self.id!r}; there are: {_some(run_ids(self.store))}.") from None
 
     def exists(self) -> bool:
         """Whether the run was created."""
@@ -100,8 +108,14 @@ class Run:
             Whether this task is to be kept: it is not there yet, or replaces one that led nowhere.
 
         Raises:
-            Conflict: the id belongs to a run of another task.
+            Conflict: the id belongs to a run of another task, or to one that is being deleted.
         """
+        deletion = self.deletion()
+        if deletion and any(entry.key != self.key("alive") for entry in self.store.list(self.key())):
+            raise Conflict(
+                f"The run {self.id} was deleted by {deletion.actor}, and not all of it is gone yet: "
+                f"'cloudedge tasks delete {self.id}' removes the rest. Then its id is free."
+            )
         if not self.exists():
             return True
         if canonical_json(self.task()) == canonical_json(task):
@@ -121,18 +135,29 @@ class Run:
             Whether it was kept; if not, the run has the same one.
 
         Raises:
-            Conflict: the id belongs to a run of another task.
+            Conflict: the id belongs to a run of another task, or to one that is being deleted.
         """
+        if self.deletion():
+            self.require_free_for(task)
+            self.store.delete(self.deletion_key)
         try:
             self.store.put(self.key("task.json"), task.to_json(), once=True)
         except Conflict:
             if not self.require_free_for(task):
                 return False
             # MLflow changes no parameter, so the mended task becomes another run there.
-            for entry in self.store.list(self.key("tracking")):
-                self.store.delete(entry.key)
+            self.store.delete_below(self.key("tracking"))
             self.store.put(self.key("task.json"), task.to_json())
         return True
+
+    @property
+    def deletion_key(self) -> str:
+        """Key of the word that the run was deleted; not among the run's own, which all go."""
+        return f"reaper/deleted/{self.id}.json"
+
+    def deletion(self) -> Deletion | None:
+        """Who deleted the run that had this id, if somebody did and it was not used again."""
+        return self._find(Deletion, self.deletion_key)
 
     def state(self) -> RunState | None:
         """The run's state; None before its first step."""
@@ -184,10 +209,11 @@ class Run:
 
     def rounds_fused(self) -> int:
         """Number of the last round that was fused; 0 if none was."""
-        number = 0
-        while self.store.stat(self.round_key(number + 1, "fusion.json")):
-            number += 1
-        return number
+        # From the end, as all rounds but the last one or two were.
+        for name in reversed(self.store.folders(self.key("rounds"))):
+            if re.fullmatch("[0-9]+", name) and self.store.stat(self.round_key(int(name), "fusion.json")):
+                return int(name)
+        return 0
 
     def order_key(self, number: int, edge: str) -> str:
         """Key of the newest order to an edge in a round."""
@@ -223,6 +249,17 @@ class Run:
             return None
 
 
-def run_ids(store: Store) -> tuple[str, ...]:
-    """Ids of all runs, sorted."""
-    return tuple(name for name in store.folders("runs") if Run(store, name).exists())
+def run_ids(store: Store) -> Iterator[str]:
+    """Ids of all runs, sorted; each costs a look."""
+    return (name for name in run_folders(store) if Run(store, name).exists())
+
+
+def run_folders(store: Store) -> tuple[str, ...]:
+    """Ids of all runs, sorted, and of what is left of runs that were deleted."""
+    return tuple(name for name in store.folders("runs") if re.fullmatch(NAME, name))
+
+
+def _some(names: Iterator[str]) -> str:
+    shown = list(islice(names, _MOST_NAMED + 1))
+    more = ["and more (cloudedge tasks list)"] if len(shown) > _MOST_NAMED else []
+    return ", ".join([*shown[:_MOST_NAMED], *more]) or "none"

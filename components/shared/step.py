@@ -17,7 +17,7 @@ from cloudedge.errors import Cancelled, CloudedgeError, NotFound, StoreFailed
 from cloudedge.files import disk_errors
 from cloudedge.processes import end_with
 from cloudedge.store import Store
-from components.shared import events
+from components.shared import events, under_way
 from components.shared.datasets import local_folder
 from components.shared.inboxes import Inboxes
 from components.shared.orders import CLOSED, close_orders
@@ -31,6 +31,9 @@ _TOUCH_SECONDS = 30.0
 BETWEEN_STEPS = b"between two steps\n"
 """What stands in a run's sign of life once a step is done: nobody works until the next one is begun, which a cluster may take
 long to do."""
+
+OVER = b"over\n"
+"""What stands there once a step has failed, and has closed the run's orders: nobody works unless it is repeated."""
 
 PARENT_VARIABLE = "CLOUDEDGE_PARENT_PID"
 """Process that a step ends with, if set: on a laptop nothing must outlive `cloudedge run`."""
@@ -222,6 +225,8 @@ def _fail(work: Step, error: BaseException) -> None:
             if written:
                 _track_state(work.run, state)
             work.log(state.state, **details)
+    with _said(work):
+        work.store.put(work.run.key("alive"), OVER)
 
 
 @contextmanager
@@ -242,6 +247,7 @@ def _signs_of_life(work: Step) -> Iterator[None]:
             with contextlib.suppress(StoreFailed):  # The step itself will say that the store is away.
                 work.store.put(work.run.key("alive"), b"")
 
+    under_way.enter(work.store, work.run.id)
     work.store.put(work.run.key("alive"), b"")
     thread = threading.Thread(target=touch, name="signs-of-life", daemon=True)
     thread.start()

@@ -1,18 +1,24 @@
 """Looking at runs and ending them: cloudedge tasks, events, report."""
 
 import os
+import re
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cloudedge.errors import NotFound
+from cloudedge.errors import CloudedgeError, Conflict, InvalidInput, NotFound
 from cloudedge.store import DirectoryStore
+from components.report.words import count as counted
+from components.shared.deletion import AT_ONCE, require_over, untouched
+from components.shared.deletion import delete as delete_run
 from components.shared.events import events as run_events
 from components.shared.lifecycle import cancel as cancel_run
 from components.shared.lifecycle import reap as reap_runs
-from components.shared.run import Run, run_ids
+from components.shared.run import Run, run_folders
 from pipelines.commands.options import (
     JsonOption,
     PlaceOption,
@@ -32,6 +38,7 @@ def add_to(app: typer.Typer) -> None:
     tasks.command("show")(show)
     tasks.command("cancel")(cancel)
     tasks.command("reap")(reap)
+    tasks.command("delete")(delete)
     app.add_typer(tasks, name="tasks")
     app.command("events")(events)
     app.command("report")(report)
@@ -40,7 +47,19 @@ def add_to(app: typer.Typer) -> None:
 def list_tasks(home: PlaceOption = None, as_json: JsonOption = False) -> None:
     """List all runs: since when each stands as it does, and when a step of a running one last gave a sign of life."""
     place = open_place(home)
-    rows = [overview(Run(place.store, run)) for run in run_ids(place.store)]
+
+    def row(run_id: str) -> dict[str, Any] | None:
+        run = Run(place.store, run_id)
+        try:
+            return overview(run) if run.exists() else None
+        except NotFound:  # It was deleted since.
+            return None
+        except InvalidInput as error:
+            print(f"{run_id} cannot be shown: {error}", file=sys.stderr)
+            return None
+
+    with ThreadPoolExecutor(AT_ONCE) as others:  # The time goes into waiting for the store.
+        rows = [found for found in others.map(row, run_folders(place.store)) if found]
     if as_json:
         print_json(rows)
     elif not rows:
@@ -119,6 +138,88 @@ def reap(
     else:
         for run, orders in closed.items():
             print(f"{run}: {len(orders)} orders closed.")
+
+
+def delete(
+    run_ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Ids of the runs to delete.")] = None,
+    older_than: Annotated[
+        str, typer.Option(metavar="AGE", help="All runs that are over and untouched for so long: 30d, 12h.")
+    ] = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before runs are deleted by age.")] = False,
+    home: PlaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete runs for good: their models, results, reports and logs. What MLflow was told stays there.
+
+    A run that is under way is refused; cancel it first. After an interruption the same command removes the rest.
+    """
+    if bool(run_ids) == bool(older_than):
+        raise InvalidInput("Name the runs to delete, or say how old they are (--older-than 30d): one of the two.")
+    place = open_place(home)
+    chosen = list(dict.fromkeys(run_ids or untouched(place.store, _seconds(older_than))))
+    if run_ids:
+        _each(chosen, lambda run_id: require_over(place.store, run_id))  # Before the first one is deleted.
+    elif chosen and not yes and not _agreed(chosen):
+        print("Nothing is deleted.", file=sys.stderr)
+        return
+    rows: list[dict[str, Any]] = []
+
+    def delete_one(run_id: str) -> None:
+        again = Run(place.store, run_id).deletion() is not None
+        deletion, count = delete_run(place.store, place.inboxes, run_id, actor())
+        if place.home is not None:
+            place.home.forget(run_id)
+        rows.append({"id": run_id, "objects": count, "already": again, "at": deletion.at, "by": deletion.actor})
+
+    try:
+        _each(chosen, delete_one)
+    finally:
+        if as_json:
+            print_json(rows)
+        elif not chosen:
+            print(f"No run is over and untouched for {older_than}.")
+        else:
+            print("\n".join(map(_deleted, rows)))
+
+
+def _deleted(row: dict[str, Any]) -> str:
+    objects = counted(row["objects"], "object")
+    if not row["already"]:
+        return f"Run {row['id']} is deleted: {objects}."
+    left = f"; what was left of it is gone now: {objects}" if row["objects"] else ""
+    return f"Run {row['id']} was deleted already, on {row['at']:%Y-%m-%d %H:%M:%S} UTC by {row['by']}{left}."
+
+
+def _each(run_ids: list[str], do: Callable[[str], None]) -> None:
+    """Do something with each run; one that cannot be used holds up no other.
+
+    Raises:
+        CloudedgeError: says of each such run why, with the exit code of the first.
+    """
+    faults: list[CloudedgeError] = []
+    for run_id in run_ids:
+        try:
+            do(run_id)
+        except (NotFound, Conflict, InvalidInput) as error:
+            faults.append(error)
+    if faults:
+        all_of_them = CloudedgeError("\n".join(map(str, faults)))
+        all_of_them.exit_code = faults[0].exit_code
+        raise all_of_them
+
+
+def _agreed(run_ids: list[str]) -> bool:
+    print("\n".join(run_ids), file=sys.stderr)
+    if not sys.stdin.isatty():
+        raise InvalidInput(f"{counted(len(run_ids), 'run')} would be deleted: add --yes, as there is nobody to ask here.")
+    return typer.confirm(f"Delete {counted(len(run_ids), 'run')} for good?", err=True)
+
+
+def _seconds(age: str) -> float:
+    found = re.fullmatch(r"([0-9]{1,6})([dh])", age)
+    if not found:
+        raise InvalidInput(f"--older-than is {age!r}: give a number of days or hours, such as 30d or 12h.")
+    return int(found[1]) * {"d": 86_400.0, "h": 3600.0}[found[2]]
 
 
 def events(run_id: RunArgument, home: PlaceOption = None, as_json: JsonOption = False) -> None:

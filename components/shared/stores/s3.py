@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -69,6 +70,9 @@ _WAY_OUT = {
     "XMinioStorageFull": "Free some space on the store's disks and start again; nothing is lost.",
 }
 """What a person can do about an error that no other try mends, by S3's code."""
+
+_AT_ONCE = 16
+"""Requests under way at a time."""
 
 _PAGE = 1000
 """Objects in one answer to a listing; S3 gives no more."""
@@ -159,7 +163,7 @@ class S3Store:
         http = urllib3.PoolManager(
             timeout=_TIMEOUT,
             retries=False,  # `_asked` knows what is worth another try, and for how long.
-            maxsize=16,
+            maxsize=_AT_ONCE,
             cert_reqs="CERT_REQUIRED",
             ca_certs=trusted_authorities(),
         )
@@ -276,6 +280,26 @@ class S3Store:
     def delete(self, key: str) -> None:
         """See `Store.delete`."""
         self._asked(key, lambda: self._client.remove_object(self._address.bucket, self._name(key)))
+
+    def delete_below(self, prefix: str) -> int:
+        """See `Store.delete_below`."""
+
+        def remove(entry: Entry) -> None:  # Also what others put there under a name that is no key of ours.
+            name = self._address.prefix + entry.key
+            self._asked(prefix, lambda: self._client.remove_object(self._address.bucket, name))
+
+        with ThreadPoolExecutor(_AT_ONCE) as others:  # The time goes into waiting, and not every S3 deletes many at once.
+            count = sum(1 for _ in others.map(remove, self.list(prefix)))
+        self._abort_below(prefix)
+        return count
+
+    def _abort_below(self, prefix: str) -> None:
+        """Have the store forget unfinished uploads in parts; a MinIO lists none by a prefix, and forgets them after a day."""
+        bucket, below = self._address.bucket, self._name(prefix) + "/"
+        for upload in self._asked(prefix, lambda: self._client._list_multipart_uploads(bucket, prefix=below)).uploads:
+            place = bucket, upload.object_name, upload.upload_id
+            with suppress(_UploadEnded):
+                self._asked(prefix, lambda place=place: self._client._abort_multipart_upload(*place))  # type: ignore[misc]
 
     def download(self, key: str, sha256: str, size: int, expires_seconds: float) -> RemoteFile:
         """See `Store.download`."""

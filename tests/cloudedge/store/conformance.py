@@ -151,6 +151,15 @@ class StoreConformance:
             store.delete(key)
         assert contents(store) == {"runs/a/object": b"1"}
 
+    def test_all_below_a_prefix_is_deleted_and_its_neighbours_stay(self, store: Store) -> None:
+        for key in ("runs/a/x/y", "runs/a/1", "runs/a/2", "runs/ab/1", "runs/a-b", "run/a"):
+            store.put(key, b"1")
+        assert store.delete_below("runs/a") == 3
+        assert sorted(contents(store)) == ["runs/a-b", "runs/ab/1"]
+        assert store.folders("runs") == ("ab",)
+        assert store.delete_below("runs/a") == store.delete_below("nothing/here") == 0
+        assert store.stat("run/a") is not None
+
     @pytest.mark.parametrize("key", BAD_KEYS)
     def test_a_bad_key_is_refused_everywhere(self, store: Store, file: Path, key: str) -> None:
         refused = pytest.raises(InvalidInput, match="no key of an object")
@@ -172,6 +181,8 @@ class StoreConformance:
             pass
         with refused:
             store.delete(key)
+        with refused:
+            store.delete_below(key)
         with refused:
             store.download(key, "0" * 64, 1, 60)
         with refused:

@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 
 from cloudedge.errors import Conflict, InvalidInput, NotFound
+from components.shared import under_way
 from components.shared.events import events
 from components.shared.lifecycle import cancel, reap
 from components.shared.orders import close_orders
 from components.shared.records import RunState
 from components.shared.run import Run, run_ids
-from components.shared.step import BETWEEN_STEPS, set_state
+from components.shared.step import BETWEEN_STEPS, set_state, step
 from tests.components.shared.runs import NOW, Cloud
+from tests.components.shared.watched_store import WatchedStore
 
 SILENT = 600.0
 BETWEEN = 3600.0
@@ -103,7 +105,7 @@ def test_unknown_finished_and_misnamed_runs_get_answers_of_their_own(cloud: Clou
         cancel(cloud.store, cloud.inboxes, "../done", "tester")
     assert (state := run.state()) is not None
     assert state.state == "finished"
-    assert run_ids(cloud.store) == ("done",)
+    assert list(run_ids(cloud.store)) == ["done"]
 
 
 def test_a_cancelled_run_stays_cancelled_whatever_its_steps_write(cloud: Cloud) -> None:
@@ -207,7 +209,7 @@ def test_a_dead_run_is_called_stopped_whether_it_has_orders_or_not(cloud: Cloud)
 def test_orders_of_a_run_that_nobody_knows_are_closed_and_make_no_run(cloud: Cloud) -> None:
     cloud.dispatch("gone", "edge-1")
     assert reaped(cloud) == {"gone": ["gone.1.edge-1.1"]}
-    assert run_ids(cloud.store) == ()
+    assert list(run_ids(cloud.store)) == []
 
 
 @pytest.mark.parametrize("state", [None, "running"])
@@ -231,6 +233,60 @@ def test_a_run_whose_failed_step_is_repeated_lives(cloud: Cloud, state: str) -> 
     assert cloud.open_orders() == ["run.1.edge-1.1"]
     sign_of_life(run, SILENT + 1)
     assert reaped(cloud) == {"run": ["run.1.edge-1.1"]}
+
+
+def finished_runs(cloud: Cloud, count: int) -> None:
+    for number in range(count):
+        run = cloud.run(f"done-{number}", "finished")
+        run.store.put(run.key("alive"), BETWEEN_STEPS)
+        under_way.enter(run.store, run.id)
+
+
+def requests_of_a_look(cloud: Cloud) -> list[tuple[str, str]]:
+    store = WatchedStore(cloud.store)
+    list(reap(store.as_store, cloud.inboxes, "tester", SILENT, BETWEEN))
+    return store.requests
+
+
+def test_runs_that_are_over_cost_the_reaper_nothing(tmp_path: Path) -> None:
+    looks = []
+    for count in (0, 100):
+        cloud = Cloud(tmp_path / str(count), "edge-1")
+        finished_runs(cloud, count)
+        sign_of_life(cloud.run("living", "running"), 10)
+        under_way.enter(cloud.store, "living")
+        reaped(cloud)
+        looks.append(requests_of_a_look(cloud))
+    assert looks[0] == looks[1]
+    assert len(looks[0]) < 12
+
+
+def test_the_runs_of_a_store_that_knows_no_list_of_those_under_way_are_put_on_it_once(cloud: Cloud) -> None:
+    """An older version wrote none; and a person may have emptied the reaper's folder."""
+    finished_runs(cloud, 3)
+    for name in ("dead", "living"):
+        sign_of_life(cloud.run(name, "running"), SILENT + 1 if name == "dead" else 10)
+    cloud.store.delete_below("reaper")
+    (cloud.store.root / "runs" / "New folder").mkdir()
+    (cloud.store.root / "runs" / "New folder" / "notes.txt").write_text("not ours")
+    reaped(cloud)
+    assert (state := Run(cloud.store, "dead").state()) is not None
+    assert state.state == "stopped"
+    assert under_way.listed(cloud.store) == {"living"}
+
+
+def test_a_step_puts_its_run_on_the_list_again(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    cloud.run("run", "failed")
+    reaped(cloud)
+    assert under_way.listed(cloud.store) == set()
+    for name, value in {
+        "store": cloud.store.root.as_uri(),
+        "inboxes": cloud.inboxes.root.as_uri(),
+        "scratch": tmp_path,
+    }.items():
+        monkeypatch.setenv(f"CLOUDEDGE_{name.upper()}", str(value))
+    with step("run", "again"):
+        assert under_way.listed(cloud.store) == {"run"}
 
 
 @pytest.mark.parametrize("hours", [-3, 3])

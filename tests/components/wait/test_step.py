@@ -19,7 +19,7 @@ from components.shared.events import events
 from components.shared.inboxes import DirectoryInboxes, Inboxes
 from components.shared.lifecycle import cancel, reap
 from components.shared.settings import Settings
-from components.shared.step import BETWEEN_STEPS
+from components.shared.step import BETWEEN_STEPS, OVER
 from components.shared.tracking import TrackingLog
 from components.wait.step import wait_round
 from components.wait.watch import RoundWatch
@@ -281,13 +281,13 @@ def test_repeated_after_its_end_it_changes_nothing(cloud: Cloud) -> None:
     assert {key: after[key] for key in before} == before
 
 
-def test_a_step_that_is_done_says_so_to_the_reaper_and_one_that_failed_does_not(cloud: Cloud) -> None:
+def test_a_step_that_is_done_says_so_to_the_reaper_and_so_does_one_that_failed(cloud: Cloud) -> None:
     cloud.pretrained().dispatched()
     assert cloud.store.get(cloud.run.key("alive"), 100) == BETWEEN_STEPS
     cloud.report("edge-1", Phase.FAILED)
     with pytest.raises(QuorumMissed):
         cloud.waited()
-    assert cloud.store.get(cloud.run.key("alive"), 100) == b""
+    assert cloud.store.get(cloud.run.key("alive"), 100) == OVER
 
 
 def test_a_wait_that_begins_after_the_run_was_taken_for_dead_asks_the_edges_again(cloud: Cloud) -> None:

@@ -237,6 +237,21 @@ def _keep_with_another_tag(server: S3Server, key: str, content: bytes, tag: str 
     server.objects[key], server.tags[key], server.times[key] = content, "encrypted", 0.0
 
 
+def test_what_a_run_has_left_of_unfinished_uploads_goes_with_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    large = large_file_in_small_parts(monkeypatch, tmp_path)
+    with s3_server() as server:
+        store = opened(server, tmp_path)
+        for key in ("runs/a/large", "runs/ab/large"):
+            server.faults = [*[fine] * 3, answers(403, "AccessDenied")]
+            with pytest.raises(StoreFailed):
+                store.put_file(key, large)
+        server.keep("/bucket/team/runs/a/New folder/", b"a console's")
+        server.faults = [fine, loses_the_answer, fine, loses_the_answer]
+        assert store.delete_below("runs/a") == 1
+        assert [key for key, _ in server.uploads.values()] == ["/bucket/team/runs/ab/large"]
+        assert server.objects == {}
+
+
 # Success is not judged by the status
 
 
