@@ -1,58 +1,78 @@
 """Samples in the object store: where a cluster's pipeline steps find those of the cloud, as a laptop's do in a folder.
 
-datasets/<name>/<path of each file below the folder that was put>
+datasets/<name>/list.json                 the files of the dataset; written last, so it is visible whole or not at all
+datasets/<name>/<digest>/<path>           the files, below the digest of their list: no put overwrites another's
+
+Whoever fetches a dataset holds to one list; what is put meanwhile stands beside it.
 """
 
+import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from cloudedge.errors import NotFound
+from cloudedge.documents import canonical_json, parse
+from cloudedge.errors import InvalidInput, InvalidModel, NotFound
 from cloudedge.files import atomic_copy, atomic_write
-from cloudedge.names import checked_name
+from cloudedge.names import checked_name, sha256_of
 from cloudedge.store import Store, checked_key
+from components.shared.records import Dataset, DatasetFile
 
 SCHEME = "store:"
 _ROOT = "datasets"
+_LIST = "list.json"
 _WHOLE = ".whole"
+_MOST_BYTES = 256 * 1024 * 1024
+"""Of a list; one of a million files has about as much."""
+
+_MOST_FAULTS = 20
+_MOST_LISTS = 5
+"""So often a dataset is fetched anew that is replaced meanwhile."""
+
+_ABANDONED_SECONDS = 86_400.0
+"""What was put for this long, and never listed, was interrupted; until then it may be somebody's who puts right now."""
 
 
 def put(store: Store, name: str, source: Path) -> Iterator[tuple[Path, int]]:
-    """Put the files of a folder, or one file, into the store; what was there under the name before is replaced.
+    """Put the files of a folder, or one file, into the store; in the end it takes the place of what had the name before.
+
+    Interrupted and put again, it sends only what is missing.
 
     Yields:
-        Each file and its size in bytes, once the store has it.
+        Each file and its size in bytes, once the store has it. The dataset is visible once all were yielded.
 
     Raises:
         NotFound: there is no such folder or file.
-        InvalidInput: a name cannot be a key; nothing was put.
+        InvalidInput: a file cannot be read or has a name that cannot be a key, all of which are named; or one was changed
+            meanwhile. What had the name before stays.
     """
-    prefix = f"{_ROOT}/{checked_name(name, 'a dataset')}"
-    if source.is_file():
-        files = {f"{prefix}/{source.name}": source}
-    else:
-        found = (path for path in sorted(source.rglob("*")) if path.is_file())
-        paths = {path: path.relative_to(source) for path in found}
-        hidden = {path for path, inner in paths.items() if any(part.startswith(".") for part in inner.parts)}
-        files = {f"{prefix}/{inner.as_posix()}": path for path, inner in paths.items() if path not in hidden}
-    if not files:
-        raise NotFound(f"There is no file in {source}: name the folder or file that holds the samples.")
-    for key in files:
-        checked_key(key)
-    for entry in list(store.list(prefix)):
-        if entry.key not in files:
-            store.delete(entry.key)
-    for key, path in files.items():
-        store.put_file(key, path)
-        yield path, path.stat().st_size
+    prefix = _prefix(name)
+    paths = _files_of(source)
+    dataset = Dataset(files=tuple(_described(path, key) for key, path in sorted(paths.items())))
+    files = f"{prefix}/{_digest(dataset)}"
+    present = {entry.key: entry.size for entry in store.list(files)}
+    for file in dataset.files:
+        key, path = f"{files}/{file.path}", paths[file.path]
+        if present.get(key) != file.size:
+            store.put_file(key, path)
+            if _described(path, file.path) != file:
+                store.delete(key)
+                raise InvalidInput(
+                    f"{str(path)!r} was changed while it was put: put the dataset again once nobody writes there."
+                )
+        yield path, file.size
+    former = _listed(store, name)
+    store.put(f"{prefix}/{_LIST}", dataset.to_json())
+    _tidy(store, prefix, files, f"{prefix}/{_digest(former)}" if former else "")
 
 
 def names(store: Store) -> tuple[str, ...]:
     """Names of all datasets, sorted."""
-    return store.folders(_ROOT)
+    return tuple(name for name in store.folders(_ROOT) if store.stat(f"{_ROOT}/{name}/{_LIST}"))
 
 
 def delete(store: Store, name: str) -> int:
-    """Remove a dataset.
+    """Remove a dataset, or what is left of one whose removal or putting was interrupted.
 
     Returns:
         Number of files removed.
@@ -60,12 +80,13 @@ def delete(store: Store, name: str) -> int:
     Raises:
         NotFound: there is none of this name.
     """
-    keys = [entry.key for entry in store.list(f"{_ROOT}/{checked_name(name, 'a dataset')}")]
-    if not keys:
+    prefix = _prefix(name)
+    visible = store.stat(f"{prefix}/{_LIST}") is not None
+    store.delete(f"{prefix}/{_LIST}")
+    count = store.delete_below(prefix)
+    if not visible and not count:
         raise _missing(store, name)
-    for key in keys:
-        store.delete(key)
-    return len(keys)
+    return count
 
 
 def local_folder(store: Store, address: str, scratch: Path) -> Path:
@@ -78,25 +99,138 @@ def local_folder(store: Store, address: str, scratch: Path) -> Path:
 
     Raises:
         NotFound: there is no dataset of that name.
+        InvalidModel: a file is not the one that was put.
         StoreFailed: the store or the disk does not do its work.
     """
     if not address.startswith(SCHEME):
         return Path(address)
     name = checked_name(address.removeprefix(SCHEME), "a dataset")
-    folder = scratch / _ROOT / name
-    whole = folder.with_name(f"{name}{_WHOLE}")
-    if whole.exists():
-        return folder
-    prefix = f"{_ROOT}/{name}"
-    count = 0
-    for entry in store.list(prefix):
-        with store.local(entry.key) as path:
-            atomic_copy(path, folder / entry.key.removeprefix(f"{prefix}/"))
-        count += 1
-    if not count:
-        raise _missing(store, name)
-    atomic_write(whole, b"")
+    root = scratch / _ROOT / name
+    whole = next(root.glob(f"*{_WHOLE}"), None)
+    if whole:
+        return whole.with_suffix("")
+    for _ in range(_MOST_LISTS):
+        dataset = _listed(store, name)
+        if dataset is None:
+            raise _missing(store, name)
+        try:
+            return _fetched(store, name, dataset, root)
+        except NotFound as error:
+            if _listed(store, name) == dataset:
+                raise
+            replaced = error
+    raise replaced
+
+
+def _fetched(store: Store, name: str, dataset: Dataset, root: Path) -> Path:
+    """Bring the files of one list here, or find that they are.
+
+    Raises:
+        NotFound: a file is not in the store any more.
+    """
+    digest = _digest(dataset)
+    folder = root / digest
+    for file in dataset.files:
+        key = checked_key(f"{_prefix(name)}/{digest}/{file.path}")
+        with store.local(key) as path:
+            if path.stat().st_size != file.size or sha256_of(path) != file.sha256:
+                raise InvalidModel(
+                    f"The object {key!r} is not the file that was put: it was altered in the store. Put the dataset again: "
+                    f"cloudedge data put {name} FOLDER"
+                )
+            atomic_copy(path, folder / file.path)
+    atomic_write(folder.with_name(f"{digest}{_WHOLE}"), b"")
     return folder
+
+
+def _files_of(source: Path) -> dict[str, Path]:
+    """Files by their path below the source; hidden ones are left out.
+
+    Raises:
+        NotFound: there is none.
+        InvalidInput: what cannot be put, all of it.
+    """
+    files: dict[str, Path] = {}
+    faults: list[str] = []
+    for path in [source] if source.is_file() else _below(source, faults):
+        inner = Path(path.name) if path == source else path.relative_to(source)
+        if any(part.startswith(".") for part in inner.parts):
+            continue
+        fault = _fault(path, inner.as_posix())
+        if fault:
+            faults.append(f"  - {str(path)!r}: {fault}")
+        else:
+            files[inner.as_posix()] = path
+    if faults:
+        more = [f"  - and {len(faults) - _MOST_FAULTS} more"] if len(faults) > _MOST_FAULTS else []
+        raise InvalidInput("\n".join([f"{source} cannot be put into the store:", *faults[:_MOST_FAULTS], *more]))
+    if not files:
+        raise NotFound(f"There is no file in {source}: name the folder or file that holds the samples.")
+    return files
+
+
+def _below(source: Path, faults: list[str]) -> Iterator[Path]:
+    """All in a folder and the folders below it, but for these themselves; links to folders are among it."""
+
+    def note(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            faults.append(f"  - {str(error.filename)!r}: it cannot be read: {error.strerror}")
+
+    for folder, folders, names_of_files in os.walk(source, onerror=note):
+        links = [name for name in folders if Path(folder, name).is_symlink()]
+        yield from (Path(folder, name) for name in (*names_of_files, *links))
+
+
+def _fault(path: Path, inner: str) -> str:
+    """Why something cannot be put."""
+    if path.is_dir():
+        return "it is a link to a folder; put that folder by itself, or copy it here"
+    if not path.is_file():
+        return "it is a link that leads nowhere" if path.is_symlink() else "it is no regular file"
+    if not os.access(path, os.R_OK):
+        return "it cannot be read: give this user the right to"
+    try:
+        checked_key(f"{_ROOT}/{'x' * 53}/{'x' * 32}/{inner}")
+    except InvalidInput:
+        return "rename it: use letters, digits, '.', '_' and '-', a letter or digit first"
+    return ""
+
+
+def _described(path: Path, inner: str) -> DatasetFile:
+    try:
+        return DatasetFile(path=inner, sha256=sha256_of(path), size=path.stat().st_size)
+    except OSError as error:
+        raise InvalidInput(f"Cannot read {str(path)!r}: {error.strerror}. Nothing was put in the dataset's place.") from None
+
+
+def _listed(store: Store, name: str) -> Dataset | None:
+    key = f"{_prefix(name)}/{_LIST}"
+    try:
+        return parse(Dataset, store.get(key, _MOST_BYTES), key, _MOST_BYTES)
+    except NotFound:
+        return None
+
+
+def _tidy(store: Store, prefix: str, kept: str, former: str) -> None:
+    """Remove what the dataset had before, and what was put long ago and never listed."""
+    listed = store.stat(f"{prefix}/{_LIST}")
+    newest: dict[str, float] = {}
+    for entry in store.list(prefix):
+        folder = "/".join(entry.key.split("/")[:3])
+        newest[folder] = max(newest.get(folder, 0.0), entry.modified)
+    for folder, modified in newest.items():
+        abandoned = listed is not None and listed.modified - modified > _ABANDONED_SECONDS
+        if folder not in (kept, f"{prefix}/{_LIST}") and (folder == former or abandoned):
+            store.delete(folder)
+            store.delete_below(folder)
+
+
+def _prefix(name: str) -> str:
+    return f"{_ROOT}/{checked_name(name, 'a dataset')}"
+
+
+def _digest(dataset: Dataset) -> str:
+    return hashlib.sha256(canonical_json(dataset)).hexdigest()[:32]
 
 
 def _missing(store: Store, name: str) -> NotFound:

@@ -78,7 +78,7 @@ def untouched(store: Store, seconds: float) -> list[str]:
     def is_old(run_id: str) -> bool:
         run = Run(store, run_id)
         signs = [entry for name in ("alive", "state.json", "cancelled.json") if (entry := store.stat(run.key(name)))]
-        last = max((entry.modified for entry in signs or store.list(run.key())), default=now)
+        last = max((entry.modified for entry in signs or store.list(run.key())), default=math.inf)
         return now - last >= seconds and _refusal(run, now) is None
 
     ids = run_folders(store)

@@ -36,6 +36,20 @@ class Deletion(Document):
     at: AwareDatetime = Described(description="When, by the cloud's clock.")
 
 
+class DatasetFile(Part):
+    """A file of samples."""
+
+    path: str = Described(max_length=1024, description="Its path below the folder that was put.")
+    sha256: str = Described(pattern=SHA256, description="Digest of its bytes.")
+    size: int = Described(ge=0, description="Its length in bytes.")
+
+
+class Dataset(Document):
+    """What a dataset consists of. Written after its files, as its commit mark."""
+
+    files: tuple[DatasetFile, ...] = Described(min_length=1, description="All files, sorted by path.")
+
+
 class PretrainingRecord(Document):
     """The pretrained model and how it came about."""
 

@@ -17,12 +17,17 @@ import urllib3
 from hypothesis import given
 from hypothesis import strategies as st
 from minio import Minio
+from minio.commonconfig import ENABLED
 from minio.credentials.credentials import Credentials
+from minio.versioningconfig import VersioningConfig
 
-from cloudedge.documents import UploadTarget
+from cloudedge.documents import Task, UploadTarget
 from cloudedge.errors import Conflict, InvalidInput, NotFound, StoreFailed
 from cloudedge.store import Store
 from cloudedge.transport import Transport
+from components.shared import datasets
+from components.shared.deletion import delete, untouched
+from components.shared.run import Run, run_ids
 from components.shared.stores import open_store
 from components.shared.stores.multipart import PART_BYTES
 from components.shared.stores.s3 import S3Address
@@ -30,6 +35,7 @@ from components.shared.stores.signing import presigned
 from tests.cloudedge.store.conformance import Place, StoreConformance
 from tests.cluster.object_store import MinioServer, User
 from tests.cluster.processes import free_port
+from tests.components.shared.runs import DATA, Cloud
 from tests.waiting import until
 
 T = TypeVar("T")
@@ -73,6 +79,31 @@ class TestS3StoreBelowAPrefix(StoreConformance):
         for name in ("runs/others/object", "team/a", "team-b/runs/x/y"):
             client._execute("PUT", bucket, name, body=b"somebody else's")
         return Place(opened(f"{address}/team", tmp_path), Transport())
+
+
+class TestS3StoreInABucketThatKeepsVersions(StoreConformance):
+    """The suite again, where nothing that was ever written is lost."""
+
+    former_folders_are_named = True
+
+    @pytest.fixture
+    def place(self, address: str, minio: MinioServer, tmp_path: Path) -> Place:
+        minio.client().set_bucket_versioning(address.rpartition("/")[2], VersioningConfig(ENABLED))
+        return Place(opened(address, tmp_path), Transport())
+
+
+def test_what_was_deleted_is_gone_where_the_bucket_keeps_versions(
+    store: Store, address: str, minio: MinioServer, tmp_path: Path
+) -> None:
+    minio.client().set_bucket_versioning(address.rpartition("/")[2], VersioningConfig(ENABLED))
+    (tmp_path / "1.csv").write_text("1")
+    list(datasets.put(store, "line-3", tmp_path / "1.csv"))
+    cloud = Cloud(tmp_path)
+    Run(store, "run").create(Task(name="run", id="run", data=DATA))
+    assert datasets.delete(store, "line-3") == 1
+    delete(store, cloud.inboxes, "run", "tester")
+    assert datasets.names(store) == ()
+    assert list(run_ids(store)) == untouched(store, 0) == []
 
 
 # Many and large objects
