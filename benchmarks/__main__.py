@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from cloudedge.interpreter import python
+
 BENCHMARKS = {
     "accuracy": ["--seeds", "0", "1", "2"],
     "fusion": ["--models", "10", "100"],
@@ -28,7 +30,7 @@ def main() -> int:
     tables = []
     for name, arguments in BENCHMARKS.items():
         print(f"== {name}", flush=True)
-        command = [sys.executable, "-m", f"benchmarks.{name}", *arguments, "--out", str(folder / f"{name}.json")]
+        command = python(f"benchmarks.{name}", *arguments, "--out", folder / f"{name}.json")
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         print(done.stdout, flush=True)
         if done.returncode:

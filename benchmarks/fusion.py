@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from benchmarks.fusion_peers import PEERS
+from cloudedge.interpreter import python
 from cloudedge.weights import read_header
 
 LARGEST_TENSOR = 1_000_000
@@ -140,7 +140,7 @@ def write_models(folder: Path, models: int, parameters: int) -> None:
 
 def run(peer: str, folder: Path) -> dict[str, float]:
     """Let a peer fuse the models of a folder, in a process of its own; seconds and peak_bytes of memory."""
-    command = [sys.executable, "-m", "benchmarks.fusion_peers", peer, str(folder)]
+    command = python("benchmarks.fusion_peers", peer, folder)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout)
     return found

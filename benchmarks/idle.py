@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from benchmarks.tables import say, write
+from cloudedge.interpreter import python
 from pipelines.home import Home
 
 
@@ -49,15 +50,7 @@ def measure(folder: Path, seconds: float) -> dict[str, Any]:
     """
     home = Home(folder)
     home.inboxes.enroll("idle")
-    command = [
-        sys.executable,
-        "-m",
-        "edge.runner",
-        "--inbox",
-        str(home.inboxes.root / "idle"),
-        "--state",
-        str(folder / "state"),
-    ]
+    command = python("edge.runner", "--inbox", home.inboxes.root / "idle", "--state", folder / "state")
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             if process.stderr is None or "at work" not in process.stderr.readline():

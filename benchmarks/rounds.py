@@ -22,6 +22,7 @@ from typing import Any
 
 from benchmarks.tables import say, write
 from cloudedge.documents import Collaboration, ModelSpec, Task, Training
+from cloudedge.interpreter import python
 from components.shared.events import events
 from components.shared.run import Run
 from pipelines.demo.digits import DATA, edge_names, write_digits
@@ -72,24 +73,14 @@ def measure(folder: Path, edges: int, rounds: int, repeats: int) -> dict[str, An
     overhead: list[float] = []
     pick_up: list[float] = []
     for repeat in range(repeats):
-        whole, output = _timed([sys.executable, "-m", "benchmarks.hand_written_loop", str(data), str(rounds)])
+        whole, output = _timed(python("benchmarks.hand_written_loop", data, rounds))
         found["loop"]["whole"].append(whole)
         found["loop"]["round"].append(statistics.median(json.loads(output)["seconds"]))
         for shape in ("compact", "flat"):
             home = Home(folder / f"{shape}-{repeat}")
             task_file = folder / f"{shape}.json"
             task_file.write_bytes(_task(edges, rounds).to_json())
-            command = [
-                sys.executable,
-                "-m",
-                "pipelines.cli",
-                "run",
-                str(task_file),
-                "--data",
-                str(data),
-                f"--{shape}",
-                "--json",
-            ]
+            command = python("pipelines.cli", "run", task_file, "--data", data, f"--{shape}", "--json")
             whole, output = _timed([*command, "--home", str(home.folder)])
             found[shape]["whole"].append(whole)
             seconds = json.loads(output)["seconds"]

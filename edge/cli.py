@@ -8,6 +8,7 @@ import os
 import sys
 
 from cloudedge.errors import EXIT_INTERRUPTED
+from cloudedge.interpreter import python, use_own_modules
 
 PROGRAM = "cloudedge-edge"
 _HANDED_OVER = {"run": "edge.runner", "workers": "edge.workers"}
@@ -15,12 +16,17 @@ _HANDED_OVER = {"run": "edge.runner", "workers": "edge.workers"}
 
 def main() -> None:
     """Entry point of the command `cloudedge-edge`."""
+    use_own_modules("edge.cli")
     if len(sys.argv) > 1 and sys.argv[1] in _HANDED_OVER:
         # A new program in the same process: whoever started this one still knows its id.
-        os.execv(sys.executable, [sys.executable, "-m", _HANDED_OVER[sys.argv[1]], *sys.argv[2:]])  # noqa: S606
+        os.execv(sys.executable, python(_HANDED_OVER[sys.argv[1]], *sys.argv[2:]))  # noqa: S606
     try:
         from edge.tools import app
 
         app(prog_name=PROGRAM)
     except KeyboardInterrupt:  # Before a command could say so itself.
         sys.exit(EXIT_INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

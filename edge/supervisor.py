@@ -5,13 +5,13 @@ import logging
 import os
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from cloudedge.errors import StoreFailed
+from cloudedge.interpreter import environment, python
 from edge import sockets
 from edge.messages import Job, Message, line
 
@@ -136,10 +136,10 @@ class Supervisor:
             if time.monotonic() < self._not_before:
                 return None
             self._not_before = time.monotonic() + _RESTART_SECONDS
-            command = [sys.executable, "-m", "edge.workers", "--socket", str(self._own), "--parent", str(os.getpid())]
+            command = python("edge.workers", "--socket", self._own, "--parent", os.getpid())
             try:
                 self._own.unlink(missing_ok=True)
-                self._server = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+                self._server = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment())
             except OSError as error:
                 raise StoreFailed(f"Cannot start a fork server: {error.strerror}. It is tried again.") from error
             return None

@@ -3,14 +3,16 @@
 import sys
 
 from cloudedge.errors import EXIT_INTERRUPTED, CloudedgeError
+from cloudedge.interpreter import use_own_modules
 
 
 def main() -> None:
     """Run a command; every error that is known is one message and a documented exit code."""
+    use_own_modules("pipelines.cli")
     try:
         from pipelines.commands.app import app
 
-        app()
+        app(prog_name="cloudedge")
     except CloudedgeError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)

@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -13,6 +12,7 @@ from pathlib import Path
 from cloudedge.documents import Task
 from cloudedge.errors import Cancelled, CloudedgeError, WorkFailed
 from cloudedge.files import atomic_write, disk_errors
+from cloudedge.interpreter import python
 from components.shared.records import RunState
 from components.shared.run import Run
 from pipelines.processes import end, start
@@ -54,11 +54,9 @@ def pipeline_at_work(
     """
     task_file = logs / "task.json"
     atomic_write(task_file, task.to_json())
-    arguments = [str(task_file), str(os.getpid()), cloud_data, test_data, str(root), shape]
+    command = python("pipelines.local", task_file, os.getpid(), cloud_data, test_data, root, shape)
     with _passing(root) as temporary:
-        process = start(
-            [sys.executable, "-m", "pipelines.local", *arguments], logs / LOG, {**environment, "TMPDIR": str(temporary)}
-        )
+        process = start(command, logs / LOG, {**environment, "TMPDIR": str(temporary)})
         try:
             yield process
         finally:

@@ -2,16 +2,16 @@
 
 import os
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 from cloudedge.errors import WorkFailed
 from cloudedge.files import disk_errors
+from cloudedge.interpreter import environment, python
 from components.shared.run import Run
 from pipelines.home import Home
 
@@ -22,15 +22,20 @@ _END_SECONDS = 10.0
 _MOST_STARTS = 20
 
 
-def start(command: list[str], log: Path, environment: dict[str, str] | None = None) -> "subprocess.Popen[bytes]":
+def start(command: list[str], log: Path, variables: Mapping[str, str] | None = None) -> "subprocess.Popen[bytes]":
     """Start a process whose output goes to the end of a log.
+
+    Args:
+        command: The program and its arguments.
+        log: File for its output.
+        variables: Its environment, beside this process's own.
 
     Raises:
         StoreFailed: the log cannot be written.
     """
     with disk_errors(log), log.open("ab") as output:
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **(environment or {})}
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**environment(), **(variables or {})}
         )
 
 
@@ -69,19 +74,19 @@ class Runners:
         """
         with tempfile.TemporaryDirectory(prefix="cloudedge-") as sockets:
             workers = Path(sockets) / "workers"
-            parent = ("--parent", str(os.getpid()))
-            commands = {"workers": [sys.executable, "-m", "edge.workers", "--socket", str(workers), *parent]}
+            parent = ("--parent", os.getpid())
+            commands = {"workers": python("edge.workers", "--socket", workers, *parent)}
             for edge, samples in folders.items():
-                commands[edge] = [
-                    *(sys.executable, "-m", "edge.runner"),
-                    *("--inbox", str(home.inboxes.root / edge)),
-                    *("--state", str(home.edge_state(edge))),
-                    *("--samples", str(samples), "--mirror-samples"),
-                    *("--files-root", str(home.store.root)),
-                    *("--workers", str(workers)),
+                commands[edge] = python(
+                    "edge.runner",
+                    *("--inbox", home.inboxes.root / edge),
+                    *("--state", home.edge_state(edge)),
+                    *("--samples", samples, "--mirror-samples"),
+                    *("--files-root", home.store.root),
+                    *("--workers", workers),
                     *("--poll-seconds", _POLL_SECONDS),
                     *parent,
-                ]
+                )
             runners = cls(commands, home.logs(run.id))
             try:
                 yield runners

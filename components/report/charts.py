@@ -4,10 +4,13 @@ Matplotlib draws with placeholder colours, which become the page's CSS variables
 It is imported where it is used: that takes seconds, which only the report should pay.
 """
 
+import contextlib
 import io
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from components.report.markup import Html
@@ -168,7 +171,9 @@ def _label_ends(axes: "Axes", labels: list[tuple[float, str, int]], height: int,
 @contextmanager
 def _figure(name: str, width: int, height: int) -> "Iterator[Figure]":
     """A figure of so many CSS pixels, in the page's style."""
-    import matplotlib
+    os.environ["MATPLOTLIBRC"] = os.devnull  # Nor may a broken one, here or in the current folder, end the report.
+    with contextlib.chdir(Path(__file__).parent):
+        import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context():

@@ -17,6 +17,7 @@ from cloudedge.documents import Task
 from cloudedge.store import DirectoryStore
 from components.shared.run import Run
 from pipelines.home import Home
+from tests.traps import lay_traps, lay_traps_on_the_path
 from tests.waiting import until
 
 PATIENCE = 300.0
@@ -57,21 +58,28 @@ class Laptop:
         return self.start(*arguments, limit=limit)
 
     def start(self, *arguments: str, limit: int | None = None) -> "Command":
-        """Start `cloudedge` with these arguments, as a terminal does: in a process group of its own."""
+        """Start `cloudedge` with these arguments, as a terminal does: in a process group of its own.
+
+        No module may be taken from the folder where it is typed.
+        """
 
         def bound_files() -> None:
             if limit is not None:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-        temporary = self.folder / "tmp"
-        temporary.mkdir(exist_ok=True)
+        temporary, here, path = (self.folder / name for name in ("tmp", "here", "path"))
+        if not here.exists():
+            temporary.mkdir()
+            lay_traps_on_the_path(path)
+            lay_traps(here)
         process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.cli", *arguments],
+            [Path(sys.executable).parent / "cloudedge", *arguments],
+            cwd=here,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "TMPDIR": str(temporary)},
+            env={**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(path)},
             start_new_session=True,
             preexec_fn=bound_files,
         )
