@@ -5,11 +5,35 @@ import select
 import signal
 import threading
 import time
+from collections.abc import Callable
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """Environment in which the numeric libraries start no thread as they are loaded: for fork servers, as none survives a fork."""
 
 _LOOK_SECONDS = 0.2
+
+
+class Companion:
+    """A thread beside the main one, whose end is waited for however often that is interrupted.
+
+    In Python 3.11 a `Thread.join` that a signal's exception interrupted takes the thread for ended from then on.
+    """
+
+    def __init__(self, work: Callable[[], object], name: str) -> None:
+        """Begin the work."""
+        self._work = work
+        self._over = threading.Event()
+        threading.Thread(target=self._do, name=name, daemon=True).start()
+
+    def wait(self) -> None:
+        """Wait for the end of the work."""
+        self._over.wait()
+
+    def _do(self) -> None:
+        try:
+            self._work()
+        finally:
+            self._over.set()
 
 
 def end_with(process: int) -> None:

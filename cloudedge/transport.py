@@ -105,7 +105,7 @@ class Transport:
                 return None
             if parts.scheme != "file" or parts.netloc:
                 raise InvalidInput(f"{_shown(url)} cannot be used: only http, https and, below given roots, file URLs are.")
-            path = Path(os.path.realpath(unquote(parts.path)))
+            path = Path(os.path.realpath(unquote(parts.path, errors="surrogateescape")))
         except ValueError as error:
             raise InvalidInput(f"{_shown(url)!r} is no URL: {error}.") from None
         if not any(root in path.parents for root in self._roots):

@@ -19,6 +19,7 @@ from cloudedge.errors import Conflict
 from cloudedge.files import disk_errors
 from cloudedge.store import DirectoryStore
 from components.shared.inboxes import DirectoryInboxes
+from components.shared.tracking import address_of
 
 DEFAULT = Path("cloudedge-home")
 
@@ -27,11 +28,15 @@ class Home:
     """Paths of a laptop's runs, and what is found there."""
 
     def __init__(self, folder: Path) -> None:
-        """Use a folder, which is made when first written to."""
+        """Use a folder, which is made when first written to.
+
+        Raises:
+            InvalidInput: its name is one that MLflow cannot be told.
+        """
         self.folder = folder.absolute()
         self.store = DirectoryStore(self.folder / "store")
         self.inboxes = DirectoryInboxes(self.folder / "inboxes")
-        self.tracking_uri = f"sqlite:///{self.folder / 'mlflow.db'}"
+        self.tracking_uri = address_of(self.folder / "mlflow.db")
 
     def edge_state(self, edge: str) -> Path:
         """State folder of an edge's runner."""
@@ -59,12 +64,13 @@ class Home:
                 shutil.rmtree(folder)
 
     def environment(self) -> dict[str, str]:
-        """What pipeline steps find their surroundings by."""
+        """What pipeline steps find their surroundings by, whatever the shell knows of a cluster."""
         return {
             "CLOUDEDGE_STORE": self.store.root.as_uri(),
             "CLOUDEDGE_INBOXES": self.inboxes.root.as_uri(),
             "CLOUDEDGE_SCRATCH": str(self.folder / "scratch"),
             "CLOUDEDGE_POLL_SECONDS": "0.05",
+            "CLOUDEDGE_TRACKING_URI": "",
         }
 
     @contextmanager

@@ -19,6 +19,7 @@ from cloudedge.data import read_records
 from cloudedge.documents import DataFormat, Task
 from cloudedge.errors import EXIT_INTERRUPTED, CloudedgeError, InvalidInput, InvalidSamples, StoreFailed
 from cloudedge.names import IN_WORDS, NAME
+from cloudedge.processes import Companion
 from components.evaluate.models import environments
 from components.fuse.rule import find_rule
 from components.pretrain.parameters import parameters_of, task_of
@@ -109,7 +110,7 @@ def run_task(
     run = Run(home.store, task.id)
     if not run.exists():
         data.require_fit(task.data)
-    with home.alone(), ExitStack() as stack:
+    with _no_other_mlflow(), home.alone(), ExitStack() as stack:
         create(run, task, "cloudedge run")
         # Nobody else works here now, so other runs that seem to are dead, and no edge is to work on for them.
         list(reap(home.store, home.inboxes, "cloudedge run", silent_seconds=0, between_seconds=0, spare=run.id))
@@ -213,6 +214,16 @@ def _end_run(home: Home, run: Run, state: Literal["stopped", "failed"], message:
 
 
 @contextmanager
+def _no_other_mlflow() -> Iterator[None]:
+    """Leave out what the shell says of MLflow, here and in all that is started: the home has its own, and no run but ours."""
+    former = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("MLFLOW_")}
+    try:
+        yield
+    finally:
+        os.environ.update(former)
+
+
+@contextmanager
 def _relaying(home: Home, run: Run) -> Iterator[Callable[[], None]]:
     """Carry the run's figures to MLflow meanwhile. Yields what waits until all of them are there."""
     relay = Relay(home.store, run.id, home.tracking_uri, "cloudedge")
@@ -228,12 +239,11 @@ def _relaying(home: Home, run: Run) -> Iterator[Callable[[], None]]:
         while not over.wait(_RELAY_SECONDS):
             _log_failure(relay.push, log)
 
-    thread = threading.Thread(target=work, name="relay", daemon=True)
-    thread.start()
+    companion = Companion(work, "relay")
 
     def finish() -> None:
         over.set()
-        thread.join()
+        companion.wait()
         fault = _log_failure(relay.push, log)
         if fault:  # Who opens MLflow's pages now looks for the run in vain.
             print(fault, file=sys.stderr)
@@ -249,7 +259,8 @@ def _log_failure(action: Callable[[], object], log: Path) -> CloudedgeError | No
     try:
         action()
     except CloudedgeError as error:
-        with suppress(OSError), log.open("a") as file:  # On a full disk, what cannot be logged must not stop the relay.
+        # On a full disk, what cannot be logged must not stop the relay.
+        with suppress(OSError), log.open("a", encoding="utf-8", errors="backslashreplace") as file:
             print(error, file=file)
         return error
     return None

@@ -1,5 +1,6 @@
 """What a finished run brought, drawn on the terminal."""
 
+import shlex
 from pathlib import Path
 
 from rich.console import Console
@@ -28,7 +29,8 @@ def print_outcome(console: Console, run: Run, home: Home, task_file: Path, again
         with run.store.local(run.fused_key(evaluation.rounds)) as path:
             console.print(f"Model     {path}", soft_wrap=True)
     console.print(f"Report    {home.store.root / run.key('report.html')}", soft_wrap=True)
-    console.print(f"MLflow    {typed('mlflow')} ui --backend-store-uri {home.tracking_uri}", soft_wrap=True)
+    mlflow = shlex.join([typed("mlflow"), "ui", "--backend-store-uri", home.tracking_uri])
+    console.print(f"MLflow    {mlflow}", soft_wrap=True)
     console.print(f"          then open {_RUNS_PAGE}", soft_wrap=True)
     console.print(f"Task      {task_file}   (change it, give it another id, and: {again})", soft_wrap=True)
 

@@ -8,6 +8,7 @@ Whoever fetches a dataset holds to one list; what is put meanwhile stands beside
 
 import hashlib
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -236,5 +237,6 @@ def _digest(dataset: Dataset) -> str:
 def _missing(store: Store, name: str) -> NotFound:
     known = ", ".join(names(store)) or "none"
     return NotFound(
-        f"There is no dataset {name!r} in the store; there are: {known}. Put it there: cloudedge data put {name} FOLDER"
+        f"There is no dataset {name!r} in the store; there are: {known}. Put it there: "
+        f"cloudedge data put {shlex.quote(name)} FOLDER"
     )

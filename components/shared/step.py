@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from cloudedge.errors import Cancelled, CloudedgeError, NotFound, StoreFailed
 from cloudedge.files import disk_errors
-from cloudedge.processes import end_with
+from cloudedge.processes import Companion, end_with
 from cloudedge.store import Store
 from components.shared import events, under_way
 from components.shared.datasets import local_folder
@@ -249,13 +249,12 @@ def _signs_of_life(work: Step) -> Iterator[None]:
 
     under_way.enter(work.store, work.run.id)
     work.store.put(work.run.key("alive"), b"")
-    thread = threading.Thread(target=touch, name="signs-of-life", daemon=True)
-    thread.start()
+    signs = Companion(touch, "signs-of-life")
     try:
         yield
     finally:
         over.set()
-        thread.join()
+        signs.wait()
     work.store.put(work.run.key("alive"), BETWEEN_STEPS)
 
 

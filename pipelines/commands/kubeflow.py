@@ -1,6 +1,7 @@
 """Runs on a cluster's Kubeflow Pipelines: cloudedge submit, status, logs."""
 
 import re
+import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -138,7 +139,7 @@ def _check_dataset(option: str, address: str, known: tuple[str, ...] | None) -> 
     if known is not None and name not in known:
         raise NotFound(
             f"There is no dataset {name!r} in the store; there are: {', '.join(known) or 'none'}. Put it there: "
-            f"cloudedge data put {name} FOLDER"
+            f"cloudedge data put {shlex.quote(name)} FOLDER"
         )
 
 

@@ -59,11 +59,11 @@ def demo(
     """Train digits across a cloud and some edges on this machine, and show what collaboration bought."""
     from pipelines.demo import demo_task
 
-    task = demo_task(edges)
+    task, place = demo_task(edges), Home(home)
     task_file = home / "digits.json"
     atomic_write(task_file, task.to_json())
     again = _again(task_file, None, edges if edges != _DEMO_EDGES else None, home, None)
-    _run(task, _demo_data(home, edges), None, home, as_json, task_file, again)
+    _run(task, _demo_data(home, edges), None, place, as_json, task_file, again)
 
 
 def run(
@@ -75,11 +75,11 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run a task on this machine. The same task again goes on where it was."""
-    asked = read_task(task)
+    asked, place = read_task(task), Home(home)
     if data is None:
         _require_digits(asked, task)
     folder = data if data is not None else _demo_data(home, edges or _DEMO_EDGES)
-    _run(asked, folder, edges, home, as_json, task, _again(task, data, edges, home, compact), compact)
+    _run(asked, folder, edges, place, as_json, task, _again(task, data, edges, home, compact), compact)
 
 
 def validate(task: TaskArgument, as_json: JsonOption = False) -> None:
@@ -173,13 +173,12 @@ def _run(
     task: Task,
     data: Path,
     edges: int | None,
-    folder: Path,
+    home: Home,
     as_json: bool,
     task_file: Path,
     again: str,
     compact: bool | None = None,
 ) -> None:
-    home = Home(folder)
     console = Console(stderr=True, highlight=False)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

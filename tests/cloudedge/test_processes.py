@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -97,3 +98,29 @@ def test_a_process_of_another_user_counts_as_alive(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(processes, "_LOOK_SECONDS", 0.001)
     processes._wait_for_end(1)
     assert answers == []
+
+
+def test_a_companion_is_waited_for_though_the_first_wait_was_interrupted() -> None:
+    gate, done = threading.Event(), threading.Event()
+
+    def work() -> None:
+        gate.wait(30)
+        done.set()
+
+    def interrupt(*_: object) -> None:
+        raise InterruptedError
+
+    def wait_interrupted(companion: processes.Companion) -> None:
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+        companion.wait()
+
+    former = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        companion = processes.Companion(work, "companion")
+        with pytest.raises(InterruptedError):
+            wait_interrupted(companion)
+    finally:
+        signal.signal(signal.SIGUSR1, former)
+    threading.Timer(0.1, gate.set).start()
+    companion.wait()
+    assert done.is_set()

@@ -23,6 +23,16 @@ from tests.waiting import until
 PATIENCE = 300.0
 """Seconds that a run may take on a machine that has much else to do."""
 
+_OF_A_CLUSTER = {
+    "CLOUDEDGE_TRACKING_URI": "http://127.0.0.1:9",
+    "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",
+    "MLFLOW_REGISTRY_URI": "http://127.0.0.1:9",
+    "MLFLOW_RUN_ID": "0123456789abcdef0123456789abcdef",
+    "MLFLOW_EXPERIMENT_ID": "77",
+    "MLFLOW_EXPERIMENT_NAME": "somebody else's",
+}
+"""What a shell may know of MLflow, none of which is meant for a laptop's runs."""
+
 
 @dataclass
 class Laptop:
@@ -34,7 +44,7 @@ class Laptop:
 
     @property
     def home(self) -> Home:
-        return Home(self.folder / "home of runs")
+        return Home(self.folder / "100% of Süd's runs?")
 
     @property
     def store(self) -> DirectoryStore:
@@ -60,7 +70,7 @@ class Laptop:
     def start(self, *arguments: str, limit: int | None = None) -> "Command":
         """Start `cloudedge` with these arguments, as a terminal does: in a process group of its own.
 
-        No module may be taken from the folder where it is typed.
+        No module may be taken from the folder where it is typed, and nothing from what else the shell is used for.
         """
 
         def bound_files() -> None:
@@ -79,7 +89,7 @@ class Laptop:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(path)},
+            env={**os.environ, **_OF_A_CLUSTER, "TMPDIR": str(temporary), "PYTHONPATH": str(path)},
             start_new_session=True,
             preexec_fn=bound_files,
         )

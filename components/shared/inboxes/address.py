@@ -24,7 +24,7 @@ def open_inboxes(address: str, *, patience_seconds: float) -> Inboxes:
     """
     parts = urlsplit(address)
     if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
-        return DirectoryInboxes(Path(unquote(parts.path)))
+        return DirectoryInboxes(Path(unquote(parts.path, errors="surrogateescape")))
     if parts.scheme == "configmaps" and _NAMESPACE.fullmatch(parts.netloc) and not parts.path.strip("/"):
         from components.shared.inboxes.config_maps import ConfigMapInboxes  # It takes a second, and laptops do without.
         from components.shared.kubernetes_api import Namespace, connect

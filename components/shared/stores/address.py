@@ -22,7 +22,7 @@ def open_store(address: str, *, for_edges: str, scratch: Path, patience_seconds:
     """
     parts = urlsplit(address)
     if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
-        return DirectoryStore(Path(unquote(parts.path)))
+        return DirectoryStore(Path(unquote(parts.path, errors="surrogateescape")))
     if parts.scheme in ("http", "https"):
         from components.shared.stores.s3 import S3Address, S3Store  # It takes half a second, and laptops do without.
 

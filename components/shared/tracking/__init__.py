@@ -4,6 +4,7 @@ No step waits for MLflow or fails with it, and nothing is lost while it is away.
 the relay alone, when it has something to send; nothing else in here may import it.
 """
 
+from components.shared.tracking.database import address_of
 from components.shared.tracking.log import TrackingLog
 from components.shared.tracking.records import (
     NOTE_TAG,
@@ -27,5 +28,6 @@ __all__ = [
     "Relay",
     "TrackingLog",
     "TrackingRecord",
+    "address_of",
     "flat_params",
 ]

@@ -1,13 +1,14 @@
 """The connection to MLflow: bounded in time, and with one kind of error."""
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from cloudedge.errors import StoreFailed
+from components.shared.tracking.database import artifacts_of, ensure_whole, file_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,23 +36,20 @@ def connect(tracking_uri: str) -> "MlflowClient":
     """
     from mlflow import MlflowClient
 
+    file = file_of(tracking_uri)
+    if file:
+        ensure_whole(file)
     return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
 
 def experiment_id(client: "MlflowClient", name: str) -> str:
-    """Id of the experiment, which is made if there is none.
-
-    Beside a SQLite database its artifacts are kept in a folder of their own; MLflow's default would be the folder that the
-    process happens to work in.
-    """
+    """Id of the experiment, which is made if there is none; a SQLite database keeps its artifacts beside it."""
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)
     if found is None:
-        location = None
-        if client.tracking_uri.startswith("sqlite:///"):
-            database = Path(client.tracking_uri.removeprefix("sqlite:///")).absolute()
-            location = (database.parent / f"{database.stem}-artifacts" / quote(name, safe="")).as_uri()
+        file = file_of(client.tracking_uri)
+        location = (artifacts_of(file) / quote(name, safe="")).as_uri() if file else None
         try:
             return client.create_experiment(name, artifact_location=location, tags={_KIND_TAG: "custom_model_development"})
         except MlflowException as error:
@@ -78,7 +76,7 @@ def mlflow_errors(tracking_uri: str) -> Iterator[None]:
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
         reason = _without_password(str(error).partition("\n")[0][:500], tracking_uri)
         raise StoreFailed(
             f"MLflow at {_without_password(tracking_uri, tracking_uri)} did not take the run's records: {reason.rstrip('.')}. "

@@ -1,0 +1,59 @@
+"""What surrounds a laptop's run, where nothing is left to be done but to tell MLflow."""
+
+import os
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from components.shared.records import RunState
+from components.shared.step import set_state
+from pipelines.home import Home
+from tests.components.cloud import Cloud
+from tests.components.shared.tracking.told import WARNINGS_OF_MLFLOW
+from tests.digits import digits_task
+from tests.terminal import Cloudedge
+
+
+@pytest.mark.filterwarnings(*WARNINGS_OF_MLFLOW)
+def test_what_the_shell_says_of_mlflow_is_not_said_of_a_laptops_runs(home: Cloud, cloudedge: Cloudedge, digits: Path) -> None:
+    set_state(home.run, RunState(state="finished", message="", exit_code=0, at=datetime.now(UTC)))
+    task_file = home.root / "task.json"
+    task_file.write_bytes(home.task.to_json())
+    shell = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")},
+        "MLFLOW_RUN_ID": "0123456789abcdef0123456789abcdef",
+        "MLFLOW_EXPERIMENT_NAME": "somebody else's",
+        "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",
+        "MLFLOW_ENABLE_WORKSPACES": "true",
+        "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "no such class",
+    }
+
+    ended = cloudedge("run", task_file, "--data", digits, "--home", home.root, environment=shell)
+
+    assert (ended.code, ended.err) == (0, "")
+    with closing(sqlite3.connect(home.root / "mlflow.db")) as told:
+        experiments = "SELECT r.name, e.name FROM runs r JOIN experiments e USING (experiment_id) ORDER BY r.start_time"
+        assert (home.run.id, "cloudedge") in told.execute(experiments).fetchall()
+
+
+def test_a_home_of_which_mlflow_cannot_be_told_is_refused_before_anything_is_made(
+    cloudedge: Cloudedge, tmp_path: Path, digits: Path
+) -> None:
+    task_file = tmp_path / "task.json"
+    task_file.write_bytes(digits_task().to_json())
+    folder = tmp_path / os.fsdecode(b"d\xfcsseldorf")
+
+    for command in (("demo",), ("run", task_file, "--data", digits), ("run", task_file)):
+        ended = cloudedge(*command, "--home", folder)
+
+        assert ended.code == 2
+        assert "dusseldorf" not in ended.err
+        assert r"d\udcfcsseldorf', because of its name: choose another folder" in ended.err
+    assert not folder.exists()
+
+
+def test_a_laptops_steps_do_not_look_for_the_clusters_mlflow(tmp_path: Path) -> None:
+    assert Home(tmp_path).environment()["CLOUDEDGE_TRACKING_URI"] == ""
