@@ -12,10 +12,11 @@
     ├── Cancelled               7   the run was cancelled
     └── WorkFailed              8   a step of the pipeline or the work at an edge broke
 
-A command interrupted by Ctrl-C ends with 130, as shells expect.
+A command interrupted by Ctrl-C ends with 130, and one whose reader has ended with 141, as shells expect.
 """
 
 EXIT_INTERRUPTED = 130
+EXIT_UNREAD = 141
 
 
 class CloudedgeError(Exception):

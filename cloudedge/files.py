@@ -50,7 +50,7 @@ def atomic_copy(source: Path, path: Path, *, once: bool = False) -> None:
 
 
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path | str) -> Iterator[None]:
     """Turn what the operating system says of a disk into one message with a way out.
 
     Raises:
@@ -64,6 +64,7 @@ def disk_errors(path: Path) -> Iterator[None]:
             errno.EDQUOT: "The disk quota is used up: free some space and start again; nothing is lost.",
             errno.EFBIG: "Files may not grow this large here (ulimit -f): raise the limit and start again; nothing is lost.",
             errno.EACCES: "Give this user the right to write there, or choose another folder.",
+            errno.EBADF: "It is closed: have it lead somewhere, if only to /dev/null.",
             errno.EISDIR: "A folder stands there: name a file.",
             errno.EPIPE: "Whoever was reading it has ended.",
             errno.EBUSY: "Something else stands there: name a file.",

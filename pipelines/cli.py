@@ -9,10 +9,13 @@ from cloudedge.interpreter import use_own_modules
 def main() -> None:
     """Run a command; every error that is known is one message and a documented exit code."""
     use_own_modules("pipelines.cli")
-    try:
-        from pipelines.commands.app import app
+    from cloudedge.output import own_output
 
-        app(prog_name="cloudedge")
+    try:
+        with own_output():
+            from pipelines.commands.app import app
+
+            app(prog_name="cloudedge")
     except CloudedgeError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)

@@ -18,6 +18,9 @@ from pipelines.home import Home
 _POLL_SECONDS = "0.05"
 """A laptop's runners look often: a look costs microseconds, and every round waits for one."""
 
+_UTF_8 = {"PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8:backslashreplace"}
+"""What is said to a log is read again here, whatever a terminal understands; and no step fails for what it cannot say."""
+
 _END_SECONDS = 10.0
 _MOST_STARTS = 20
 
@@ -33,10 +36,9 @@ def start(command: list[str], log: Path, variables: Mapping[str, str] | None = N
     Raises:
         StoreFailed: the log cannot be written.
     """
+    surroundings = {**environment(), **_UTF_8, **(variables or {})}
     with disk_errors(log), log.open("ab") as output:
-        return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**environment(), **(variables or {})}
-        )
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=surroundings)
 
 
 def end(processes: "list[subprocess.Popen[bytes]]") -> None:
@@ -113,5 +115,5 @@ class Runners:
 
 
 def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").split("\n")
+    lines = log.read_text("utf-8", errors="replace").split("\n")
     return next((line for line in reversed(lines) if line.strip()), "(none)")

@@ -66,7 +66,7 @@ def _perform(parent: int, source: str, arguments: list[str], environment: dict[s
     from kfp.dsl.executor_main import executor_main
 
     component = Path(tempfile.mkdtemp()) / "ephemeral_component.py"
-    component.write_text(source)
+    component.write_text(source, encoding="utf-8")
     sys.argv = ["executor_main", "--component_module_path", str(component), *arguments]
     executor_main()
 
