@@ -9,6 +9,7 @@ import os
 import sys
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))  # noqa: PTH120 - pathlib is not loaded yet
+_NO_HOME = "/nonexistent"
 
 
 def python(module: str, *arguments: object) -> list[str]:
@@ -24,9 +25,12 @@ def python(module: str, *arguments: object) -> list[str]:
 def environment() -> dict[str, str]:
     """This process's environment, in which no Python takes modules from the current folder or from a foreign PYTHONPATH.
 
-    A PYTHONPATH that has cloudedge itself is how somebody installed it, and stays.
+    A PYTHONPATH that has cloudedge itself is how somebody installed it, and stays. A user without a name and a home, as in a
+    container that runs under any number, is given a home that is not there: some libraries ask for it as they are imported.
     """
     found = {**os.environ, "PYTHONSAFEPATH": "1"}
+    if os.path.expanduser("~") == "~":  # noqa: PTH111 - pathlib raises
+        found["HOME"] = _NO_HOME
     entries = found.get("PYTHONPATH", "").split(os.pathsep)
     if not any(entry and os.path.realpath(entry) == _ROOT for entry in entries):
         found.pop("PYTHONPATH", None)

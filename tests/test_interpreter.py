@@ -74,3 +74,14 @@ def test_a_path_stays_only_if_it_has_cloudedge_itself(monkeypatch: pytest.Monkey
     monkeypatch.setenv("PYTHONPATH", path)
 
     assert environment().get("PYTHONPATH") == (path if kept else None)
+
+
+def test_a_user_without_a_name_has_a_home_that_libraries_can_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert environment().get("HOME") == os.environ.get("HOME")
+
+    monkeypatch.delenv("HOME")
+    assert "HOME" not in environment()  # It is known by the user's name.
+
+    monkeypatch.setattr("pwd.getpwuid", lambda number: {}[number])
+    monkeypatch.setenv("HOME", environment()["HOME"])
+    assert not Path.home().exists()
