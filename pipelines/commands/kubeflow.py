@@ -6,7 +6,6 @@ import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from cloudedge.errors import EXIT_INTERRUPTED, Conflict, InvalidInput, NotFound
 from cloudedge.names import NAME
@@ -15,6 +14,7 @@ from components.shared import datasets
 from components.shared.run import Run
 from pipelines.commands.options import JsonOption, TaskArgument, print_json, print_table, read_task
 from pipelines.commands.run import check_names
+from pipelines.console import console
 from pipelines.place import clusters_store
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def _show(kubeflow: "Kubeflow", run: "KubeflowRun", follow: bool, as_json: bool,
     ours = _in_store(run.task_id)
     if follow:
         try:
-            run = follow_run(kubeflow, run, ours, Console(stderr=True, highlight=False))
+            run = follow_run(kubeflow, run, ours, console(stderr=True))
         except KeyboardInterrupt:
             print(f"The run goes on. 'cloudedge status {run.task_id} --follow' shows it again.", file=sys.stderr)
             raise typer.Exit(EXIT_INTERRUPTED) from None

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from cloudedge.documents import DataFormat, Task
 from cloudedge.errors import EXIT_INTERRUPTED, InvalidInput
@@ -16,6 +15,7 @@ from cloudedge.files import atomic_write, is_outlet
 from components.fuse.rule import find_rule
 from components.shared.run import Run
 from pipelines.commands.options import HOME_DEFAULT, HomeOption, JsonOption, TaskArgument, print_json, read_task
+from pipelines.console import console
 from pipelines.home import Home
 from pipelines.laptop import Data, run_task
 from pipelines.live import RunDisplay, last_words
@@ -179,11 +179,10 @@ def _run(
     again: str,
     compact: bool | None = None,
 ) -> None:
-    console = Console(stderr=True, highlight=False)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         log = home.logs(task.id) / "pipeline.log"
-        with RunDisplay(console, lambda: last_words(log)) as display:
+        with RunDisplay(console(stderr=True), lambda: last_words(log)) as display:
             run = run_task(task, Data(data), edges, home, display, compact)
     except KeyboardInterrupt:
         print(f"Stopped. This command goes on where the run was: {again}", file=sys.stderr)
@@ -195,4 +194,4 @@ def _show(run: Run, home: Home, as_json: bool, task_file: Path, again: str) -> N
     if as_json:
         print_json({**overview(run), **summary(run)})
     else:
-        print_outcome(Console(highlight=False), run, home, task_file, again)
+        print_outcome(console(), run, home, task_file, again)

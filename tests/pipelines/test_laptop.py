@@ -1,6 +1,9 @@
 """What surrounds a laptop's run, where nothing is left to be done but to tell MLflow."""
 
 import os
+import re
+import shlex
+import shutil
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
@@ -10,6 +13,7 @@ import pytest
 
 from components.shared.records import RunState
 from components.shared.step import set_state
+from components.shared.tracking.database import file_of
 from pipelines.home import Home
 from tests.components.cloud import Cloud
 from tests.components.shared.tracking.told import WARNINGS_OF_MLFLOW
@@ -18,9 +22,12 @@ from tests.terminal import Cloudedge
 
 
 @pytest.mark.filterwarnings(*WARNINGS_OF_MLFLOW)
-def test_what_the_shell_says_of_mlflow_is_not_said_of_a_laptops_runs(home: Cloud, cloudedge: Cloudedge, digits: Path) -> None:
+def test_a_home_of_any_name_has_its_own_figures_whatever_the_shell_says_of_mlflow(
+    home: Cloud, cloudedge: Cloudedge, digits: Path
+) -> None:
     set_state(home.run, RunState(state="finished", message="", exit_code=0, at=datetime.now(UTC)))
-    task_file = home.root / "task.json"
+    folder = shutil.copytree(home.root, home.root.parent / "[b] 100%25 :dog: of 'Süd'?")
+    task_file = folder / "task.json"
     task_file.write_bytes(home.task.to_json())
     shell = {
         **{name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")},
@@ -31,10 +38,15 @@ def test_what_the_shell_says_of_mlflow_is_not_said_of_a_laptops_runs(home: Cloud
         "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "no such class",
     }
 
-    ended = cloudedge("run", task_file, "--data", digits, "--home", home.root, environment=shell)
+    ended = cloudedge("run", task_file, "--data", digits, "--home", folder, environment=shell)
 
     assert (ended.code, ended.err) == (0, "")
-    with closing(sqlite3.connect(home.root / "mlflow.db")) as told:
+    assert f"Report    {folder}/store/runs/{home.run.id}/report.html\n" in ended.out
+    (command,) = [line.removeprefix("MLflow") for line in ended.out.splitlines() if line.startswith("MLflow")]
+    assert file_of(shlex.split(command)[-1]) == folder / "mlflow.db"
+    (again,) = re.findall(r"and: (.*)\)$", ended.out, re.MULTILINE)
+    assert shlex.split(again)[1:] == ["run", str(task_file), "--data", str(digits), "--home", str(folder)]
+    with closing(sqlite3.connect(folder / "mlflow.db")) as told:
         experiments = "SELECT r.name, e.name FROM runs r JOIN experiments e USING (experiment_id) ORDER BY r.start_time"
         assert (home.run.id, "cloudedge") in told.execute(experiments).fetchall()
 
