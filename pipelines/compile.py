@@ -52,13 +52,14 @@ def package_of(task: Task, compact: bool | None = None) -> bytes:
     """The package that runs a task.
 
     Args:
-        task: Its values become the form's defaults.
+        task: Its values become the form's defaults; but for the id, so that each run that is started of it is its own.
         compact: Whether all rounds are one task; none: beyond three rounds.
     """
     rounds = task.collaboration.rounds if task.collaborate else 0
     if compact is None:
         compact = rounds > MOST_ROUNDS_IN_PODS
-    return package(collaborative_training_compact if compact else with_rounds(rounds), parameters_of(task))
+    pipeline = collaborative_training_compact if compact else with_rounds(rounds)
+    return package(pipeline, {**parameters_of(task), "task_id": ""})
 
 
 def main() -> int:

@@ -43,6 +43,9 @@ _SETTINGS = (
 )
 _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
+_DATA = ("cloud_data", "test_data")
+"""What the form asks for beside a task."""
+
 _HOUR = 3600
 TIMEOUTS = {
     "pretrain": 30 * 24 * _HOUR,
@@ -87,7 +90,7 @@ def pretrain_task(form: dict[str, Any], most_rounds: int) -> Any:
         form: The pipeline's parameters.
         most_rounds: Rounds that the pipeline has tasks for.
     """
-    values = {name: form[name] for name in (*PLACES, "cloud_data")}
+    values = {name: form[name] for name in (*PLACES, *_DATA)}
     task = pretrain(**values, kubeflow_run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, most_rounds=most_rounds)
     return task.set_accelerator_type(CLOUD_GPU).set_accelerator_limit(1) if CLOUD_GPU else task
 
@@ -111,10 +114,12 @@ def show_as(task: Any, name: str) -> Any:
 
 
 def _parameters() -> dict[str, inspect.Parameter]:
-    defaults: dict[str, Any] = {**parameters_of(EXAMPLE), "task_id": "", "cloud_data": "", "test_data": ""}
-    signature = inspect.signature(pretrain.python_func).parameters
-    kinds = {name: signature[name].annotation for name in (*PLACES, "cloud_data")} | {"test_data": str}
+    # The cloud's samples have no default: a form that lacks them is not sent off.
+    defaults: dict[str, Any] = {"test_data": "", **parameters_of(EXAMPLE), "task_id": ""}
+    arguments = inspect.signature(pretrain.python_func).parameters
     return {
-        name: inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=defaults[name], annotation=kind)
-        for name, kind in kinds.items()
+        name: arguments[name].replace(
+            kind=inspect.Parameter.POSITIONAL_OR_KEYWORD, default=defaults.get(name, inspect.Parameter.empty)
+        )
+        for name in (*_DATA, *PLACES)
     }

@@ -47,6 +47,7 @@ def pretrain(
     fusion_parameters: dict,
     fusion_base_weight: float,
     cloud_data: str,
+    test_data: str,
     kubeflow_run_id: str,
     most_rounds: int,
 ) -> str:
@@ -92,7 +93,8 @@ def pretrain(
         fusion_rule: samples, uniform, accuracy, given, greedy, median, ...
         fusion_parameters: The rule's settings.
         fusion_base_weight: Weight of the round's base model in the average.
-        cloud_data: Where the cloud's samples are.
+        cloud_data: Where the cloud's samples are, store:NAME.
+        test_data: Where samples are that nobody trains on, store:NAME, to know early that they are there; empty: none.
         kubeflow_run_id: Id of the Kubeflow run.
         most_rounds: Rounds that this pipeline has tasks for.
 

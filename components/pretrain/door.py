@@ -2,11 +2,15 @@
 
 from typing import Any
 
-from cloudedge.errors import InvalidInput
+from cloudedge.documents import Task
+from cloudedge.errors import Conflict, InvalidInput
 from components.pretrain.parameters import task_of
 from components.pretrain.step import pretrain
+from components.shared import datasets
 from components.shared.artifacts import put_model
 from components.shared.doors import door
+from components.shared.run import Run
+from components.shared.settings import Settings
 
 
 @door
@@ -19,14 +23,15 @@ def run_pretrain(parameters: dict[str, Any]) -> str:
     Returns:
         Id of the run.
     """
-    task = task_of({**parameters, "task_id": parameters["task_id"] or parameters["kubeflow_run_id"]})
-    most = parameters["most_rounds"]
-    if task.collaborate and task.collaboration.rounds > most:
-        raise InvalidInput(
-            f"rounds is {task.collaboration.rounds}, but this pipeline has tasks for {most}: ask for fewer, compile the task "
-            "(cloudedge compile), or use collaborative_training_compact, which takes any number."
-        )
-    record = pretrain(task, parameters["cloud_data"], parameters["kubeflow_run_id"])
+    kubeflow_run_id = parameters["kubeflow_run_id"]
+    task = task_of({**parameters, "task_id": parameters["task_id"] or kubeflow_run_id})
+    _require_rounds(task, parameters["most_rounds"])
+    datasets.require_address("cloud_data", parameters["cloud_data"])
+    store = Settings().open_store()
+    if parameters["test_data"]:  # It is read last of all.
+        datasets.require_samples(store, "test_data", parameters["test_data"])
+    _require_own_run(Run(store, task.id), task, kubeflow_run_id)
+    record = pretrain(task, parameters["cloud_data"], kubeflow_run_id)
     scores = record.history[-1].scores
     metrics = parameters["metrics"]
     for name, value in (
@@ -39,3 +44,29 @@ def run_pretrain(parameters: dict[str, Any]) -> str:
         metrics.log_metric(name, value)
     put_model(task.id, 0, parameters["pretrained"])
     return task.id
+
+
+def _require_rounds(task: Task, most: int) -> None:
+    if task.collaborate and task.collaboration.rounds > most:
+        raise InvalidInput(
+            f"rounds is {task.collaboration.rounds}, but this pipeline has tasks for {most}: ask for fewer, compile the task "
+            "(cloudedge compile), or use collaborative_training_compact, which takes any number."
+        )
+
+
+def _require_own_run(run: Run, task: Task, kubeflow_run_id: str) -> None:
+    """Make sure that there is something to do under the task's id: a clone of a run repeats it with all other parameters.
+
+    Raises:
+        Conflict: the id belongs to a run of another task, or to one that is finished.
+    """
+    way_out = f"leave task_id empty, and it is a run of its own, {kubeflow_run_id}"
+    try:
+        run.require_free_for(task)
+    except Conflict as error:
+        raise Conflict(f"{error} Or {way_out}.") from None
+    state = run.state()
+    if state and state.state == "finished":
+        raise Conflict(
+            f"Run {task.id} of this very task is finished since {state.at:%Y-%m-%d %H:%M:%S} UTC. To run it again, {way_out}."
+        )

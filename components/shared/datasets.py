@@ -90,6 +90,44 @@ def delete(store: Store, name: str) -> int:
     return count
 
 
+def require_address(parameter: str, address: str) -> None:
+    """Make sure that a pipeline's parameter says where samples are: an empty or a relative one would be the pod's own folder.
+
+    Args:
+        parameter: Its name, for the message.
+        address: What it says.
+
+    Raises:
+        InvalidInput: it says nothing, or a place that depends on where a step happens to work.
+    """
+    if not address.startswith(SCHEME) and not Path(address).is_absolute():
+        raise InvalidInput(
+            f"{parameter} is {address!r}: give {SCHEME}NAME, samples in the store (cloudedge data put NAME FOLDER), or the "
+            "absolute path of a folder that every step has."
+        )
+
+
+def require_samples(store: Store, parameter: str, address: str) -> None:
+    """Make sure that there is something at an address, without bringing it here.
+
+    Args:
+        store: Where datasets are.
+        parameter: Name of the pipeline's parameter, for the message.
+        address: What it says: a path, or store:NAME.
+
+    Raises:
+        InvalidInput: it is no address.
+        NotFound: there is no such dataset, folder or file.
+    """
+    require_address(parameter, address)
+    if address.startswith(SCHEME):
+        name = checked_name(address.removeprefix(SCHEME), "a dataset")
+        if name not in names(store):
+            raise _missing(store, name)
+    elif not Path(address).exists():
+        raise NotFound(f"{parameter} is {address!r}, and there is no such folder or file here: correct it.")
+
+
 def local_folder(store: Store, address: str, scratch: Path) -> Path:
     """Where the samples at an address are on this machine.
 

@@ -159,7 +159,8 @@ def pretrained(
     spec = next(yaml.safe_load_all(package_of(task)))["deploymentSpec"]["executors"]["exec-pretrain"]["container"]
     output = {"uri": "minio://pretrained", "name": "pretrained", "type": {"schemaTitle": "system.Model"}}
     metrics = {"uri": "minio://metrics", "name": "metrics", "type": {"schemaTitle": "system.Metrics"}}
-    asked = {**parameters_of(task), "cloud_data": "/data/cloud", "kubeflow_run_id": "a", "most_rounds": most_rounds}
+    data = {"cloud_data": "/data/cloud", "test_data": ""}
+    asked = {**parameters_of(task), **data, "kubeflow_run_id": "a", "most_rounds": most_rounds}
     executor_input = {
         "inputs": {"parameterValues": asked},
         "outputs": {

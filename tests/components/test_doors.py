@@ -2,6 +2,7 @@
 
 import inspect
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from kfp import dsl
 
 from cloudedge.documents import Scores
-from cloudedge.errors import InvalidInput, NotFound
+from cloudedge.errors import Conflict, InvalidInput, NotFound
 from cloudedge.names import sha256_of
 from components.collaborate.component import collaborate
 from components.dispatch.component import dispatch
@@ -19,7 +20,9 @@ from components.pretrain.component import pretrain
 from components.pretrain.parameters import parameters_of
 from components.register.component import register
 from components.report.component import report
-from components.shared import doors
+from components.shared import datasets, doors
+from components.shared.records import RunState
+from components.shared.step import set_state
 from components.wait.component import wait
 from tests.components.cloud import Cloud
 from tests.digits import EDGES
@@ -38,8 +41,8 @@ def made(tmp_path: Path) -> Any:
 
 def pretrained(cloud: Cloud, made: Any, **changes: Any) -> tuple[str, dsl.Model, dsl.Metrics]:
     model, metrics = made(dsl.Model, "pretrained"), made(dsl.Metrics, "pretraining")
-    form = {**parameters_of(cloud.task), "cloud_data": str(cloud.cloud_data), "kubeflow_run_id": "from-kubeflow"}
-    run = pretrain.python_func(pretrained=model, metrics=metrics, **{**form, "most_rounds": 2, **changes})
+    form = {**parameters_of(cloud.task), "cloud_data": str(cloud.cloud_data), "test_data": "", "most_rounds": 2}
+    run = pretrain.python_func(pretrained=model, metrics=metrics, kubeflow_run_id="from-kubeflow", **{**form, **changes})
     return run, model, metrics
 
 
@@ -126,7 +129,7 @@ def test_all_rounds_in_one_give_the_last_model(cloud: Cloud, made: Any) -> None:
     assert sha256_of(Path(fused.path)) == record.sha256
 
 
-def test_without_an_id_the_kubeflow_runs_id_is_the_runs(cloud: Cloud, made: Any) -> None:
+def test_without_an_id_each_kubeflow_run_is_a_run_of_its_own(cloud: Cloud, made: Any) -> None:
     run, _, _ = pretrained(cloud, made, task_id="")
 
     assert run == "from-kubeflow"
@@ -144,15 +147,89 @@ def test_a_run_knows_which_of_kubeflows_works_on_it(cloud: Cloud, made: Any, kub
     assert (record and record.run) == recorded
 
 
+def refused(cloud: Cloud, made: Any, capsys: pytest.CaptureFixture[str], **changes: Any) -> tuple[object, str]:
+    """How a filled form that cannot be run ends, and what is said."""
+    with pytest.raises(SystemExit) as ended:
+        pretrained(cloud, made, **changes)
+    return ended.value.code, capsys.readouterr().err.removeprefix("Error: ")
+
+
+def test_a_clone_of_a_finished_run_says_how_to_run_it_again(
+    cloud: Cloud, made: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretrained(cloud, made)
+    set_state(cloud.run, RunState(state="finished", at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)))
+
+    assert refused(cloud, made, capsys) == (
+        Conflict.exit_code,
+        "Run digits of this very task is finished since 2026-01-02 03:04:05 UTC. To run it again, leave task_id empty, and it "
+        "is a run of its own, from-kubeflow.\n",
+    )
+    assert pretrained(cloud, made, task_id="")[0] == "from-kubeflow"
+
+
+def test_a_clone_of_a_failed_run_goes_on_with_it(cloud: Cloud, made: Any) -> None:
+    pretrained(cloud, made)
+    set_state(cloud.run, RunState(state="failed", at=datetime.now(UTC)))
+
+    assert pretrained(cloud, made)[0] == "digits"
+
+
+def test_a_clone_that_was_changed_says_how_to_run_it(cloud: Cloud, made: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    pretrained(cloud, made)
+
+    code, said = refused(cloud, made, capsys, random_seed=77)
+
+    assert code == Conflict.exit_code
+    assert said.startswith("The id 'digits' belongs to a run of another task.")
+    assert said.endswith("Or leave task_id empty, and it is a run of its own, from-kubeflow.\n")
+    assert pretrained(cloud, made, random_seed=77, task_id="")[0] == "from-kubeflow"
+
+
+@pytest.mark.parametrize(
+    ("parameter", "place"),
+    [
+        *(("cloud_data", place) for place in ("", " ", ".", "digits", "./digits", "file:digits")),
+        *(("test_data", place) for place in (" ", ".", "digits")),  # Empty, there are none.
+    ],
+)
+def test_data_that_would_be_looked_for_where_a_step_happens_to_work_are_refused_by_name_before_a_run_exists(
+    cloud: Cloud, made: Any, capsys: pytest.CaptureFixture[str], parameter: str, place: str
+) -> None:
+    code, said = refused(cloud, made, capsys, **{parameter: place})
+
+    assert code == InvalidInput.exit_code
+    assert said.startswith(f"{parameter} is {place!r}: give store:NAME, samples in the store (cloudedge data put NAME FOLDER)")
+    assert not cloud.run.exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("store:tests", "There is no dataset 'tests' in the store; there are: digits."),
+        ("/no/tests", "test_data is '/no/tests'"),
+    ],
+)
+def test_test_data_that_are_not_there_are_known_before_anything_is_trained(
+    cloud: Cloud, made: Any, capsys: pytest.CaptureFixture[str], digits: Path, place: str, message: str
+) -> None:
+    list(datasets.put(cloud.store, "digits", digits / "test"))
+
+    code, said = refused(cloud, made, capsys, test_data=place)
+
+    assert (code, said.startswith(message)) == (NotFound.exit_code, True), said
+    assert not cloud.run.exists()
+    assert pretrained(cloud, made, test_data="store:digits")[0] == "digits"
+
+
 @pytest.mark.parametrize("most", [0, 1])
 def test_more_rounds_than_tasks_are_refused_before_a_run_exists(
     cloud: Cloud, made: Any, most: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as ended:
-        pretrained(cloud, made, most_rounds=most)
+    code, said = refused(cloud, made, capsys, most_rounds=most)
 
-    assert ended.value.code == InvalidInput.exit_code
-    assert capsys.readouterr().err.startswith(f"Error: rounds is 2, but this pipeline has tasks for {most}: ask for fewer")
+    assert code == InvalidInput.exit_code
+    assert said.startswith(f"rounds is 2, but this pipeline has tasks for {most}: ask for fewer")
     assert not cloud.run.exists()
 
 

@@ -115,17 +115,17 @@ def test_the_form_is_the_whole_task_with_defaults_and_a_new_run_each_time(name: 
     parameters = form(package(PIPELINES[name]))
 
     assert set(parameters) == {*PLACES, "cloud_data", "test_data"}
-    assert all("defaultValue" in parameter for parameter in parameters.values())
-    assert parameters["task_id"]["defaultValue"] == ""
+    assert [name for name, parameter in parameters.items() if "defaultValue" not in parameter] == ["cloud_data"]
+    assert not parameters["cloud_data"].get("isOptional")
+    assert parameters["task_id"]["defaultValue"] == parameters["test_data"]["defaultValue"] == ""
 
 
-def test_a_tasks_package_has_its_values_as_defaults() -> None:
+def test_a_tasks_package_has_its_values_as_defaults_but_for_the_id_and_still_asks_for_the_data() -> None:
     task = digits_task("mine", rounds=2)
-    content = package_of(task)
 
-    expected = parameters_of(task)
-    found = {name: parameter.get("defaultValue") for name, parameter in form(content).items()}
-    assert {name: found[name] for name in expected} == expected
+    found = {name: parameter.get("defaultValue") for name, parameter in form(package_of(task)).items()}
+
+    assert found == {**parameters_of(task), "task_id": "", "cloud_data": None, "test_data": ""}
 
 
 @pytest.mark.parametrize(
