@@ -24,6 +24,7 @@ from components.evaluate.models import environments
 from components.fuse.rule import find_rule
 from components.pretrain.parameters import parameters_of, task_of
 from components.shared import events
+from components.shared.carried import require_carried
 from components.shared.lifecycle import create, reap
 from components.shared.orders import close_orders
 from components.shared.records import RunState
@@ -101,6 +102,8 @@ def run_task(
     Raises:
         CloudedgeError: what made the run fail, with its exit code.
     """
+    paths = {"--data": str(data.folder), "--home": str(home.folder.absolute())}
+    require_carried("A path", paths, here=True)
     folders = _chosen(task, data, edges)
     if task.collaborate:
         find_rule(task.collaboration.fusion.rule, task.collaboration.fusion.parameters, folders)

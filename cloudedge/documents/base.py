@@ -111,5 +111,10 @@ def _fault(fault: Any) -> str:
         remedy = REMEDIES[fault["type"]].format(**context)
     else:
         remedy = IN_WORDS.get(context.get("pattern", ""), fault["msg"].removeprefix("Value error, "))
-    found = repr(fault["input"])
-    return f"{place}: found {found if len(found) <= 80 else found[:77] + '...'}; {remedy[:1].lower()}{remedy[1:]}"
+    return f"{place}: found {shortened(fault['input'])}; {remedy[:1].lower()}{remedy[1:]}"
+
+
+def shortened(value: object) -> str:
+    """A value that was found, for a message."""
+    found = repr(value)
+    return found if len(found) <= 80 else found[:77] + "..."

@@ -3,6 +3,7 @@
 from typing import Any
 
 from cloudedge.documents import Task, canonical_json, parse
+from components.shared.carried import require_carried
 
 PLACES: dict[str, tuple[str, ...]] = {
     "task_name": ("name",),
@@ -65,15 +66,22 @@ def task_of(parameters: dict[str, Any]) -> Task:
 
 
 def parameters_of(task: Task) -> dict[str, Any]:
-    """The filled form that asks for a task."""
+    """The filled form that asks for a task.
+
+    Raises:
+        InvalidDocument: something in it would not come back from a pipeline's parameters as it is; lists all of it.
+    """
+    found = task.model_dump()
+    require_carried("The task", {".".join(place): _at(found, place) for place in PLACES.values()})
     values = task.model_dump(mode="json")
-    parameters: dict[str, Any] = {}
-    for name, place in PLACES.items():
-        value: Any = values
-        for step in place:
-            value = value[step]
-        parameters[name] = value
-    return parameters
+    return {name: _at(values, place) for name, place in PLACES.items()}
+
+
+def _at(values: dict[str, Any], place: tuple[str, ...]) -> Any:
+    value: Any = values
+    for step in place:
+        value = value[step]
+    return value
 
 
 def _integral(value: Any) -> Any:

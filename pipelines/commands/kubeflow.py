@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cloudedge.errors import EXIT_INTERRUPTED, Conflict, InvalidInput, NotFound
-from cloudedge.names import NAME
+from cloudedge.names import NAME, checked_name
 from components.pretrain.parameters import parameters_of, task_of
 from components.shared import datasets
 from components.shared.run import Run
@@ -136,6 +136,7 @@ def _check_dataset(option: str, address: str, known: tuple[str, ...] | None) -> 
             f"{option} is {address!r}: a step on the cluster cannot read this machine's folders. Put the samples into the "
             f"cluster's store (cloudedge data put NAME FOLDER) and give {datasets.SCHEME}NAME."
         )
+    checked_name(name, "a dataset")
     if known is not None and name not in known:
         raise NotFound(
             f"There is no dataset {name!r} in the store; there are: {', '.join(known) or 'none'}. Put it there: "

@@ -13,6 +13,7 @@ from cloudedge.documents import DataFormat, Task
 from cloudedge.errors import EXIT_INTERRUPTED, InvalidInput
 from cloudedge.files import atomic_write, is_outlet
 from components.fuse.rule import find_rule
+from components.pretrain.parameters import parameters_of
 from components.shared.run import Run
 from pipelines.commands.options import HOME_DEFAULT, HomeOption, JsonOption, TaskArgument, print_json, read_task
 from pipelines.console import console
@@ -94,7 +95,7 @@ def validate(task: TaskArgument, as_json: JsonOption = False) -> None:
 
 
 def check_names(task: Task) -> None:
-    """Find an architecture or a rule that does not exist, or has other parameters: the document's form cannot know.
+    """Find what the document's form cannot know: what no pipeline carries, and architectures and rules that there are none of.
 
     Raises:
         InvalidInput: says all that is wrong.
@@ -102,7 +103,7 @@ def check_names(task: Task) -> None:
     from cloudedge.models import build
 
     faults: list[str] = []
-    checks: list[Callable[[], object]] = [lambda: build(task.model, task.data, task.seed)]
+    checks: list[Callable[[], object]] = [lambda: parameters_of(task), lambda: build(task.model, task.data, task.seed)]
     if task.collaborate:
         fusion = task.collaboration.fusion
         checks.append(lambda: find_rule(fusion.rule, fusion.parameters, task.collaboration.edges))

@@ -50,6 +50,21 @@ def test_a_task_about_other_samples_than_the_demos_without_a_folder_of_them(clou
     assert not (tmp_path / "home").exists()
 
 
+@pytest.mark.parametrize("name", ["{{$.pipeline_root}}", "kfp-workspace"])
+def test_a_path_that_kfp_would_replace(cloudedge: Cloudedge, tmp_path: Path, digits: Path, name: str) -> None:
+    data = tmp_path / name / "data"
+    data.mkdir(parents=True)
+    (data / "cloud").symlink_to(digits / "cloud")
+    (data / "edges").symlink_to(digits / "edges")
+
+    code, message = run(cloudedge, tmp_path, data)
+
+    assert code == 2
+    assert message.startswith("A path cannot be carried by a pipeline's parameters:\n  - --data: found ")
+    assert message.count("leave out") == 1
+    assert not (tmp_path / "home" / "store").exists()
+
+
 def test_a_data_folder_without_edges(cloudedge: Cloudedge, tmp_path: Path, digits: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "cloud").symlink_to(digits / "cloud")

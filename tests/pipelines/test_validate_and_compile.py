@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from cloudedge import __version__
+from tests.digits import EDGES
 from tests.terminal import Cloudedge
 
 
@@ -78,6 +79,39 @@ def test_a_wrong_rule_and_a_wrong_architecture_are_found_too(
     assert "There is no fusion rule 'average'. There are: accuracy, fedadam" in ended.err
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("validate",),
+        ("compile", "-o", "out.yaml"),
+        ("run", "--home", "home", "--data", "."),
+        ("submit", "--data", "store:digits"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_what_kubeflow_would_replace_is_refused_by_every_command_before_anything_begins(
+    cloudedge: Cloudedge, task_file: Path, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    task = json.loads(task_file.read_text())
+    task["data"]["classes"][3] = "{{$.inputs}}"
+    task["model"]["parameters"]["width"] = "$(HOSTNAME)"
+    task_file.write_text(json.dumps(task))
+    (tmp_path / "cloud").mkdir()
+    for edge in EDGES:
+        (tmp_path / "edges" / edge).mkdir(parents=True)
+
+    ended = cloudedge(command[0], task_file, *command[1:], folder=tmp_path)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.splitlines()[:3] == [
+        "The task cannot be carried by a pipeline's parameters:",
+        "  - model.parameters.width: found '$(HOSTNAME)'; leave out '$(', which Kubeflow would replace",
+        "  - data.classes.3: found '{{$.inputs}}'; leave out '{{', which Kubeflow would replace",
+    ]
+    assert not list(tmp_path.glob("home/store"))
+    assert not (tmp_path / "out.yaml").exists()
+
+
 @pytest.mark.parametrize("command", [("validate",), ("run",), ("compile", "-o", "out.yaml")])
 @pytest.mark.parametrize(
     ("content", "code", "message"),
@@ -113,7 +147,7 @@ def test_a_package_goes_through_a_pipe_with_nothing_beside_it(task_file: Path) -
     command = [sys.executable, "-m", "pipelines.cli", "compile", str(task_file), "-o", "/dev/stdout"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     package: Any = next(yaml.safe_load_all(printed))
-    assert package["root"]["inputDefinitions"]["parameters"]["task_id"]["defaultValue"] == "mine"
+    assert package["root"]["inputDefinitions"]["parameters"]["task_name"]["defaultValue"] == "Digits"
     assert "/dev/stdout" not in printed
 
 
@@ -122,7 +156,7 @@ def test_a_task_is_compiled_to_a_package(cloudedge: Cloudedge, task_file: Path, 
 
     package: Any = next(yaml.safe_load_all((tmp_path / "folder" / "mine.yaml").read_text()))
     assert ended.out == f"{tmp_path / 'folder' / 'mine.yaml'}\n"
-    assert package["root"]["inputDefinitions"]["parameters"]["task_id"]["defaultValue"] == "mine"
+    assert package["root"]["inputDefinitions"]["parameters"]["task_name"]["defaultValue"] == "Digits"
 
 
 def compiled(task_file: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
