@@ -7,8 +7,11 @@ from typing import Any
 from kfp import dsl, kubernetes
 
 from cloudedge.documents import Collaboration, DataFormat, Field, ModelSpec, Task, Training
+from components.evaluate.component import evaluate
 from components.pretrain.component import pretrain
 from components.pretrain.parameters import PLACES, parameters_of
+from components.register.component import register
+from components.report.component import report
 from components.shared.gpu import CLOUD_GPU
 
 EXAMPLE = Task(
@@ -93,6 +96,19 @@ def pretrain_task(form: dict[str, Any], most_rounds: int) -> Any:
     values = {name: form[name] for name in (*PLACES, *_DATA)}
     task = pretrain(**values, kubeflow_run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, most_rounds=most_rounds)
     return task.set_accelerator_type(CLOUD_GPU).set_accelerator_limit(1) if CLOUD_GPU else task
+
+
+def conclude(form: dict[str, Any], done: Any, model: Any) -> None:
+    """The tasks that every pipeline ends with.
+
+    Args:
+        form: The pipeline's parameters.
+        done: The task before, which passes on the run's id, so that the graph reads from top to bottom.
+        model: The run's final model.
+    """
+    done = show_as(evaluate(model=model, run=done.outputs["run"], test_data=form["test_data"]), "Evaluate")
+    done = show_as(register(run=done.outputs["run"], passed=done.outputs["passed"]), "Register")
+    show_as(report(run=done.outputs["run"], registered_model=done.outputs["registered_model"]), "Report")
 
 
 def show_as(task: Any, name: str) -> Any:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from cloudedge.documents import Task
 from cloudedge.files import disk_errors
+from components.pretrain.parameters import parameters_of, task_of
+from components.shared.carried import require_carried
 from components.shared.run import Run
 from pipelines.engine import LOG, pipeline_at_work, reason, shape_of
 from pipelines.place import Place
@@ -30,7 +32,7 @@ def run_here(
 
     Args:
         task: What is asked for.
-        cloud_data: Where the cloud's samples are: store:NAME, or a folder of this machine.
+        cloud_data: Where the cloud's samples are: store:NAME, or the absolute path of a folder of this machine.
         test_data: Where samples are that nobody trains on, or an empty text.
         place: The cluster.
         folder: Where this machine keeps logs and what passes.
@@ -43,7 +45,15 @@ def run_here(
     Raises:
         CloudedgeError: what made the run fail, with its exit code.
     """
+    task = task_of(parameters_of(task))  # As the pipeline's form will give it back.
+    paths = {"cloud_data": cloud_data, "test_data": test_data, "folder": str(folder.absolute())}
+    require_carried("A path", paths, here=True)
     run, began = Run(place.store, task.id), datetime.now(UTC)
+    run.require_free_for(task)
+    state = run.state()
+    if state and state.state == "finished":
+        watch(run)
+        return run
     logs = folder / "logs" / task.id
     with disk_errors(logs):
         logs.mkdir(parents=True, exist_ok=True)

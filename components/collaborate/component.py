@@ -1,12 +1,16 @@
 """All rounds in one task, as Kubeflow sees them."""
 
+from typing import NamedTuple
+
 from kfp import dsl
 
 from components.shared.image import CLOUD_IMAGE
 
 
 @dsl.component(base_image=CLOUD_IMAGE, install_kfp_package=False)
-def collaborate(base: dsl.Input[dsl.Model], fused: dsl.Output[dsl.Model], run: str, cloud_data: str) -> int:
+def collaborate(base: dsl.Input[dsl.Model], fused: dsl.Output[dsl.Model], run: str, cloud_data: str) -> NamedTuple(
+    "Outputs", [("run", str), ("rounds", int)]
+):
     """Dispatch, wait and fuse, round after round, in this one task.
 
     Args:
@@ -16,7 +20,7 @@ def collaborate(base: dsl.Input[dsl.Model], fused: dsl.Output[dsl.Model], run: s
         cloud_data: Where the cloud's samples are, for the rule greedy.
 
     Returns:
-        Number of rounds.
+        Id of the run, and number of rounds.
     """
     from components.collaborate.door import run_collaborate
 

@@ -8,12 +8,12 @@ from components.shared.doors import door
 
 
 @door
-def run_collaborate(run_id: str, cloud_data: str, fused: Any) -> int:
+def run_collaborate(run_id: str, cloud_data: str, fused: Any) -> tuple[str, int]:
     """Run all rounds and fill the step's artifact.
 
     Returns:
-        Number of rounds.
+        Id of the run, and number of rounds.
     """
     rounds = collaborate_rounds(run_id, cloud_data)
     put_model(run_id, rounds, fused)
-    return rounds
+    return run_id, rounds

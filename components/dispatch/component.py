@@ -1,12 +1,14 @@
 """Dispatch, as Kubeflow sees it."""
 
+from typing import NamedTuple
+
 from kfp import dsl
 
 from components.shared.image import CLOUD_IMAGE
 
 
 @dsl.component(base_image=CLOUD_IMAGE, install_kfp_package=False)
-def dispatch(base: dsl.Input[dsl.Model], run: str, round_number: int) -> int:
+def dispatch(base: dsl.Input[dsl.Model], run: str, round_number: int) -> NamedTuple("Outputs", [("run", str), ("orders", int)]):
     """Put one order for each participating edge into its inbox.
 
     Args:
@@ -15,7 +17,7 @@ def dispatch(base: dsl.Input[dsl.Model], run: str, round_number: int) -> int:
         round_number: Round, counted from 1.
 
     Returns:
-        Number of edges that take part; 0 if the run needs no further round.
+        Id of the run, and number of edges that take part; 0 if the run needs no further round.
     """
     from components.dispatch.door import run_dispatch
 

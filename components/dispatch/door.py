@@ -3,4 +3,12 @@
 from components.dispatch.step import dispatch_round
 from components.shared.doors import door
 
-run_dispatch = door(dispatch_round)
+
+@door
+def run_dispatch(run_id: str, round_number: int) -> tuple[str, int]:
+    """Dispatch a round.
+
+    Returns:
+        Id of the run, and number of edges that take part.
+    """
+    return run_id, dispatch_round(run_id, round_number)

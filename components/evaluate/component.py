@@ -1,5 +1,7 @@
 """Evaluate, as Kubeflow sees it."""
 
+from typing import NamedTuple
+
 from kfp import dsl
 
 from components.shared.image import CLOUD_IMAGE
@@ -8,23 +10,23 @@ from components.shared.image import CLOUD_IMAGE
 @dsl.component(base_image=CLOUD_IMAGE, install_kfp_package=False)
 def evaluate(
     model: dsl.Input[dsl.Model],
-    metrics: dsl.Output[dsl.Metrics],
-    confusion: dsl.Output[dsl.ClassificationMetrics],
+    evaluation_metrics: dsl.Output[dsl.Metrics],
+    confusion_matrix: dsl.Output[dsl.ClassificationMetrics],
     run: str,
     test_data: str,
-) -> bool:
+) -> NamedTuple("Outputs", [("run", str), ("passed", bool)]):
     """Let the edges judge the model on what they held out, and measure it on the cloud's test data.
 
     Args:
         model: The run's final model.
-        metrics: Accuracies of the pretrained and the fused model.
-        confusion: Confusion matrix of the final model on the test data.
+        evaluation_metrics: Accuracies of the pretrained and the fused model, on the edges' held-out samples and the test data.
+        confusion_matrix: Confusion matrix of the final model on the test data.
         run: Id of the run.
         test_data: Where the test data is; empty: none.
 
     Returns:
-        Whether the model may be registered.
+        Id of the run, and whether the model may be registered.
     """
     from components.evaluate.door import run_evaluate
 
-    return run_evaluate(run, test_data, metrics, confusion)
+    return run_evaluate(run, test_data, evaluation_metrics, confusion_matrix)

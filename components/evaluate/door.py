@@ -9,11 +9,11 @@ from components.shared.settings import Settings
 
 
 @door
-def run_evaluate(run_id: str, test_data: str, metrics: Any, confusion: Any) -> bool:
+def run_evaluate(run_id: str, test_data: str, metrics: Any, confusion: Any) -> tuple[str, bool]:
     """Evaluate a run and fill the step's artifacts.
 
     Returns:
-        Whether the regression gate lets the model pass.
+        Id of the run, and whether the regression gate lets the model pass.
     """
     evaluation = evaluate_run(run_id, test_data)
     gate = evaluation.gate
@@ -22,8 +22,10 @@ def run_evaluate(run_id: str, test_data: str, metrics: Any, confusion: Any) -> b
         metrics.log_metric("fused_accuracy_on_edges", gate.fused)
     for model in evaluation.models:
         if model.round in (0, evaluation.rounds):
-            metrics.log_metric(f"{model.name}_accuracy_on_test", model.scores["all"].accuracy)
+            # Without the round's number: Kubeflow compares runs by these names, and they may differ in their rounds.
+            name = "fused" if model.round else "pretrained"
+            metrics.log_metric(f"{name}_accuracy_on_test", model.scores["all"].accuracy)
     if evaluation.confusion:
         task = Run(Settings().open_store(), run_id).task()
         confusion.log_confusion_matrix(list(task.data.classes), [list(row) for row in evaluation.confusion])
-    return gate is None or gate.passed
+    return run_id, gate is None or gate.passed

@@ -1,5 +1,7 @@
 """Fuse, as Kubeflow sees it."""
 
+from typing import NamedTuple
+
 from kfp import dsl
 
 from components.shared.image import CLOUD_IMAGE
@@ -7,28 +9,25 @@ from components.shared.image import CLOUD_IMAGE
 
 @dsl.component(base_image=CLOUD_IMAGE, install_kfp_package=False)
 def fuse(
-    base: dsl.Input[dsl.Model],
     fused: dsl.Output[dsl.Model],
-    metrics: dsl.Output[dsl.Metrics],
+    fusion_metrics: dsl.Output[dsl.Metrics],
     run: str,
     round_number: int,
-    results: int,
     cloud_data: str,
-) -> int:
+) -> NamedTuple("Outputs", [("run", str), ("models", int)]):
     """Average what the edges learned in one round.
 
     Args:
-        base: Model that the edges began from.
         fused: The fused model, safetensors.
-        metrics: Contributions used and left out, accuracies, seconds, bytes read.
+        fusion_metrics: Its accuracy on the cloud's held-out samples, where that is quickly measured, and that of the round's
+            base on the edges'; models used and left out, seconds, bytes read.
         run: Id of the run.
         round_number: Round, counted from 1.
-        results: Number of results that arrived.
-        cloud_data: Where the cloud's samples are, for the rule greedy.
+        cloud_data: Where the cloud's samples are, to measure models on those held out.
 
     Returns:
-        Number of models in the fused one.
+        Id of the run, and number of models in the fused one.
     """
     from components.fuse.door import run_fuse
 
-    return run_fuse(run, round_number, cloud_data, fused, metrics)
+    return run_fuse(run, round_number, cloud_data, fused, fusion_metrics)

@@ -2,26 +2,29 @@
 
 from typing import Any
 
-from components.fuse.step import fuse_round
-from components.shared.artifacts import put_model
+from components.fuse.step import accuracy_on_cloud, fuse_round
+from components.shared.artifacts import ACCURACY_ON_CLOUD, put_model
 from components.shared.doors import door
 
 
 @door
-def run_fuse(run_id: str, round_number: int, cloud_data: str, fused: Any, metrics: Any) -> int:
+def run_fuse(run_id: str, round_number: int, cloud_data: str, fused: Any, metrics: Any) -> tuple[str, int]:
     """Fuse a round and fill the step's artifacts.
 
     Returns:
-        Number of models in the fused one; 0 if the round was not needed.
+        Id of the run, and number of models in the fused one; 0 if the round was not needed.
     """
     record = fuse_round(run_id, round_number, cloud_data)
     put_model(run_id, round_number, fused)
     if record is None:
-        return 0
-    metrics.log_metric("contributions", len(record.contributions))
-    metrics.log_metric("left_out", len(record.left_out))
+        return run_id, 0
+    accuracy = accuracy_on_cloud(record, cloud_data)
+    if accuracy is not None:
+        metrics.log_metric(ACCURACY_ON_CLOUD, accuracy)
     if record.base_accuracy is not None:
         metrics.log_metric("base_accuracy_on_edges", record.base_accuracy)
+    metrics.log_metric("contributions", len(record.contributions))
+    metrics.log_metric("left_out", len(record.left_out))
     metrics.log_metric("seconds", record.seconds)
     metrics.log_metric("bytes_read", record.bytes_read)
-    return len(record.contributions)
+    return run_id, len(record.contributions)

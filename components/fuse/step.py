@@ -8,19 +8,26 @@ from typing import TYPE_CHECKING
 
 from cloudedge.documents import ContributionRecord, FusionRecord, LeftOut, Manifest, Task, parse
 from cloudedge.documents.report import MAX_MANIFEST_BYTES
-from cloudedge.errors import InvalidInput, InvalidModel, NotFound, QuorumMissed
+from cloudedge.errors import CloudedgeError, InvalidInput, InvalidModel, NotFound, QuorumMissed
 from cloudedge.weights import TensorInfo, check, layout
 from components.dispatch.orders import most_model_bytes
 from components.dispatch.step import finished_before
 from components.fuse.files import Contribution, FusionOutcome, fuse_files
+from components.shared import datasets
 from components.shared.models import recorded
 from components.shared.records import Delivery, PretrainingRecord
+from components.shared.run import Run
+from components.shared.settings import Settings
 from components.shared.step import Step, step
 from components.shared.tracking import MetricPoint, TrackingRecord
 
 if TYPE_CHECKING:
     from cloudedge.data import Samples
 
+
+_MOST_MODEL_BYTES = 16 * 1024 * 1024
+_MOST_SAMPLES_BYTES = 4 * 1024 * 1024
+"""A larger model, or more of the cloud's samples, would take seconds to measure, which no round is to wait for."""
 
 _Base = FusionRecord | PretrainingRecord | None
 """The record of the model that an edge trained on."""
@@ -57,6 +64,28 @@ def fuse_round(run_id: str, round_number: int, cloud_data: str = "") -> FusionRe
             )
         _track(work, record)
         return record
+
+
+def accuracy_on_cloud(record: FusionRecord, cloud_data: str) -> float | None:
+    """A fused model's accuracy on the cloud's held-out samples, as pretraining measured its own; None if it would take long.
+
+    Args:
+        record: The round's record.
+        cloud_data: Folder of the cloud's samples, or store:NAME.
+    """
+    settings = Settings()
+    store = settings.open_store()
+    run = Run(store, record.run)
+    try:
+        pretrained = run.pretraining()
+        held_out = pretrained.history[-1].scores.samples if pretrained else 0
+        if not held_out or record.size > _MOST_MODEL_BYTES or datasets.size(store, cloud_data) > _MOST_SAMPLES_BYTES:
+            return None
+        score = _scorer(run.task(), lambda: datasets.local_folder(store, cloud_data, settings.scratch / run.id))
+        with recorded(store, run.fused_key(record.round), record.sha256) as path:
+            return score(path)
+    except CloudedgeError:  # The round is fused all the same.
+        return None
 
 
 def _fuse(work: Step, task: Task, number: int, cloud_data: str) -> FusionRecord:

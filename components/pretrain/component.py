@@ -1,5 +1,7 @@
 """The pipeline's first step, as Kubeflow sees it."""
 
+from typing import NamedTuple
+
 from kfp import dsl
 
 from components.shared.image import CLOUD_IMAGE
@@ -8,7 +10,7 @@ from components.shared.image import CLOUD_IMAGE
 @dsl.component(base_image=CLOUD_IMAGE, install_kfp_package=False)
 def pretrain(
     pretrained: dsl.Output[dsl.Model],
-    metrics: dsl.Output[dsl.Metrics],
+    pretraining_metrics: dsl.Output[dsl.Metrics],
     task_name: str,
     task_id: str,
     model_file_name: str,
@@ -50,12 +52,12 @@ def pretrain(
     test_data: str,
     kubeflow_run_id: str,
     most_rounds: int,
-) -> str:
+) -> NamedTuple("Outputs", [("run", str)]):
     """Create the run and train the pretrained model on the cloud's own samples.
 
     Args:
         pretrained: The pretrained model, safetensors.
-        metrics: Accuracy, recall and loss on held-out samples, number of samples, seconds.
+        pretraining_metrics: Accuracy, recall and loss on the cloud's held-out samples, number of samples, seconds.
         task_name: What people call the task.
         task_id: Id of the task and its run; empty: the Kubeflow run's id.
         model_file_name: File name of the model; without its ending the registered model's name, which is by default the task's.

@@ -7,21 +7,21 @@ from cloudedge.errors import Conflict, InvalidInput
 from components.pretrain.parameters import task_of
 from components.pretrain.step import pretrain
 from components.shared import datasets
-from components.shared.artifacts import put_model
+from components.shared.artifacts import ACCURACY_ON_CLOUD, put_model
 from components.shared.doors import door
 from components.shared.run import Run
 from components.shared.settings import Settings
 
 
 @door
-def run_pretrain(parameters: dict[str, Any]) -> str:
+def run_pretrain(parameters: dict[str, Any]) -> tuple[str]:
     """Pretrain what a form asks for, and fill the step's artifacts.
 
     Args:
         parameters: The component's arguments by name.
 
     Returns:
-        Id of the run.
+        Id of the run, in a tuple.
     """
     kubeflow_run_id = parameters["kubeflow_run_id"]
     task = task_of({**parameters, "task_id": parameters["task_id"] or kubeflow_run_id})
@@ -32,18 +32,15 @@ def run_pretrain(parameters: dict[str, Any]) -> str:
         datasets.require_samples(store, "test_data", parameters["test_data"])
     _require_own_run(Run(store, task.id), task, kubeflow_run_id)
     record = pretrain(task, parameters["cloud_data"], kubeflow_run_id)
-    scores = record.history[-1].scores
-    metrics = parameters["metrics"]
-    for name, value in (
-        ("accuracy", scores.accuracy),
-        ("recall", scores.recall),
-        ("loss", scores.loss),
-        ("samples", record.samples),
-        ("seconds", record.seconds),
-    ):
-        metrics.log_metric(name, value)
+    scores, metrics = record.history[-1].scores, parameters["pretraining_metrics"]
+    if scores.samples:
+        metrics.log_metric(ACCURACY_ON_CLOUD, scores.accuracy)
+        metrics.log_metric("recall_on_cloud", scores.recall)
+        metrics.log_metric("loss_on_cloud", scores.loss)
+    metrics.log_metric("samples", record.samples)
+    metrics.log_metric("seconds", record.seconds)
     put_model(task.id, 0, parameters["pretrained"])
-    return task.id
+    return (task.id,)
 
 
 def _require_rounds(task: Task, most: int) -> None:

@@ -1,12 +1,14 @@
 """Register, as Kubeflow sees it."""
 
+from typing import NamedTuple
+
 from kfp import dsl
 
 from components.shared.image import CLOUD_IMAGE
 
 
 @dsl.component(base_image=CLOUD_IMAGE, install_kfp_package=False)
-def register(run: str, passed: bool) -> str:
+def register(run: str, passed: bool) -> NamedTuple("Outputs", [("run", str), ("registered_model", str)]):
     """Give the run's model a version in the model registry, unless the regression gate refused it.
 
     Args:
@@ -14,7 +16,7 @@ def register(run: str, passed: bool) -> str:
         passed: Whether the model may be registered.
 
     Returns:
-        Name of the registered model, or an empty text.
+        Id of the run, and name of the registered model, or an empty text.
     """
     from components.register.door import run_register
 

@@ -3,4 +3,12 @@
 from components.register.step import register_model
 from components.shared.doors import door
 
-run_register = door(register_model)
+
+@door
+def run_register(run_id: str) -> tuple[str, str]:
+    """Register a run's model.
+
+    Returns:
+        Id of the run, and name of the registered model, or an empty text.
+    """
+    return run_id, register_model(run_id)

@@ -6,14 +6,14 @@ from components.shared.image import CLOUD_IMAGE
 
 
 @dsl.component(base_image=CLOUD_IMAGE, install_kfp_package=False)
-def report(page: dsl.Output[dsl.HTML], run: str, registered_model: str) -> None:
+def report(run_report: dsl.Output[dsl.HTML], run: str, registered_model: str) -> None:
     """Write the run's report and end the run.
 
     Args:
-        page: What collaboration bought, drawn.
+        run_report: What collaboration bought, drawn.
         run: Id of the run.
         registered_model: Name of the registered model, or an empty text.
     """
-    from components.report.door import run_report
+    from components.report.door import fill_report
 
-    run_report(run, page)
+    fill_report(run, run_report)

@@ -8,6 +8,6 @@ from components.shared.doors import door
 
 
 @door
-def run_report(run_id: str, page: Any) -> None:
+def fill_report(run_id: str, page: Any) -> None:
     """Write the report and fill the step's artifact."""
     put_page(report_run(run_id), page)

@@ -8,6 +8,10 @@ from cloudedge.files import disk_errors
 from components.shared.run import Run
 from components.shared.settings import Settings
 
+ACCURACY_ON_CLOUD = "accuracy_on_cloud"
+"""A metric of the pretrained and of each fused model, on the same samples: what is called the same stands in one row where
+Kubeflow compares."""
+
 
 def put_model(run_id: str, round_number: int, artifact: Any) -> None:
     """Fill a model artifact with a round's fused model, or for round 0 with the pretrained one.

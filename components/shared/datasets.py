@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cloudedge.documents import canonical_json, parse
 from cloudedge.errors import InvalidInput, InvalidModel, NotFound
-from cloudedge.files import atomic_copy, atomic_write
+from cloudedge.files import atomic_copy, atomic_write, disk_errors
 from cloudedge.names import checked_name, sha256_of
 from cloudedge.store import Store, checked_key
 from components.shared.records import Dataset, DatasetFile
@@ -126,6 +126,15 @@ def require_samples(store: Store, parameter: str, address: str) -> None:
             raise _missing(store, name)
     elif not Path(address).exists():
         raise NotFound(f"{parameter} is {address!r}, and there is no such folder or file here: correct it.")
+
+
+def size(store: Store, address: str) -> int:
+    """Bytes of the samples at an address, a path or store:NAME."""
+    if address.startswith(SCHEME):
+        return sum(entry.size for entry in store.list(f"{_ROOT}/{checked_name(address.removeprefix(SCHEME), 'a dataset')}"))
+    path = Path(address)
+    with disk_errors(path):
+        return sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
 
 
 def local_folder(store: Store, address: str, scratch: Path) -> Path:

@@ -8,12 +8,12 @@ from components.wait.step import wait_round
 
 
 @door
-def run_wait(run_id: str, round_number: int, page: Any) -> int:
+def run_wait(run_id: str, round_number: int, page: Any) -> tuple[str, int]:
     """Wait for a round and fill the step's page.
 
     Returns:
-        Number of results.
+        Id of the run, and number of results.
     """
     results, html = wait_round(run_id, round_number)
     put_page(html, page)
-    return results
+    return run_id, results

@@ -170,6 +170,18 @@ def _shortage(round_number: int, quorum: int, record: WaitRecord, timed_out: boo
     )
 
 
+_TITLES = ("Edge", "State", "Samples", "Epochs", "Accuracy before", "Accuracy after")
+_STYLE = (
+    "body{font:14px system-ui,sans-serif;margin:1em}h2{font-size:1.2em}div{overflow-x:auto}"
+    "table{border-collapse:collapse}th,td{padding:.3em .8em;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}"
+    "td{overflow-wrap:anywhere}td+td+td{white-space:nowrap}"
+    # Kubeflow shows it in a panel beside the graph, where every edge gets lines of its own.
+    "@media(max-width:34em){thead{display:none}tr{display:block;padding:.5em 0;border-bottom:1px solid #ddd}"
+    "td{display:block;padding:.1em 0;border:0}td:empty{display:none}td:first-child{font-weight:600}"
+    "td+td+td::before{content:attr(data-title)': '}}"
+)
+
+
 def _page(round_number: int, watch: RoundWatch, record: WaitRecord) -> str:
     rows = []
     delivered = {delivery.edge for delivery in record.delivered}
@@ -180,12 +192,16 @@ def _page(round_number: int, watch: RoundWatch, record: WaitRecord) -> str:
         state = Phase.DONE if edge in delivered else watched.state()
         samples = watched.manifest.samples if watched.manifest else ""
         cells = (edge, state, samples, max(len(history) - 1, 0), before, after)
-        rows.append("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in cells) + "</tr>")
+        rows.append(
+            "<tr>"
+            + "".join(f"<td data-title='{title}'>{escape(str(cell))}</td>" for title, cell in zip(_TITLES, cells, strict=True))
+            + "</tr>"
+        )
     return (
-        "<!doctype html><meta charset='utf-8'><style>body{font:14px system-ui,sans-serif;margin:1.5em}"
-        "table{border-collapse:collapse}th,td{padding:.3em .8em;border-bottom:1px solid #ddd;text-align:left}</style>"
+        "<!doctype html><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
+        f"<style>{_STYLE}</style>"
         f"<h2>Round {round_number}: {len(delivered)} of {len(watch.edges)} edges delivered in {record.seconds:.1f} s</h2>"
-        "<table><tr><th>Edge<th>State<th>Samples<th>Epochs<th>Accuracy before<th>Accuracy after</tr>"
+        f"<div><table><thead><tr>{''.join(f'<th>{title}</th>' for title in _TITLES)}</tr></thead><tbody>"
         + "".join(rows)
-        + "</table>"
+        + "</tbody></table></div>"
     )

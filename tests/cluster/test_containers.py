@@ -158,14 +158,14 @@ def pretrained(
     places = {name: own(folder / name) for name in ("store", "inboxes", "scratch", "minio")}
     spec = next(yaml.safe_load_all(package_of(task)))["deploymentSpec"]["executors"]["exec-pretrain"]["container"]
     output = {"uri": "minio://pretrained", "name": "pretrained", "type": {"schemaTitle": "system.Model"}}
-    metrics = {"uri": "minio://metrics", "name": "metrics", "type": {"schemaTitle": "system.Metrics"}}
+    metrics = {"uri": "minio://metrics", "name": "pretraining_metrics", "type": {"schemaTitle": "system.Metrics"}}
     data = {"cloud_data": "/data/cloud", "test_data": ""}
     asked = {**parameters_of(task), **data, "kubeflow_run_id": "a", "most_rounds": most_rounds}
     executor_input = {
         "inputs": {"parameterValues": asked},
         "outputs": {
-            "parameters": {"Output": {"outputFile": "/scratch/run"}},
-            "artifacts": {"pretrained": {"artifacts": [output]}, "metrics": {"artifacts": [metrics]}},
+            "parameters": {"run": {"outputFile": "/scratch/run"}},
+            "artifacts": {"pretrained": {"artifacts": [output]}, "pretraining_metrics": {"artifacts": [metrics]}},
             "outputFile": "/scratch/output.json",
         },
     }
@@ -197,7 +197,7 @@ def test_a_step_of_a_compiled_pipeline_gives_the_bytes_that_it_gives_here(
     done, places = pretrained(containerd, task, tmp_path, most_rounds=2)
 
     assert done.returncode == 0, done.stdout
-    assert json.loads((places["scratch"] / "output.json").read_text())["parameterValues"] == {"Output": task.id}
+    assert json.loads((places["scratch"] / "output.json").read_text())["parameterValues"] == {"run": task.id}
     monkeypatch.setenv("CLOUDEDGE_STORE", (tmp_path / "own" / "store").as_uri())
     monkeypatch.setenv("CLOUDEDGE_INBOXES", (tmp_path / "own" / "inboxes").as_uri())
     monkeypatch.setenv("CLOUDEDGE_SCRATCH", str(tmp_path / "own" / "scratch"))

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 from kfp import dsl
 
@@ -15,6 +16,7 @@ from cloudedge.names import sha256_of
 from components.collaborate.component import collaborate
 from components.dispatch.component import dispatch
 from components.evaluate.component import evaluate
+from components.fuse import step as fusing
 from components.fuse.component import fuse
 from components.pretrain.component import pretrain
 from components.pretrain.parameters import parameters_of
@@ -42,7 +44,8 @@ def made(tmp_path: Path) -> Any:
 def pretrained(cloud: Cloud, made: Any, **changes: Any) -> tuple[str, dsl.Model, dsl.Metrics]:
     model, metrics = made(dsl.Model, "pretrained"), made(dsl.Metrics, "pretraining")
     form = {**parameters_of(cloud.task), "cloud_data": str(cloud.cloud_data), "test_data": "", "most_rounds": 2}
-    run = pretrain.python_func(pretrained=model, metrics=metrics, kubeflow_run_id="from-kubeflow", **{**form, **changes})
+    artifacts = {"pretrained": model, "pretraining_metrics": metrics}
+    (run,) = pretrain.python_func(**artifacts, kubeflow_run_id="from-kubeflow", **{**form, **changes})
     return run, model, metrics
 
 
@@ -68,36 +71,41 @@ def test_each_step_leaves_what_the_next_one_and_a_person_need(cloud: Cloud, made
     assert run == "digits"
     assert record is not None
     assert sha256_of(Path(base.path)) == record.sha256 == base.metadata["sha256"]
-    assert set(metrics.metadata) == {"accuracy", "recall", "loss", "samples", "seconds"}
+    assert set(metrics.metadata) == {"accuracy_on_cloud", "recall_on_cloud", "loss_on_cloud", "samples", "seconds"}
 
-    assert dispatch.python_func(base=base, run=run, round_number=1) == 3
+    assert dispatch.python_func(base=base, run=run, round_number=1) == (run, 3)
     for edge in EDGES:
         cloud.deliver(edge)
     page = made(dsl.HTML, "waited")
-    assert wait.python_func(page=page, run=run, round_number=1, orders=3) == 3
+    assert wait.python_func(edges_in_round=page, run=run, round_number=1) == (run, 3)
     assert "<h2>Round 1: 3 of 3 edges delivered" in Path(page.path).read_text()
 
     fused, metrics = made(dsl.Model, "fused"), made(dsl.Metrics, "fusion")
-    count = fuse.python_func(base=base, fused=fused, metrics=metrics, run=run, round_number=1, results=3, cloud_data="")
+    answer = fuse.python_func(fused=fused, fusion_metrics=metrics, run=run, round_number=1, cloud_data=str(cloud.cloud_data))
     fusion = cloud.run.fusion(1)
     assert fusion is not None
-    assert count == metrics.metadata["contributions"] == 3
+    assert answer == (run, 3)
+    assert metrics.metadata["contributions"] == 3
+    assert metrics.metadata["base_accuracy_on_edges"] == fusion.base_accuracy
+    assert 0 <= metrics.metadata["accuracy_on_cloud"] <= 1
     assert sha256_of(Path(fused.path)) == fusion.sha256 == fused.metadata["sha256"]
 
     metrics, confusion = made(dsl.Metrics, "evaluation"), made(dsl.ClassificationMetrics, "confusion")
     judges = judge_all(cloud)
-    passed = evaluate.python_func(model=fused, metrics=metrics, confusion=confusion, run=run, test_data=str(digits / "test"))
+    artifacts = {"evaluation_metrics": metrics, "confusion_matrix": confusion}
+    assert evaluate.python_func(model=fused, **artifacts, run=run, test_data=str(digits / "test")) == (run, True)
     judges.join()
-    assert passed is True
+    assert set(metrics.metadata) == {
+        f"{model}_accuracy_on_{on}" for model in ("pretrained", "fused") for on in ("edges", "test")
+    }
     assert metrics.metadata["fused_accuracy_on_edges"] == 0.75
-    assert "fused-1_accuracy_on_test" in metrics.metadata
     matrix = confusion.metadata["confusionMatrix"]
     assert [spec["displayName"] for spec in matrix["annotationSpecs"]] == list("0123456789")
     assert sum(sum(row["row"]) for row in matrix["rows"]) == 200
 
-    assert register.python_func(run=run, passed=passed) == "tiny-digits"
+    assert register.python_func(run=run, passed=True) == (run, "tiny-digits")
     page = made(dsl.HTML, "report")
-    report.python_func(page=page, run=run, registered_model="tiny-digits")
+    report.python_func(run_report=page, run=run, registered_model="tiny-digits")
     assert Path(page.path).read_bytes() == cloud.store.get(cloud.run.key("report.html"), 1 << 26)
     state = cloud.run.state()
     assert state is not None
@@ -108,9 +116,9 @@ def test_a_round_that_is_not_needed_passes_the_last_model_on(cloud: Cloud, made:
     cloud.pretrained(rounds=2, target_accuracy=0.3).round(1, EDGES)
     run, fused, metrics, page = "digits", made(dsl.Model, "fused"), made(dsl.Metrics, "m"), made(dsl.HTML, "page")
 
-    assert dispatch.python_func(base=fused, run=run, round_number=2) == 0
-    assert wait.python_func(page=page, run=run, round_number=2, orders=0) == 0
-    assert fuse.python_func(fused, fused, metrics, run, 2, 0, "") == 0
+    assert dispatch.python_func(base=fused, run=run, round_number=2) == (run, 0)
+    assert wait.python_func(edges_in_round=page, run=run, round_number=2) == (run, 0)
+    assert fuse.python_func(fused, metrics, run, 2, "") == (run, 0)
 
     record = cloud.run.fusion(1)
     assert record is not None
@@ -122,7 +130,7 @@ def test_all_rounds_in_one_give_the_last_model(cloud: Cloud, made: Any) -> None:
     cloud.pretrained(rounds=1).round(1, EDGES)
     fused = made(dsl.Model, "fused")
 
-    assert collaborate.python_func(base=fused, fused=fused, run="digits", cloud_data="") == 1
+    assert collaborate.python_func(base=fused, fused=fused, run="digits", cloud_data="") == ("digits", 1)
 
     record = cloud.run.fusion(1)
     assert record is not None
@@ -317,5 +325,41 @@ def test_scores_without_samples_do_not_break_the_page(cloud: Cloud, made: Any) -
     cloud.deliver("edge-1", scores={"result": Scores(samples=0, loss=0, accuracy=0, recall=0)}, history=())
     page = made(dsl.HTML, "waited")
 
-    assert wait.python_func(page=page, run="digits", round_number=1, orders=1) == 1
-    assert "<td>edge-1<td>" in Path(page.path).read_text().replace("</td>", "")
+    assert wait.python_func(edges_in_round=page, run="digits", round_number=1) == ("digits", 1)
+    assert "<td data-title='Edge'>edge-1</td><td data-title='State'>done</td>" in Path(page.path).read_text()
+
+
+@pytest.mark.parametrize("why", ["nothing is held out", "the samples are many", "the model is large", "the samples are gone"])
+def test_a_fused_model_that_is_not_quickly_measured_in_the_cloud_has_no_accuracy_there_and_is_fused_all_the_same(
+    cloud: Cloud, made: Any, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    cloud.pretrained(rounds=1).dispatched(1)
+    for edge in EDGES:
+        cloud.deliver(edge)
+    cloud.waited(1)
+    record = cloud.run.pretraining()
+    assert record is not None
+    if why == "nothing is held out":
+        last = record.history[-1]
+        none = last.model_copy(update={"scores": Scores(samples=0, loss=0, accuracy=0, recall=0)})
+        cloud.run.put(cloud.run.key("pretrained", "record.json"), record.model_copy(update={"history": (none,)}))
+    monkeypatch.setattr(fusing, "_MOST_SAMPLES_BYTES", 1 if why == "the samples are many" else 10**6)
+    monkeypatch.setattr(fusing, "_MOST_MODEL_BYTES", 1 if why == "the model is large" else 10**6)
+    place = "store:gone" if why == "the samples are gone" else str(cloud.cloud_data)
+    metrics = made(dsl.Metrics, "fusion")
+
+    assert fuse.python_func(made(dsl.Model, "fused"), metrics, "digits", 1, place) == ("digits", 3)
+
+    assert {"base_accuracy_on_edges", "contributions"} < set(metrics.metadata)
+    assert "accuracy_on_cloud" not in metrics.metadata
+
+
+def test_pretraining_that_held_nothing_out_has_no_accuracy(cloud: Cloud, made: Any, digits: Path, tmp_path: Path) -> None:
+    with numpy.load(next((digits / "cloud").iterdir())) as samples:
+        _, first = numpy.unique(samples["label"], return_index=True)
+        (tmp_path / "one-a-class").mkdir()
+        numpy.savez(tmp_path / "one-a-class" / "digits.npz", image=samples["image"][first], label=samples["label"][first])
+
+    _, _, metrics = pretrained(cloud, made, cloud_data=str(tmp_path / "one-a-class"))
+
+    assert set(metrics.metadata) == {"samples", "seconds"}

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -93,9 +94,7 @@ def test_the_flat_pipeline_is_one_chain_that_reads_from_top_to_bottom() -> None:
         "Register",
         "Report",
     ]
-    names = list(chain)
-    for before, after in itertools.pairwise(names):
-        assert before in chain[after]["dependentTasks"]
+    assert_each_depends_on_the_one_before_it_alone(chain)
 
 
 def test_the_compact_pipeline_has_all_rounds_in_one_task() -> None:
@@ -108,6 +107,32 @@ def test_the_compact_pipeline_has_all_rounds_in_one_task() -> None:
         "Register",
         "Report",
     ]
+    assert_each_depends_on_the_one_before_it_alone(chain)
+
+
+def assert_each_depends_on_the_one_before_it_alone(chain: dict[str, Any]) -> None:
+    """Also by what it takes, as Kubeflow draws an arrow for that too."""
+    for before, after in itertools.pairwise(chain):
+        assert chain[after]["dependentTasks"] == [before]
+        inputs = chain[after]["inputs"]
+        taken = [place for kind in inputs.values() for place in kind.values()]
+        producers = {one["producerTask"] for place in taken for key, one in place.items() if key.startswith("taskOutput")}
+        assert producers == {before}
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_no_two_components_have_artifacts_that_are_called_the_same(name: str) -> None:
+    components: dict[str, Any] = next(yaml.safe_load_all(package(PIPELINES[name])))["components"]
+    made = {
+        (artifact, re.sub(r"-\d+$", "", component))
+        for component, spec in components.items()
+        for artifact in spec.get("outputDefinitions", {}).get("artifacts", {})
+        if artifact not in spec.get("inputDefinitions", {}).get("artifacts", {})
+    }
+
+    names = [artifact for artifact, _ in made]
+    assert len(names) == len(set(names))
+    assert not {"page", "metrics"} & set(names)
 
 
 @pytest.mark.parametrize("name", PIPELINES)

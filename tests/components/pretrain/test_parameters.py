@@ -102,7 +102,15 @@ def test_every_leaf_of_a_task_has_its_place_in_the_form() -> None:
 def test_the_component_asks_for_the_whole_form_in_its_order() -> None:
     arguments = list(inspect.signature(pretrain.python_func).parameters)
 
-    assert arguments == ["pretrained", "metrics", *PLACES, "cloud_data", "test_data", "kubeflow_run_id", "most_rounds"]
+    assert arguments == [
+        "pretrained",
+        "pretraining_metrics",
+        *PLACES,
+        "cloud_data",
+        "test_data",
+        "kubeflow_run_id",
+        "most_rounds",
+    ]
 
 
 def test_a_wrong_form_lists_all_its_faults() -> None:
