@@ -1,9 +1,10 @@
 """Where a pipeline step finds the store, the inboxes and MLflow: environment variables, set by the engine or the cluster."""
 
+import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cloudedge.errors import InvalidInput
@@ -28,7 +29,10 @@ class Settings(BaseSettings):
         description="Folder for checkpoints of pretraining and for downloads; survives a restart of the step."
     )
     tracking_uri: str = Field(
-        default="", description="MLflow's address; empty: the step only keeps its records, and the laptop's engine relays them."
+        default="",
+        validate_default=True,
+        description="MLflow's address; empty: that of Kubeflow's MLflow plugin; without that too the step only keeps its "
+        "records, and the laptop's engine relays them.",
     )
     experiment: str = Field(default="cloudedge", description="MLflow experiment.")
     actor: str = Field(default="pipeline", description="Who acts, for the operation log.")
@@ -37,6 +41,12 @@ class Settings(BaseSettings):
     patience_seconds: float = Field(
         default=120, gt=0, description="How long a store or an API server that does not answer is asked again, in seconds."
     )
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def _or_the_plugins(cls, uri: str) -> str:
+        # MLFLOW_TRACKING_URI alone is somebody's shell: only in a pod of Kubeflow's is it about this run.
+        return uri or (os.environ.get("MLFLOW_TRACKING_URI", "") if "KFP_MLFLOW_CONFIG" in os.environ else "")
 
     def __init__(self, **values: Any) -> None:
         """Read the environment.

@@ -39,6 +39,31 @@ def test_all_that_is_missing_or_wrong_is_named_at_once(environment: pytest.Monke
     ]
 
 
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        (
+            {"CLOUDEDGE_TRACKING_URI": "http://ours", "MLFLOW_TRACKING_URI": "http://theirs", "KFP_MLFLOW_CONFIG": "{}"},
+            "http://ours",
+        ),
+        ({"CLOUDEDGE_TRACKING_URI": "", "MLFLOW_TRACKING_URI": "http://theirs", "KFP_MLFLOW_CONFIG": "{}"}, "http://theirs"),
+        ({"MLFLOW_TRACKING_URI": "http://theirs", "KFP_MLFLOW_CONFIG": "{}"}, "http://theirs"),
+        ({"CLOUDEDGE_TRACKING_URI": "", "KFP_MLFLOW_CONFIG": "{}"}, ""),
+        ({"CLOUDEDGE_TRACKING_URI": "", "MLFLOW_TRACKING_URI": "http://a-shells"}, ""),
+        ({}, ""),
+    ],
+)
+def test_an_empty_address_of_mlflow_does_not_hide_that_of_kubeflows_plugin(
+    environment: pytest.MonkeyPatch, variables: dict[str, str], expected: str
+) -> None:
+    for name in ("CLOUDEDGE_TRACKING_URI", "MLFLOW_TRACKING_URI", "KFP_MLFLOW_CONFIG"):
+        environment.delenv(name, raising=False)
+    for name, value in variables.items():
+        environment.setenv(name, value)
+
+    assert Settings().tracking_uri == expected
+
+
 @pytest.mark.parametrize("address", ["", "/folder", "file:folder", "file://host/folder", "s3://bucket"])
 def test_an_address_of_no_known_kind_is_named(environment: pytest.MonkeyPatch, address: str) -> None:
     environment.setenv("CLOUDEDGE_STORE", address)
