@@ -16,7 +16,7 @@ from kfp import compiler
 
 from cloudedge.documents import Task
 from cloudedge.files import atomic_write
-from components.pretrain.parameters import parameters_of
+from components.pretrain.parameters import choices, parameters_of
 from components.shared.gpu import CLOUD_GPU, checked_gpu
 from components.shared.image import CLOUD_IMAGE, checked_image
 from pipelines.collaborative_training import collaborative_training, with_rounds
@@ -43,8 +43,12 @@ def package(pipeline: Any, parameters: dict[str, Any] | None = None) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "package.yaml"
         compiler.Compiler().compile(pipeline, str(path), pipeline_parameters=parameters)
-        # kfp writes dictionaries in an order that changes from run to run; sorted, the same source gives the same bytes.
         documents = list(yaml.safe_load_all(path.read_bytes()))
+        # Kubeflow's form draws a list of these, which kfp's compiler does not know; its API server takes nothing else then.
+        form = documents[0]["root"]["inputDefinitions"]["parameters"]
+        for name, values in choices().items():
+            form[name]["literals"] = list(values)
+        # kfp writes dictionaries in an order that changes from run to run; sorted, the same source gives the same bytes.
         return yaml.safe_dump_all(documents, sort_keys=True, allow_unicode=True).encode()
 
 

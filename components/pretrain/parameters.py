@@ -1,6 +1,6 @@
 """A task as a flat form, as the Kubeflow UI shows it, and back."""
 
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from cloudedge.documents import Task, canonical_json, parse
 from components.shared.carried import require_carried
@@ -75,6 +75,23 @@ def parameters_of(task: Task) -> dict[str, Any]:
     require_carried("The task", {".".join(place): _at(found, place) for place in PLACES.values()})
     values = task.model_dump(mode="json")
     return {name: _at(values, place) for name, place in PLACES.items()}
+
+
+def choices() -> dict[str, tuple[Any, ...]]:
+    """What each parameter may be that is one of few words for good, or a truth value.
+
+    Architectures and fusion rules are none of them: an image may bring more than are known here.
+    """
+    found: dict[str, tuple[Any, ...]] = {}
+    for name, place in PLACES.items():
+        kind: Any = Task
+        for step in place:
+            kind = kind.model_fields[step].annotation
+        if kind is bool:
+            found[name] = (True, False)
+        elif get_origin(kind) is Literal:
+            found[name] = get_args(kind)
+    return found
 
 
 def _at(values: dict[str, Any], place: tuple[str, ...]) -> Any:

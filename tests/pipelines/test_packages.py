@@ -145,6 +145,17 @@ def test_the_form_is_the_whole_task_with_defaults_and_a_new_run_each_time(name: 
     assert parameters["task_id"]["defaultValue"] == parameters["test_data"]["defaultValue"] == ""
 
 
+@pytest.mark.parametrize("name", PIPELINES)
+def test_kubeflows_form_draws_a_list_of_what_is_one_of_few_words_and_leaves_own_names_free(name: str) -> None:
+    drawn = {parameter: spec["literals"] for parameter, spec in form(package(PIPELINES[name])).items() if "literals" in spec}
+
+    assert drawn == {
+        "collaborate": [True, False],
+        **{f"{where}_loss": ["cross-entropy", "label-smoothing", "focal", "mse"] for where in ("edge", "pretraining")},
+        **{f"{where}_optimizer": ["sgd", "momentum", "adam", "adamw"] for where in ("edge", "pretraining")},
+    }
+
+
 def test_a_tasks_package_has_its_values_as_defaults_but_for_the_id_and_still_asks_for_the_data() -> None:
     task = digits_task("mine", rounds=2)
 
