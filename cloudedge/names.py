@@ -22,6 +22,9 @@ SHA256 = r"^[0-9a-f]{64}$"
 ORDER_ID = r"^[a-z0-9-]{1,53}\.[0-9]{1,6}\.[a-z0-9-]{1,53}\.[0-9]{1,4}$"
 """run.round.edge.attempt"""
 
+ROUNDS, ATTEMPTS = 999_999, 9_999
+"""The largest numbers that have a place in it."""
+
 IN_WORDS = {
     NAME: "use lower-case letters, digits and inner hyphens, at most 53 characters",
     FILE_NAME: "use a file name without folders: letters, digits, dots, underscores and hyphens, at most 100 characters",

@@ -1,9 +1,7 @@
 """Keeps what is told of very long trainings within the size of a report."""
 
 from cloudedge.documents import EpochRecord
-
-MOST_EPOCHS = 10_000
-"""About 2.5 MB of JSON; reports and manifests may have 4 MiB."""
+from cloudedge.documents.report import MOST_EPOCHS
 
 
 def thinned(history: tuple[EpochRecord, ...]) -> tuple[EpochRecord, ...]:

@@ -49,7 +49,7 @@ def _order(entry: Entry) -> dict[str, Any]:
         "kind": entry.order.kind,
         "phase": entry.phase.value,
         "epoch": last.epoch if last else None,
-        "accuracy": last.scores.accuracy if last else None,
+        "accuracy": last.scores.measured if last else None,
         "accepted_at": entry.accepted.iso(),
         "recollections": entry.recollections,
         "error": entry.error.message if entry.error else None,

@@ -142,7 +142,7 @@ def query_models(
             if as_json:
                 _print_json([record.model_dump(mode="json") for record in history])
                 return
-            epochs = [[e.epoch, e.scores.accuracy, e.scores.recall, e.scores.loss, e.train_loss] for e in history]
+            epochs = [[e.epoch, e.scores.measured, e.scores.recall, e.scores.loss, e.train_loss] for e in history]
             _print_table(f"epochs of {order}", ["EPOCH", "ACCURACY", "RECALL", "LOSS", "TRAINING LOSS"], epochs)
             return
         models = ledger.models()

@@ -9,13 +9,13 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from cloudedge.data import read_records
+from cloudedge.data import holds_out, read_records
 from cloudedge.documents import DataFormat, Task
 from cloudedge.errors import EXIT_INTERRUPTED, CloudedgeError, InvalidInput, InvalidSamples, StoreFailed
 from cloudedge.names import IN_WORDS, NAME
@@ -82,6 +82,15 @@ class Data:
             if next(iter(read_records(place, data)), None) is None:
                 raise InvalidSamples(f"{place} has files but no sample: put some there.")
 
+    def unmeasured(self, data: DataFormat, folders: Mapping[str, Path]) -> list[str]:
+        """The edges among these with samples, but too few of each class to hold one out and measure a model on it."""
+        found = []
+        for edge, folder in folders.items():
+            with suppress(CloudedgeError):  # What cannot be read is passed over there, and said by its runner.
+                if not holds_out(read_records(folder, data), data.held_out):
+                    found.append(edge)
+        return found
+
 
 def run_task(
     task: Task, data: Data, edges: int | None, home: Home, watch: Callable[[Run], None], compact: bool | None = None
@@ -115,6 +124,9 @@ def run_task(
         data.require_fit(task.data)
     with _no_other_mlflow(), home.alone(), ExitStack() as stack:
         create(run, task, "cloudedge run")
+        unmeasured = data.unmeasured(task.data, folders)
+        if unmeasured:
+            events.record(home.store, run.id, "cloudedge run", "unmeasured", edges=unmeasured, of=len(folders))
         # Nobody else works here now, so other runs that seem to are dead, and no edge is to work on for them.
         list(reap(home.store, home.inboxes, "cloudedge run", silent_seconds=0, between_seconds=0, spare=run.id))
         relay = stack.enter_context(_relaying(home, run))

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from cloudedge.documents import EpochRecord, Phase
 from cloudedge.errors import CloudedgeError
+from components.report.words import share
 from components.shared.events import events
 from components.shared.run import Run
 from components.wait.watch import RoundWatch, Watched
@@ -152,12 +153,18 @@ def _cells(watched: Watched) -> tuple[str | ProgressBar, ...]:
 def _accuracy(history: tuple[EpochRecord, ...], epoch: int) -> tuple[str, str, str]:
     if not history:
         return "", "", ""
-    return str(max(epoch, 0)), f"{history[0].scores.accuracy:.3f}", f"{history[-1].scores.accuracy:.3f}"
+    return str(max(epoch, 0)), share(history[0].scores.measured), share(history[-1].scores.measured)
 
 
 def _base_accuracy(run: Run, number: int) -> dict[int, float]:
     record = run.fusion(number - 1) if number > 1 else None
     return {number - 2: record.base_accuracy} if record and record.base_accuracy is not None else {}
+
+
+def _unmeasured(edges: list[str], *, all_of_them: bool) -> str:
+    shown = ", ".join(edges[:_MOST_EDGES]) + (f" and {len(edges) - _MOST_EDGES} more" if len(edges) > _MOST_EDGES else "")
+    what = "so no model can be measured there, and none is registered" if all_of_them else "so no model is measured there"
+    return f"Too few samples of each class to hold one out at {shown}: {what}. What is trained there counts all the same."
 
 
 def _sentence(action: str, details: dict[str, object]) -> str:
@@ -178,9 +185,13 @@ def _sentence(action: str, details: dict[str, object]) -> str:
                 f"Round {number}: {details.get('edge')} passed over files of samples ({details.get('files')}): "
                 "'cloudedge-edge status' there says which and why."
             )
+        case "unmeasured" if isinstance(edges := details.get("edges"), list):
+            return _unmeasured(edges, all_of_them=len(edges) == details.get("of"))
         case "left-out":
             return f"Round {number}: {details.get('edge')} is left out."
         case "evaluated" if isinstance(gate := details.get("gate"), dict):
+            if gate["fused"] is None:
+                return "No edge has a held-out sample, so that nobody could measure the fused model."
             return f"On the edges' held-out samples: pretrained {gate['pretrained']:.3f}, fused {gate['fused']:.3f}."
         case "refused":
             return "The regression gate refused the fused model: nothing is registered."

@@ -39,6 +39,10 @@ def _print_gate(console: Console, evaluation: Evaluation) -> None:
     gate = evaluation.gate
     if gate is None:
         return
+    if gate.pretrained is None or gate.fused is None:
+        console.print(Text(gate.verdict))
+        console.print()
+        return
     word = "better than or as good as" if gate.passed else "WORSE than"
     console.print(
         Text(

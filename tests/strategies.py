@@ -55,13 +55,18 @@ def _single_values(annotation: Any, metadata: Sequence[Any]) -> st.SearchStrateg
     if annotation is Any:
         return JSON_VALUES
     if annotation is AwareDatetime:
-        return st.datetimes(timezones=ZONES)
+        first, end = _bound(metadata, Ge, "ge"), _bound(metadata, Lt, "lt")
+        if first is None:
+            return st.datetimes(timezones=ZONES)
+        inside = datetime.timedelta(days=1)  # From every zone.
+        return st.datetimes((first + inside).replace(tzinfo=None), (end - inside).replace(tzinfo=None), timezones=ZONES)
     if annotation is type(None) or annotation is None:
         return st.none()
     if annotation is bool:
         return st.booleans()
     if annotation is int:
-        return st.integers(_bound(metadata, Ge, "ge"), _bound(metadata, Le, "le") or 2**63 - 1)
+        least, most = _bound(metadata, Ge, "ge"), _bound(metadata, Le, "le") or 2**63 - 1
+        return st.integers(least, most) | st.sampled_from([most] if least is None else [least, most])
     if annotation is float:
         least, above = _bound(metadata, Ge, "ge"), _bound(metadata, Gt, "gt")
         most, below = _bound(metadata, Le, "le"), _bound(metadata, Lt, "lt")

@@ -6,13 +6,14 @@ only where tensors are made (`to_samples`, `load_samples`).
 
 from cloudedge.data.packing import pack, unpack
 from cloudedge.data.records import Record
-from cloudedge.data.samples import Samples, histogram, is_held_out, load_samples, split, to_samples
+from cloudedge.data.samples import Samples, histogram, holds_out, is_held_out, load_samples, split, to_samples
 from cloudedge.data.storages import read_records, sample_files, write_records
 
 __all__ = [
     "Record",
     "Samples",
     "histogram",
+    "holds_out",
     "is_held_out",
     "load_samples",
     "pack",

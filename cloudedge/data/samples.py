@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -89,6 +90,16 @@ def is_held_out(index_in_class: int, share: float) -> bool:
     The share is spread evenly over each class, and where a sample belongs never changes when further ones are added.
     """
     return math.floor((index_in_class + 1) * share + 0.5) > math.floor(index_in_class * share + 0.5)
+
+
+def holds_out(records: Iterable[Record], share: float) -> bool:
+    """Whether some of these samples are kept for measuring; reads no further than it must."""
+    seen: Counter[int] = Counter()
+    for record in records:
+        if is_held_out(seen[record.label], share):
+            return True
+        seen[record.label] += 1
+    return False
 
 
 def split(samples: Samples, share: float) -> tuple[Samples, Samples]:

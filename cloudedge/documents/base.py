@@ -10,6 +10,7 @@ from pydantic import Field as Described
 from cloudedge import __version__
 from cloudedge.errors import InvalidDocument
 from cloudedge.names import IN_WORDS
+from cloudedge.texts import readable, shortened
 
 
 class Part(BaseModel):
@@ -43,11 +44,14 @@ REMEDIES = {
 }
 """What to do about a value, by pydantic's type of fault; its own words where this has none."""
 
+_MOST_FAULTS = 50
+"""Faults that a message lists; a document may have as many as it has bytes."""
+
 DocumentT = TypeVar("DocumentT", bound=Part)
 
 
 def parse(kind: type[DocumentT], content: bytes | str, source: str, max_bytes: int = 16 * 1024 * 1024) -> DocumentT:
-    """Read a document from JSON, or say everything that is wrong with it at once.
+    """Read a document from JSON, or say what is wrong with it: everything at once, up to 50 faults.
 
     Args:
         kind: Class of the document.
@@ -70,8 +74,9 @@ def parse(kind: type[DocumentT], content: bytes | str, source: str, max_bytes: i
     try:
         return kind.model_validate(value)
     except ValidationError as error:
-        faults = error.errors(include_url=False)
-        raise InvalidDocument(title, [_fault(fault) for fault in faults if not _is_echo(fault)]) from None
+        faults = [fault for fault in error.errors(include_url=False) if not _is_echo(fault)]
+        more = [f"and {len(faults) - _MOST_FAULTS} more faults"] if len(faults) > _MOST_FAULTS else []
+        raise InvalidDocument(title, [_fault(fault) for fault in faults[:_MOST_FAULTS]] + more) from None
 
 
 def canonical_json(value: Any) -> bytes:
@@ -99,13 +104,14 @@ def _is_echo(fault: Any) -> bool:
 
 
 def _fault(fault: Any) -> str:
-    place = ".".join(str(step) for step in fault["loc"]) or "the document"
+    # Of a field that is not ours, whoever wrote the document chose the name.
+    place = ".".join(shortened(readable(str(step)), 100) for step in fault["loc"]) or "the document"
     if fault["type"] == "missing":
         return f"{place}: missing; add it"
     if fault["type"] == "extra_forbidden":
         return f"{place}: no such field; remove it or correct its name"
     context = fault.get("ctx", {})
-    if fault["loc"][-1:] == ("schema_version",) and isinstance(fault["input"], int):
+    if fault["loc"][-1:] == ("schema_version",) and fault["type"] == "literal_error" and isinstance(fault["input"], int):
         remedy = f"give {context['expected']}, or use a cloudedge that knows {fault['input']}: this is {__version__}"
     elif fault["type"] in REMEDIES:
         remedy = REMEDIES[fault["type"]].format(**context)

@@ -1,11 +1,18 @@
 """What became of a round's results."""
 
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import AfterValidator
 from pydantic import Field as Described
 
 from cloudedge.documents.base import Document, Part
 from cloudedge.names import NAME, SHA256
+from cloudedge.texts import shortened
+
+
+def _bounded(reason: str) -> str:
+    # What an edge gave as its reason must not make the record of all edges too large to be read.
+    return shortened(reason, 2000)
 
 
 class ContributionRecord(Part):
@@ -15,16 +22,18 @@ class ContributionRecord(Part):
     round: int = Described(ge=0, description="Round that it was trained in; an earlier one than the fusion's if it came late.")
     sha256: str = Described(pattern=SHA256, description="Digest of its file.")
     samples: int = Described(ge=0, description="Samples it was trained on.")
-    accuracy: float = Described(ge=0, le=1, description="On the edge's held-out samples.")
+    accuracy: float | None = Described(
+        default=None, ge=0, le=1, description="On the edge's held-out samples; none: it has no such sample."
+    )
     files_passed_over: int = Described(default=0, ge=0, description="Files of samples at its edge that do not fit the format.")
     weight: float = Described(description="Its share in the fused model; of rules that do not average, 1 if used and 0 if not.")
 
 
 class LeftOut(Part):
-    """An edge without part in a fusion."""
+    """An edge without part in a fusion, or in a measurement."""
 
     edge: str = Described(pattern=NAME, description="Edge.")
-    reason: str = Described(description="Why.")
+    reason: Annotated[str, AfterValidator(_bounded)] = Described(description="Why; cut after 2000 characters.")
 
 
 class FusionRecord(Document):

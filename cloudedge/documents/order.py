@@ -10,7 +10,7 @@ from cloudedge.documents.base import Document, Part
 from cloudedge.documents.data import DataFormat
 from cloudedge.documents.task import ModelSpec, Recollection, Training
 from cloudedge.errors import InvalidInput
-from cloudedge.names import FILE_NAME, IN_WORDS, NAME, ORDER_ID, SHA256
+from cloudedge.names import ATTEMPTS, FILE_NAME, IN_WORDS, NAME, ORDER_ID, ROUNDS, SHA256
 
 MAX_ORDER_BYTES = 64 * 1024
 MAX_INBOX_BYTES = 1_000_000
@@ -42,9 +42,9 @@ class Order(Document):
     kind: Literal["train", "evaluate"] = Described(description="Kind of work.")
     state: Literal["run", "cancelled"] = Described(default="run", description="What the cloud wants of this order now.")
     run: str = Described(pattern=NAME, description="Run that the order belongs to.")
-    round: int = Described(ge=0, le=999_999, description="Round, counted from 1.")
+    round: int = Described(ge=0, le=ROUNDS, description="Round, counted from 1.")
     edge: str = Described(pattern=NAME, description="Edge that the order is for.")
-    attempt: int = Described(default=1, ge=1, le=9999, description="Attempt of this edge in this round, counted from 1.")
+    attempt: int = Described(default=1, ge=1, le=ATTEMPTS, description="Attempt of this edge in this round, counted from 1.")
     issued_at: AwareDatetime = Described(
         description="When the cloud wrote it, by the cloud's clock. Of two orders with the same id the later one holds: an "
         "edge that is done with the earlier one does it anew, as the cloud has lost what came of it."

@@ -1,15 +1,39 @@
 """What an edge says of its work: reports while it goes on, a manifest when it is done."""
 
+from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import AwareDatetime
+from pydantic import AfterValidator, AwareDatetime
 from pydantic import Field as Described
 
 from cloudedge.documents.base import Document, Part
-from cloudedge.names import NAME, ORDER_ID, SHA256
+from cloudedge.names import ATTEMPTS, NAME, ORDER_ID, ROUNDS, SHA256
+from cloudedge.texts import readable
 
 MAX_REPORT_BYTES = 4 * 1024 * 1024
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
+
+MOST_EPOCHS = 10_000
+"""About 2.5 MB of JSON; reports and manifests may have 4 MiB."""
+
+MOST_COUNT = 2**53 - 1
+"""Up to here JSON, floating-point numbers and MLflow hold each integer as it is, and sums over all edges stay far from any end
+of the numbers that there are."""
+
+MOST_SECONDS = 20_000_000
+"""Twice the longest time limit of an order. Even all epochs of a history together stay within a calendar."""
+
+_LONGEST_NAME, _MOST_CLASSES, _MOST_MODELS = 200, 100_000, 64
+"""As tasks and orders may have them."""
+
+Count = Annotated[int, Described(ge=0, le=MOST_COUNT)]
+Seconds = Annotated[float, Described(ge=0, le=MOST_SECONDS)]
+Share = Annotated[float, Described(ge=0, le=1)]
+Text = Annotated[str, AfterValidator(readable)]
+Name = Annotated[str, Described(max_length=_LONGEST_NAME)]
+Time = Annotated[AwareDatetime, Described(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(2500, 1, 1, tzinfo=UTC))]
+"""What a computer's clock may show; no time zone leads out of the calendar from there."""
 
 
 class Phase(StrEnum):
@@ -34,28 +58,34 @@ class Phase(StrEnum):
 class Scores(Part):
     """A model measured on held-out samples."""
 
-    samples: int = Described(ge=0, description="Number of samples measured on.")
-    loss: float = Described(description="Mean loss per sample.")
-    accuracy: float = Described(ge=0, le=1, description="Share of the samples classified correctly.")
-    recall: float = Described(
-        ge=0, le=1, description="Mean over the classes present of the share of each found (macro recall)."
-    )
+    samples: Count = Described(description="Number of samples measured on; of 0 samples all scores are 0 and say nothing.")
+    loss: float = Described(description="Mean loss per sample; of a model that diverged it may be infinite or no number.")
+    accuracy: Share = Described(description="Share of the samples classified correctly.")
+    recall: Share = Described(description="Mean over the classes present of the share of each found (macro recall).")
+
+    @property
+    def measured(self) -> float | None:
+        """The accuracy, if there was a sample to measure it on."""
+        return self.accuracy if self.samples else None
 
 
 class EpochRecord(Part):
     """One epoch: what was learned and how well it does on held-out samples. Epoch 0 is the model before training."""
 
-    epoch: int = Described(ge=0, description="Passes over the samples so far.")
+    epoch: Count = Described(description="Passes over the samples so far.")
     train_loss: float | None = Described(default=None, description="Mean training loss of the epoch; none for epoch 0.")
     scores: Scores = Described(description="On held-out samples.")
-    seconds: float = Described(ge=0, description="Duration of the epoch.")
+    seconds: Seconds = Described(description="Duration of the epoch.")
+
+
+History = Annotated[tuple[EpochRecord, ...], Described(max_length=MOST_EPOCHS)]
 
 
 class WorkError(Part):
     """Why work ended without a result."""
 
-    kind: str = Described(max_length=100, description="Name of the error's class.")
-    message: str = Described(max_length=10_000, description="What happened and what to do.")
+    kind: Text = Described(max_length=100, description="Name of the error's class.")
+    message: Text = Described(max_length=10_000, description="What happened and what to do.")
 
 
 class Report(Document):
@@ -63,18 +93,18 @@ class Report(Document):
 
     order: str = Described(pattern=ORDER_ID, description="Id of the order.")
     edge: str = Described(pattern=NAME, description="Name of the edge.")
-    sequence: int = Described(ge=1, description="Grows with every report on this order; an older one is ignored.")
+    sequence: int = Described(ge=1, lt=2**63, description="Grows with every report on this order; an older one is ignored.")
     phase: Phase = Described(description="Where the order stands.")
-    epoch: int = Described(default=0, ge=0, description="Epoch at work, counted from 1; 0 before the first.")
-    epochs: int = Described(default=0, ge=0, description="Largest number of epochs until the next collection of samples.")
-    batch: int = Described(default=0, ge=0, description="Batch at work in this epoch, counted from 1.")
-    batches: int = Described(default=0, ge=0, description="Batches of an epoch.")
+    epoch: Count = Described(default=0, description="Epoch at work, counted from 1; 0 before the first.")
+    epochs: Count = Described(default=0, description="Largest number of epochs until the next collection of samples.")
+    batch: Count = Described(default=0, description="Batch at work in this epoch, counted from 1.")
+    batches: Count = Described(default=0, description="Batches of an epoch.")
     loss: float | None = Described(default=None, description="Training loss of the last batch.")
-    history: tuple[EpochRecord, ...] = Described(default=(), description="All finished epochs, epoch 0 first.")
-    samples: int = Described(default=0, ge=0, description="Samples to train on, as this edge last counted them.")
-    recollections: int = Described(default=0, ge=0, description="Collections of further samples so far.")
-    heartbeat_at: AwareDatetime = Described(description="When this was written, by the edge's clock.")
-    runner_version: str = Described(default="", max_length=100, description="Version of the runner's software.")
+    history: History = Described(default=(), description="All finished epochs, epoch 0 first.")
+    samples: Count = Described(default=0, description="Samples to train on, as this edge last counted them.")
+    recollections: Count = Described(default=0, description="Collections of further samples so far.")
+    heartbeat_at: Time = Described(description="When this was written, by the edge's clock.")
+    runner_version: Text = Described(default="", max_length=100, description="Version of the runner's software.")
     error: WorkError | None = Described(default=None, description="Why it failed, if it did.")
 
 
@@ -83,27 +113,33 @@ class Manifest(Document):
 
     order: str = Described(pattern=ORDER_ID, description="Id of the order.")
     run: str = Described(pattern=NAME, description="Run.")
-    round: int = Described(ge=0, description="Round that the work was ordered in.")
+    round: int = Described(ge=0, le=ROUNDS, description="Round that the work was ordered in.")
     edge: str = Described(pattern=NAME, description="Edge.")
-    attempt: int = Described(ge=1, description="Attempt.")
+    attempt: int = Described(ge=1, le=ATTEMPTS, description="Attempt.")
     model_sha256: str | None = Described(
         default=None, pattern=SHA256, description="Digest of the model file; none for evaluate."
     )
-    model_size: int | None = Described(default=None, ge=0, description="Length of the model file in bytes; none for evaluate.")
+    model_size: Count | None = Described(default=None, description="Length of the model file in bytes; none for evaluate.")
     base_sha256: str | None = Described(
         default=None, pattern=SHA256, description="Digest of the model that training began from."
     )
-    samples: int = Described(ge=0, description="Samples trained on, held-out ones excluded; for evaluate: 0.")
-    label_histogram: dict[str, int] = Described(default_factory=dict, description="Training samples of each class.")
-    data_fingerprint: str = Described(default="", max_length=64, description="Digest over the digests of all samples used.")
-    files_passed_over: int = Described(
-        default=0, ge=0, description="Files of samples that do not fit the data format; the edge's status names them."
+    samples: Count = Described(description="Samples trained on, held-out ones excluded; for evaluate: 0.")
+    label_histogram: dict[Name, Count] = Described(
+        default_factory=dict, max_length=_MOST_CLASSES, description="Training samples of each class."
     )
-    history: tuple[EpochRecord, ...] = Described(default=(), description="All epochs, epoch 0 first.")
-    scores: dict[str, Scores] = Described(
-        default_factory=dict, description="Held-out scores by model: 'result' and 'base' for train, each input for evaluate."
+    data_fingerprint: str = Described(
+        default="", pattern=r"^([0-9a-f]{64})?$", description="Digest over the digests of all samples used."
+    )
+    files_passed_over: Count = Described(
+        default=0, description="Files of samples that do not fit the data format; the edge's status names them."
+    )
+    history: History = Described(default=(), description="All epochs, epoch 0 first.")
+    scores: dict[Name, Scores] = Described(
+        default_factory=dict,
+        max_length=_MOST_MODELS,
+        description="Held-out scores by model: 'result' and 'base' for train, each input for evaluate.",
     )
     target_met: bool = Described(default=True, description="Whether the target accuracy was reached, or none was set.")
-    recollections: int = Described(default=0, ge=0, description="Collections of further samples.")
-    seconds: float = Described(ge=0, description="Duration of the work.")
-    runner_version: str = Described(default="", max_length=100, description="Version of the runner's software.")
+    recollections: Count = Described(default=0, description="Collections of further samples.")
+    seconds: Seconds = Described(description="Duration of the work.")
+    runner_version: Text = Described(default="", max_length=100, description="Version of the runner's software.")

@@ -17,7 +17,7 @@ def run_evaluate(run_id: str, test_data: str, metrics: Any, confusion: Any) -> t
     """
     evaluation = evaluate_run(run_id, test_data)
     gate = evaluation.gate
-    if gate:
+    if gate and gate.pretrained is not None and gate.fused is not None:
         metrics.log_metric("pretrained_accuracy_on_edges", gate.pretrained)
         metrics.log_metric("fused_accuracy_on_edges", gate.fused)
     for model in evaluation.models:

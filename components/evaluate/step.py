@@ -3,7 +3,9 @@
 No sample travels: an edge gets the models and answers with numbers.
 """
 
-from cloudedge.documents import Task
+from collections.abc import Iterable
+
+from cloudedge.documents import LeftOut, Scores, Task
 from cloudedge.errors import NotFound
 from components.dispatch.orders import ModelFile
 from components.dispatch.step import dispatch
@@ -13,7 +15,7 @@ from components.shared.records import Evaluation, Gate
 from components.shared.step import Step, step
 from components.shared.tracking import MetricPoint, TrackingRecord
 from components.wait.step import wait_for
-from components.wait.watch import RoundWatch
+from components.wait.watch import RoundWatch, Watched
 
 
 def evaluate_run(run_id: str, test_data: str = "") -> Evaluation:
@@ -34,7 +36,9 @@ def evaluate_run(run_id: str, test_data: str = "") -> Evaluation:
             evaluation = _evaluate(work, task, test_data)
             work.run.put(work.run.key("evaluation.json"), evaluation)
             gate = evaluation.gate
-            work.log("evaluated", sha256=evaluation.sha256, gate=gate and {"fused": gate.fused, "pretrained": gate.pretrained})
+            figures = gate and {"fused": gate.fused, "pretrained": gate.pretrained}
+            unmeasured = {one.edge: one.reason for one in gate.left_out} if gate else {}
+            work.log("evaluated", sha256=evaluation.sha256, gate=figures, left_out=unmeasured)
         close_orders(work.inboxes, work.run.id)
         _track(work, evaluation)
         return evaluation
@@ -64,19 +68,40 @@ def _gate(work: Step, task: Task, rounds: int) -> Gate:
     watch = RoundWatch.of(work.run, number)
     quorum = asked.quorum or len(watch.edges)
     wait_for(work, watch, number, quorum, asked.round_deadline_seconds, asked.straggler_grace_seconds)
-    edges = {
-        edge: watched.manifest.scores
-        for edge, watched in sorted(watch.edges.items())
-        if watched.manifest and not watched.refusal and set(watched.manifest.scores) == set(models)
-    }
-    total = sum(scores["fused"].samples for scores in edges.values())
+    gate = _judged(sorted(watch.edges.items()))
+    for one in gate.left_out:
+        work.say(f"{one.edge} does not measure: {one.reason}")
+    if gate.pretrained is not None and gate.fused is not None:
+        figures = f"pretrained {gate.pretrained:.3f}, fused {gate.fused:.3f}"
+        work.say(f"On {gate.samples} held-out samples of {len(gate.edges)} edges: {figures}.")
+    work.say(gate.verdict)
+    return gate
 
-    def accuracy(name: str) -> float:
-        return sum(scores[name].accuracy * scores[name].samples for scores in edges.values()) / total if total else 0.0
+
+def _judged(edges: Iterable[tuple[str, Watched]]) -> Gate:
+    """What the edges' answers come to; one that could not measure, or whose answer is about something else, is left out."""
+    scores: dict[str, dict[str, Scores]] = {}
+    left_out = []
+    for edge, watched in edges:
+        found = watched.manifest.scores if watched.manifest and watched.delivered else None
+        if found is None:
+            left_out.append(LeftOut(edge=edge, reason=watched.state()))
+        elif set(found) != {"pretrained", "fused"}:
+            left_out.append(LeftOut(edge=edge, reason="its manifest has not the scores of the two models that it was sent"))
+        elif found["pretrained"].samples != found["fused"].samples:
+            left_out.append(LeftOut(edge=edge, reason="it measured the two models on different samples"))
+        elif not found["fused"].samples:
+            left_out.append(LeftOut(edge=edge, reason="it has no held-out sample"))
+        else:
+            scores[edge] = dict(found)
+    total = sum(found["fused"].samples for found in scores.values())
+
+    def accuracy(name: str) -> float | None:
+        return sum(found[name].accuracy * found[name].samples for found in scores.values()) / total if total else None
 
     before, after = accuracy("pretrained"), accuracy("fused")
-    work.say(f"On {total} held-out samples of {len(edges)} edges: pretrained {before:.3f}, fused {after:.3f}.")
-    return Gate(passed=after >= before and total > 0, pretrained=before, fused=after, samples=total, edges=edges)
+    passed = before is not None and after is not None and after >= before
+    return Gate(passed=passed, pretrained=before, fused=after, samples=total, edges=scores, left_out=tuple(left_out))
 
 
 def _track(work: Step, evaluation: Evaluation) -> None:
@@ -85,10 +110,11 @@ def _track(work: Step, evaluation: Evaluation) -> None:
     tags = {"cloudedge.sha256": evaluation.sha256}
     if evaluation.gate:
         gate = evaluation.gate
-        points += [
-            MetricPoint(key="accuracy_on_edges", value=gate.fused, step=evaluation.rounds, at=at),
-            MetricPoint(key="gain_on_edges", value=gate.fused - gate.pretrained, step=evaluation.rounds, at=at),
-        ]
+        if gate.pretrained is not None and gate.fused is not None:
+            points += [
+                MetricPoint(key="accuracy_on_edges", value=gate.fused, step=evaluation.rounds, at=at),
+                MetricPoint(key="gain_on_edges", value=gate.fused - gate.pretrained, step=evaluation.rounds, at=at),
+            ]
         tags["cloudedge.gate"] = "passed" if gate.passed else "refused"
     for model in evaluation.models:
         if model.round is not None:

@@ -40,7 +40,7 @@ class Contribution:
         edge: Name of the edge.
         path: The model's file.
         samples: Samples that it was trained on, held-out ones excluded.
-        accuracy: Share of the edge's held-out samples classified correctly, 0 to 1.
+        accuracy: Share of the edge's held-out samples classified correctly, 0 to 1; none: it has no such sample.
         round: Round that it was trained in.
         sha256: Digest of the file.
     """
@@ -48,7 +48,7 @@ class Contribution:
     edge: str
     path: Path
     samples: int
-    accuracy: float
+    accuracy: float | None
     round: int
     sha256: str
 

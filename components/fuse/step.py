@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudedge.documents import ContributionRecord, FusionRecord, LeftOut, Manifest, Task, parse
+from cloudedge.documents import ContributionRecord, FusionRecord, LeftOut, Manifest, Scores, Task, parse
 from cloudedge.documents.report import MAX_MANIFEST_BYTES
 from cloudedge.errors import CloudedgeError, InvalidInput, InvalidModel, NotFound, QuorumMissed
 from cloudedge.weights import TensorInfo, check, layout
@@ -106,7 +106,7 @@ def _fuse(work: Step, task: Task, number: int, cloud_data: str) -> FusionRecord:
         bases = {each: work.run.model_after(each - 1) for each in {delivery.round for delivery in waited.delivered}}
         for delivery in waited.delivered:
             try:
-                contribution, manifest = _checked(work, stack, delivery, bases[delivery.round], expected)
+                contribution, manifest = _checked(work, task, stack, delivery, bases[delivery.round], expected)
             except (InvalidInput, NotFound) as error:
                 left_out.append(LeftOut(edge=delivery.edge, reason=str(error)))
                 refused.append(delivery)
@@ -132,27 +132,25 @@ def _fuse(work: Step, task: Task, number: int, cloud_data: str) -> FusionRecord:
         work.store.put_file(work.run.fused_key(number), output)
     record = _record(work, task, number, begun_with.sha256, outcome, sound, manifests, left_out)
     _log_files_passed_over(work, record)
+    _log_unmeasured(work, record)
     work.run.put(work.run.round_key(number, "fusion.json"), record)
     work.say(f"Round {number}: {len(sound)} models fused by the rule {asked.fusion.rule}, {len(left_out)} left out.")
     return record
 
 
 def _checked(
-    work: Step, stack: ExitStack, delivery: Delivery, base: _Base, expected: dict[str, TensorInfo]
+    work: Step, task: Task, stack: ExitStack, delivery: Delivery, base: _Base, expected: dict[str, TensorInfo]
 ) -> tuple[Contribution, Manifest]:
+    """What an edge delivered, as fusion takes it, and its manifest without the epochs: of all edges they would fill the memory.
+
+    Raises:
+        InvalidInput: it is not to be believed.
+        NotFound: it is not there.
+    """
     at = delivery.round, delivery.edge, delivery.attempt
     key = work.run.result_key(*at, "manifest.json")
-    manifest = parse(Manifest, work.store.get(key, MAX_MANIFEST_BYTES), key)
-    if manifest.model_sha256 is None or manifest.model_size is None:
-        raise InvalidModel("its manifest names no model")
-    if manifest.samples == 0:
-        raise InvalidModel("it trained on no sample")
-    if manifest.samples != sum(manifest.label_histogram.values()):
-        counted = sum(manifest.label_histogram.values())
-        raise InvalidModel(f"its manifest claims {manifest.samples} samples, but counts {counted} by class")
-    scores = manifest.scores.get("result")
-    if scores is None:
-        raise InvalidModel("its manifest has no scores of the trained model")
+    manifest = parse(Manifest, work.store.get(key, MAX_MANIFEST_BYTES), key).model_copy(update={"history": ()})
+    sha256, size, scores = _claims(manifest, task)
     if base is None or manifest.base_sha256 != base.sha256:
         raise InvalidModel(f"its model was trained from another base than that of round {delivery.round}")
     key, most = work.run.result_key(*at, "model.safetensors"), most_model_bytes(base.size)
@@ -160,16 +158,38 @@ def _checked(
     if entry is not None and entry.size > most:
         raise InvalidModel(f"its model has {entry.size} bytes, more than the {most} that it may have, and was not read")
     path = stack.enter_context(work.store.local(key))
-    check(path, expected, sha256=manifest.model_sha256, size=manifest.model_size)
+    check(path, expected, sha256=sha256, size=size)
     contribution = Contribution(
         edge=delivery.edge,
         path=path,
         samples=manifest.samples,
-        accuracy=scores.accuracy,
+        accuracy=scores.measured,
         round=delivery.round,
-        sha256=manifest.model_sha256,
+        sha256=sha256,
     )
     return contribution, manifest
+
+
+def _claims(manifest: Manifest, task: Task) -> tuple[str, int, Scores]:
+    """Digest, size and scores of the model that a manifest is about.
+
+    Raises:
+        InvalidModel: it is about none, or contradicts itself or the task.
+    """
+    if manifest.model_sha256 is None or manifest.model_size is None:
+        raise InvalidModel("its manifest names no model")
+    if manifest.samples == 0:
+        raise InvalidModel("it trained on no sample")
+    strangers = sorted(manifest.label_histogram.keys() - set(task.data.classes))
+    if strangers:
+        raise InvalidModel(f"its manifest counts samples of {strangers[0]!r}, which is no class of the task")
+    counted = sum(manifest.label_histogram.values())
+    if manifest.samples != counted:
+        raise InvalidModel(f"its manifest claims {manifest.samples} samples, but counts {counted} by class")
+    scores = manifest.scores.get("result")
+    if scores is None:
+        raise InvalidModel("its manifest has no scores of the trained model")
+    return manifest.model_sha256, manifest.model_size, scores
 
 
 def _log_files_passed_over(work: Step, record: FusionRecord) -> None:
@@ -179,6 +199,14 @@ def _log_files_passed_over(work: Step, record: FusionRecord) -> None:
     for c in record.contributions:
         if c.files_passed_over and said.get(c.edge) != c.files_passed_over:
             work.log("files-passed-over", round=record.round, edge=c.edge, files=c.files_passed_over)
+
+
+def _log_unmeasured(work: Step, record: FusionRecord) -> None:
+    """Say of which edges' models nobody knows how good they are, when they are others than in the round before."""
+    former = work.run.fusion(record.round - 1) if record.round > 1 else None
+    said, now = ([c.edge for c in each.contributions if c.accuracy is None] if each else [] for each in (former, record))
+    if now and now != said:
+        work.log("unmeasured", round=record.round, edges=now, of=len(record.contributions))
 
 
 def _shortage(number: int, needed: int, sound: int, left_out: list[LeftOut]) -> str:
@@ -264,10 +292,9 @@ def _track(work: Step, record: FusionRecord) -> None:
     if record.base_accuracy is not None:
         # First, as MLflow draws a run's first metric when two runs are compared.
         points.append(MetricPoint(key="accuracy_on_edges", value=record.base_accuracy, step=record.round - 1, at=at))
-    values = {
-        "accuracy_of_edge_models": sum(c.accuracy for c in record.contributions) / len(record.contributions),
-        "contributions": float(len(record.contributions)),
-        "left_out": float(len(record.left_out)),
-    }
+    values = {"contributions": float(len(record.contributions)), "left_out": float(len(record.left_out))}
+    measured = [c.accuracy for c in record.contributions if c.accuracy is not None]
+    if measured:
+        values = {"accuracy_of_edge_models": sum(measured) / len(measured)} | values
     points += [MetricPoint(key=key, value=value, step=record.round, at=at) for key, value in values.items()]
     work.track(f"fuse-{record.round:06d}", TrackingRecord(at=at, metrics=tuple(points)))

@@ -15,7 +15,7 @@ def description(run: str, task: Task, evaluation: Evaluation, ancestors: Sequenc
     """Describe a version, in Markdown."""
     parts = [f"{task.name}: {_origin(run, task, evaluation)}"]
     gate = evaluation.gate
-    if gate:
+    if gate and gate.pretrained is not None and gate.fused is not None:
         parts.append(
             f"Accuracy on the edges' held-out samples: **{gate.fused:.3f}**; the pretrained model's: {gate.pretrained:.3f}."
         )

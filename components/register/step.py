@@ -27,8 +27,8 @@ def register_model(run_id: str) -> str:
         if evaluation is None:
             raise NotFound(f"Run {run_id} was not evaluated yet: run that step first.")
         if evaluation.gate and not evaluation.gate.passed:
-            work.say("The regression gate refused the fused model: it is worse than the pretrained one. Nothing is registered.")
-            work.log("refused", sha256=evaluation.sha256)
+            work.say(evaluation.gate.verdict)
+            work.log("refused", sha256=evaluation.sha256, reason=evaluation.gate.verdict)
             return ""
         registration = _registration(work, task, evaluation)
         at = work.written_at(work.run.key("evaluation.json"))
@@ -42,7 +42,7 @@ def _registration(work: Step, task: Task, evaluation: Evaluation) -> Registratio
         "cloudedge.rounds": str(evaluation.rounds),
         "cloudedge.rule": task.collaboration.fusion.rule if evaluation.rounds else "none",
     }
-    if evaluation.gate:
+    if evaluation.gate and evaluation.gate.fused is not None:
         tags["cloudedge.accuracy_on_edges"] = f"{evaluation.gate.fused:.4f}"
     ancestors = _ancestors(work, evaluation.rounds)
     return Registration(

@@ -69,10 +69,9 @@ def _row(story: EdgeStory, found: Findings, rounds: int, *, judged: bool, sparks
 
 
 def _spark(story: EdgeStory, rounds: int) -> str:
-    if not story.turns:
-        return ""
     before = [(turn.round, turn.before) for turn in story.turns if turn.before is not None]
-    return sparkline(rounds, before, [(turn.round, turn.accuracy) for turn in story.turns])
+    after = [(turn.round, turn.accuracy) for turn in story.turns if turn.accuracy is not None]
+    return sparkline(rounds, before, after) if after else ""
 
 
 def _remarks(story: EdgeStory, rounds: int) -> list[Html]:
@@ -86,13 +85,18 @@ def _remarks(story: EdgeStory, rounds: int) -> list[Html]:
             remarks.append(f"Left out in round {number}: {reason}")
         else:
             remarks.append(f"Left out in {len(story.absences)} of {rounds} rounds; in round {number}: {reason}")
+    if story.unjudged:
+        remarks.append(f"Did not judge the fused model: {story.unjudged}")
+    measured = story.turns[-1].accuracy is not None if story.turns else False
+    if story.turns and not measured:
+        remarks.append("Its model is not measured: too few samples of each class to hold one out.")
     manifest = story.turns[-1].manifest if story.turns else None
     if manifest and manifest.recollections:
         remarks.append(f"Collected samples {count(manifest.recollections, 'more time')}.")
     if manifest and manifest.files_passed_over:
         passed_over = count(manifest.files_passed_over, "file")
         remarks.append(f"Passed over {passed_over} of samples: 'cloudedge-edge status' there says which and why.")
-    if manifest and not manifest.target_met:
+    if manifest and measured and not manifest.target_met:
         remarks.append("Below its target accuracy.")
     return [element("div", remark, title=remark) for remark in remarks]
 

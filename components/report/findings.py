@@ -21,8 +21,8 @@ class Turn:
     round: int
     trained_in: int
     """Round of the order; an earlier one if the model came late."""
-    accuracy: float
-    """Of its model on its own held-out samples."""
+    accuracy: float | None
+    """Of its model on its own held-out samples; none: it has none."""
     before: float | None
     """Of the model that it began from, on the same samples."""
     weight: float
@@ -39,6 +39,8 @@ class EdgeStory:
     """Rounds fused without it, and why."""
     judged: dict[str, Scores]
     """Scores of the models 'pretrained' and 'fused' on its held-out samples, by the regression gate."""
+    unjudged: str
+    """Why the regression gate has none of it; empty if it has, or did not ask."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class Findings:
     def fused_at_edges(self) -> list[tuple[int, float]]:
         """Rounds, and the accuracy that the model after that round has on the edges' held-out samples; round 0: pretrained."""
         points = [(record.round - 1, record.base_accuracy) for record in self.fusions if record.base_accuracy is not None]
-        if self.evaluation and self.evaluation.gate:
+        if self.evaluation and self.evaluation.gate and self.evaluation.gate.fused is not None:
             points.append((self.evaluation.rounds, self.evaluation.gate.fused))
         return points
 
@@ -120,7 +122,8 @@ def gather(run: Run) -> Findings:
 
 
 def _shown(names: set[str], fusions: tuple[FusionRecord, ...]) -> list[str]:
-    accuracy = {c.edge: c.accuracy for record in fusions for c in record.contributions}
+    # One that measures nothing has no low accuracy to show.
+    accuracy = {c.edge: 1.0 if c.accuracy is None else c.accuracy for record in fusions for c in record.contributions}
     by_name = sorted(names, key=natural)
     if len(by_name) <= MOST_EDGES:
         return by_name
@@ -139,13 +142,18 @@ def _stories(
             if c.edge in turns:
                 manifest = _manifest(run, c.round, c.edge, attempts.get(c.edge, 1))
                 base = manifest.scores.get("base") if manifest else None
-                before = base.accuracy if base else None
+                before = base.measured if base else None
                 turns[c.edge].append(Turn(record.round, c.round, c.accuracy, before, c.weight, manifest))
         for left_out in record.left_out:
             if left_out.edge in absences:
                 absences[left_out.edge].append((record.round, left_out.reason))
-    judged = evaluation.gate.edges if evaluation and evaluation.gate else {}
-    return tuple(EdgeStory(name, tuple(turns[name]), tuple(absences[name]), judged.get(name, {})) for name in names)
+    gate = evaluation.gate if evaluation else None
+    judged = gate.edges if gate else {}
+    unjudged = {one.edge: one.reason for one in gate.left_out} if gate else {}
+    return tuple(
+        EdgeStory(name, tuple(turns[name]), tuple(absences[name]), judged.get(name, {}), unjudged.get(name, ""))
+        for name in names
+    )
 
 
 def _manifest(run: Run, number: int, edge: str, attempt: int) -> Manifest | None:

@@ -9,14 +9,15 @@ from components.report.words import count, duration, share
 def headline(found: Findings) -> str:
     """The run in one sentence, with its figures."""
     gate = found.evaluation.gate if found.evaluation else None
-    if gate:
+    if gate and gate.fused is not None:
         return f"Fused model: {share(gate.fused)} on the edges' held-out samples; pretrained: {share(gate.pretrained)}."
     if not found.pretraining:
         return "No model is trained yet."
     own = f"Pretrained model: {share(found.pretraining.history[-1].scores.accuracy)} on the cloud's held-out samples"
     if not found.fusions:
         return own + "."
-    return f"{own}; {count(len(found.fusions), 'round')} fused, not evaluated yet."
+    evaluated = "not measured at the edges" if gate else "not evaluated yet"
+    return f"{own}; {count(len(found.fusions), 'round')} fused, {evaluated}."
 
 
 def sentences(found: Findings) -> list[str]:
@@ -35,11 +36,7 @@ def sentences(found: Findings) -> list[str]:
         scores = models[0].scores[EVERYTHING]
         said.append(f"On {count(scores.samples, 'test sample')}: {share(scores.accuracy)}.")
     if evaluation and evaluation.gate:
-        said.append(
-            "Gate passed."
-            if evaluation.gate.passed
-            else "Gate refused: the fused model is worse than the pretrained one, so it is not registered."
-        )
+        said.append(evaluation.gate.verdict)
     registered = [event.details.get("model") for event in found.events if event.action == "registered"]
     if registered:
         said.append(f"Registered as {registered[-1]}.")

@@ -69,8 +69,8 @@ def _rounds(found: Findings) -> Html:
     panels: list[tuple[str, Rounds]] = []
     if len(at_edges) > 1:
         gate = found.evaluation.gate if found.evaluation else None
-        own = [(record.round, c.accuracy) for record in found.fusions for c in record.contributions]
-        reference = gate.pretrained if gate else at_edges[0][1] if at_edges[0][0] == 0 else None
+        own = [(r.round, c.accuracy) for r in found.fusions for c in r.contributions if c.accuracy is not None]
+        reference = gate.pretrained if gate and gate.fused is not None else at_edges[0][1] if at_edges[0][0] == 0 else None
         panels.append(("On the edges' held-out samples", Rounds(at_edges, reference, own)))
     for name in found.environments():
         line = [(model.round or 0, model.scores[name].accuracy) for model in on_tests]

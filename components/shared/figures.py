@@ -23,7 +23,8 @@ def epoch_points(history: Sequence[EpochRecord], begin: datetime, *, first: int 
         at += timedelta(seconds=record.seconds)
         if index < first:
             continue
-        values = {"accuracy": record.scores.accuracy, "recall": record.scores.recall, "loss": record.scores.loss}
+        scores = record.scores
+        values = {"accuracy": scores.accuracy, "recall": scores.recall, "loss": scores.loss} if scores.samples else {}
         if record.train_loss is not None:
             values["train_loss"] = record.train_loss
         points += [MetricPoint(key=key, value=value, step=record.epoch, at=at) for key, value in values.items()]

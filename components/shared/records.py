@@ -122,11 +122,26 @@ class ModelScores(Part):
 class Gate(Part):
     """The regression gate: the fused model against the pretrained one, on the edges' held-out samples."""
 
-    passed: bool = Described(description="Whether the fused model is not worse.")
-    pretrained: float = Described(description="Accuracy of the pretrained model, weighted by samples.")
-    fused: float = Described(description="Accuracy of the fused model, weighted by samples.")
-    samples: int = Described(ge=0, description="Held-out samples of all edges that scored.")
-    edges: dict[str, dict[str, Scores]] = Described(description="Scores by edge and model.")
+    passed: bool = Described(description="Whether the fused model is not worse; if nobody measured, that is not known.")
+    pretrained: float | None = Described(
+        description="Accuracy of the pretrained model, weighted by samples; none: not measured."
+    )
+    fused: float | None = Described(description="Accuracy of the fused model, weighted by samples; none: not measured.")
+    samples: int = Described(ge=0, description="Held-out samples of all edges that measured.")
+    edges: dict[str, dict[str, Scores]] = Described(description="Scores by edge and model, of the edges that measured.")
+    left_out: tuple[LeftOut, ...] = Described(default=(), description="The others, and why they did not measure.")
+
+    @property
+    def verdict(self) -> str:
+        """What follows for the model, in a sentence."""
+        if self.passed:
+            return "Gate passed."
+        if self.samples:
+            return "Gate refused: the fused model is worse than the pretrained one, so it is not registered."
+        return (
+            "Gate refused: no edge has a held-out sample, so that nobody could measure the fused model, and it is not "
+            "registered. Give an edge more samples of a class, or raise data.held_out in a new task."
+        )
 
 
 class Evaluation(Document):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
 
-from cloudedge.documents import LeftOut, Phase
+from cloudedge.documents import EpochRecord, LeftOut, Phase
 from cloudedge.errors import QuorumMissed, StoreFailed
 from components.dispatch.orders import renew, renewed_every
 from components.dispatch.step import finished_before, order_training
@@ -182,13 +182,16 @@ _STYLE = (
 )
 
 
+def _accuracy(record: EpochRecord) -> str:
+    return "not measured" if record.scores.measured is None else f"{record.scores.measured:.3f}"
+
+
 def _page(round_number: int, watch: RoundWatch, record: WaitRecord) -> str:
     rows = []
     delivered = {delivery.edge for delivery in record.delivered}
     for edge, watched in sorted(watch.edges.items()):
         history = watched.manifest.history if watched.manifest else watched.report.history if watched.report else ()
-        before = f"{history[0].scores.accuracy:.3f}" if history else ""
-        after = f"{history[-1].scores.accuracy:.3f}" if history else ""
+        before, after = (_accuracy(history[end]) if history else "" for end in (0, -1))
         state = Phase.DONE if edge in delivered else watched.state()
         samples = watched.manifest.samples if watched.manifest else ""
         cells = (edge, state, samples, max(len(history) - 1, 0), before, after)

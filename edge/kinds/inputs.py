@@ -103,8 +103,8 @@ class Collector:
         """The files that gave no samples in the order's format."""
         return self._store.bad_files(self._order.data)
 
-    def require(self, samples: Samples, purpose: str) -> Samples:
-        """The samples, if there are any.
+    def require(self, samples: Samples) -> Samples:
+        """The samples to train on, if there are any.
 
         Raises:
             InvalidSamples: there are none.
@@ -115,4 +115,4 @@ class Collector:
         bad = self.bad_files()
         faults = "".join(f"\n  - {file.fault}" for file in bad[:5])
         passed = f" Files that were passed over:{faults}" if bad else ""
-        raise InvalidSamples(f"This edge has no samples to {purpose}. {place} some with 'cloudedge-edge samples add'.{passed}")
+        raise InvalidSamples(f"This edge has no samples to train on. {place} some with 'cloudedge-edge samples add'.{passed}")

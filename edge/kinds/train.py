@@ -39,7 +39,7 @@ def work(job: Job, say: Say) -> None:
     collector, teller = Collector(job, say), _Teller(say)
     collection = collector.first()
     while True:
-        training = collector.require(collector.samples(collection, held_out=False), "train on")
+        training = collector.require(collector.samples(collection, held_out=False))
         held_out = collector.samples(collection, held_out=True)
         say(Message(phase=Phase.TRAINING, samples=len(training), recollections=collection.number))
         model.load_state_dict(received_state)

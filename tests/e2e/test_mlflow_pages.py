@@ -48,6 +48,7 @@ class Told:
         evaluation = self.runs[run].evaluation()
         assert evaluation is not None
         assert evaluation.gate is not None
+        assert evaluation.gate.fused is not None
         return evaluation.gate.fused
 
 

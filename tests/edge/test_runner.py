@@ -52,6 +52,20 @@ def test_an_order_to_evaluate_scores_each_input_and_sends_no_model(site: Site) -
     assert not (site.cloud / order.id / "model.safetensors").exists()
 
 
+def test_an_edge_with_too_few_samples_to_hold_one_out_trains_and_answers_that_it_measured_on_none(site: Site) -> None:
+    lines = [json.dumps({"x": [value, 0, 0, 0], "label": label}) for value, label in ((-1, "low"), (1, "high"))]
+    (site.samples / "first.jsonl").write_text("\n".join(lines))
+    trained, order = site.order(1), site.order(2, "evaluate")
+    site.want(trained)
+    with site.running():
+        site.finish(trained)
+        site.want(order)
+        site.finish(order)
+    assert site.manifest(trained).samples == 2
+    assert {name: scores.measured for name, scores in site.manifest(trained).scores.items()} == {"base": None, "result": None}
+    assert {name: scores.samples for name, scores in site.manifest(order).scores.items()} == {"base": 0}
+
+
 def test_the_received_and_the_trained_model_are_kept_in_their_folders(site: Site) -> None:
     order = site.order()
     site.want(order)

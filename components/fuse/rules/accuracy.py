@@ -10,15 +10,21 @@ from components.fuse.rule import Averaging, Candidates, NoSetting
 def weights(candidates: Candidates, _: NoSetting) -> list[float]:
     """Give each contribution its share of the sum of accuracies.
 
+    Nothing is known of a model whose edge has no sample to measure it on: it counts as the mean of the others does.
+
     Raises:
-        InvalidInput: every accuracy is 0, so there is no share to give.
+        InvalidInput: every accuracy measured is 0, so there is no share to give.
     """
-    total = sum(contribution.accuracy for contribution in candidates.contributions)
+    found = [contribution.accuracy for contribution in candidates.contributions]
+    measured = [accuracy for accuracy in found if accuracy is not None]
+    mean = sum(measured) / len(measured) if measured else 1.0
+    accuracies = [mean if accuracy is None else accuracy for accuracy in found]
+    total = sum(accuracies)
     if total == 0:
         raise InvalidInput(
             "Cannot weigh by accuracy: every edge reported 0. Use the rule 'samples', or let the edges train longer."
         )
-    return [contribution.accuracy / total for contribution in candidates.contributions]
+    return [accuracy / total for accuracy in accuracies]
 
 
 RULE = Averaging(weights, NoSetting)

@@ -16,7 +16,7 @@ def weights(candidates: Candidates, _: NoSetting) -> list[float]:
     """
     found = [0.0] * len(candidates.contributions)
     best = candidates.score(found)
-    by_accuracy = sorted(range(len(found)), key=lambda i: -candidates.contributions[i].accuracy)
+    by_accuracy = sorted(range(len(found)), key=lambda i: -(candidates.contributions[i].accuracy or 0.0))
     for i in by_accuracy:
         tried = [*found[:i], 1.0, *found[i + 1 :]]
         score = candidates.score(tried)

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from cloudedge.documents import LeftOut, Order
 from cloudedge.errors import InvalidModel, InvalidSamples, NotFound, QuorumMissed
 from components.evaluate.step import evaluate_run
 from components.pretrain.step import pretrain
+from components.register.step import register_model
 from components.shared.tracking import TrackingLog
 from tests.components.cloud import Cloud, content, manifest, scores
 from tests.digits import EDGES
@@ -26,6 +28,26 @@ def judged(cloud: Cloud, answers: dict[str, tuple[float, float, int]], test_data
     at_work.join(60)
     (evaluation,) = found
     return evaluation
+
+
+class Judging:
+    """An evaluation at work; called with an edge, it gives that edge's order."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self._found: list[Any] = []
+        self._at_work = threading.Thread(target=lambda: self._found.append(evaluate_run(cloud.task.id)))
+        self._at_work.start()
+        for edge in cloud.task.collaboration.edges:
+            until(lambda edge=edge: [order.kind for order in cloud.orders(edge)] == ["evaluate"])  # type: ignore[misc]
+
+    def __call__(self, edge: str) -> Order:
+        return self._cloud.orders(edge)[0]
+
+    def end(self) -> Any:
+        """The evaluation, once it is done."""
+        self._at_work.join(60)
+        return self._found[0]
 
 
 def test_the_gate_weighs_each_edge_by_its_held_out_samples(cloud: Cloud) -> None:
@@ -77,27 +99,54 @@ def test_an_equally_good_model_passes(cloud: Cloud) -> None:
     assert judged(cloud, dict.fromkeys(EDGES, (0.5, 0.5, 20))).gate.passed
 
 
-def test_nobody_to_judge_is_no_reason_to_pass(cloud: Cloud) -> None:
+def test_an_edge_without_a_held_out_sample_has_answered_and_is_named_and_the_others_judge(cloud: Cloud) -> None:
+    cloud.pretrained(quorum=3).round(1, EDGES)
+
+    evaluation = judged(cloud, {"edge-1": (0.5, 0.9, 10), "edge-2": (0.4, 0.6, 10), "edge-3": (0, 0, 0)})
+
+    gate = evaluation.gate
+    assert (gate.pretrained, gate.fused, gate.samples, gate.passed) == (pytest.approx(0.45), pytest.approx(0.75), 20, True)
+    assert list(gate.edges) == ["edge-1", "edge-2"]
+    assert gate.left_out == (LeftOut(edge="edge-3", reason="it has no held-out sample"),)
+
+
+def test_nobody_to_judge_is_no_reason_to_pass_and_no_model_is_registered(cloud: Cloud) -> None:
     cloud.pretrained(edges=("edge-1",)).round(1, ["edge-1"])
 
-    evaluation = judged(cloud, {"edge-1": (0.5, 0.9, 0)})
+    gate = judged(cloud, {"edge-1": (0, 0, 0)}).gate
 
-    assert (evaluation.gate.samples, evaluation.gate.passed) == (0, False)
+    assert (gate.samples, gate.passed, gate.pretrained, gate.fused) == (0, False, None, None)
+    assert "no edge has a held-out sample" in gate.verdict
+    assert register_model(cloud.task.id) == ""
+    (told,) = TrackingLog(cloud.store, cloud.task.id).read("evaluate").records
+    assert "accuracy_on_edges" not in {point.key for point in told.metrics}
+
+
+def test_an_edge_that_measured_the_models_on_different_samples_does_not_judge(cloud: Cloud) -> None:
+    cloud.pretrained(edges=("edge-1", "edge-2")).round(1, ["edge-1", "edge-2"])
+    order_of = Judging(cloud)
+    cloud.judge("edge-1", 0.5, 0.6)
+    order = order_of("edge-2")
+    uneven = {"pretrained": scores(1.0, 2**53 - 1), "fused": scores(0.0, 1)}
+    cloud.store.put(cloud.run.manifest_key(order), manifest(order, samples=0, scores=uneven).to_json())
+
+    gate = order_of.end().gate
+
+    assert (gate.pretrained, gate.fused, list(gate.edges)) == (0.5, 0.6, ["edge-1"])
+    assert [one.reason for one in gate.left_out] == ["it measured the two models on different samples"]
 
 
 def test_an_answer_about_other_models_does_not_count(cloud: Cloud) -> None:
     cloud.pretrained(edges=("edge-1", "edge-2")).round(1, ["edge-1", "edge-2"])
-    found: list[Any] = []
-    at_work = threading.Thread(target=lambda: found.append(evaluate_run(cloud.task.id)))
-    at_work.start()
-    for edge in ("edge-1", "edge-2"):
-        until(lambda edge=edge: [order.kind for order in cloud.orders(edge)] == ["evaluate"])  # type: ignore[misc]
+    order_of = Judging(cloud)
     cloud.judge("edge-1", 0.5, 0.6)
-    odd = manifest(cloud.orders("edge-2")[0], samples=0, scores={"another": scores(0.1)})
-    cloud.store.put(cloud.run.manifest_key(cloud.orders("edge-2")[0]), odd.to_json())
-    at_work.join(60)
+    order = order_of("edge-2")
+    cloud.store.put(cloud.run.manifest_key(order), manifest(order, samples=0, scores={"another": scores(0.1)}).to_json())
 
-    assert list(found[0].gate.edges) == ["edge-1"]
+    gate = order_of.end().gate
+
+    assert list(gate.edges) == ["edge-1"]
+    assert [one.edge for one in gate.left_out] == ["edge-2"]
 
 
 def test_every_model_is_measured_on_every_environment(cloud: Cloud, digits: Path) -> None:

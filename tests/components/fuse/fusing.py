@@ -42,7 +42,7 @@ def written(path: Path, model: Model) -> Path:
 
 
 def delivered(
-    folder: Path, models: Sequence[Model], samples: Sequence[int] = (), accuracy: Sequence[float] = ()
+    folder: Path, models: Sequence[Model], samples: Sequence[int] = (), accuracy: Sequence[float | None] = ()
 ) -> list[Contribution]:
     """Contributions of edge-0, edge-1, ..., one sample each unless said otherwise."""
     contributions = []

@@ -127,6 +127,16 @@ def test_given_weights_count_by_proportion_and_absent_edges_do_not_matter(tmp_pa
     assert list(found.outcome.weights) == [0.25, 0.75]
 
 
+@pytest.mark.parametrize(
+    ("accuracy", "weights"), [([0.75, 0.25, None], [0.5, 1 / 6, 1 / 3]), ([None, None, None], [1 / 3, 1 / 3, 1 / 3])]
+)
+def test_accuracy_takes_a_model_that_nobody_could_measure_for_an_average_one(
+    tmp_path: Path, accuracy: list[float | None], weights: list[float]
+) -> None:
+    found = fused(tmp_path, numbers(0), delivered(tmp_path, [numbers(1)] * 3, accuracy=accuracy), "accuracy")
+    assert found.outcome.weights == pytest.approx(weights)
+
+
 def test_greedy_takes_the_models_that_do_not_lower_accuracy(tmp_path: Path) -> None:
     # Tried by their own accuracy: 2 is nearer to 0 than the base 9; (2 - 1) / 2 too; with 30 it would become worse.
     models = [numbers(30), numbers(-1), numbers(2)]

@@ -177,11 +177,30 @@ def test_a_model_that_is_not_of_this_network_is_left_out(cloud: Cloud, change: C
     assert_left_out(fuse_round(cloud.task.id, 1), "edge-3", "")
 
 
+def test_an_edge_that_measures_nothing_contributes_and_is_in_no_average_of_accuracies(cloud: Cloud) -> None:
+    cloud.pretrained(fusion=Fusion(rule="accuracy")).dispatched()
+    cloud.deliver("edge-1")
+    cloud.deliver("edge-2")
+    cloud.deliver("edge-3", scores={"base": scores(0, 0), "result": scores(0, 0)})
+    cloud.waited()
+
+    record = fuse_round(cloud.task.id, 1)
+
+    assert record is not None
+    assert [c.accuracy for c in record.contributions] == [0.8, 0.8, None]
+    assert [c.weight for c in record.contributions] == pytest.approx([1 / 3] * 3)
+    assert record.base_accuracy == pytest.approx(0.4)
+    (told,) = TrackingLog(cloud.store, cloud.task.id).read("fuse-000001").records
+    assert {point.key: point.value for point in told.metrics}["accuracy_of_edge_models"] == pytest.approx(0.8)
+    unmeasured = [event.details for _, event in events(cloud.store, cloud.task.id) if event.action == "unmeasured"]
+    assert unmeasured == [{"round": 1, "edges": ["edge-3"], "of": 3}]
+
+
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
         ({"samples": 0}, "it trained on no sample"),
-        ({"samples": 10**18, "label_histogram": {"0": 12}}, "claims 1000000000000000000 samples, but counts 12 by class"),
+        ({"samples": 10**15, "label_histogram": {"0": 12}}, "claims 1000000000000000 samples, but counts 12 by class"),
         ({"model_sha256": None}, "its manifest names no model"),
         ({"model_size": None}, "its manifest names no model"),
         ({"scores": {"base": scores(0.5)}}, "no scores of the trained model"),

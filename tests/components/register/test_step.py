@@ -19,7 +19,7 @@ from tests.digits import EDGES, digits_task
 
 def test_the_registration_names_all_ancestors(cloud: Cloud) -> None:
     cloud.pretrained(quorum=2, fusion=Fusion(base_weight=0.2)).dispatched()
-    cloud.deliver("edge-1", samples=10, data_fingerprint="abc")
+    cloud.deliver("edge-1", samples=10, data_fingerprint="abc0" * 16)
     cloud.deliver("edge-2", samples=30)
     cloud.waited()
     cloud.round(1, [])
@@ -48,7 +48,7 @@ def test_the_registration_names_all_ancestors(cloud: Cloud) -> None:
         ("edge", "edge-2", 1, fusion.contributions[1].sha256, pytest.approx(0.6), 30),
     ]
     assert registration.ancestors[0].data_fingerprint == pretraining.data_fingerprint
-    assert registration.ancestors[2].data_fingerprint == "abc"
+    assert registration.ancestors[2].data_fingerprint == "abc0" * 16
     assert cells(registration.description)["edge-2"] == ["1", "0.600", "30", "", fusion.contributions[1].sha256[:12]]
     assert "fused by the rule `samples`, 1 round, in run `digits`." in registration.description
 

@@ -75,7 +75,7 @@ def test_of_many_edges_those_with_the_lowest_accuracy_are_shown_and_the_others_c
     run = RunBuilder(tmp_path, edges=[f"edge-{number}" for number in range(1, 201)], rounds=2).build()
     fusion = run.fusion(2)
     assert fusion is not None
-    lowest = sorted(fusion.contributions, key=lambda c: c.accuracy)[:30]
+    lowest = sorted(fusion.contributions, key=lambda c: c.accuracy or 0.0)[:30]
     page = Page(render(gather(run)))
     assert sorted(rows(page)) == sorted(c.edge for c in lowest)
     assert "The 30 edges with the lowest accuracy are shown, 170 more are not." in page.text
@@ -97,3 +97,16 @@ def test_a_label_histogram_tells_its_counts_and_gives_up_drawing_where_classes_a
     many = RunBuilder(tmp_path / "many", rounds=1, environments=(), classes=[f"c{number}" for number in range(70)]).build()
     page = Page(render(gather(many)))
     assert all(row["By class"].endswith(" of 70 classes") for row in rows(page).values())
+
+
+def test_an_edge_that_measures_nothing_has_no_accuracy_and_a_remark_says_so(tmp_path: Path) -> None:
+    run = RunBuilder(tmp_path, rounds=2, environments=()).build()
+    for number in (1, 2):
+        record = run.fusion(number)
+        assert record is not None
+        first, *others = record.contributions
+        unmeasured = record.model_copy(update={"contributions": (first.model_copy(update={"accuracy": None}), *others)})
+        run.put(run.round_key(number, "fusion.json"), unmeasured)
+    row = rows(Page(render(gather(run))))["edge-1"]
+    assert (row["Own model"], row["Over rounds"]) == ("", "")
+    assert "Its model is not measured: too few samples of each class to hold one out." in row["Remarks"]

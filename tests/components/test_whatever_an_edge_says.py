@@ -1,0 +1,377 @@
+"""An edge may say what it likes: either that edge is left out of it and named, or everything goes on as with any other's words.
+
+The documents bound what can be said, so what this checks is that the bounds are those of all who take edges' words further.
+"""
+
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mlflow.utils.validation import _validate_metric, _validate_param, _validate_tag
+from rich.console import Console
+
+from cloudedge.documents import EpochRecord, FusionRecord, Manifest, Phase, Report, Scores, parse
+from cloudedge.documents.report import MOST_COUNT, MOST_EPOCHS, MOST_SECONDS
+from cloudedge.errors import InvalidModel, QuorumMissed
+from cloudedge.store import DirectoryStore
+from components.evaluate.step import _judged
+from components.fuse.files import Contribution, FusionOutcome
+from components.fuse.rule import Averaging, Candidates, find_rule
+from components.fuse.step import _claims, fuse_round
+from components.fuse.step import _record as fusion_record
+from components.register.description import description
+from components.report.edges import edge_table
+from components.report.findings import EdgeStory, Findings, Turn, gather
+from components.report.note import note
+from components.shared.events import events
+from components.shared.inboxes import DirectoryInboxes
+from components.shared.records import DispatchRecord, Evaluation, IssuedOrder, RunState, WaitRecord
+from components.shared.run import Run
+from components.shared.settings import Settings
+from components.shared.step import Step
+from components.shared.tracking import Ancestor, TrackingLog
+from components.shared.tracking.runs import _milliseconds, news_of
+from components.wait.relay import EdgeFigures
+from components.wait.step import _page, _record, _shortage
+from components.wait.watch import RoundWatch
+from pipelines.commands.edges import _shown
+from pipelines.live import RunDisplay
+from tests.components.cloud import Cloud, epochs, scores
+from tests.components.report.run_builder import RunBuilder, digest
+from tests.digits import EDGES, digits_task
+from tests.strategies import JSON_VALUES, documents
+
+ISSUED = datetime(2026, 1, 1, tzinfo=UTC)
+ORDERS = [IssuedOrder(id=f"digits.1.{edge}.1", edge=edge, round=1, attempt=1, issued_at=ISSUED) for edge in EDGES]
+HONEST, TALKER = ORDERS[0], ORDERS[2]
+TASK = digits_task()
+
+ODD_NUMBERS = [2**70, -(2**70), 10**400, 1e20, 1e308, -1, -0.5, 1.5, "NaN", "Infinity", "-Infinity", math.nan, math.inf, True]
+ODD_TEXTS = [
+    "",
+    "\x1b[2J\x1b]0;owned\x07",
+    "\u202eevil",
+    "\ud800",
+    "<script>alert(1)</script>",
+    "a" * 5_000,
+    "0001-01-01T00:00:00+14:00",
+]
+LOSSES = st.sampled_from([math.nan, math.inf, -math.inf, 1.8e308, -1.8e308, 5e-324, 0.0])
+
+enough = settings(
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
+)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> DirectoryStore:
+    return DirectoryStore(tmp_path_factory.mktemp("words"))
+
+
+GoesOn = Callable[[RoundWatch], None]
+
+
+@pytest.fixture(scope="module")
+def goes_on(store: DirectoryStore, tmp_path_factory: pytest.TempPathFactory) -> GoesOn:
+    """Everything that is done with what edges say."""
+    found = gather(RunBuilder(tmp_path_factory.mktemp("built"), rounds=2).build())
+    return lambda watch: do_everything(store, found, watch)
+
+
+def honest_report(order: IssuedOrder, **said: Any) -> Report:
+    fields = {"order": order.id, "edge": order.edge, "sequence": 1, "phase": Phase.TRAINING, "heartbeat_at": ISSUED}
+    return Report.model_validate({**fields, "epoch": 2, "epochs": 5, "history": epochs([0.1, 0.2]), **said})
+
+
+def honest_manifest(order: IssuedOrder, **said: Any) -> Manifest:
+    fields: dict[str, Any] = {
+        **{"order": order.id, "run": "digits", "round": 1, "edge": order.edge, "attempt": 1, "seconds": 1.0},
+        **{
+            "model_sha256": digest(order.id),
+            "model_size": 10,
+            "base_sha256": digest("base"),
+            "data_fingerprint": digest("data"),
+        },
+        **{"samples": 12, "label_histogram": {"0": 12}, "history": epochs([0.4, 0.8])},
+        "scores": {"base": scores(0.4), "result": scores(0.8), "pretrained": scores(0.4), "fused": scores(0.8)},
+    }
+    return Manifest.model_validate({**fields, **said})
+
+
+@st.composite
+def talks(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    """A report and a manifest of the edge as it may have written them: what an honest one says, with some of it replaced."""
+    written = []
+    for document in (honest_report(TALKER), honest_manifest(TALKER)):
+        value = json.loads(document.to_json())
+        for _ in range(draw(st.integers(0, 3))):
+            odd = draw(st.sampled_from([*ODD_NUMBERS, *ODD_TEXTS]) | JSON_VALUES)
+            draw(st.sampled_from(list(_replacements(value))))(odd)
+        written.append(json.dumps(value).encode())
+    return written[0], written[1]
+
+
+def _replacements(value: Any) -> Iterator[Callable[[Any], None]]:
+    """What puts something in the place of each part of a JSON value; and in one of a name."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield lambda odd, key=key: value.__setitem__(key, odd)  # type: ignore[misc]
+            yield lambda odd, key=key: value.__setitem__(str(odd), value.pop(key, None))  # type: ignore[misc]
+            yield from _replacements(inner)
+    if isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield lambda odd, index=index: value.__setitem__(index, odd)  # type: ignore[misc]
+            yield from _replacements(inner)
+
+
+def watched_round(store: DirectoryStore, report: bytes, manifest: bytes) -> RoundWatch:
+    """A round with an honest edge, a silent one and the talker, as whoever waits sees it."""
+    run = Run(store, "digits")
+    run.put(run.round_key(1, "dispatch.json"), DispatchRecord(edges=EDGES, orders=tuple(ORDERS)))
+    for order, said, done in (
+        (HONEST, honest_report(HONEST).to_json(), honest_manifest(HONEST).to_json()),
+        (TALKER, report, manifest),
+    ):
+        store.put(run.report_key(order), said)
+        store.put(run.manifest_key(order), done)
+    return RoundWatch.of(run, 1)
+
+
+def step_at(store: DirectoryStore) -> Step:
+    folder = store.root / "places"
+    places = Settings(store=store.root.as_uri(), inboxes=folder.as_uri(), scratch=folder)
+    return Step("wait-1", places, store, DirectoryInboxes(folder), Run(store, "digits"))
+
+
+def do_everything(store: DirectoryStore, found: Findings, watch: RoundWatch) -> None:
+    watch.look(everywhere=True)
+    assert HONEST.edge in watch.delivered
+    talker = watch.edges[TALKER.edge]
+    shown = [_is_waited_for(watch), _is_relayed(store, watch), _is_drawn(watch)]
+    if talker.manifest:
+        shown += [_is_fused(store, talker.manifest), _is_evaluated(watch), _is_told_of(found, talker.manifest)]
+    for text in shown:
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]", text)
+        assert "<script>" not in text
+
+
+def _is_waited_for(watch: RoundWatch) -> str:
+    record = _record(watch, 1.0)
+    parse(WaitRecord, record.model_dump_json(), "wait.json")
+    told = _shortage(1, 3, record, timed_out=True)
+    RunState(state="failed", message=told, at=ISSUED)
+    return _page(1, watch, record) + escape(told)
+
+
+def _is_relayed(store: DirectoryStore, watch: RoundWatch) -> str:
+    """In two goes, as a report and then a manifest are: MLflow takes each record."""
+    log = TrackingLog(store, "digits")
+    figures = EdgeFigures(step_at(store), 1)
+    figures.keep(replace(one, manifest=None) for one in watch.edges.values())
+    figures.keep(watch.edges.values())
+    records = [record for name, _ in log.versions() for record in log.read(name).records]
+    for news in news_of(records).values():
+        _milliseconds(news.began)
+        for point in news.metrics:
+            _validate_metric(point.key, point.value, _milliseconds(point.at), point.step)  # type: ignore[no-untyped-call]
+        for key, value in news.params.items():
+            _validate_param(key, value)  # type: ignore[no-untyped-call]
+        for key, value in news.tags.items():
+            _validate_tag(key, value)  # type: ignore[no-untyped-call]
+    return ""
+
+
+def _is_drawn(watch: RoundWatch) -> str:
+    console = Console(file=io.StringIO(), width=150)
+    console.print(RunDisplay(console, str)._table(watch))
+    shown = [_shown(one.report.heartbeat_at) for one in watch.edges.values() if one.report]
+    assert isinstance(console.file, io.StringIO)
+    return escape("".join([console.file.getvalue(), *shown]))
+
+
+def _is_fused(store: DirectoryStore, manifest: Manifest) -> str:
+    try:
+        sha256, _, measured = _claims(manifest, TASK)
+    except InvalidModel as refusal:
+        return escape(str(refusal))
+    manifests = [honest_manifest(HONEST), manifest]
+    contributions = [
+        Contribution(HONEST.edge, Path("a"), 12, 0.8, 1, digest("a")),
+        Contribution(TALKER.edge, Path("b"), manifest.samples, measured.measured, 1, sha256),
+    ]
+    for name in ("samples", "uniform", "accuracy"):
+        rule, setting = find_rule(name, {})
+        assert isinstance(rule, Averaging)
+        weights = rule.weights(cast(Candidates, SimpleNamespace(contributions=contributions)), setting)
+        assert all(math.isfinite(weight) and weight >= 0 for weight in weights)
+        assert sum(weights) > 0
+        outcome = FusionOutcome(0.0, tuple(weights), digest("fused"), 10, 1.0, 30, ())
+        record = fusion_record(step_at(store), TASK, 1, digest("base"), outcome, contributions, manifests, [])
+        parse(FusionRecord, record.model_dump_json(), "fusion.json")
+        assert record.base_accuracy is None or 0 <= record.base_accuracy <= 1 + 1e-9
+    return ""
+
+
+def _is_evaluated(watch: RoundWatch) -> str:
+    gate = _judged(sorted(watch.edges.items()))
+    evaluation = Evaluation(rounds=1, sha256=digest("fused"), size=10, gate=gate)
+    parse(Evaluation, evaluation.model_dump_json(), "evaluation.json")
+    assert gate.fused is None or 0 <= gate.fused <= 1 + 1e-9
+    ancestor = Ancestor(role="edge", edge=TALKER.edge, round=1, sha256=digest("a"), weight=0.5, samples=MOST_COUNT)
+    return escape(description("digits", TASK, evaluation, [ancestor]) + "".join(one.reason for one in gate.left_out))
+
+
+def _is_told_of(found: Findings, manifest: Manifest) -> str:
+    result, base = manifest.scores.get("result"), manifest.scores.get("base")
+    turn = Turn(1, 1, result.measured if result else None, base.measured if base else None, 0.5, manifest)
+    story = EdgeStory(TALKER.edge, (turn, replace(turn, round=2)), ((2, "gone"),), {}, "it has no held-out sample")
+    told = replace(found, edges=(story,))
+    return edge_table(told) + escape(note(told))
+
+
+@enough
+@given(talks())
+def test_any_words_of_an_edge_leave_it_out_or_let_all_go_on(
+    store: DirectoryStore, goes_on: GoesOn, words: tuple[bytes, bytes]
+) -> None:
+    goes_on(watched_round(store, *words))
+
+
+def with_losses(history: tuple[EpochRecord, ...], loss: float) -> tuple[EpochRecord, ...]:
+    return tuple(
+        record.model_copy(update={"train_loss": loss, "scores": record.scores.model_copy(update={"loss": loss})})
+        for record in history
+    )
+
+
+FURTHEST = tuple(
+    EpochRecord(epoch=MOST_COUNT, scores=Scores(samples=MOST_COUNT, loss=math.inf, accuracy=1, recall=1), seconds=MOST_SECONDS)
+    for _ in range(MOST_EPOCHS)
+)
+
+
+@enough
+@given(documents(Report), documents(Manifest), LOSSES)
+def test_whatever_can_be_said_within_the_bounds_lets_all_go_on(
+    store: DirectoryStore, goes_on: GoesOn, report: Report, manifest: Manifest, loss: float
+) -> None:
+    of_order = {"order": TALKER.id, "edge": TALKER.edge}
+    report = report.model_copy(update={**of_order, "history": with_losses(report.history, loss), "loss": loss})
+    named = dict(zip(("result", "base", "pretrained", "fused"), manifest.scores.values(), strict=False))
+    said = {"history": with_losses(manifest.history, loss), "scores": named}
+    manifest = manifest.model_copy(update={**of_order, **said})
+
+    assert_both_are_believed_and_all_goes_on(store, goes_on, report, manifest)
+
+
+def test_the_longest_history_at_the_largest_numbers_lets_all_go_on(store: DirectoryStore, goes_on: GoesOn) -> None:
+    largest = {"epoch": MOST_COUNT, "epochs": MOST_COUNT, "batch": MOST_COUNT, "batches": MOST_COUNT, "samples": MOST_COUNT}
+    report = honest_report(TALKER, history=FURTHEST, **largest)
+    manifest = honest_manifest(TALKER, history=FURTHEST, samples=MOST_COUNT, label_histogram={"0": MOST_COUNT})
+
+    assert_both_are_believed_and_all_goes_on(store, goes_on, report, manifest)
+
+
+def assert_both_are_believed_and_all_goes_on(
+    store: DirectoryStore, goes_on: GoesOn, report: Report, manifest: Manifest
+) -> None:
+    watch = watched_round(store, report.to_json(), manifest.to_json())
+    goes_on(watch)
+
+    assert watch.edges[TALKER.edge].manifest is not None
+    assert watch.edges[TALKER.edge].report is not None
+
+
+def an_epoch(**said: Any) -> list[dict[str, Any]]:
+    return [{**epochs([0.1])[0].model_dump(mode="json"), **said}]
+
+
+BEYOND = [
+    pytest.param(
+        {"history": an_epoch(seconds=1e20)}, "history.0.seconds: found 1e+20; give 20000000.0 or less", id="1e20 seconds"
+    ),
+    pytest.param(
+        {"history": an_epoch(seconds=math.inf)}, "history.0.seconds: found inf; give 20000000.0 or less", id="infinity"
+    ),
+    pytest.param(
+        {"history": an_epoch(epoch=2**70)}, f"history.0.epoch: found {2**70}; give {MOST_COUNT} or less", id="epoch 2**70"
+    ),
+    pytest.param({"history": an_epoch() * (MOST_EPOCHS + 1)}, "give at most 10000", id="too many epochs"),
+    pytest.param({"recollections": -1}, "recollections: found -1; give 0 or more", id="a negative count"),
+]
+"""What each was once believed, and then broke the step for everybody."""
+
+
+@pytest.mark.parametrize(("said", "fault"), BEYOND)
+def test_a_report_beyond_the_bounds_is_not_believed_and_its_edges_result_counts(
+    cloud: Cloud, said: dict[str, Any], fault: str
+) -> None:
+    cloud.pretrained().dispatched()
+    (order,) = cloud.orders(TALKER.edge)
+    report = honest_report(TALKER).model_dump(mode="json") | said
+    cloud.store.put(cloud.run.report_key(order), json.dumps(report).encode())
+    for edge in EDGES:
+        cloud.deliver(edge)
+
+    assert cloud.waited() == 3
+    assert fault in told(cloud, "misreported")[TALKER.edge]
+
+
+@pytest.mark.parametrize(
+    ("said", "fault"),
+    [
+        *BEYOND,
+        pytest.param({"scores": {"base": {"samples": 10**400}}}, "scores.base.samples: found 1000", id="10**400 samples"),
+        pytest.param(
+            {"label_histogram": {"0": 13, "1": -1}}, "label_histogram.1: found -1; give 0 or more", id="a negative class"
+        ),
+        pytest.param({"label_histogram": {"\x1b[2J": 12}}, "counts samples of '\\x1b[2J', which is no class", id="no class"),
+    ],
+)
+def test_a_manifest_beyond_the_bounds_leaves_its_edge_out_and_is_asked_for_anew_where_it_is_needed(
+    cloud: Cloud, said: dict[str, Any], fault: str
+) -> None:
+    cloud.pretrained(quorum=3).dispatched()
+
+    def deliver(*edges: str) -> None:
+        for edge in edges:
+            cloud.deliver(edge)
+
+    deliver(*EDGES)
+    (order,) = cloud.orders(TALKER.edge)
+    key = cloud.run.manifest_key(order)
+    honest = json.loads(cloud.store.get(key, 1 << 22))
+    cloud.store.put(key, json.dumps(honest | said).encode())
+
+    with pytest.raises(QuorumMissed, match=TALKER.edge):
+        all_that_follows(cloud)
+    assert fault in told(cloud, "left-out")[TALKER.edge]
+
+    cloud.dispatched()
+    assert [len(cloud.orders(edge)) for edge in EDGES] == [0, 0, 1]
+    deliver(TALKER.edge)
+    assert cloud.waited() == 3
+    record = fuse_round(cloud.task.id, 1)
+    assert record is not None
+    assert [one.edge for one in record.contributions] == list(EDGES)
+
+
+def all_that_follows(cloud: Cloud) -> None:
+    cloud.waited()
+    fuse_round(cloud.task.id, 1)
+
+
+def told(cloud: Cloud, action: str) -> dict[str, str]:
+    return {e.details["edge"]: e.details["reason"] for _, e in events(cloud.store, cloud.run.id) if e.action == action}
