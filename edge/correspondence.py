@@ -39,18 +39,20 @@ class _Told:
 class Correspondence:
     """The runner's letters; its answers stand in `outcomes`, which the lanes' threads fill."""
 
-    def __init__(self, file_roots: Sequence[Path], report_seconds: float, sequence: int, wake: int) -> None:
+    def __init__(self, file_roots: Sequence[Path], report_seconds: float, incarnation: str, sequence: int, wake: int) -> None:
         """Start the lanes.
 
         Args:
             file_roots: Folders below which file:// URLs are accepted.
             report_seconds: Least time between two reports that tell only of batches, in seconds.
-            sequence: Below the sequence of every report to come, above all earlier ones.
+            incarnation: The ledger's.
+            sequence: Below the sequence of every report to come, above all earlier ones of this incarnation.
             wake: File descriptor that gets a byte whenever there is an outcome.
         """
         self.outcomes: deque[Outcome] = deque()
         self._file_roots = file_roots
         self._report_seconds = report_seconds
+        self._incarnation = incarnation
         self._sequence = sequence
         self._wake = wake
         self._told: dict[str, _Told] = {}
@@ -77,7 +79,8 @@ class Correspondence:
             return
         self._sequence += 1
         name = "last report" if entry.phase.over else "report"
-        self._reports.put(entry.order.id, [Parcel(name, entry.order.report, _written(entry, self._sequence))])
+        content = _written(entry, self._incarnation, self._sequence)
+        self._reports.put(entry.order.id, [Parcel(name, entry.order.report, content)])
         told.at, told.pending = time.monotonic(), False
 
     def send(self, entry: Entry, uploads: Sequence[Upload]) -> None:
@@ -107,12 +110,13 @@ class Correspondence:
         return Transport(self._file_roots)
 
 
-def _written(entry: Entry, sequence: int) -> bytes:
+def _written(entry: Entry, incarnation: str, sequence: int) -> bytes:
     order, progress, history = entry.order, entry.progress, entry.history
     planned = order.training.epochs * (1 + entry.recollections) if order.kind == "train" else 0
     report = Report(
         order=order.id,
         edge=order.edge,
+        incarnation=incarnation,
         sequence=sequence,
         phase=entry.phase,
         epoch=progress.epoch if progress else history[-1].epoch if history else 0,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from cloudedge.documents import EpochRecord, Manifest, Order, Phase, WorkError
 from edge.clock import Moment
@@ -125,13 +126,25 @@ class Ledger:
         self._database = connect(path, _SCHEMA, _VERSION)
 
     def fact(self, name: str) -> str | None:
-        """A single remembered value: edge, generation, starts, inbox_fault."""
+        """A single remembered value: edge, generation, incarnation, starts, inbox_fault."""
         row = self._one("SELECT value FROM facts WHERE name = ?", name)
         return row[0] if row else None
 
     def remember(self, name: str, value: str) -> None:
         """Keep a single value."""
         self._write([("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))])
+
+    def incarnation(self) -> str:
+        """What tells this ledger from one that was lost here, as 32 hexadecimal digits; made when it is first asked for.
+
+        Raises:
+            StoreFailed: the disk refuses.
+        """
+        found = self.fact("incarnation")
+        if found is None:
+            found = uuid4().hex
+            self.remember("incarnation", found)
+        return found
 
     def entries(self, *, latest: int = 0) -> list[Entry]:
         """Orders in order of acceptance: those with something left to do or to say, and the latest ones of any kind."""

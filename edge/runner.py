@@ -58,7 +58,9 @@ class Runner:
         self._heed_parent()
 
         self._inbox = InboxDirectory(settings.inbox)
-        self._letters = Correspondence(settings.file_roots, settings.report_seconds, starts * _REPORTS_PER_START, woken)
+        self._letters = Correspondence(
+            settings.file_roots, settings.report_seconds, self._ledger.incarnation(), starts * _REPORTS_PER_START, woken
+        )
         self._orders = Orders(settings, self._ledger, self._letters)
         self._listened_to: Work | None = None
         self._unheard: list[Message] = []

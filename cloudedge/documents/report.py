@@ -93,7 +93,14 @@ class Report(Document):
 
     order: str = Described(pattern=ORDER_ID, description="Id of the order.")
     edge: str = Described(pattern=NAME, description="Name of the edge.")
-    sequence: int = Described(ge=1, lt=2**63, description="Grows with every report on this order; an older one is ignored.")
+    incarnation: str = Described(
+        default="",
+        pattern=r"^([0-9a-f]{32})?$",
+        description="Made at random with the runner's state: a runner that lost its state is another one, and counts anew.",
+    )
+    sequence: int = Described(
+        ge=1, lt=2**63, description="Grows with every report of this incarnation on this order; an older one is ignored."
+    )
     phase: Phase = Described(description="Where the order stands.")
     epoch: Count = Described(default=0, description="Epoch at work, counted from 1; 0 before the first.")
     epochs: Count = Described(default=0, description="Largest number of epochs until the next collection of samples.")

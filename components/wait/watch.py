@@ -192,5 +192,18 @@ def _take(watched: Watched, found: Report | Manifest | InvalidInput, *, reported
         watched.manifest = found
     else:
         watched.misreport = ""
-        if watched.report is None or found.sequence > watched.report.sequence:
+        if watched.report is None or _follows(found, watched.report):
             watched.report = found
+
+
+def _follows(found: Report, known: Report) -> bool:
+    """Whether a report that was read later was also said later.
+
+    The store keeps the last one written of an order, which may be an earlier one whose request was long on its way. Of one
+    runner the sequence tells. A runner that lost its state is another incarnation, and counts from the beginning: it holds
+    as it comes, as while it is at work it says more within seconds than a dead one can still overwrite. Where one has ended
+    the order, nobody may say more after it, and so no other's word is taken.
+    """
+    if found.incarnation == known.incarnation:
+        return found.sequence > known.sequence
+    return not known.phase.over

@@ -10,6 +10,8 @@ import pytest
 from cloudedge import __version__
 from cloudedge.documents import Inbox, ModelSpec, Phase, Recollection, RemoteFile, Training
 from cloudedge.mount import write_mount
+from components.shared.records import IssuedOrder
+from components.wait.watch import Watched, _take
 from edge.folders import Folders
 from edge.ledger import Ledger
 from tests.edge.site import TRAINING, Site, write_samples
@@ -111,6 +113,31 @@ def test_an_order_that_the_cloud_has_lost_and_issues_again_is_done_anew(site: Si
         site.want(order, other)
         site.finish(other)
     assert site.report(order) is None
+
+
+def test_a_runner_that_lost_its_state_is_heard_by_whoever_waits(site: Site) -> None:
+    order = site.order(training=LONG)
+    issued = IssuedOrder(id=order.id, edge=order.edge, round=order.round, attempt=order.attempt, issued_at=order.issued_at)
+    waited_for = Watched(issued)
+    site.want(order)
+    with site.running():
+        until(lambda: site.epochs(order) > 3)
+    before = site.report(order)
+    assert before is not None
+    _take(waited_for, before, reported=True)
+    shutil.rmtree(site.state)
+    shutil.rmtree(site.samples)
+    site.samples.mkdir()
+
+    with site.running():
+        until(lambda: site.phase(order) is Phase.FAILED)
+    after = site.report(order)
+    assert after is not None
+    _take(waited_for, after, reported=True)
+
+    assert after.sequence < before.sequence + (1 << 32)
+    assert waited_for.failed
+    assert "no samples to train on" in waited_for.state()
 
 
 def test_an_order_that_is_done_anew_uses_the_samples_that_came_since(site: Site) -> None:
