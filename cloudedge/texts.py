@@ -18,3 +18,9 @@ def shortened(text: str, most: int) -> str:
         return text
     end = f" ... ({len(text)} characters in all)"
     return text[: most - len(end)] + end
+
+
+def shown(value: object) -> str:
+    """A value that was found, as a message shows it: on one line, and not too long."""
+    found = repr(value)
+    return found if len(found) <= 80 else found[:77] + "..."

@@ -53,7 +53,7 @@ class InboxDirectory:
             return None
         self._missing_since = None
         self._taken = target
-        return parse(Inbox, content, str(self._directory / FILE), MAX_INBOX_BYTES)
+        return parse(Inbox, content, str(self._directory / FILE), MAX_INBOX_BYTES, stored=True)
 
     def _removed(self) -> bool:
         """Whether the directory is only there for us, who have it mounted."""

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from cloudedge.documents import EpochRecord, Manifest, Order, Phase, WorkError
+from cloudedge.documents.base import STORED
 from edge.clock import Moment
 from edge.database import connect, disk_trouble, transaction
 from edge.messages import Progress
@@ -155,7 +156,7 @@ class Ledger:
         )
         return [
             Entry(
-                order=Order.model_validate_json(row["document"]),
+                order=Order.model_validate_json(row["document"], context=STORED),
                 phase=Phase(row["phase"]),
                 accepted=Moment(row["boot"], row["up"], row["wall"]),
                 crashes=row["crashes"],
@@ -170,7 +171,7 @@ class Ledger:
     def issued_at(self, order_id: str) -> datetime | None:
         """When the order was issued, if it was ever accepted."""
         row = self._one("SELECT document FROM orders WHERE id = ?", order_id)
-        return Order.model_validate_json(row["document"]).issued_at if row else None
+        return Order.model_validate_json(row["document"], context=STORED).issued_at if row else None
 
     def samples(self) -> int:
         """Samples that the latest order trains on that has counted them; 0 before the first."""

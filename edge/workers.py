@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Never
 
+from cloudedge.documents.base import STORED
 from cloudedge.processes import ONE_THREAD
 from edge.messages import Job, Message, line
 from edge.sockets import listen
@@ -197,7 +198,9 @@ def _work(connection: socket.socket) -> None:
 
     with connection.makefile("rb") as lines:
         for content in lines:
-            if not kinds.run(Job.model_validate_json(content), lambda message: connection.sendall(line(message))):
+            if not kinds.run(
+                Job.model_validate_json(content, context=STORED), lambda message: connection.sendall(line(message))
+            ):
                 return
 
 

@@ -15,10 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from cloudedge.data import holds_out, read_records
+from cloudedge.data import holds_out, loose_files, read_records
 from cloudedge.documents import DataFormat, Task
 from cloudedge.errors import EXIT_INTERRUPTED, CloudedgeError, InvalidInput, InvalidSamples, StoreFailed
 from cloudedge.names import IN_WORDS, NAME
+from cloudedge.places import is_utf8, shown_path, subfolders
 from cloudedge.processes import Companion
 from components.evaluate.models import environments
 from components.fuse.rule import find_rule
@@ -53,17 +54,19 @@ class Data:
         """
         self.folder = folder.absolute()
         self.cloud = self.folder / "cloud"
+        shown = shown_path(folder)
+        if not is_utf8(self.folder):
+            raise InvalidInput(f"{shown} has a name that is not UTF-8, or lies in a folder that has. Rename it.")
         if not self.cloud.exists():
             raise InvalidInput(
-                f"{folder} has no folder 'cloud': put the cloud's samples into {folder}/cloud, each edge's into "
-                f"{folder}/edges/<edge>, and samples that nobody trains on into {folder}/test (optional)."
+                f"{shown} has no folder 'cloud': put the cloud's samples into {shown}/cloud, each edge's into "
+                f"{shown}/edges/<edge>, and samples that nobody trains on into {shown}/test (optional)."
             )
 
     def edges(self) -> dict[str, Path]:
         """Folder of samples by edge."""
         root = self.folder / "edges"
-        folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
-        return {path.name: path for path in folders}
+        return {path.name: path for path in subfolders(root)} if root.is_dir() else {}
 
     @property
     def test(self) -> str:
@@ -71,15 +74,19 @@ class Data:
         folder = self.folder / "test"
         return str(folder) if folder.exists() else ""
 
-    def require_fit(self, data: DataFormat) -> None:
+    def require_fit(self, task: Task) -> None:
         """Read a first sample of the cloud's and of each environment's, as the test data is otherwise read last of all.
 
         Raises:
-            InvalidSamples: it does not fit the format, or there is none.
+            InvalidSamples: it does not fit the format, or there is none; or a file in edges/ belongs to no edge.
         """
+        data, edges = task.data, self.folder / "edges"
+        loose = loose_files(edges, data) if task.collaborate and edges.is_dir() else []
+        if loose:
+            raise InvalidSamples(f"{shown_path(loose[0])} belongs to no edge. Put it into the folder of one.")
         places = [self.cloud, *(environments(Path(self.test), data).values() if self.test else ())]
         for place in places:
-            if next(iter(read_records(place, data)), None) is None:
+            if next(iter(read_records(place, data, place)), None) is None:
                 raise InvalidSamples(f"{place} has files but no sample: put some there.")
 
     def unmeasured(self, data: DataFormat, folders: Mapping[str, Path]) -> list[str]:
@@ -87,7 +94,7 @@ class Data:
         found = []
         for edge, folder in folders.items():
             with suppress(CloudedgeError):  # What cannot be read is passed over there, and said by its runner.
-                if not holds_out(read_records(folder, data), data.held_out):
+                if not holds_out(read_records(folder, data, folder), data.held_out):
                     found.append(edge)
         return found
 
@@ -121,7 +128,7 @@ def run_task(
     task = task_of(parameters_of(task))  # As the pipeline's form will give it back: 1.0 in an open dictionary becomes 1.
     run = Run(home.store, task.id)
     if not run.exists():
-        data.require_fit(task.data)
+        data.require_fit(task)
     with _no_other_mlflow(), home.alone(), ExitStack() as stack:
         create(run, task, "cloudedge run")
         unmeasured = data.unmeasured(task.data, folders)
@@ -192,7 +199,7 @@ def _chosen(task: Task, data: Data, edges: int | None) -> dict[str, Path]:
         names = names[:edges]
     for name in names:
         if not re.fullmatch(NAME, name):
-            raise InvalidInput(f"The folder {folders[name]} has no name for an edge. Rename it: {IN_WORDS[NAME]}.")
+            raise InvalidInput(f"The folder {shown_path(folders[name])} has no name for an edge. Rename it: {IN_WORDS[NAME]}.")
     if not names:
         raise InvalidInput(
             f"{data.folder}/edges has no folder: make one per edge with its samples, or set collaborate to false."

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from pydantic import AwareDatetime, BaseModel
 
 from cloudedge.documents import Collaboration, DataFormat, Field, Inbox, Order, order_id
+from cloudedge.documents.data import LEAST_SCALE
+from cloudedge.names import folded
 
 Kind = TypeVar("Kind", bound=BaseModel)
 Values = dict[str, Any]
@@ -93,15 +95,29 @@ def _bound(metadata: Sequence[Any], kind: type, name: str) -> Any:
 
 
 def _field(values: Values) -> Values:
-    return values | {"shape": tuple(length % 20 + 1 for length in values["shape"])}
+    column = values["column"] and _visible(values["column"])
+    scale = values["scale"] if abs(values["scale"]) >= LEAST_SCALE else 1.0
+    return values | {"shape": tuple(length % 20 + 1 for length in values["shape"]), "column": column, "scale": scale}
 
 
 def _data_format(values: Values) -> Values:
-    fields = tuple({field.name: field for field in values["fields"]}.values())
-    classes = tuple(dict.fromkeys((*values["classes"], "one", "two")))
+    # A column for each, numbered behind a hyphen, so that none is another's, and none's label.
+    fields = tuple(
+        field.model_copy(update={"name": f"f{number}", "column": field.column and f"{field.column}-{number}"})
+        for number, field in enumerate(values["fields"])
+    )
+    classes = [_visible(name) for name in values["classes"]]
+    label = {"label": f"l{values['label']}"[:100], "label_column": values["label_column"] and f"{values['label_column']}-l"}
     if values["storage"] == "image-folder":
-        fields = (fields[0].model_copy(update={"shape": (1, 8, 8)}),)
-    return values | {"fields": fields, "classes": classes}
+        fields = (fields[0].model_copy(update={"shape": (1, 8, 8), "column": None}),)
+        classes = ["class " + name.replace("/", "").replace("\0", "") for name in classes]
+        label["label_column"] = None
+    distinct = tuple({folded(name): name for name in (*classes, "one", "two")}.values())
+    return values | label | {"fields": fields, "classes": distinct}
+
+
+def _visible(name: str) -> str:
+    return name if folded(name) else "x"
 
 
 def _collaboration(values: Values) -> Values:

@@ -1,11 +1,16 @@
 """One stored sample, and the checks that every storage puts its values through."""
 
+import re
 from typing import Any, NamedTuple
 
 import numpy
 from numpy.typing import NDArray
 
 from cloudedge.documents import DataFormat, Field
+from cloudedge.names import folded
+
+ADD_OR_NAME = 'add it, or correct the task\'s fields: "column" and "label_column" say what the files call them'
+"""What to do about something that a file does not have."""
 
 
 class Record(NamedTuple):
@@ -108,37 +113,68 @@ def one_value(raw: object, field: Field) -> NDArray[Any]:
 
 
 def class_index(label: object, data: DataFormat) -> int:
-    """Find the class that a label names.
-
-    A label is compared with the names of the classes first; only if it is none of them is it taken as an index, from 0.
+    """Find the class that a label names, as `class_named` or else `class_at` does.
 
     Raises:
         Fault: neither a name nor an index.
     """
     if isinstance(label, str | int) and not isinstance(label, bool):
-        text = str(label).strip()
-        positions = _positions(data.classes)
-        index = positions.get(str(label), positions.get(text))
+        text = str(label)
+        index = class_named(text, data)
+        if index is None:
+            index = class_at(text, data)
         if index is not None:
             return index
-        if text.isascii() and text.isdigit() and len(text) <= 6 and int(text) < len(data.classes):
-            return int(text)
+    raise Fault(f"label {data.label_stored_as!r}: found {shown(label)}; use {labels_in_words(data)}")
+
+
+def class_named(text: str, data: DataFormat) -> int | None:
+    """The class of this name, whatever its spaces and the form of its Unicode."""
+    names = _classes(data.classes).names
+    index = names.get(text)
+    return index if index is not None else names.get(folded(text))
+
+
+def class_at(text: str, data: DataFormat) -> int | None:
+    """The class at an index, counted from 0; none where a class is named like a number, as then it could mean either."""
+    digits = text.strip()
+    if _classes(data.classes).numbered or not (digits.isascii() and digits.isdigit() and len(digits) <= 6):
+        return None
+    return int(digits) if int(digits) < len(data.classes) else None
+
+
+def labels_in_words(data: DataFormat) -> str:
+    """What a label may be, for a message."""
     names = ", ".join(data.classes[:10]) + (", ..." if len(data.classes) > 10 else "")
-    raise Fault(
-        f"label {data.label!r}: found {shown(label)}; use one of {names}, or an index from 0 to {len(data.classes) - 1}"
-    )
+    index = "" if _classes(data.classes).numbered else f", or an index from 0 to {len(data.classes) - 1}"
+    return f"one of {names}{index}"
 
 
-_known: tuple[tuple[str, ...], dict[str, int]] = ((), {})
+class _Classes(NamedTuple):
+    """Classes as labels are compared with them."""
+
+    classes: tuple[str, ...]
+    names: dict[str, int]
+    """Index by the name as it is, and as it is compared."""
+    numbered: bool
+    """Whether one of them is named like a number."""
 
 
-def _positions(classes: tuple[str, ...]) -> dict[str, int]:
-    """Index by name, kept for the classes asked for last: a format may have 100,000 of them, and every sample asks."""
+_NUMBER = re.compile(r"[+-]?[0-9]+([.,][0-9]*)?")
+
+_known = _Classes((), {}, numbered=False)
+
+
+def _classes(classes: tuple[str, ...]) -> _Classes:
+    """Kept for the classes asked for last: a format may have 100,000 of them, and every sample asks."""
     global _known
     known = _known
-    if known[0] is not classes:
-        _known = known = (classes, {name: index for index, name in enumerate(classes)})
-    return known[1]
+    if known.classes is not classes:
+        as_compared = {folded(name): index for index, name in reversed(list(enumerate(classes)))}
+        as_they_are = {name: index for index, name in enumerate(classes)}
+        numbered = any(_NUMBER.fullmatch(name.strip()) for name in classes)
+        _known = known = _Classes(classes, as_compared | as_they_are, numbered)
+    return known
 
 
 def _within(raw: NDArray[Any], bounds: "numpy.iinfo[Any]") -> NDArray[numpy.bool_]:

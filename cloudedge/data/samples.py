@@ -75,13 +75,13 @@ def to_samples(records: Iterable[Record], data: DataFormat) -> Samples:
 
 
 def load_samples(path: Path, data: DataFormat) -> Samples:
-    """Read a file or a folder of samples.
+    """Read a file or a folder of samples; in a folder of images only the folders in it name classes, not its own name.
 
     Raises:
         InvalidSamples: what is there does not fit the format.
         NotFound: nothing is there.
     """
-    return to_samples(read_records(path, data), data)
+    return to_samples(read_records(path, data, path if path.is_dir() else None), data)
 
 
 def is_held_out(index_in_class: int, share: float) -> bool:

@@ -4,13 +4,13 @@ import json
 from collections import Counter
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo
 from pydantic import Field as Described
 
 from cloudedge import __version__
 from cloudedge.errors import InvalidDocument
 from cloudedge.names import IN_WORDS
-from cloudedge.texts import readable, shortened
+from cloudedge.texts import readable, shortened, shown
 
 
 class Part(BaseModel):
@@ -49,8 +49,18 @@ _MOST_FAULTS = 50
 
 DocumentT = TypeVar("DocumentT", bound=Part)
 
+STORED = {"stored": True}
+"""Validation context of documents that were accepted when they were new: rules made since then do not make them unreadable."""
 
-def parse(kind: type[DocumentT], content: bytes | str, source: str, max_bytes: int = 16 * 1024 * 1024) -> DocumentT:
+
+def is_stored(info: ValidationInfo) -> bool:
+    """Whether a document was accepted before."""
+    return info.context is STORED
+
+
+def parse(
+    kind: type[DocumentT], content: bytes | str, source: str, max_bytes: int = 16 * 1024 * 1024, *, stored: bool = False
+) -> DocumentT:
     """Read a document from JSON, or say what is wrong with it: everything at once, up to 50 faults.
 
     Args:
@@ -58,6 +68,7 @@ def parse(kind: type[DocumentT], content: bytes | str, source: str, max_bytes: i
         content: JSON text.
         source: Where it came from, for the message.
         max_bytes: Larger content is refused before it is parsed.
+        stored: Whether it was accepted before, see `STORED`.
 
     Raises:
         InvalidDocument: too large, not JSON, or not such a document; names each field, its value and what is expected.
@@ -66,17 +77,36 @@ def parse(kind: type[DocumentT], content: bytes | str, source: str, max_bytes: i
     if len(content) > max_bytes:
         raise InvalidDocument(title, [f"it has {len(content)} bytes; at most {max_bytes} are allowed"])
     try:
-        value = json.loads(content)
+        value = json.loads(content, object_pairs_hook=unambiguous)
+    except RepeatedKey as error:
+        raise InvalidDocument(title, [str(error)]) from None
     except (ValueError, RecursionError) as error:
         raise InvalidDocument(title, [f"it is not JSON: {error}"]) from None
     if isinstance(value, dict):
         value.pop("$schema", None)  # It tells editors where the schema is and means nothing to us.
     try:
-        return kind.model_validate(value)
+        return kind.model_validate(value, context=STORED if stored else None)
     except ValidationError as error:
         faults = [fault for fault in error.errors(include_url=False) if not _is_echo(fault)]
         more = [f"and {len(faults) - _MOST_FAULTS} more faults"] if len(faults) > _MOST_FAULTS else []
         raise InvalidDocument(title, [_fault(fault) for fault in faults[:_MOST_FAULTS]] + more) from None
+
+
+class RepeatedKey(Exception):
+    """A key that stands twice in one object: JSON's readers take one of the values, and not all the same one."""
+
+
+def unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object's keys and values as a dictionary, for `json.loads`.
+
+    Raises:
+        RepeatedKey: a key stands there twice.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        name, times = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise RepeatedKey(f"the key {name!r} stands {times} times in one object; keep one")
+    return found
 
 
 def canonical_json(value: Any) -> bytes:
@@ -117,10 +147,4 @@ def _fault(fault: Any) -> str:
         remedy = REMEDIES[fault["type"]].format(**context)
     else:
         remedy = IN_WORDS.get(context.get("pattern", ""), fault["msg"].removeprefix("Value error, "))
-    return f"{place}: found {shortened(fault['input'])}; {remedy[:1].lower()}{remedy[1:]}"
-
-
-def shortened(value: object) -> str:
-    """A value that was found, for a message."""
-    found = repr(value)
-    return found if len(found) <= 80 else found[:77] + "..."
+    return f"{place}: found {shown(fault['input'])}; {remedy[:1].lower()}{remedy[1:]}"

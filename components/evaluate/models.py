@@ -4,25 +4,58 @@ from pathlib import Path
 
 from cloudedge.documents import DataFormat, Task
 from cloudedge.errors import InvalidSamples, NotFound
+from cloudedge.places import found_at, is_utf8, shown_path, subfolders
 from components.shared.models import recorded
 from components.shared.records import ModelScores
 from components.shared.step import Step
+
+TOTAL = "all"
+"""Environment under which scores on all test data together are kept; no folder may have this name."""
 
 
 def environments(test_data: Path, data: DataFormat) -> dict[str, Path]:
     """The environments in a folder of test data: its folders, if it has any that are not classes; else it is one.
 
     Raises:
-        InvalidSamples: there is no such folder or file.
+        InvalidSamples: there is no such folder or file, a file would be measured nowhere, or a folder has the total's name.
     """
+    from cloudedge.data import loose_files
+
+    shown = shown_path(test_data)
     if not test_data.exists():
-        raise InvalidSamples(f"There is no test data at {test_data}: correct the path, or leave it empty to do without.")
-    if test_data.is_file():
+        raise InvalidSamples(f"There is no test data at {shown}: correct the path, or leave it empty to do without.")
+    if not test_data.is_dir():
         return {"test": test_data}
-    folders = sorted(path for path in test_data.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if data.storage == "image-folder" and any(path.name in data.classes for path in folders):
-        folders = []
-    return {path.name: path for path in folders} or {"test": test_data}
+    try:
+        folders = subfolders(test_data)
+    except OSError as error:
+        raise InvalidSamples(f"{shown} cannot be listed: {error.strerror}. Check its rights.") from None
+    if not folders or (data.storage == "image-folder" and any(_is_class(folder, data) for folder in folders)):
+        return {"test": test_data}
+    for folder in folders:
+        if not is_utf8(folder):
+            raise InvalidSamples(found_at(folder).told())
+        if folder.name == TOTAL:
+            raise InvalidSamples(
+                f"{shown_path(folder)} has the name that the scores on all test data are kept under. Give the folder another."
+            )
+    loose = loose_files(test_data, data)
+    if loose:
+        raise InvalidSamples(
+            f"{shown_path(loose[0])} lies beside folders, each of which is an environment, and belongs to none of them. "
+            "Put it into a folder of its own."
+        )
+    return {folder.name: folder for folder in folders}
+
+
+def _is_class(folder: Path, data: DataFormat) -> bool:
+    """Whether a folder's name is a class's, or the index of one and images lie right in it."""
+    from cloudedge.data import loose_files
+    from cloudedge.data.records import class_at, class_named
+
+    if class_named(folder.name, data) is not None:
+        return True
+    return class_at(folder.name, data) is not None and bool(loose_files(folder, data))
 
 
 def score_on_test_data(
@@ -61,7 +94,7 @@ def score_on_test_data(
         logits = logits_of(network, everything)
         parts = zip(tests, torch.split(logits, sizes), torch.split(everything.labels, sizes), strict=True)
         scores = {environment: measured(answers, labels) for environment, answers, labels in parts}
-        models.append(ModelScores(name=name, round=number, scores={**scores, "all": measured(logits, everything.labels)}))
+        models.append(ModelScores(name=name, round=number, scores={**scores, TOTAL: measured(logits, everything.labels)}))
         return logits
 
     last = work.run.fusion(rounds) if rounds else None

@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from cloudedge.documents.base import shortened
 from cloudedge.errors import InvalidDocument
+from cloudedge.texts import shown
 
 _HERE = re.compile(r"\{\{\$|/kfp-workspace|[\ud800-\udfff]")
 """What does not come through kfp's local engine as it is: its placeholders, where it mounts a workspace, what is not UTF-8."""
@@ -57,11 +57,11 @@ def _faults(place: str, value: Any, find: Callable[[str], str], depth: int = 0) 
             yield from _faults(f"{place}.{index}", inner, find, depth + 1)
     elif isinstance(value, str):
         if mark := find(value):
-            yield f"{place}: found {shortened(value)}; leave out {mark!r}, which Kubeflow would replace"
+            yield f"{place}: found {shown(value)}; leave out {mark!r}, which Kubeflow would replace"
     elif value is None:
         yield f"{place}: found null, which Kubeflow does not take; leave it out"
     elif isinstance(value, int | float) and not _is_double(value):
-        yield f"{place}: found {shortened(value)}; give a number that a float of 64 bits holds"
+        yield f"{place}: found {shown(value)}; give a number that a float of 64 bits holds"
 
 
 def _replaced_here(text: str) -> str:

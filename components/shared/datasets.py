@@ -16,6 +16,7 @@ from cloudedge.documents import canonical_json, parse
 from cloudedge.errors import InvalidInput, InvalidModel, NotFound
 from cloudedge.files import atomic_copy, atomic_write, disk_errors
 from cloudedge.names import checked_name, sha256_of
+from cloudedge.places import files_below, found_at, shown_path
 from cloudedge.store import Store, checked_key
 from components.shared.records import Dataset, DatasetFile
 
@@ -38,6 +39,8 @@ def put(store: Store, name: str, source: Path) -> Iterator[tuple[Path, int]]:
     """Put the files of a folder, or one file, into the store; in the end it takes the place of what had the name before.
 
     Interrupted and put again, it sends only what is missing.
+
+    Of a folder, the files that are read for samples: no hidden ones, but those of linked folders.
 
     Yields:
         Each file and its size in bytes, once the store has it. The dataset is visible once all were yielded.
@@ -192,7 +195,7 @@ def _fetched(store: Store, name: str, dataset: Dataset, root: Path) -> Path:
 
 
 def _files_of(source: Path) -> dict[str, Path]:
-    """Files by their path below the source; hidden ones are left out.
+    """Files by their path below the source.
 
     Raises:
         NotFound: there is none.
@@ -200,47 +203,29 @@ def _files_of(source: Path) -> dict[str, Path]:
     """
     files: dict[str, Path] = {}
     faults: list[str] = []
-    for path in [source] if source.is_file() else _below(source, faults):
-        inner = Path(path.name) if path == source else path.relative_to(source)
-        if any(part.startswith(".") for part in inner.parts):
-            continue
-        fault = _fault(path, inner.as_posix())
+    for one in files_below(source) if source.is_dir() or not source.exists() else [found_at(source)]:
+        inner = one.path.name if one.path == source else one.path.relative_to(source).as_posix()
+        fault = one.fault or _fault(one.path, inner)
         if fault:
-            faults.append(f"  - {str(path)!r}: {fault}")
+            faults.append(f"  - {shown_path(one.path)} {fault}")
         else:
-            files[inner.as_posix()] = path
+            files[inner] = one.path
     if faults:
         more = [f"  - and {len(faults) - _MOST_FAULTS} more"] if len(faults) > _MOST_FAULTS else []
-        raise InvalidInput("\n".join([f"{source} cannot be put into the store:", *faults[:_MOST_FAULTS], *more]))
+        raise InvalidInput("\n".join([f"{shown_path(source)} cannot be put into the store:", *faults[:_MOST_FAULTS], *more]))
     if not files:
-        raise NotFound(f"There is no file in {source}: name the folder or file that holds the samples.")
+        raise NotFound(f"There is no file in {shown_path(source)}: name the folder or file that holds the samples.")
     return files
 
 
-def _below(source: Path, faults: list[str]) -> Iterator[Path]:
-    """All in a folder and the folders below it, but for these themselves; links to folders are among it."""
-
-    def note(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):
-            faults.append(f"  - {str(error.filename)!r}: it cannot be read: {error.strerror}")
-
-    for folder, folders, names_of_files in os.walk(source, onerror=note):
-        links = [name for name in folders if Path(folder, name).is_symlink()]
-        yield from (Path(folder, name) for name in (*names_of_files, *links))
-
-
 def _fault(path: Path, inner: str) -> str:
-    """Why something cannot be put."""
-    if path.is_dir():
-        return "it is a link to a folder; put that folder by itself, or copy it here"
-    if not path.is_file():
-        return "it is a link that leads nowhere" if path.is_symlink() else "it is no regular file"
+    """Why a file cannot be put."""
     if not os.access(path, os.R_OK):
-        return "it cannot be read: give this user the right to"
+        return "cannot be read: give this user the right to"
     try:
         checked_key(f"{_ROOT}/{'x' * 53}/{'x' * 32}/{inner}")
     except InvalidInput:
-        return "rename it: use letters, digits, '.', '_' and '-', a letter or digit first"
+        return "cannot be a key: rename it: use letters, digits, '.', '_' and '-', a letter or digit first"
     return ""
 
 

@@ -240,7 +240,7 @@ class Run:
         self.store.put(key, document.model_dump_json(indent=2).encode() + b"\n")
 
     def _read(self, kind: type[PartT], key: str) -> PartT:
-        return parse(kind, self.store.get(key, _MOST_BYTES), key, _MOST_BYTES)
+        return parse(kind, self.store.get(key, _MOST_BYTES), key, _MOST_BYTES, stored=True)
 
     def _find(self, kind: type[PartT], key: str) -> PartT | None:
         try:

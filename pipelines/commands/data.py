@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from cloudedge.places import shown_path
 from cloudedge.store import DirectoryStore
 from components.report.words import count
 from components.shared import datasets
@@ -34,7 +35,7 @@ def put(
     files = size = 0
     for path, bytes_of_it in datasets.put(store, name, source):
         files, size = files + 1, size + bytes_of_it
-        print(f"{path}  {bytes_of_it} bytes")
+        print(f"{shown_path(path)}  {bytes_of_it} bytes")
     print(f"{count(files, 'file')}, {size} bytes are in the store: use them as {datasets.SCHEME}{name}")
     if isinstance(store, DirectoryStore):
         print(f"That is the store of this machine's runs, {store.root}; for a cluster's, set CLOUDEDGE_STORE.", file=sys.stderr)

@@ -135,6 +135,109 @@ def test_a_data_format_that_contradicts_itself_is_refused(fields: list[str], fau
     assert found.endswith(fault)
 
 
+CSV = {"storage": "csv", "fields": [{"name": "a"}], "classes": ["off", "on"]}
+IMAGES = {"storage": "image-folder", "fields": [{"name": "a", "shape": [3, 8, 8]}], "classes": ["off", "on"]}
+FIELD = {"name": "a", "shape": [3, 8, 8]}
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"label": "a"}, "label: found 'a'; a field has this name, so the model would be told the answer"),
+        ({"label_column": "a"}, "label_column: found 'a'; a field reads 'a' too, so the model would be told the answer"),
+        ({"fields": [{"name": "b", "column": "label"}]}, "label_column: found None; a field reads 'label' too"),
+        (
+            {"fields": [{"name": "a", "shape": [2]}, {"name": "a_0"}]},
+            "the column 'a_0' is also one of those of the field 'a', a_0 t",
+        ),
+        ({"fields": [{"name": "a_1"}, {"name": "b", "column": "a", "shape": [2]}]}, "the column 'a_1' is also one of those of"),
+        (
+            {"fields": [{"name": "a", "shape": [3]}], "label": "a_2"},
+            "label_column: found None; the column 'a_2' is also one of",
+        ),
+        ({"fields": [{"name": "a"}, {"name": "b", "column": "a"}]}, "'a' stands there 2 times; name each once"),
+        (
+            {"fields": [{"name": "a", "column": "é"}, {"name": "b", "column": "e\u0301 "}]},
+            "stands there 2 times; name each once",
+        ),
+        ({"fields": [{"name": "a", "column": " "}]}, "fields.0.column: found ' '; ' ' is nothing but space; give it a name"),
+        ({"fields": [{"name": "a", "scale": 0}]}, "fields.0.scale: found 0; every value would become the same; give 1e-30 or"),
+        ({"fields": [{"name": "a", "scale": -1e-320}]}, "every value would become the same; give 1e-30 or more, or -1e-30 or"),
+        ({"fields": [{"name": "a", "scale": math.nan}]}, "fields.0.scale: found nan"),
+        ({"fields": [{"name": "a", "scale": math.inf}]}, "fields.0.scale: found inf"),
+        ({"fields": [{"name": "a", "offset": math.nan}]}, "fields.0.offset: found nan"),
+        ({"classes": ["on", "on "]}, "classes: found ['on', 'on ']; 'on' stands there 2 times"),
+        ({"classes": ["a b", "a\u00a0 b"]}, "'a b' stands there 2 times"),
+        ({"classes": ["é", "e\u0301"]}, "'é' stands there 2 times"),
+        ({"classes": ["on", " "]}, "classes: found ['on', ' ']; ' ' is nothing but space"),
+        ({"classes": ["on", "\ud800"]}, "classes.1: found '\\ud800'"),
+        ({"fields": [{"name": "sepal length (cm)"}]}, 'what the files call it goes, as it stands there, into "column"'),
+        ({"label": "温度"}, 'what the files call it goes, as it stands there, into "column" (of the label: "label_column")'),
+    ],
+)
+def test_a_format_that_would_read_something_wrong_is_refused(change: dict[str, Any], fault: str) -> None:
+    (found,) = faults_of(DataFormat, CSV | change)
+    assert fault in found
+
+
+@pytest.mark.parametrize("storage", ["json-lines", "npz"])
+def test_what_only_csv_calls_the_same_is_two_things_elsewhere(storage: str) -> None:
+    fields = [{"name": "a", "shape": [2]}, {"name": "a_0"}]
+    parse(DataFormat, json.dumps(CSV | {"storage": storage, "fields": fields}), "a")
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        *(({"classes": ["on", name]}, "cannot be the name of an image's folder") for name in (".", "..", "a/b", "a\0b", ".a")),
+        *(({"classes": ["on", name]}, "cannot be the name of an image's folder") for name in ("é" * 128, "__MACOSX")),
+        ({"fields": [FIELD | {"shape": [32, 32, 3]}]}, "is it height x width x channels? Then give [3, 32, 32]"),
+        ({"fields": [FIELD | {"shape": [32, 24, 1]}]}, "is it height x width x channels? Then give [1, 32, 24]"),
+        (
+            {"fields": [FIELD | {"shape": [2, 8, 8]}]},
+            "the first number counts channels, and images have 1 (grayscale), 3 (RGB) or",
+        ),
+        ({"fields": [FIELD | {"column": "b"}]}, "an image folder has no columns; leave 'column' out"),
+        ({"label_column": "b"}, "label_column: found 'b'; an image folder has no columns; leave it out"),
+    ],
+)
+def test_an_image_folder_that_no_disk_can_hold_is_refused(change: dict[str, Any], fault: str) -> None:
+    (found,) = faults_of(DataFormat, IMAGES | change)
+    assert fault in found
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        CSV | {"label": "a"},
+        CSV | {"fields": [{"name": "a", "scale": 0}]},
+        CSV | {"fields": [{"name": "a", "shape": [2]}, {"name": "a_0"}]},
+        CSV | {"classes": ["é", "e\u0301"]},
+        IMAGES | {"classes": [".", "on"]},
+        IMAGES | {"fields": [FIELD | {"shape": [2, 8, 8]}]},
+    ],
+)
+def test_what_was_accepted_before_such_a_rule_was_made_is_still_read(value: dict[str, Any]) -> None:
+    assert parse(Task, json.dumps(task(data=value)), "task.json", stored=True).data.storage == value["storage"]
+    faults_of(Task, task(data=value))
+
+
+def test_a_task_that_says_no_column_is_written_as_before_there_were_any() -> None:
+    field = b'{"dtype":"float32","name":"a","offset":0.0,"scale":1.0,"shape":[]}'
+    expected = b'{"classes":["off","on"],"fields":[' + field + b'],"held_out":0.2,"label":"label","storage":"csv"}'
+    assert canonical_json(DataFormat.model_validate(CSV)) == expected
+    named = DataFormat.model_validate(CSV | {"fields": [{"name": "a", "column": "温度"}], "label_column": "x y"})
+    assert parse(DataFormat, named.model_dump_json(), "a") == named
+
+
+@pytest.mark.parametrize(
+    "content", ['{"id": "a", "id": "b"}', '{"data": {"label": "a", "held_out": 0.1, "label": "a"}}', '[{"x": 1, "x": 1}]']
+)
+def test_a_key_that_stands_twice_is_refused_wherever_it_is(content: str) -> None:
+    with pytest.raises(InvalidDocument, match="stands 2 times in one object; keep one"):
+        parse(Task, content, "lamps.json")
+
+
 def test_a_sample_too_large_for_any_memory_is_refused_before_one_is_read() -> None:
     value = {"storage": "npz", "fields": [{"name": "scan", "shape": [10_000, 10_000]}], "classes": ["off", "on"]}
 

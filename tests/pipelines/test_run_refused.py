@@ -1,6 +1,7 @@
 """cloudedge run says what is wrong before it starts anything."""
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from cloudedge.documents import Fusion
 from cloudedge.errors import StoreFailed, WorkFailed
 from pipelines.home import Home
-from pipelines.laptop import require_space
+from pipelines.laptop import Data, require_space
 from pipelines.processes import Runners
 from tests.components.cloud import Cloud
 from tests.digits import EDGES, digits_task
@@ -83,6 +84,50 @@ def test_a_folder_that_has_no_name_for_an_edge(cloudedge: Cloudedge, tmp_path: P
 
     assert code == 2
     assert "edges/Hall 1 has no name for an edge. Rename it: use lower-case letters" in message
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "__MACOSX", "lost+found", "@eaDir", "$RECYCLE.BIN", "System Volume Information"])
+def test_a_folder_of_the_operating_system_is_no_edge(name: str, tmp_path: Path, digits: Path) -> None:
+    (tmp_path / "edges" / name).mkdir(parents=True)
+    (tmp_path / "cloud").symlink_to(digits / "cloud")
+    (tmp_path / "edges" / "hall-1").symlink_to(digits / "edges" / EDGES[0])
+
+    assert list(Data(tmp_path).edges()) == ["hall-1"]
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("edges/loose.npz", r"edges/loose.npz belongs to no edge. Put it into the folder of one."),
+        ("test/loose.npz", r"test/loose.npz lies beside folders, each of which is an environment"),
+        ("test/all/digits.npz", r"test/all has the name that the scores on all test data are kept under."),
+        (os.fsdecode(b"edges/S\xfcd/1.npz"), r"edges/S\xfcd has no name for an edge."),
+        (os.fsdecode(b"test/S\xfcd/1.npz"), r"test/S\xfcd has a name that is not UTF-8: rename it."),
+        (os.fsdecode(b"cloud/S\xfcd.npz"), r"cloud/S\xfcd.npz has a name that is not UTF-8: rename it."),
+    ],
+)
+def test_what_would_be_used_nowhere_or_cannot_be_read(
+    cloudedge: Cloudedge, tmp_path: Path, digits: Path, place: str, said: str
+) -> None:
+    shutil.copytree(digits, tmp_path / "data")
+    (tmp_path / "data" / place).parent.mkdir(exist_ok=True)
+    shutil.copy(next((digits / "cloud").iterdir()), tmp_path / "data" / place)
+
+    code, message = run(cloudedge, tmp_path, tmp_path / "data", digits_task("mine", edges=()))
+
+    assert code == 2
+    assert said in message
+    assert not list((tmp_path / "home").glob("store/runs/*"))
+
+
+def test_a_data_folder_whose_name_is_not_utf8(cloudedge: Cloudedge, tmp_path: Path, digits: Path) -> None:
+    data = tmp_path / os.fsdecode(b"S\xfcd")
+    data.symlink_to(digits)
+
+    code, message = run(cloudedge, tmp_path, data)
+
+    assert code == 2
+    assert r"S\xfcd has a name that is not UTF-8, or lies in a folder that has. Rename it." in message
 
 
 def test_a_runner_that_cannot_start_says_why(tmp_path: Path) -> None:

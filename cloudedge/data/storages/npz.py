@@ -17,10 +17,12 @@ from typing import IO, Any, NamedTuple
 import numpy
 from numpy.typing import NDArray
 
-from cloudedge.data.records import Fault, Record, class_index, field_values
+from cloudedge.data.records import ADD_OR_NAME, Fault, Record, class_index, field_values, shown
 from cloudedge.documents import DataFormat
 from cloudedge.errors import InvalidSamples
 from cloudedge.files import atomic_write
+from cloudedge.names import folded
+from cloudedge.places import shown_path
 
 ENDINGS: tuple[str, ...] = (".npz",)
 
@@ -49,7 +51,7 @@ class _Array(NamedTuple):
         return numpy.frombuffer(content, self.dtype).reshape(count, *self.shape[1:])
 
 
-def read(file: Path, data: DataFormat) -> Iterator[Record]:
+def read(file: Path, data: DataFormat, root: Path) -> Iterator[Record]:
     """Read an archive, in blocks.
 
     Raises:
@@ -58,13 +60,15 @@ def read(file: Path, data: DataFormat) -> Iterator[Record]:
     try:
         with ExitStack() as stack:
             archive = stack.enter_context(zipfile.ZipFile(file))
-            names = [*(field.name for field in data.fields), data.label]
+            names = [*(field.stored_as for field in data.fields), data.label_stored_as]
             arrays = [_open(stack, archive, name) for name in names]
             total = _count(arrays)
             for field, array in zip(data.fields, arrays, strict=False):
                 field_values(numpy.empty((0, *array.shape[1:]), array.dtype), field)
             if len(arrays[-1].shape) != 1 or arrays[-1].dtype.kind not in "iuU":
-                raise Fault(f"array {data.label!r} is no list of class names or indices; store integers or texts, one a sample")
+                raise Fault(
+                    f"array {data.label_stored_as!r} is no list of class names or indices; store integers or texts, one each"
+                )
             block = max(1, _BLOCK_BYTES // max(1, sum(array.sample_bytes for array in arrays)))
             for start in range(0, total, block):
                 try:
@@ -72,19 +76,21 @@ def read(file: Path, data: DataFormat) -> Iterator[Record]:
                 except Fault as fault:
                     raise Fault(f"sample {start + fault.sample}, {fault}") from None
     except Fault as fault:
-        raise InvalidSamples(f"{file}, {fault}.") from None
+        raise InvalidSamples(f"{shown_path(file)}, {fault}.") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise InvalidSamples(f"{file} is no readable npz file: {error}. Write it again with numpy.savez.") from None
+        raise InvalidSamples(f"{shown_path(file)} is no readable npz file: {error}. Write it again with numpy.savez.") from None
 
 
 def write(records: Iterable[Record], folder: Path, data: DataFormat, name: str) -> None:
     """Write `<name>.npz`."""
     kept = list(records)
     arrays = {
-        field.name: numpy.array([record.values[field.name] for record in kept], field.dtype).reshape(len(kept), *field.shape)
+        field.stored_as: numpy.array([record.values[field.name] for record in kept], field.dtype).reshape(
+            len(kept), *field.shape
+        )
         for field in data.fields
     }
-    arrays[data.label] = numpy.array([data.classes[record.label] for record in kept], dtype=numpy.str_)
+    arrays[data.label_stored_as] = numpy.array([data.classes[record.label] for record in kept], dtype=numpy.str_)
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for key, array in arrays.items():
@@ -107,11 +113,14 @@ def _records(arrays: list[_Array], count: int, data: DataFormat) -> Iterator[Rec
 
 
 def _open(stack: ExitStack, archive: zipfile.ZipFile, name: str) -> _Array:
-    try:
-        member = archive.getinfo(f"{name}.npy")
-    except KeyError:
+    wanted = folded(f"{name}.npy")
+    members = [info for info in archive.infolist() if folded(info.filename) == wanted]
+    if not members:
         found = ", ".join(sorted(archive.namelist())[:10]) or "nothing"
-        raise Fault(f"array {name!r} is missing; found {found}; add it, or correct the task's fields") from None
+        raise Fault(f"array {name!r} is missing; found {shown(found)}; {ADD_OR_NAME}")
+    if len(members) > 1:
+        raise Fault(f"array {name!r} stands there {len(members)} times; keep one")
+    member = members[0]
     stream = stack.enter_context(archive.open(member))
     try:
         version = numpy.lib.format.read_magic(stream)

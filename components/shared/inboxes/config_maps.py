@@ -176,7 +176,7 @@ class ConfigMapInboxes:
 
     def _parsed(self, found: Any) -> Inbox:
         source = f"ConfigMap {self._namespace.name}/{found.metadata.name}"
-        return parse(Inbox, (found.data or {}).get(FILE, ""), source, MAX_INBOX_BYTES)
+        return parse(Inbox, (found.data or {}).get(FILE, ""), source, MAX_INBOX_BYTES, stored=True)
 
     def _nudge(self, edge: str) -> None:
         """Have the node of the edge's runner synchronise now; no order depends on it.

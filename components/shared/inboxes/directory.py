@@ -45,7 +45,7 @@ class DirectoryInboxes:
         """See `Inboxes.read`."""
         folder = self.root / checked_name(edge, "an edge")
         try:
-            return parse(Inbox, read_mount(folder, FILE), str(folder / FILE))
+            return parse(Inbox, read_mount(folder, FILE), str(folder / FILE), stored=True)
         except NotFound:
             known = ", ".join(self.edges()) or "none"
             raise NotFound(f"No edge {edge!r} is enrolled; enrolled are: {known}.") from None

@@ -46,7 +46,7 @@ def test_samples_that_fill_several_blocks_keep_their_order(tmp_path: Path, monke
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"x": numpy.ones((2, 2))}, "array 'label' is missing; found x.npy; add it"),
+        ({"x": numpy.ones((2, 2))}, "array 'label' is missing; found 'x.npy'; add it"),
         ({"x": numpy.ones((3, 2)), "label": LABELS}, r"different numbers of samples \(x: 3, label: 2\)"),
         ({"x": numpy.ones((2, 3)), "label": LABELS}, r"field 'x': found a value of shape \(3,\); store values of shape \(2,\)"),
         ({"x": numpy.array(1.0), "label": LABELS}, r"array 'x' has the shape \(\); its first axis must count samples"),
@@ -92,6 +92,14 @@ def test_a_file_that_unpacks_to_more_than_allowed_is_refused_before_it_is_unpack
     _write_archive(tmp_path / "a.npz", shape="(2, 2)", content=b"\0" * 2_000_000)
     assert (tmp_path / "a.npz").stat().st_size < 10_000
     with pytest.raises(InvalidSamples, match="array 'x' unpacks to 20000.. bytes; store at most 1000000"):
+        read(tmp_path / "a.npz")
+
+
+def test_an_array_that_stands_there_twice_is_refused(tmp_path: Path) -> None:
+    numpy.savez(tmp_path / "a.npz", x=numpy.ones((2, 2)), label=LABELS)
+    with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("x.npy", archive.read("x.npy"))
+    with pytest.raises(InvalidSamples, match="array 'x' stands there 2 times; keep one"):
         read(tmp_path / "a.npz")
 
 

@@ -1,5 +1,6 @@
 """CSV and JSON lines as people and their tools write them, and the messages that help to mend them."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,8 +39,29 @@ def _read(file: Path, content: str | bytes, data: DataFormat) -> list[tuple[floa
         "time,light,distance_0,distance_1,label\n2024-05-01,5e-1,1.0,+2,night",
         "\ufefflight, distance_0, distance_1, label\n 0.5, 1, 2, night\n\n",
         'light,distance_0,distance_1,label\n"0.5","1","2","night"\n',
+        "light,distance_0,distance_1,label\r0.5,1,2,night\r",
+        "light,distance_0,distance_1,label,\n0.5,1,2,night,\n",
+        "light,distance_0,distance_1,label,,\n0.5,1,2,night,,\n,,,,,\n",
+        "light,distance_0,distance_1,label\n0.5,1,2,night,\n",
+        "light,distance_0,distance_1,label,\n0.5,1,2,night\n",
+        ",light,distance_0,distance_1,label,note,note\n0,0.5,1,2,night,a;b,c\n",
+        '\ufeff"light","distance_0","distance_1","label"\r\n0.5,1,2,night\r\n',
     ],
-    ids=["plain", "another order", "Windows", "further column", "spaces and byte-order mark", "quoted"],
+    ids=[
+        "plain",
+        "another order",
+        "Windows",
+        "further column",
+        "spaces and byte-order mark",
+        "quoted",
+        "old Macintosh",
+        "an empty column at the end",
+        "empty columns and rows at the end",
+        "rows end with a comma",
+        "the header ends with a comma",
+        "numbered rows and further columns of one name",
+        "byte-order mark before a quote",
+    ],
 )
 def test_csv_in_the_forms_that_programs_write(tmp_path: Path, content: str) -> None:
     assert read_csv(tmp_path, content) == [(0.5, [1, 2], 1)]
@@ -53,7 +75,7 @@ def test_a_csv_header_alone_holds_no_samples(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("", r"line 1, the file is empty; begin with a header: 'light,distance_0,distance_1,label'"),
-        ("light,distance_0,label\n", r"line 1, the header lacks distance_1; found 'light, distance_0, label'; add them"),
+        ("light,distance_0,label\n", r"line 1, the header lacks distance_1; found 'light, distance_0, label'; add it, or"),
         ("light,distance_0,distance_1,label,light\n", r"line 1, column 'light' stands in the header twice; remove one"),
         ("light,distance_0,distance_1,label\n1,2\n", r"line 2, found 2 cells, but the header has 4"),
         (
@@ -66,11 +88,38 @@ def test_a_csv_header_alone_holds_no_samples(tmp_path: Path) -> None:
         ("light,distance_0,distance_1,label\n1,2,3,dawn\n", r"line 2, label 'label': found 'dawn'; use one of day, night"),
         ('light,distance_0,distance_1,label\n1,2,3,"day\n', r"line 2: it is not CSV"),
         (b"light,distance_0,distance_1,label\n1,2,3,\xff\n", r"UTF-8"),
+        (
+            "light;distance_0;distance_1;label\n0,5;1;2;day\n",
+            r"line 1, columns are separated by semicolons; save the file with c",
+        ),
+        (
+            '"light";"distance_0";"distance_1";"label"\n',
+            r"line 1, columns are separated by semicolons; save the file with commas",
+        ),
+        ("light\tdistance_0\tdistance_1\tlabel\n", r"line 1, columns are separated by tabs; save the file with commas"),
+        ("light|distance_0|distance_1|label\n", r"line 1, columns are separated by vertical bars; save the file with commas"),
+        (
+            "sep=;\nlight;distance_0\n",
+            r"line 1, found 'sep=;', which only spreadsheets read; remove that line, and separate col",
+        ),
+        ("\ufeffsep=,\nlight,distance_0\n", r"line 1, found 'sep=,', which only spreadsheets read; remove that line"),
+        ("light,distance_0,distance_1,label\n1,2,3,day,4\n", r"line 2, found 5 cells, but the header has 4"),
+        ("light,distance_0,distance_1,label\n1,2,3,day\0\n", r"line 2, label 'label': found 'day\\x00'; use one of day, night"),
+        ("\n\n", r"line 1, the header lacks light"),
     ],
 )
 def test_a_fault_in_a_csv_file_is_named_with_its_line_and_remedy(tmp_path: Path, content: str | bytes, message: str) -> None:
     with pytest.raises(InvalidSamples, match=rf"samples\.csv, .*{message}"):
         read_csv(tmp_path, content)
+
+
+@pytest.mark.parametrize("read", [read_csv, read_json])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_the_other_unicode_that_spreadsheets_write_is_named(
+    read: Callable[[Path, bytes], object], encoding: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidSamples, match=r"UTF-16|it is not JSON"):
+        read(tmp_path, "light,distance_0,distance_1,label\n".encode(encoding))
 
 
 def test_a_large_csv_header_is_named_in_short(tmp_path: Path) -> None:
@@ -94,6 +143,10 @@ def test_json_lines_may_have_more_keys_and_empty_lines(tmp_path: Path) -> None:
         ("[1, 2]", r"found \[1, 2\]; write one object with the fields and the label"),
         ('{"light": 1, "label": "day"}', "field 'distance': missing; found 'light, label'; add it"),
         ('{"light": 1, "distance": [1, 2]}', "field 'label': missing"),
+        (
+            '{"light": 1, "distance": [1, 2], "label": "day", "light": 2}',
+            "the key 'light' stands 2 times in one object; keep one",
+        ),
         (
             '{"light": "dim", "distance": [1, 2], "label": "day"}',
             "field 'light': found 'dim'; store numbers that float32 holds",

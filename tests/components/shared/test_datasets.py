@@ -76,6 +76,24 @@ def test_what_is_not_there_is_named(store: DirectoryStore, source: Path, tmp_pat
         list(datasets.put(store, "line-3", tmp_path / "missing"))
 
 
+def test_linked_folders_go_along_and_what_cannot_be_read_stops_all(store: DirectoryStore, source: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "5.csv").write_text("5")
+    (source / "linked").symlink_to(tmp_path / "elsewhere")
+    (source / "__MACOSX").mkdir()
+    (source / "__MACOSX" / "6.csv").write_text("6")
+    assert {path.name for path, _ in datasets.put(store, "line-3", source)} == {"1.csv", "2.csv", "5.csv", "b.csv"}
+    os.mkfifo(source / "pipe.csv")
+    with pytest.raises(InvalidInput, match=r"pipe\.csv is a named pipe"):
+        list(datasets.put(store, "line-4", source))
+    with pytest.raises(InvalidInput, match=r"pipe\.csv is a named pipe"):
+        list(datasets.put(store, "line-4", source / "pipe.csv"))
+    (source / "pipe.csv").rename(source / os.fsdecode(b"S\xfcd.csv"))
+    with pytest.raises(InvalidInput, match=r"S\\xfcd\.csv has a name that is not UTF-8: rename it"):
+        list(datasets.put(store, "line-4", source))
+    assert datasets.names(store) == ("line-3",)
+
+
 def test_what_cannot_be_put_is_named_all_at_once_before_any_is(store: DirectoryStore, source: Path) -> None:
     list(datasets.put(store, "line-3", source / "b.csv"))
     (source / "two words.csv").write_text("1")
@@ -89,11 +107,12 @@ def test_what_cannot_be_put_is_named_all_at_once_before_any_is(store: DirectoryS
     assert title == f"{source} cannot be put into the store:"
     assert sorted(faults) == sorted(
         [
-            f"  - '{source}/two words.csv': rename it: use letters, digits, '.', '_' and '-', a letter or digit first",
-            f"  - '{source}/S\\udcfcd.csv': rename it: use letters, digits, '.', '_' and '-', a letter or digit first",
-            f"  - '{source}/a/linked': it is a link to a folder; put that folder by itself, or copy it here",
-            f"  - '{source}/a/broken.csv': it is a link that leads nowhere",
-            f"  - '{source}/pipe.csv': it is no regular file",
+            f"  - {source}/two words.csv cannot be a key: rename it: "
+            "use letters, digits, '.', '_' and '-', a letter or digit first",
+            f"  - {source}/S\\xfcd.csv has a name that is not UTF-8: rename it",
+            f"  - {source}/a/linked leads to {source.parent}, whose files are found without it: remove the link",
+            f"  - {source}/a/broken.csv cannot be read: No such file or directory; check it and its rights",
+            f"  - {source}/pipe.csv is a named pipe, not a file of samples: take it away",
         ]
     )
     assert set(content(store, "datasets").values()) >= {b"333"}
@@ -239,5 +258,5 @@ def test_a_file_that_changes_while_it_is_put_is_named_and_the_former_dataset_sta
 
 def test_a_file_that_cannot_be_read_is_named(store: DirectoryStore, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "b.csv")
-    with pytest.raises(InvalidInput, match=r"b.csv': it cannot be read: give this user the right to"):
+    with pytest.raises(InvalidInput, match=r"b\.csv cannot be read: give this user the right to"):
         list(datasets.put(store, "line-3", source))
