@@ -1,59 +1,107 @@
 """The sample store: what this edge has collected, converted to the task's format and kept in its own database.
 
-A sample is known by the digest of its content, so the same sample is kept once however often it arrives; a deleted one
-stays deleted when its file is read again. Samples keep the order of their arrival, and their number within their class
-decides for good whether they are held out.
+Each sample of each file counts, whether or not another one is equal, as it does in the cloud. A sample is known by its file,
+the digest of its content, and how many equal ones stand before it in the file. So a file that is read again adds only what it
+did not have before, and what was deleted stays deleted. A file that was renamed is the same file; a copy is another one.
+
+Samples keep the order of their arrival, and their number within their class decides for good whether they are held out.
 """
 
 import hashlib
 import logging
-import os
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
-from cloudedge.data import Record, is_held_out, pack, read_records, sample_files, unpack
+from cloudedge.data import Record, files_at, is_held_out, pack, read_file, sample_files, unpack
 from cloudedge.documents import DataFormat, canonical_json
+from cloudedge.documents.base import STORED
 from cloudedge.errors import CloudedgeError, NotFound, StoreFailed
+from cloudedge.names import folded
+from cloudedge.places import Found, whole
 from edge.database import connect, disk_trouble, transaction
 
 _log = logging.getLogger(__name__)
 
-_VERSION = 2
-_FILES = """
+_VERSION = 3
+_SAMPLES = """
+CREATE TABLE samples (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    form TEXT NOT NULL, digest TEXT NOT NULL, label INTEGER NOT NULL, ordinal INTEGER NOT NULL,
+    content BLOB, source TEXT NOT NULL, added_at TEXT NOT NULL, by_hand INTEGER NOT NULL DEFAULT 0, occurrence INTEGER NOT NULL,
+    UNIQUE (form, digest, source, occurrence)
+)
+"""
+_INDEXES = (
+    "CREATE INDEX samples_by_class ON samples (form, label, ordinal)",
+    "CREATE INDEX samples_by_source ON samples (form, source)",
+    "CREATE INDEX samples_of_version_2 ON samples (form, digest) WHERE occurrence < 0",
+)
+_FILES_OF_VERSION_2 = """
 CREATE TABLE files (
     form TEXT NOT NULL, reading TEXT NOT NULL, path TEXT NOT NULL, size INTEGER NOT NULL, changed INTEGER NOT NULL, fault TEXT,
     again INTEGER NOT NULL, PRIMARY KEY (form, reading, path)
 ) WITHOUT ROWID
 """
-_SCHEMA = f"""
-CREATE TABLE forms (id TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE samples (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    form TEXT NOT NULL, digest TEXT NOT NULL, label INTEGER NOT NULL, ordinal INTEGER NOT NULL,
-    content BLOB, source TEXT NOT NULL, added_at TEXT NOT NULL, by_hand INTEGER NOT NULL DEFAULT 0,
-    UNIQUE (form, digest)
-);
-CREATE INDEX samples_by_class ON samples (form, label, ordinal);
-{_FILES};
-CREATE TABLE collections (
-    order_id TEXT NOT NULL, number INTEGER NOT NULL, last_sample INTEGER NOT NULL, PRIMARY KEY (order_id, number)
-) WITHOUT ROWID
-"""
-_UPGRADES = {1: ("DROP TABLE files", _FILES, "ALTER TABLE samples ADD COLUMN by_hand INTEGER NOT NULL DEFAULT 0")}
-"""From a version to the next: files are read once more, which brings no sample twice."""
+_FILES = _FILES_OF_VERSION_2.replace("again INTEGER NOT NULL,", "again INTEGER NOT NULL, inode INTEGER,")
+_SCHEMA = ";".join(
+    (
+        "CREATE TABLE forms (id TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID",
+        _SAMPLES,
+        *_INDEXES,
+        _FILES,
+        "CREATE TABLE collections (order_id TEXT NOT NULL, number INTEGER NOT NULL, last_sample INTEGER NOT NULL, "
+        "PRIMARY KEY (order_id, number)) WITHOUT ROWID",
+    )
+)
+_UPGRADES = {
+    # Files are read once more, which brings no sample twice.
+    1: ("DROP TABLE files", _FILES_OF_VERSION_2, "ALTER TABLE samples ADD COLUMN by_hand INTEGER NOT NULL DEFAULT 0"),
+    # Of equal samples one was kept, from whichever file: it becomes one of a file that is read once more, the others are added.
+    2: (
+        "DROP INDEX samples_by_class",
+        "ALTER TABLE samples RENAME TO former_samples",
+        _SAMPLES,
+        "INSERT INTO samples SELECT id, form, digest, label, ordinal, content, source, added_at, by_hand, -1 "
+        "FROM former_samples",
+        # Ids go on where they were, as work is settled on those before one of them.
+        "DELETE FROM sqlite_sequence WHERE name = 'samples'",
+        "INSERT INTO sqlite_sequence SELECT 'samples', seq FROM sqlite_sequence WHERE name = 'former_samples'",
+        "DROP TABLE former_samples",
+        *_INDEXES,
+        "ALTER TABLE files ADD COLUMN inode INTEGER",
+        "UPDATE files SET size = -1",
+    ),
+}
+"""From a version to the next."""
 
 _INSERT = """
-INSERT INTO samples (form, digest, label, ordinal, content, source, added_at, by_hand)
+INSERT INTO samples (form, digest, label, ordinal, content, source, added_at, by_hand, occurrence)
 VALUES (
   :form, :digest, :label, (SELECT ifnull(max(ordinal) + 1, 0) FROM samples WHERE form = :form AND label = :label),
-  :content, :source, :now, :by_hand
+  :content, :source, :now, :by_hand, :occurrence
 )
-ON CONFLICT (form, digest) DO UPDATE SET content = excluded.content WHERE content IS NULL AND :by_hand
+ON CONFLICT (form, digest, source, occurrence) DO UPDATE SET content = excluded.content WHERE content IS NULL AND :by_hand
 """
+_TAKE_OVER = """
+UPDATE OR IGNORE samples SET source = :source, occurrence = :occurrence
+WHERE form = :form AND digest = :digest AND occurrence < 0 AND (
+  source = :source OR substr(:source, -length(source) - 1) = '/' || source OR content IS NULL OR (:by_hand AND by_hand)
+  OR (:known AND NOT by_hand)
+)
+"""
+"""Version 2 kept one of equal samples: its own file takes it over, or one that was read then; a deleted one is any file's."""
 _SAMPLES_PER_TRANSACTION = 1000
+
+_NO_CHANCE = 8
+"""Different samples that a file and another one do not both hold by chance."""
+
+_TO_BE_READ_AGAIN = -1
+"""When a file was last changed that the disk did not give."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +156,11 @@ class SampleStore:
             NotFound: there is no such file.
             StoreFailed: the disk refuses.
         """
-        records = list(read_records(path, data))
+        place = whole(path)
+        root = place.parent if place.is_dir() else place.parent.parent
+        files = [(str(file), list(read_file(file, data, root))) for file in files_at(place, data)]
         with disk_trouble(self._path), transaction(self._database):
-            return self._insert(records, data, str(path), by_hand=True)
+            return sum(self._insert(records, data, source, by_hand=True) for source, records in files)
 
     def collect(self, directory: Path, data: DataFormat) -> int:
         """Take what is new in a directory of samples, file by file in sorted order; a bad file is noted and passed over.
@@ -121,13 +171,15 @@ class SampleStore:
         Raises:
             StoreFailed: the disk refuses.
         """
-        paths = sample_files(directory, data)
+        places = _look(directory, data)
+        self._follow_renamed(places, data)
         known = {row["path"]: row for row in self._files(data) if row["reading"] == _reading(data)}
         bad = {path for path, row in known.items() if row["fault"] is not None}
-        gone = [(_form(data), _reading(data), path) for path in bad.difference(map(str, paths))]
+        gone = [(_form(data), _reading(data), path) for path in bad.difference(place.key for place in places)]
         with disk_trouble(self._path):
             self._database.executemany("DELETE FROM files WHERE form = ? AND reading = ? AND path = ?", gone)
-        return self._read(paths, known, data)
+        changed = [place for place in places if place.key not in known or not _as_read(known[place.key], place)]
+        return self._read(changed, known, data)
 
     def mirror(self, directory: Path, data: DataFormat) -> int:
         """Take what a directory holds as if nothing had been collected before, unless what was is just what it holds.
@@ -140,8 +192,10 @@ class SampleStore:
         Raises:
             StoreFailed: the disk refuses.
         """
-        paths = sample_files(directory, data)
-        if self._outdated(paths, data):
+        places = _look(directory, data)
+        renamed = self._follow_renamed(places, data)
+        former = {row["path"]: row for row in self._files(data)}
+        if renamed or self._outdated(places, data):
             _log.info("%s is not what it was: all of its files are read anew", directory)
             with disk_trouble(self._path), transaction(self._database):
                 for statement in (
@@ -151,7 +205,8 @@ class SampleStore:
                     self._database.execute(statement, (_form(data),))
         known = {row["path"] for row in self._files(data)}
         # A file that changes right now is left as it was read, and found to be outdated the next time.
-        return self._read([path for path in paths if str(path) not in known], {}, data)
+        unread = [place for place in places if place.key not in known]
+        return self._read(unread, {path: row for path, row in former.items() if _of_version_2(row)}, data, again=False)
 
     def collection(self, order_id: str) -> Collection | None:
         """The samples that an order's work was last settled on, if it was."""
@@ -196,18 +251,22 @@ class SampleStore:
         return digest.hexdigest()
 
     def query(self, label: str | None = None, source: str | None = None) -> Iterator[StoredSample]:
-        """Samples in order of arrival, of one class or from one file if given."""
+        """Samples in order of arrival, of one class, or from one file or folder, if given."""
         with disk_trouble(self._path):
             forms = self._database.execute("SELECT id, data FROM forms").fetchall()
-            classes = {row["id"]: DataFormat.model_validate_json(row["data"]).classes for row in forms}
+            classes = {row["id"]: DataFormat.model_validate_json(row["data"], context=STORED).classes for row in forms}
             rows = self._database.execute(
-                "SELECT id, form, label, ordinal, digest, source, added_at FROM samples WHERE content IS NOT NULL "
-                "AND (:source IS NULL OR source = :source) ORDER BY id",
-                {"source": source},
+                "SELECT id, form, label, ordinal, digest, source, added_at FROM samples WHERE content IS NOT NULL AND "
+                "(:source IS NULL OR source IN (:source, :whole) OR substr(source, 1, length(:whole) + 1) = :whole || '/') "
+                "ORDER BY id",
+                {
+                    "source": None if source is None else Found(Path(source)).key,
+                    "whole": None if source is None else Found(whole(Path(source))).key,
+                },
             )
             for row in rows:
                 name = classes[row["form"]][row["label"]]
-                if label is None or label == name:
+                if label is None or folded(label) == folded(name):
                     yield StoredSample(row["id"], name, row["ordinal"], row["digest"], row["source"], row["added_at"])
 
     def count(self) -> int:
@@ -246,24 +305,92 @@ class SampleStore:
         with disk_trouble(self._path):
             return self._database.execute("SELECT * FROM files WHERE form = ?", (_form(data),)).fetchall()
 
-    def _outdated(self, paths: list[Path], data: DataFormat) -> bool:
+    def _follow_renamed(self, places: list["_Place"], data: DataFormat) -> bool:
+        """Let samples go with files that have other names now; whether there were any.
+
+        A file was renamed if its former name is gone or another file's, if it still holds all that was taken of it, and if it
+        is as it was, or the same inode has grown. Inodes are used again, so the latter needs more: a successor under the former
+        name, or too many different samples to be there by chance.
+        """
+        standing = {place.key: place for place in places if place.found.fault is None}
+        known = {row["path"]: row for row in self._files(data) if row["fault"] is None and not _of_version_2(row)}
+
+        def is_another(path: str) -> bool:
+            return path not in standing or path not in known or standing[path].inode != known[path]["inode"]
+
+        left = [row for path, row in known.items() if is_another(path)]
+        as_they_were = {(row["size"], row["changed"]): row["path"] for row in left}
+        grown = {row["inode"]: row["path"] for row in left}
+        moves: dict[str, str] = {}
+        for path, place in standing.items() if left else ():
+            if is_another(path):
+                former, least = as_they_were.get((place.size, place.changed)), 1
+                if former is None:
+                    former = grown.get(place.inode)
+                    least = 1 if former in standing else _NO_CHANCE
+                if former is not None and former not in moves and self._holds(place, former, least, data):
+                    moves[former] = path
+        with disk_trouble(self._path), transaction(self._database):
+            # All at once, since of two files one may have the other's former name.
+            for number, (former, path) in enumerate(moves.items()):
+                if path not in moves:
+                    self._rename(data, path, f"{path} (before {datetime.now(UTC).isoformat()})")
+                self._rename(data, former, f"moving {number}")
+            for number, path in enumerate(moves.values()):
+                self._rename(data, f"moving {number}", path)
+        return bool(moves)
+
+    def _rename(self, data: DataFormat, former: str, path: str) -> None:
+        for statement in (
+            "UPDATE samples SET source = :path WHERE form = :form AND source = :former",
+            "UPDATE OR REPLACE files SET path = :path WHERE form = :form AND path = :former",
+        ):
+            self._database.execute(statement, {"form": _form(data), "path": path, "former": former})
+
+    def _holds(self, place: "_Place", source: str, least: int, data: DataFormat) -> bool:
+        """Whether a file has all that was taken of one under another name, which is at least so many different samples."""
+        records, fault, _ = _read_place(place, data)
+        if fault is not None:
+            return False
+        counts = Counter(_digest(pack(record, data)) for record in records)
+        statement = "SELECT digest, occurrence FROM samples WHERE form = ? AND source = ?"
+        with disk_trouble(self._path):
+            taken = self._database.execute(statement, (_form(data), source)).fetchall()
+        different = len({row["digest"] for row in taken})
+        return different >= least and all(row["occurrence"] < counts[row["digest"]] for row in taken)
+
+    def _outdated(self, places: list["_Place"], data: DataFormat) -> bool:
         """Whether reading the first of these files would give other samples than were collected, or in another order."""
         rows, reading = self._files(data), _reading(data)
         if not rows:
             statement = "SELECT 1 FROM samples WHERE form = ? AND content IS NOT NULL AND NOT by_hand LIMIT 1"
             with disk_trouble(self._path):
                 return self._database.execute(statement, (_form(data),)).fetchone() is not None
-        if {row["path"] for row in rows} != set(map(str, paths[: len(rows)])):
+        standing = {place.key: place for place in places[: len(rows)]}
+        if {row["path"] for row in rows} != set(standing):
             return True
-        return any(row["reading"] != reading or row["again"] or _has_changed(row) for row in rows)
+        return any(row["reading"] != reading or row["again"] or not _as_read(row, standing[row["path"]]) for row in rows)
 
-    def _read(self, paths: Iterable[Path], known: Mapping[str, sqlite3.Row], data: DataFormat) -> int:
-        """Take the samples of files, except of those that are as they are known; returns how many were not there before."""
+    def _read(
+        self, places: Iterable["_Place"], known: Mapping[str, sqlite3.Row], data: DataFormat, *, again: bool = True
+    ) -> int:
+        """Take the samples of files; returns how many were not there before.
+
+        Args:
+            places: The files.
+            known: Those that were read before.
+            data: The samples' format.
+            again: Whether what was known of them is still there.
+        """
         added, batch = 0, list[_ReadFile]()
-        for path in paths:
-            file = _read_if_new(path, known.get(str(path)), data)
-            if file is not None:
-                batch.append(file)
+        for place in places:
+            records, fault, lasting = _read_place(place, data)
+            if fault is not None:
+                _log.warning("passed over %s", fault)
+            row = known.get(place.key)
+            legacy = row is not None and _of_version_2(row)
+            changed = place.changed if lasting else _TO_BE_READ_AGAIN
+            batch.append(_ReadFile(place, changed, records, fault, again and row is not None and not legacy, legacy))
             if sum(len(file.records) + 1 for file in batch) >= _SAMPLES_PER_TRANSACTION:
                 added += self._take(batch, data)
                 batch = []
@@ -273,22 +400,32 @@ class SampleStore:
         added = 0
         with disk_trouble(self._path), transaction(self._database):
             for file in files:
-                added += self._insert(file.records, data, str(file.path), by_hand=False)
-                values = (_form(data), _reading(data), str(file.path), file.size, file.changed, file.fault, file.again)
-                self._database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+                place = file.place
+                added += self._insert(file.records, data, place.key, by_hand=False, known=file.legacy)
+                values = (_form(data), _reading(data), place.key, place.size, file.changed, file.fault, file.again, place.inode)
+                self._database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
         return added
 
-    def _insert(self, records: list[Record], data: DataFormat, source: str, *, by_hand: bool) -> int:
+    def _insert(self, records: list[Record], data: DataFormat, source: str, *, by_hand: bool, known: bool = False) -> int:
         form, now, added = _form(data), datetime.now(UTC).isoformat(timespec="seconds"), 0
         self._database.execute("INSERT OR IGNORE INTO forms VALUES (?, ?)", (form, data.model_dump_json()))
-        common = {"form": form, "source": source, "now": now, "by_hand": by_hand}
+        common = {"form": form, "source": source, "now": now, "by_hand": by_hand, "known": known}
+        former = self._database.execute("SELECT 1 FROM samples WHERE form = ? AND occurrence < 0 LIMIT 1", (form,)).fetchone()
+        seen = Counter[str]()
         for record in records:
             content = pack(record, data)
-            sample = {"digest": hashlib.sha256(content).hexdigest(), "label": record.label, "content": content}
-            added += self._database.execute(_INSERT, common | sample).rowcount
+            digest = _digest(content)
+            sample = {"digest": digest, "label": record.label, "content": content, "occurrence": seen[digest]} | common
+            seen[digest] += 1
+            if former:
+                self._database.execute(_TAKE_OVER, sample)
+            added += self._database.execute(_INSERT, sample).rowcount
             if by_hand:
-                statement = "UPDATE samples SET by_hand = 1 WHERE form = :form AND digest = :digest"
-                self._database.execute(statement, {"form": form, "digest": sample["digest"]})
+                self._database.execute(
+                    "UPDATE samples SET by_hand = 1 WHERE form = :form AND digest = :digest AND source = :source "
+                    "AND occurrence = :occurrence",
+                    sample,
+                )
         return added
 
 
@@ -304,46 +441,71 @@ def _form(data: DataFormat) -> str:
 
 def _reading(data: DataFormat) -> str:
     """Digest of what reading a file depends on: a file that is bad in one format may be good in another."""
-    return hashlib.sha256(canonical_json([_form(data), data.storage, data.label])).hexdigest()
+    meaning: list[object] = [_form(data), data.storage, data.label]
+    columns = [field.column for field in data.fields]
+    if data.label_column is not None or any(columns):
+        meaning += [data.label_column, columns]
+    return hashlib.sha256(canonical_json(meaning)).hexdigest()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+class _Place(NamedTuple):
+    """A file in a directory of samples, or what stands there in place of one, as it was before it was read."""
+
+    found: Found
+    root: Path
+    size: int
+    changed: int
+    inode: int
+
+    @property
+    def key(self) -> str:
+        return self.found.key
 
 
 @dataclass(frozen=True)
 class _ReadFile:
-    path: Path
-    size: int
+    place: _Place
     changed: int
     records: list[Record]
     fault: str | None
     again: bool
     """Whether it was another one when it was read before."""
+    legacy: bool
+    """Whether it was read before by a version that kept one of equal samples."""
 
 
-def _read_if_new(path: Path, known: sqlite3.Row | None, data: DataFormat) -> _ReadFile | None:
-    """Read a file unless it is as it was."""
+def _look(directory: Path, data: DataFormat) -> list[_Place]:
+    places = []
+    for found in sample_files(directory, data):
+        try:
+            # Of what cannot be read, there is at least a name.
+            status = found.path.stat() if found.fault is None else found.path.lstat()
+        except OSError:
+            continue  # Gone again: it is looked at next time.
+        places.append(_Place(found, directory, status.st_size, status.st_mtime_ns, status.st_ino))
+    return places
+
+
+def _read_place(place: _Place, data: DataFormat) -> tuple[list[Record], str | None, bool]:
+    """The samples of a file, or what is wrong with it; and whether that lasts for as long as the file is as it is."""
+    if place.found.fault is not None:
+        return [], place.found.told(), True
     try:
-        found = path.stat()
-    except OSError:
-        return None  # Gone again, or not readable yet: it is looked at next time.
-    if known is not None and _as_read(known, found):
-        return None
-    records: list[Record] = []
-    fault = None
-    try:
-        records = list(read_records(path, data))
+        return list(read_file(place.found.path, data, place.root)), None, True
     except StoreFailed:
         raise
     except CloudedgeError as error:
-        fault = str(error)
-        _log.warning("passed over %s: %s", path, fault)
-    return _ReadFile(path, found.st_size, found.st_mtime_ns, records, fault, known is not None)
+        # Rights and disks are mended without changing the file.
+        return [], str(error), not isinstance(error.__cause__, OSError)
 
 
-def _has_changed(known: sqlite3.Row) -> bool:
-    try:
-        return not _as_read(known, Path(known["path"]).stat())
-    except OSError:
-        return True
+def _as_read(known: sqlite3.Row, place: _Place) -> bool:
+    return (known["size"], known["changed"]) == (place.size, place.changed)
 
 
-def _as_read(known: sqlite3.Row, found: os.stat_result) -> bool:
-    return (known["size"], known["changed"]) == (found.st_size, found.st_mtime_ns)
+def _of_version_2(known: sqlite3.Row) -> bool:
+    return bool(known["size"] < 0)

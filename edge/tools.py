@@ -16,6 +16,7 @@ from pydantic import ConfigDict
 from cloudedge.documents import DataFormat, parse
 from cloudedge.documents.base import Part
 from cloudedge.errors import CloudedgeError, Conflict, InvalidInput, NotFound
+from cloudedge.places import shown_path
 from edge.folders import Folders
 from edge.ledger import Ledger
 from edge.samples import SampleStore
@@ -28,7 +29,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-samples_app = typer.Typer(help="Samples that this edge has collected: add, query, delete.", no_args_is_help=True)
+samples_app = typer.Typer(
+    help="Samples that this edge has collected: add, query, delete. Each row of each file counts, equal ones too.",
+    no_args_is_help=True,
+)
 models_app = typer.Typer(help="Models that this edge has trained: query, delete.", no_args_is_help=True)
 app.add_typer(samples_app, name="samples")
 app.add_typer(models_app, name="models")
@@ -80,11 +84,11 @@ def add_samples(
     form: Annotated[Path, typer.Option("--format", metavar="FILE", help="A data format, or a task file that has one.")],
     as_json: AsJson = False,
 ) -> None:
-    """Add samples by hand; what is there already is not added twice."""
+    """Add samples by hand. Each row counts, equal ones too; a file that is added again adds only rows it did not have."""
     with _told():
         data = _format(form)
         store = SampleStore(Folders(state).samples)
-        added = {str(file): store.add(file, data) for file in files}
+        added = {shown_path(file): store.add(file, data) for file in files}
         if as_json:
             _print_json({"added": added})
         else:
@@ -96,7 +100,7 @@ def add_samples(
 def query_samples(
     state: State,
     label: Annotated[str | None, typer.Option(help="Only this class.")] = None,
-    source: Annotated[str | None, typer.Option(help="Only those from this file.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only those from this file or folder.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = 1000,
     as_json: AsJson = False,
 ) -> None:
@@ -115,7 +119,7 @@ def delete_samples(
     state: State,
     ids: Annotated[list[int] | None, typer.Argument(metavar="IDS", help="Ids from 'samples query'.")] = None,
     label: Annotated[str | None, typer.Option(help="All of this class.")] = None,
-    source: Annotated[str | None, typer.Option(help="All from this file.")] = None,
+    source: Annotated[str | None, typer.Option(help="All from this file or folder.")] = None,
 ) -> None:
     """Delete samples; reading their files again does not bring them back."""
     with _told():
@@ -204,7 +208,7 @@ def _format(path: Path) -> DataFormat:
         content = path.read_bytes()
     except OSError as error:
         raise InvalidInput(
-            f"Cannot read {path}: {error.strerror}. Give a data format, or a task file, with --format."
+            f"Cannot read {shown_path(path)}: {error.strerror}. Give a data format, or a task file, with --format."
         ) from None
     try:
         is_task = "data" in json.loads(content)
@@ -231,4 +235,4 @@ def _print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:.4f}" if isinstance(value, float) else " ".join(str(value).split())
+    return f"{value:.4f}" if isinstance(value, float) else shown_path(" ".join(str(value).split()))
