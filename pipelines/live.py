@@ -173,8 +173,9 @@ def _sentence(action: str, details: dict[str, object]) -> str:
         case "created":
             return f"Run created: {details.get('name')}."
         case "pretrained":
-            took, accuracy = details.get("seconds", 0), details.get("accuracy", 0)
-            return f"Pretrained in {took:.1f} s: accuracy {accuracy:.3f} on held-out cloud samples."
+            took, accuracy = details.get("seconds", 0), details.get("accuracy")
+            measured = "none was held out" if accuracy is None else f"accuracy {accuracy:.3f} on held-out cloud samples"
+            return f"Pretrained in {took:.1f} s: {measured}."
         case "fused":
             edges = details.get("edges")
             base = details.get("base_accuracy")

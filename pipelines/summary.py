@@ -41,7 +41,7 @@ def _accuracies(run: Run, task: Task, rounds: int) -> tuple[float | None, float 
         return evaluation.gate.pretrained, evaluation.gate.fused
     if not task.collaborate:
         pretraining = run.pretraining()
-        return pretraining.history[-1].scores.accuracy if pretraining else None, None
+        return pretraining.accuracy if pretraining else None, None
     # A round's edges measure the model that it began with.
     first, last = run.fusion(1) if rounds else None, run.fusion(rounds) if rounds > 1 else None
     return first.base_accuracy if first else None, last.base_accuracy if last else None

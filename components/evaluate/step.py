@@ -123,7 +123,6 @@ def _track(work: Step, evaluation: Evaluation) -> None:
                 for environment, scores in model.scores.items()
             ]
     pretrained = work.run.pretraining()
-    if pretrained:
-        accuracy = pretrained.history[-1].scores.accuracy
-        points.append(MetricPoint(key="accuracy_of_pretrained_model", value=accuracy, step=0, at=at))
+    if pretrained and pretrained.accuracy is not None:
+        points.append(MetricPoint(key="accuracy_of_pretrained_model", value=pretrained.accuracy, step=0, at=at))
     work.track("evaluate", TrackingRecord(at=at, metrics=tuple(points), tags=tags))

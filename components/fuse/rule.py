@@ -80,11 +80,13 @@ class Averaging(Generic[SettingT]):
             Where all are 0 the base model stays.
         setting: What `fusion.parameters` may hold.
         check: Raises InvalidInput where the setting does not suit the names of the edges that take part; none: it suits any.
+        measures: Whether it asks for scores, so that there must be samples in the cloud to measure on.
     """
 
     weights: Callable[[Candidates, SettingT], Sequence[float]]
     setting: type[SettingT]
     check: Callable[[Collection[str], SettingT], None] | None = None
+    measures: bool = False
 
 
 @dataclass(frozen=True)

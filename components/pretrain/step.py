@@ -11,7 +11,7 @@ from cloudedge import __version__
 from cloudedge.documents import EpochRecord, Task
 from cloudedge.errors import InvalidSamples
 from cloudedge.names import sha256_of
-from components.fuse.rule import find_rule
+from components.fuse.rule import Averaging, find_rule
 from components.shared.figures import epoch_points
 from components.shared.lifecycle import create
 from components.shared.records import KUBEFLOW_ID, KubeflowRecord, PretrainingRecord, RunState
@@ -61,7 +61,7 @@ def pretrain(task: Task, cloud_data: str, kubeflow_run: str = "") -> Pretraining
                 # A wrong rule is to be known now, not after the first round.
                 find_rule(task.collaboration.fusion.rule, task.collaboration.fusion.parameters, task.collaboration.edges)
             record = _train(work, task, work.samples_at(cloud_data))
-            work.log("pretrained", sha256=record.sha256, seconds=record.seconds, accuracy=record.history[-1].scores.accuracy)
+            work.log("pretrained", sha256=record.sha256, seconds=record.seconds, accuracy=record.accuracy)
         _track_end(work, record)
         return record
 
@@ -76,7 +76,13 @@ def _train(work: Step, task: Task, cloud_data: Path) -> PretrainingRecord:
     training, held_out = split(load_samples(cloud_data, task.data), task.data.held_out)
     if len(training) == 0:
         raise InvalidSamples(f"{cloud_data} has no sample to train on: put some there, or lower data.held_out.")
-    work.say(f"Pretraining on {len(training)} samples, measured on {len(held_out)} others.")
+    if len(held_out) == 0 and _is_to_measure(task):
+        raise InvalidSamples(
+            f"{cloud_data} has too few samples of each class for one to be held out, and the rule "
+            f"{task.collaboration.fusion.rule!r} measures on those. Put more there, raise data.held_out, or use another rule."
+        )
+    measured = f"measured on {len(held_out)} others" if len(held_out) else "and none is held out to measure on"
+    work.say(f"Pretraining on {len(training)} samples, {measured}.")
     started, told = time.monotonic(), 0.0
     epochs: list[EpochRecord] = []
 
@@ -113,12 +119,23 @@ def _train(work: Step, task: Task, cloud_data: Path) -> PretrainingRecord:
     return record
 
 
+def _is_to_measure(task: Task) -> bool:
+    """Whether fusion measures models on the cloud's held-out samples."""
+    if not task.collaborate:
+        return False
+    rule, _ = find_rule(task.collaboration.fusion.rule, task.collaboration.fusion.parameters)
+    return isinstance(rule, Averaging) and rule.measures
+
+
 def _line(record: EpochRecord, task: Task) -> str:
     scores = record.scores
-    return (
-        f"Epoch {record.epoch} of {task.pretraining.epochs}: accuracy {scores.accuracy:.3f}, "
-        f"recall {scores.recall:.3f}, loss {scores.loss:.3f}"
-    )
+    if scores.samples:
+        said = f"accuracy {scores.accuracy:.3f}, recall {scores.recall:.3f}, loss {scores.loss:.3f}"
+    else:
+        said = "none of the samples is held out" + (
+            "" if record.train_loss is None else f", training loss {record.train_loss:.3f}"
+        )
+    return f"Epoch {record.epoch} of {task.pretraining.epochs}: {said}"
 
 
 def _track(work: Step, history: Sequence[EpochRecord], dataset: Dataset | None = None, **more: Any) -> None:

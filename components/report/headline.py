@@ -13,7 +13,11 @@ def headline(found: Findings) -> str:
         return f"Fused model: {share(gate.fused)} on the edges' held-out samples; pretrained: {share(gate.pretrained)}."
     if not found.pretraining:
         return "No model is trained yet."
-    own = f"Pretrained model: {share(found.pretraining.history[-1].scores.accuracy)} on the cloud's held-out samples"
+    accuracy = found.pretraining.accuracy
+    measured = "not measured, as the cloud holds out no samples"
+    if accuracy is not None:
+        measured = f"{share(accuracy)} on the cloud's held-out samples"
+    own = f"Pretrained model: {measured}"
     if not found.fusions:
         return own + "."
     evaluated = "not measured at the edges" if gate else "not evaluated yet"

@@ -62,6 +62,12 @@ class PretrainingRecord(Document):
     target_met: bool = Described(description="Whether the target accuracy was reached, or none was set.")
     seconds: float = Described(ge=0, description="Duration of training.")
 
+    @property
+    def accuracy(self) -> float | None:
+        """The model's, on the cloud's held-out samples; none where none was held out."""
+        scores = self.history[-1].scores
+        return scores.accuracy if scores.samples else None
+
 
 class IssuedOrder(Part):
     """Which order an edge has in a round: what whoever waits for it must know."""

@@ -1,9 +1,22 @@
 """What is said of a run in a line: the same figures while it goes on as at its end."""
 
+import io
 import json
 
+import numpy
+import pytest
+from rich.console import Console
+
+from cloudedge.documents import Fusion
+from cloudedge.errors import InvalidSamples
 from components.evaluate.step import evaluate_run
+from components.pretrain.step import pretrain
+from components.report.findings import gather
+from components.report.headline import headline
 from components.shared.events import record
+from components.shared.tracking import TrackingLog
+from pipelines import live
+from pipelines.demo.digits import originals
 from pipelines.summary import overview
 from tests.components.cloud import Cloud
 from tests.components.evaluate.test_step import judged
@@ -41,3 +54,44 @@ def test_the_operation_log_is_words_and_no_code(home: Cloud, cloudedge: Cloudedg
     record(home.store, home.task.id, "somebody", "tried", gate={"pretrained": 0.5, "fused": 0.75}, edges=[], rounds=[1, 2])
     said = cloudedge("events", home.task.id, "--home", home.root).out.splitlines()[-1]
     assert said.endswith("tried       gate pretrained 0.500, fused 0.750, edges none, rounds 1, 2")
+
+
+def test_where_no_cloud_sample_is_held_out_nobody_says_an_accuracy(
+    cloud: Cloud, cloudedge: Cloudedge, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, labels = originals()
+    chosen = [index for label in range(10) for index in numpy.flatnonzero(labels == label)[:2]]
+    few = cloud.root / "few.npz"
+    numpy.savez(few, image=images.astype("uint8")[chosen, numpy.newaxis], label=labels[chosen])
+    task = cloud.task.model_copy(update={"collaborate": False})
+
+    monkeypatch.setattr(live, "_REDRAW_SECONDS", 0)
+    shown = io.StringIO()
+    with live.RunDisplay(Console(file=shown), str) as display:
+        display(cloud.run)
+        pretrain(task, str(few))
+        display(cloud.run)
+    evaluate_run(task.id)
+
+    said = capsys.readouterr().out
+    assert "Pretraining on 20 samples, and none is held out to measure on." in said
+    assert "none of the samples is held out, training loss" in said
+    tracked = TrackingLog(cloud.store, task.id)
+    told = [point.key for name, _ in tracked.versions() for one in tracked.read(name).records for point in one.metrics]
+    assert set(told) == {"train_loss"}
+    assert overview(cloud.run)["pretrained"] is None
+    assert headline(gather(cloud.run)) == "Pretrained model: not measured, as the cloud holds out no samples."
+    assert " s: none was held out." in shown.getvalue()
+    assert "accuracy" not in said + cloudedge("events", task.id, "--home", cloud.root).out.replace("accuracy -", "")
+
+
+def test_a_rule_that_measures_on_cloud_samples_is_refused_where_none_is_held_out(cloud: Cloud) -> None:
+    images, labels = originals()
+    numpy.savez(cloud.root / "few.npz", image=images.astype("uint8")[:2, numpy.newaxis], label=labels[:2])
+    rule = cloud.task.collaboration.model_copy(update={"fusion": Fusion(rule="greedy")})
+    task = cloud.task.model_copy(update={"collaboration": rule})
+
+    with pytest.raises(
+        InvalidSamples, match=r"too few samples of each class .* the rule 'greedy' measures on those\. Put more"
+    ):
+        pretrain(task, str(cloud.root / "few.npz"))

@@ -25,4 +25,4 @@ def weights(candidates: Candidates, _: NoSetting) -> list[float]:
     return found
 
 
-RULE = Averaging(weights, NoSetting)
+RULE = Averaging(weights, NoSetting, measures=True)
