@@ -25,7 +25,7 @@ def again(home: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
     def run(watch: list[Run], data: str = "store:digits", **changes: Any) -> Run:
         task = home.task.model_copy(update=changes)
-        return here.run_here(task, data, "", Place(home.store, home.inboxes), tmp_path / "logs", watch.append)
+        return here.run_here(task, data, "", Place(home.store, home.inboxes, None), tmp_path / "logs", watch.append)
 
     return run
 
