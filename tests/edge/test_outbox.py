@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudedge.documents import UploadTarget
+from cloudedge.errors import StoreFailed
 from cloudedge.transport import Transport
 from edge.backoff import pause_seconds
-from edge.outbox import Lane, Outcome, Parcel
+from edge.outbox import Lane, Outcome, Parcel, Turns
 
 
 @given(st.integers(0, 10_000), st.floats(0, 1, exclude_max=True))
@@ -101,3 +102,70 @@ def test_nothing_is_told_of_an_order_that_was_dropped_while_it_was_sent(
     lane.put("a", [parcel(tmp_path, "of the latter")])
     go_on.set()
     assert told.get(timeout=10).name == "of the latter"
+
+
+TARGET = UploadTarget(url="file:///nowhere", max_bytes=1, once=False)
+ORDERS = st.sampled_from(["run.1.edge-1.1", "run.2.edge-1.1", "other.1.edge-1.1", "zzz.1.edge-1.1"])
+
+
+@given(
+    st.lists(ORDERS, min_size=1, max_size=60),
+    st.lists(st.sampled_from([None, None, None, StoreFailed("away")]), min_size=1),
+)
+def test_whoever_waits_is_overtaken_once_by_each_other_order_however_often_that_has_news(
+    news: list[str], ends: list[StoreFailed | None]
+) -> None:
+    """Each send takes 5 s of virtual time, in which any of the orders may have news; a send may fail."""
+    turns, now, sends = Turns(), 0.0, 0
+    overtaken: dict[str, dict[str, int]] = {}
+    failing = set[str]()  # These wait for their stores first.
+    while news or turns.due_at() is not None:
+        taken = turns.next(now)
+        if taken is None:
+            now = max(now + 1, turns.due_at() or 0.0)
+        else:
+            for waiting, by in overtaken.items():
+                if waiting != taken.order_id:
+                    by[taken.order_id] = by.get(taken.order_id, 0) + 1
+                    assert by[taken.order_id] == 1
+            overtaken.pop(taken.order_id, None)
+        for order_id in news[:3]:
+            turns.put(order_id, [Parcel("report", TARGET, str(now).encode())])
+            if order_id not in failing:
+                overtaken.setdefault(order_id, {})
+        news = news[3:]
+        if taken is not None:
+            now += 5
+            error = ends[sends % len(ends)] if news else None
+            sends += 1
+            turns.tried(taken, error, now, 0.0)
+            failing.discard(taken.order_id)
+            if error:
+                failing.add(taken.order_id)
+                overtaken.pop(taken.order_id, None)
+
+
+def test_a_result_is_followed_by_its_manifest_before_another_order_has_its_turn() -> None:
+    turns = Turns()
+    for order_id in ("b", "a"):
+        turns.put(order_id, [Parcel(name, TARGET, b"") for name in ("result", "manifest")])
+    sent = []
+    while taken := turns.next(0.0):
+        turns.tried(taken, None, 0.0, 0.0)
+        sent.append((taken.order_id, taken.parcel.name))
+    assert sent == [("b", "result"), ("b", "manifest"), ("a", "result"), ("a", "manifest")]
+
+
+def test_the_last_report_of_an_order_waits_for_one_report_of_each_other_at_the_most() -> None:
+    turns, sent = Turns(), []
+    turns.put("a", [Parcel("report", TARGET, b"")])
+    taken = turns.next(0.0)
+    turns.put("z", [Parcel("last report", TARGET, b"")])
+    while taken:
+        turns.put("a", [Parcel("report", TARGET, b"")])  # As it does each second, and the store takes longer.
+        turns.tried(taken, None, 0.0, 0.0)
+        sent.append(taken.order_id)
+        if taken.order_id == "z":
+            break
+        taken = turns.next(0.0)
+    assert sent == ["a", "z"]
