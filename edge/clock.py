@@ -1,7 +1,7 @@
-"""Time that has passed since a moment, whatever people and time servers do to the clock.
+"""Time that work was given since a moment, whatever people and time servers do to the clock.
 
-Within one boot the kernel's boot clock counts, which nobody can set and which goes on in suspend. Across a reboot only the
-wall clock is left; a wall clock that went backwards counts as no time passed.
+Within one boot time awake counts, as `cloudedge.clocks` has it. Across a reboot only the wall clock is left, so that the time
+without power counts as well; a wall clock that went backwards counts as no time passed.
 """
 
 import time
@@ -17,7 +17,7 @@ class Moment:
 
     Attributes:
         boot: Id of the boot that it was taken in.
-        up: Seconds since that boot, suspend included.
+        up: Seconds awake since that boot.
         wall: Seconds since 1970 by the wall clock.
     """
 
@@ -36,7 +36,7 @@ class Moment:
 
 def now() -> Moment:
     """This moment."""
-    return Moment(_boot(), time.clock_gettime(time.CLOCK_BOOTTIME), time.time())
+    return Moment(_boot(), time.monotonic(), time.time())
 
 
 @cache

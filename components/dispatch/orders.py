@@ -74,9 +74,12 @@ def new_order(
 
 
 def renewed_every(work: Step, limit_seconds: float) -> float:
-    """How often orders with this time limit must be renewed, in seconds; infinite if their URLs live long enough."""
+    """How often orders with this time limit must be renewed, in seconds; infinite if their URLs never end.
+
+    A round whose machine sleeps takes longer than its limit, so no URL outlives every round.
+    """
     longest = work.store.longest_url_seconds
-    return longest * _RENEWED_AT if _url_seconds(limit_seconds) > longest else math.inf
+    return min(longest, _url_seconds(limit_seconds)) * _RENEWED_AT if longest < math.inf else math.inf
 
 
 def renew(work: Step, orders: Sequence[IssuedOrder]) -> None:

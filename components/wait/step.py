@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
 
+from cloudedge.clocks import passed
 from cloudedge.documents import EpochRecord, LeftOut, Phase
 from cloudedge.errors import QuorumMissed, StoreFailed
 from components.dispatch.orders import renew, renewed_every
@@ -113,17 +114,17 @@ def wait_for(
 
 
 class _Renewal:
-    """Renews the open orders of a round for as long as it is waited for."""
+    """Renews the open orders of a round for as long as it is waited for; URLs end while this machine sleeps, too."""
 
     def __init__(self, work: Step, watch: RoundWatch, limit_seconds: float) -> None:
         self._work, self._watch = work, watch
         self._pause = renewed_every(work, limit_seconds)
         # Whoever waited before may have renewed them since they were issued; to do it again costs little.
         issued = min(watched.order.issued_at for watched in watch.edges.values())
-        self._due = time.monotonic() + self._pause - (datetime.now(UTC) - issued).total_seconds()
+        self._due = passed() + self._pause - (datetime.now(UTC) - issued).total_seconds()
 
     def renew_if_due(self) -> None:
-        if time.monotonic() < self._due:
+        if passed() < self._due:
             return
         pause = self._pause
         try:
@@ -131,7 +132,7 @@ class _Renewal:
         except StoreFailed as error:  # The URLs hold for as long again: no reason to end the wait.
             pause = min(pause, _RENEWAL_AGAIN_SECONDS)
             self._work.say(f"The open orders could not be renewed, which is tried again: {error}")
-        self._due = time.monotonic() + pause
+        self._due = passed() + pause
 
 
 def _log_faults(work: Step, round_number: int, changed: Sequence[Watched], named: set[tuple[str, str]]) -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -482,6 +483,30 @@ def test_each_epoch_of_an_edge_is_told_once(cloud: Cloud) -> None:
 
 def waits(log: TrackingLog) -> list[str]:
     return [name for name, _ in log.versions() if name.startswith("wait-")]
+
+
+def test_orders_whose_urls_ended_while_this_machine_slept_are_renewed_and_no_deadline_has_passed(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Suspend lets the boot clock and the wall clock go on, and the monotonic clock stand still."""
+    monkeypatch.setattr(DirectoryStore, "longest_url_seconds", 604_800.0)
+    cloud.pretrained(round_deadline_seconds=600).dispatched()
+    asleep = [0.0]
+    real = time.clock_gettime
+    monkeypatch.setattr(time, "clock_gettime", lambda clock: real(clock) + asleep[0])
+    waiting = threading.Thread(target=cloud.waited)
+    waiting.start()
+    cloud.report("edge-1", Phase.TRAINING, [0.1])
+    until(lambda: waits(TrackingLog(cloud.store, cloud.task.id)) != [])  # It looks, and has begun to count.
+    asleep[0] = 7200.0
+    until(lambda: any(event.action == "renewed" for _, event in events(cloud.store, cloud.run.id)))
+    for edge in EDGES:
+        cloud.deliver(edge)
+    waiting.join(60)
+    record = cloud.run.waited(1)
+    assert record is not None
+    assert (len(record.delivered), record.missing) == (3, ())
+    assert record.seconds < 600
 
 
 def test_orders_are_renewed_while_they_are_waited_for_and_a_carrier_that_is_away_ends_no_wait(
