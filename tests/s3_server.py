@@ -69,6 +69,10 @@ class S3Handler(Handler):
             self._delete(query)
         elif "uploadId" in query:
             self._list_parts(query["uploadId"])
+        elif "location" in query:
+            self._say("LocationConstraint", "")
+        elif self.key.count("/") == 1 and self.command == "HEAD":
+            self.head(200, 0)
         elif "uploads" in query:
             self._list_uploads(query["prefix"])
         elif "list-type" in query:

@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 import urllib3
 from minio import Minio, MinioAdmin
-from minio.error import MinioAdminException, S3Error
+from minio.error import MinioAdminException, MinioException
 
 from cloudedge.errors import InvalidInput, StoreFailed
+from components.shared.stores.conditions import require_once
 from components.shared.stores.s3 import S3Address, credentials_for, trusted_authorities
 
 _FOLDERS = ("runs", "datasets", "reaper")
@@ -50,7 +51,7 @@ def prepare(address: S3Address, access_key: str, secret_key: str) -> bool:
 
     Raises:
         InvalidInput: there are no credentials of an administrator, or the user's keys are too short for MinIO.
-        StoreFailed: the store refuses, or does not answer.
+        StoreFailed: the store refuses, does not answer, or lets what is to be written once be overwritten.
     """
     if access_key and (len(access_key) < 3 or len(secret_key) < 8):
         raise InvalidInput("The user's access key needs 3 characters or more, the secret key 8 or more.")
@@ -66,10 +67,11 @@ def prepare(address: S3Address, access_key: str, secret_key: str) -> bool:
         made = not client.bucket_exists(address.bucket)
         if made:
             client.make_bucket(address.bucket)
+        require_once(client, address.bucket, address.prefix)
         if access_key:
             admin = MinioAdmin(endpoint=parts.netloc, credentials=credentials, secure=secure, http_client=http)
             _make_user(admin, address, access_key, secret_key)
-    except (S3Error, MinioAdminException, urllib3.exceptions.HTTPError) as error:
+    except (MinioException, MinioAdminException, urllib3.exceptions.HTTPError) as error:
         raise StoreFailed(f"{address} could not be prepared: {' '.join(str(error).split())[:500]}") from None
     return made
 

@@ -35,6 +35,7 @@ from cloudedge.files import disk_errors
 from cloudedge.store import Changes, Entry, checked_key
 from components.shared.patience import Patience
 from components.shared.stores.changes import PING_SECONDS, ChangeStream
+from components.shared.stores.conditions import require_once
 from components.shared.stores.multipart import PART_BYTES, Parts
 from components.shared.stores.signing import MOST_SECONDS, presigned
 
@@ -169,6 +170,7 @@ class S3Store:
         )
         self._client = self._minio(address.origin, http)
         self._client_for_edges = self._minio(self._for_edges, http)
+        self._keeps_once = False
 
     @property
     def longest_url_seconds(self) -> float:
@@ -189,8 +191,10 @@ class S3Store:
                 return
         except FileNotFoundError:
             raise NotFound(f"There is no file {path} to copy.") from None
-        if once and self.stat(key) is not None:
-            raise self._exists(key)
+        if once:
+            self._require_once(key)
+            if self.stat(key) is not None:
+                raise self._exists(key)
         patience = Patience(math.inf)  # To send it takes as long as it takes.
         for _ in range(_MOST_UPLOADS):
             try:
@@ -313,6 +317,8 @@ class S3Store:
 
     def _put(self, key: str, content: bytes, *, once: bool) -> None:
         headers: _Headers | None = {"If-None-Match": "*"} if once else None
+        if once:
+            self._require_once(key)
 
         def put() -> None:
             # The client's own put_object takes no condition.
@@ -326,6 +332,12 @@ class S3Store:
             return entry.version == _md5(content) or self.get(key, len(content)) == content
 
         self._done(key, put, is_done)
+
+    def _require_once(self, key: str) -> None:
+        """Find out, before the first time that it matters, whether what is written once stays."""
+        if not self._keeps_once:
+            self._asked(key, lambda: require_once(self._client, self._address.bucket, self._address.prefix))
+            self._keeps_once = True
 
     def _put_in_parts(self, key: str, path: Path, size: int, *, once: bool) -> None:
         """Write an object from a large file.

@@ -1,5 +1,6 @@
 """The S3 store before one that misbehaves on purpose: what it says was done was done, whichever answers are lost."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from cloudedge.errors import CloudedgeError, Conflict, NotFound, StoreFailed
 from cloudedge.store import Store
 from cloudedge.transport import Transport
 from components.shared.stores import open_store
+from components.shared.stores.prepare import prepare
+from components.shared.stores.s3 import S3Address
 from tests.cloudedge.store.conformance import Place, StoreConformance
 from tests.cluster.object_store import MinioServer, User
 from tests.http_store import (
@@ -44,6 +47,14 @@ def patch_parts(patched: pytest.MonkeyPatch, size: int) -> None:
 
 def opened(server: S3Server, folder: Path, bucket: str = "bucket") -> Store:
     return open_store(f"{server.url}/{bucket}/team", for_edges="", scratch=folder, patience_seconds=30)
+
+
+def looked(server: S3Server, folder: Path) -> Store:
+    """A store that has found out already that what is written once stays."""
+    store = opened(server, folder)
+    with contextlib.suppress(Conflict):
+        store.put("reaper/once", b"", once=True)
+    return store
 
 
 class TestOurOwnS3(StoreConformance):
@@ -88,6 +99,9 @@ def _answer(ask: Callable[[], object]) -> object:
         return type(error)
 
 
+LOOKED = "/bucket/team/reaper/once"
+"""What is left of the look whether the store keeps what is written once."""
+
 KEYS = ["runs/a/large", "runs/a/small", "runs/a/state", "runs/a/task"]
 ANSWERS = [
     None,
@@ -123,7 +137,8 @@ def require_done(folder: Path, faults: Sequence[Fault]) -> int:
         server.faults = list(faults)
         assert everything(opened(server, folder), small, large) == ANSWERS
         contents = [b"".join((bytes(16), b"\1" * 16, b"the end")), b"small", b"1", b"ours"]
-        assert server.objects == {f"/bucket/team/{key}": content for key, content in zip(KEYS, contents, strict=True)}
+        wanted = {f"/bucket/team/{key}": content for key, content in zip(KEYS, contents, strict=True)}
+        assert server.objects == {**wanted, LOOKED: b""}
         assert server.uploads == {}
         return len(server.requests)
 
@@ -181,8 +196,9 @@ def test_an_upload_that_others_end_is_begun_anew(monkeypatch: pytest.MonkeyPatch
     with s3_server() as server:
         for number in range(2, 8):
             key = f"runs/a/large-{number}"
+            store = looked(server, tmp_path)
             server.faults = [*[fine] * number, ends_the_upload]
-            opened(server, tmp_path).put_file(key, large, once=once)
+            store.put_file(key, large, once=once)
             assert server.objects[f"/bucket/team/{key}"] == large.read_bytes()
             server.faults = []
 
@@ -204,19 +220,21 @@ def test_a_large_file_that_another_was_faster_with_leaves_no_parts(monkeypatch: 
         return False
 
     with s3_server() as server:
+        store = looked(server, tmp_path)
         server.faults = [fine, is_slower]
         with pytest.raises(Conflict):
-            opened(server, tmp_path).put_file("runs/a/large", large, once=True)
-        assert server.objects == {"/bucket/team/runs/a/large": b"another's"}
+            store.put_file("runs/a/large", large, once=True)
+        assert server.objects == {LOOKED: b"", "/bucket/team/runs/a/large": b"another's"}
         assert server.uploads == {}
 
 
 def test_what_another_wrote_is_not_taken_for_ours_because_an_answer_was_lost(tmp_path: Path) -> None:
     with s3_server() as server:
         server.keep("/bucket/team/runs/a", b"theirs")
+        store = looked(server, tmp_path)
         server.faults = [loses_the_answer]
         with pytest.raises(Conflict):
-            opened(server, tmp_path).put("runs/a", b"ours!!", once=True)
+            store.put("runs/a", b"ours!!", once=True)
 
 
 def test_what_we_wrote_is_known_again_where_the_store_makes_tags_of_its_own(
@@ -225,7 +243,7 @@ def test_what_we_wrote_is_known_again_where_the_store_makes_tags_of_its_own(
     large = large_file_in_small_parts(monkeypatch, tmp_path)
     monkeypatch.setattr(S3Server, "keep", _keep_with_another_tag)
     with s3_server() as server:
-        store = opened(server, tmp_path)
+        store = looked(server, tmp_path)
         server.faults = [loses_the_answer]
         store.put("runs/a/small", b"1", once=True)
         server.faults = [*[fine] * 6, loses_the_answer]
@@ -252,6 +270,57 @@ def test_what_a_run_has_left_of_unfinished_uploads_goes_with_it(monkeypatch: pyt
         assert server.objects == {}
 
 
+# What is to be written once
+
+
+def ignores_conditions(request: Handler) -> bool:
+    """As some S3 do, and some proxies make of one."""
+    del request.headers["If-None-Match"]
+    return False
+
+
+def of_conditions(fault: Fault) -> Fault:
+    """A fault that meets only what is to be written once."""
+    return lambda request: "If-None-Match" in request.headers and fault(request)
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (ignores_conditions, "takes no notice of If-None-Match"),
+        (answers(501, "NotImplemented"), "does not know If-None-Match"),
+        (sends(b"<html>", 501, Content_Type="text/html"), "does not know If-None-Match"),
+    ],
+)
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_store_that_lets_what_is_written_once_be_overwritten_is_refused_before_anything_is(
+    tmp_path: Path, fault: Fault, told: str, lost: int
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"1")
+    asked: list[Callable[[S3Server], object]] = [
+        lambda server: opened(server, tmp_path).put("runs/a", b"1", once=True),
+        lambda server: opened(server, tmp_path).put_file("runs/a", path, once=True),
+        lambda server: prepare(S3Address.parse(f"{server.url}/bucket/team"), "", ""),
+    ]
+    for ask in asked[: len(asked) - lost]:  # Who prepares a store has no patience with it.
+        with s3_server() as server:
+            server.faults = [*[loses_the_answer] * lost, *[of_conditions(fault)] * 9]
+            with pytest.raises(StoreFailed, match=f"The bucket bucket {told}, so nothing in it can be written only once"):
+                ask(server)
+            assert set(server.objects) <= {LOOKED}
+
+
+def test_it_is_looked_into_once(tmp_path: Path) -> None:
+    with s3_server() as server:
+        for _ in range(2):
+            store = opened(server, tmp_path)
+            for number in range(3):
+                with contextlib.suppress(Conflict):
+                    store.put(f"runs/{number}", b"1", once=True)
+        assert [request.path for request in server.requests].count(LOOKED) == 3
+
+
 # Success is not judged by the status
 
 
@@ -276,18 +345,20 @@ def test_an_upload_that_is_answered_200_before_it_failed_is_completed_again(
         return sends(body, Content_Type="application/xml")(request)
 
     with s3_server() as server:
+        store = looked(server, tmp_path)
         server.faults = [*[fine] * 6, completing(answers_too_early)]
-        opened(server, tmp_path).put_file("runs/a/large", large, once=True)
+        store.put_file("runs/a/large", large, once=True)
         assert server.faults == []
-        assert server.objects == {"/bucket/team/runs/a/large": large.read_bytes()}
+        assert server.objects == {LOOKED: b"", "/bucket/team/runs/a/large": large.read_bytes()}
 
 
 def test_an_upload_that_is_answered_200_and_refused_is_not_stored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     large = large_file_in_small_parts(monkeypatch, tmp_path)
     with s3_server() as server:
+        store = looked(server, tmp_path)
         server.faults = [*[fine] * 6, completing(sends(ERROR.replace(b"InternalError", b"AccessDenied")))]
         with pytest.raises(StoreFailed, match="AccessDenied: We are sorry. Give these credentials the right"):
-            opened(server, tmp_path).put_file("runs/a/large", large, once=True)
+            store.put_file("runs/a/large", large, once=True)
 
 
 LOGIN = b"<html><title>Welcome</title><br>Please log in.</html>"
