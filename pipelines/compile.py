@@ -27,12 +27,14 @@ MOST_ROUNDS_IN_PODS = 3
 """Up to this many rounds Kubeflow gets a pipeline task for each step; beyond, one with all rounds, as each costs two pods."""
 
 
-def package(pipeline: Any, parameters: dict[str, Any] | None = None) -> bytes:
+def package(pipeline: Any, parameters: dict[str, Any] | None = None, *, lists: bool = True) -> bytes:
     """The pipeline's package as YAML, with a task's values as the form's defaults.
 
     Args:
         pipeline: A pipeline of this room.
         parameters: Defaults by name; the pipeline's own if none.
+        lists: Whether Kubeflow's form draws a list of what is one of few words. Its API server then takes nothing else, and one
+            before 2.16 does not take the package.
 
     Raises:
         InvalidInput: CLOUDEDGE_IMAGE is no image's name, or CLOUDEDGE_GPU no GPU's.
@@ -44,26 +46,26 @@ def package(pipeline: Any, parameters: dict[str, Any] | None = None) -> bytes:
         path = Path(folder) / "package.yaml"
         compiler.Compiler().compile(pipeline, str(path), pipeline_parameters=parameters)
         documents = list(yaml.safe_load_all(path.read_bytes()))
-        # Kubeflow's form draws a list of these, which kfp's compiler does not know; its API server takes nothing else then.
         form = documents[0]["root"]["inputDefinitions"]["parameters"]
-        for name, values in choices().items():
-            form[name]["literals"] = list(values)
+        for name, values in choices().items() if lists else ():
+            form[name]["literals"] = list(values)  # kfp's compiler knows no such thing.
         # kfp writes dictionaries in an order that changes from run to run; sorted, the same source gives the same bytes.
         return yaml.safe_dump_all(documents, sort_keys=True, allow_unicode=True).encode()
 
 
-def package_of(task: Task, compact: bool | None = None) -> bytes:
+def package_of(task: Task, compact: bool | None = None, *, lists: bool = False) -> bytes:
     """The package that runs a task.
 
     Args:
         task: Its values become the form's defaults; but for the id, so that each run that is started of it is its own.
         compact: Whether all rounds are one task; none: beyond three rounds.
+        lists: As for `package`; a form that a program fills needs none.
     """
     rounds = task.collaboration.rounds if task.collaborate else 0
     if compact is None:
         compact = rounds > MOST_ROUNDS_IN_PODS
     pipeline = collaborative_training_compact if compact else with_rounds(rounds)
-    return package(pipeline, {**parameters_of(task), "task_id": ""})
+    return package(pipeline, {**parameters_of(task), "task_id": ""}, lists=lists)
 
 
 def main() -> int:

@@ -125,7 +125,7 @@ def compile_task(
 
     asked = read_task(task)
     check_names(asked)
-    atomic_write(output, package_of(asked))
+    atomic_write(output, package_of(asked, lists=True))
     if not is_outlet(output):
         print(output)
 

@@ -240,6 +240,15 @@ def test_a_task_that_kubeflow_could_not_prepare_failed_and_has_its_words(termina
     )
 
 
+def test_kubeflow_asks_for_the_clouds_data_by_name(terminal: Terminal, name: str) -> None:
+    terminal.submit(digits_task(name))
+    (run,) = terminal.runs(name)
+    del run.runtime_config.parameters["cloud_data"]
+
+    with pytest.raises(kfp_server_api.ApiException, match="parameter cloud_data is not optional"):
+        terminal.create(run)
+
+
 def test_status_says_how_each_task_stands_and_how_long_it_took(terminal: Terminal, name: str) -> None:
     made = terminal.submit(digits_task(name, rounds=5))
     terminal.kubeflow.report(made["kubeflow_id"], "Running", pretrain="Succeeded", collaborate="Running")

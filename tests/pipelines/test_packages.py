@@ -156,6 +156,10 @@ def test_kubeflows_form_draws_a_list_of_what_is_one_of_few_words_and_leaves_own_
     }
 
 
+def test_a_form_that_a_program_fills_has_no_lists_so_that_an_older_kubeflow_takes_it() -> None:
+    assert not [spec for spec in form(package_of(digits_task())).values() if "literals" in spec]
+
+
 def test_a_tasks_package_has_its_values_as_defaults_but_for_the_id_and_still_asks_for_the_data() -> None:
     task = digits_task("mine", rounds=2)
 

@@ -156,7 +156,9 @@ def test_a_task_is_compiled_to_a_package(cloudedge: Cloudedge, task_file: Path, 
 
     package: Any = next(yaml.safe_load_all((tmp_path / "folder" / "mine.yaml").read_text()))
     assert ended.out == f"{tmp_path / 'folder' / 'mine.yaml'}\n"
-    assert package["root"]["inputDefinitions"]["parameters"]["task_name"]["defaultValue"] == "Digits"
+    form = package["root"]["inputDefinitions"]["parameters"]
+    assert (form["task_name"]["defaultValue"], form["task_id"]["defaultValue"]) == ("Digits", "")
+    assert "adamw" in form["edge_optimizer"]["literals"]
 
 
 def compiled(task_file: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
