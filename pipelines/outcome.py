@@ -68,7 +68,7 @@ def _print_environments(console: Console, evaluation: Evaluation) -> None:
         best = max((model.scores[environment].accuracy for model in own), default=None)
         after = fused.scores[environment].accuracy if fused else None
         table.add_row(
-            environment,
+            Text(environment),  # A folder may be called [red].
             f"{before:.3f}",
             "-" if best is None else f"{best:.3f}",
             "-" if after is None else f"{after:.3f}",

@@ -122,7 +122,4 @@ def _track(work: Step, evaluation: Evaluation) -> None:
                 MetricPoint(key=f"test_accuracy/{environment}", value=scores.accuracy, step=model.round, at=at)
                 for environment, scores in model.scores.items()
             ]
-    pretrained = work.run.pretraining()
-    if pretrained and pretrained.accuracy is not None:
-        points.append(MetricPoint(key="accuracy_of_pretrained_model", value=pretrained.accuracy, step=0, at=at))
     work.track("evaluate", TrackingRecord(at=at, metrics=tuple(points), tags=tags))

@@ -49,7 +49,6 @@ def pretrain(task: Task, cloud_data: str, kubeflow_run: str = "") -> Pretraining
             "cloudedge.run": task.id,
             "cloudedge.store": work.settings.store,
             "cloudedge.version": __version__,
-            "mlflow.runName": task.id,
             NOTE_TAG: f"**{task.name}.** Run in progress.",
         }
         # Without what differs between any two runs and is said elsewhere: MLflow shows what two runs differ in.
@@ -140,18 +139,12 @@ def _line(record: EpochRecord, task: Task) -> str:
 
 def _track(work: Step, history: Sequence[EpochRecord], dataset: Dataset | None = None, **more: Any) -> None:
     at = work.written_at(work.run.key("task.json"))
-    points = epoch_points(history, at)
-    child = TrackingRecord(child="pretraining", round=0, at=at, metrics=points, dataset=dataset, **more)
+    child = TrackingRecord(child="pretraining", at=at, metrics=epoch_points(history, at), dataset=dataset, **more)
     work.track("pretrain", TrackingRecord(at=at, dataset=dataset), child)
 
 
 def _track_end(work: Step, record: PretrainingRecord) -> None:
-    params = {
-        "samples": str(record.samples),
-        "sha256": record.sha256,
-        "data_fingerprint": record.data_fingerprint,
-        "target_met": str(record.target_met),
-    }
     fingerprint = record.data_fingerprint
     dataset = Dataset(name="cloud", fingerprint=fingerprint, samples=record.samples) if fingerprint else None
-    _track(work, record.history, dataset, params=params, status="finished")
+    tags = {"cloudedge.sha256": record.sha256, "cloudedge.target_met": str(record.target_met)}
+    _track(work, record.history, dataset, tags=tags, status="finished")

@@ -8,6 +8,7 @@ import contextlib
 import io
 import os
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -176,7 +177,9 @@ def _figure(name: str, width: int, height: int) -> "Iterator[Figure]":
         import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # Its font need not have all scripts: it only measures texts here, and the reader's browser draws them.
+        warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from font", UserWarning)
         matplotlib.rcdefaults()  # A person's own style must not change the page.
         matplotlib.rc("font", family="sans-serif", size=12)
         matplotlib.rc("svg", fonttype="none", hashsalt=name)

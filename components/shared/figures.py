@@ -7,7 +7,14 @@ from cloudedge.documents import EpochRecord
 from components.shared.tracking import MetricPoint
 
 
-def epoch_points(history: Sequence[EpochRecord], begin: datetime, *, first: int = 0) -> tuple[MetricPoint, ...]:
+def epoch_points(
+    history: Sequence[EpochRecord],
+    begin: datetime,
+    *,
+    first: int = 0,
+    before: int = 0,
+    most: int | None = None,
+) -> tuple[MetricPoint, ...]:
     """The points of the epochs from index `first` on.
 
     Their times follow from `begin` and the epochs' durations alone, so that an epoch told twice is one point to MLflow.
@@ -16,6 +23,8 @@ def epoch_points(history: Sequence[EpochRecord], begin: datetime, *, first: int 
         history: All epochs so far, epoch 0 first.
         begin: When epoch 0 began.
         first: Index of the first epoch that is wanted.
+        before: Epochs of earlier rounds, which the steps go on from.
+        most: Epochs that there can be; whoever counts more stays at this step.
     """
     points: list[MetricPoint] = []
     at = begin
@@ -27,5 +36,6 @@ def epoch_points(history: Sequence[EpochRecord], begin: datetime, *, first: int 
         values = {"accuracy": scores.accuracy, "recall": scores.recall, "loss": scores.loss} if scores.samples else {}
         if record.train_loss is not None:
             values["train_loss"] = record.train_loss
-        points += [MetricPoint(key=key, value=value, step=record.epoch, at=at) for key, value in values.items()]
+        step = before + (record.epoch if most is None else min(record.epoch, most))
+        points += [MetricPoint(key=key, value=value, step=step, at=at) for key, value in values.items()]
     return tuple(points)

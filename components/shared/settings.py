@@ -12,6 +12,9 @@ from cloudedge.store import Store
 from components.shared.inboxes import Inboxes, open_inboxes
 from components.shared.stores import open_store
 
+_PLUGIN = "KFP_MLFLOW_CONFIG"
+"""Only Kubeflow's MLflow plugin sets it: MLflow's other variables may have been left in a shell, for other work."""
+
 
 class Settings(BaseSettings):
     """Each field is read from the variable CLOUDEDGE_<NAME>."""
@@ -30,9 +33,13 @@ class Settings(BaseSettings):
     )
     tracking_uri: str = Field(
         default="",
-        validate_default=True,
-        description="MLflow's address; empty: that of Kubeflow's MLflow plugin; without that too the step only keeps its "
+        description="MLflow's address; empty: that of Kubeflow's MLflow plugin. Without that either the step only keeps its "
         "records, and the laptop's engine relays them.",
+    )
+    run_of_kubeflow: str = Field(
+        default="",
+        validation_alias="MLFLOW_RUN_ID",
+        description="MLflow's id of the run that Kubeflow's plugin made for this task; empty: none.",
     )
     experiment: str = Field(default="cloudedge", description="MLflow experiment.")
     actor: str = Field(default="pipeline", description="Who acts, for the operation log.")
@@ -44,9 +51,13 @@ class Settings(BaseSettings):
 
     @field_validator("tracking_uri")
     @classmethod
-    def _or_the_plugins(cls, uri: str) -> str:
-        # MLFLOW_TRACKING_URI alone is somebody's shell: only in a pod of Kubeflow's is it about this run.
-        return uri or (os.environ.get("MLFLOW_TRACKING_URI", "") if "KFP_MLFLOW_CONFIG" in os.environ else "")
+    def _or_the_plugins(cls, address: str) -> str:
+        return address or (os.environ.get("MLFLOW_TRACKING_URI", "") if _PLUGIN in os.environ else "")
+
+    @field_validator("run_of_kubeflow")
+    @classmethod
+    def _by_the_plugin(cls, run: str) -> str:
+        return run if _PLUGIN in os.environ else ""
 
     def __init__(self, **values: Any) -> None:
         """Read the environment.

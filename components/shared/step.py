@@ -59,7 +59,8 @@ class Step:
 
     @functools.cached_property
     def _relay(self) -> Relay:
-        return Relay(self.store, self.run.id, self.settings.tracking_uri, self.settings.experiment)
+        settings = self.settings
+        return Relay(self.store, self.run.id, settings.tracking_uri, settings.experiment, settings.run_of_kubeflow)
 
     def say(self, text: str) -> None:
         """Show progress to whoever reads the step's log; that nobody does any more is no failure of the step."""

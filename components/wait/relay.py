@@ -1,22 +1,29 @@
-"""The edges' figures on their way to MLflow: a child run for each edge and round, a metric for each epoch."""
+"""The edges' figures on their way to MLflow: a child run for each edge, through all rounds."""
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
+from cloudedge.documents import Manifest
+from cloudedge.documents.task import Collaboration
 from components.shared.figures import epoch_points
 from components.shared.step import Step
-from components.shared.tracking import Dataset, TrackingRecord
+from components.shared.tracking import Dataset, MetricPoint, TrackingRecord
 from components.wait.watch import Watched
 
 
 class EdgeFigures:
-    """Keeps each epoch once, however often it is reported."""
+    """Keeps each epoch once, however often it is reported.
 
-    def __init__(self, work: Step, round_number: int) -> None:
+    A step in MLflow is an epoch, counted through all rounds, each of which begins with the model as it was received. A round
+    has as many steps as it may have epochs, so that all edges begin it at the same one.
+    """
+
+    def __init__(self, work: Step, asked: Collaboration, round_number: int) -> None:
         """Keep figures of one round."""
         self._work = work
         self._round = round_number
+        self._asked = asked
         self._kept: dict[str, int] = {}
         self._objects = 0
 
@@ -32,34 +39,41 @@ class EdgeFigures:
         source = watched.manifest or watched.report
         history = source.history if source else ()
         fresh = history[self._kept.get(order.id, 0) :]
+        status: Literal["running", "finished", "failed"] | None = None if self._kept.get(order.id) else "running"
         self._kept[order.id] = max(len(history), self._kept.get(order.id, 0))
         if not fresh and watched.pending:
             return None
-        points = epoch_points(history, order.issued_at, first=len(history) - len(fresh))
-        params: dict[str, str] = {}
+        epochs = self._asked.training.epochs * (1 + self._asked.recollection.most)
+        before = (order.round - 1) * (epochs + 1)
+        points = epoch_points(history, order.issued_at, first=len(history) - len(fresh), before=before, most=epochs)
+        at = order.issued_at + timedelta(seconds=sum(record.seconds for record in history))
+        tags: dict[str, str] = {}
         dataset: Dataset | None = None
-        status: Literal["finished", "failed"] | None = None
         if watched.manifest:
             status = "finished"
-            params = {
-                "samples": str(watched.manifest.samples),
-                "base_sha256": watched.manifest.base_sha256 or "",
-                "sha256": watched.manifest.model_sha256 or "",
-                "data_fingerprint": watched.manifest.data_fingerprint,
-                "target_met": str(watched.manifest.target_met),
-                "recollections": str(watched.manifest.recollections),
+            points += _points_of_the_round(self._asked, watched.manifest, order.round, at)
+            tags = {
+                "cloudedge.sha256": watched.manifest.model_sha256 or "",
+                "cloudedge.base_sha256": watched.manifest.base_sha256 or "",
             }
             fingerprint, samples = watched.manifest.data_fingerprint, watched.manifest.samples
             dataset = Dataset(name=order.edge, fingerprint=fingerprint, samples=samples) if fingerprint else None
         elif watched.failed:
             status = "failed"
         return TrackingRecord(
-            child=f"round-{order.round:03d}/{order.edge}",
-            round=order.round,
-            edge=order.edge,
-            at=order.issued_at + timedelta(seconds=sum(record.seconds for record in history)),
-            metrics=points,
-            params=params,
-            dataset=dataset,
-            status=status,
+            child=f"edge/{order.edge}", edge=order.edge, at=at, metrics=points, tags=tags, dataset=dataset, status=status
         )
+
+
+def _points_of_the_round(asked: Collaboration, manifest: Manifest, number: int, at: datetime) -> tuple[MetricPoint, ...]:
+    """What became of an edge's order, with the round as step."""
+    measured = {"base": "received_accuracy", "result": "trained_accuracy"}
+    values: dict[str, float] = {
+        key: manifest.scores[name].accuracy for name, key in measured.items() if name in manifest.scores
+    }
+    values["samples"] = manifest.samples
+    if asked.training.target_accuracy:
+        values["target_met"] = float(manifest.target_met)
+    if asked.recollection.most:
+        values["recollections"] = manifest.recollections
+    return tuple(MetricPoint(key=f"round/{key}", value=value, step=number, at=at) for key, value in values.items())

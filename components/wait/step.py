@@ -42,7 +42,7 @@ def wait_round(run_id: str, round_number: int) -> tuple[int, str]:
         if record is None:
             asked = task.collaboration
             quorum = asked.quorum or len(watch.edges)
-            figures = EdgeFigures(work, round_number)
+            figures = EdgeFigures(work, asked, round_number)
             record = wait_for(
                 work, watch, round_number, quorum, asked.round_deadline_seconds, asked.straggler_grace_seconds, figures
             )

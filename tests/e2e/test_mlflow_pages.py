@@ -15,9 +15,9 @@ from playwright.sync_api import Page, expect
 from cloudedge.documents import Fusion
 from cloudedge.store import DirectoryStore
 from components.shared.run import Run
-from components.shared.tracking import Relay
+from components.shared.tracking import Relay, TrackingLog, TrackingRecord
 from tests.components.shared.tracking.server import MlflowServer
-from tests.components.shared.tracking.told import WARNINGS_OF_MLFLOW
+from tests.components.shared.tracking.told import START, WARNINGS_OF_MLFLOW, edge_record, point
 from tests.digits import EDGES, digits_task
 from tests.e2e.conftest import Finished
 from tests.e2e.laptop import Laptop
@@ -85,6 +85,26 @@ def told(tmp_path_factory: pytest.TempPathFactory, flat: Finished, careful: Lapt
         server.kill()
 
 
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+    """A server that was told of fifty runs of ten edges."""
+    folder = tmp_path_factory.mktemp("many")
+    uri, store = f"sqlite:///{folder / 'mlflow.db'}", DirectoryStore(folder / "store")
+    edges = [f"hall-{number}" for number in range(1, 11)]
+    names = [f"run-{number:02d}" for number in range(50)]
+    for name in names:
+        TrackingLog(store, name).append(
+            [TrackingRecord(at=START), *(edge_record(edge, point("accuracy", 0.5, 1)) for edge in edges)], "wait-1"
+        )
+        Relay(store, name, uri, "cloudedge").push()
+    server = MlflowServer(uri, folder)
+    server.start()
+    try:
+        yield Told(server.uri, {}, dict.fromkeys(names, ""))
+    finally:
+        server.kill()
+
+
 def test_two_runs_compare_at_a_glance(told: Told, page: Page) -> None:
     page.set_viewport_size({"width": 1600, "height": 3000})
     page.goto(told.comparison)
@@ -132,8 +152,6 @@ def test_a_runs_page_explains_itself(told: Told, page: Page) -> None:
     accuracy = told.accuracy_on_edges("digits")
     expect(page.get_by_text(f"Fused model: {accuracy:.3f} on the edges' held-out samples; pretrained: ")).to_be_visible()
     expect(page.get_by_text("Gate passed. Registered as tiny-digits. Run finished.")).to_be_visible()
-    for child in ("pretraining", *(f"round-{number:03d}/{edge}" for number in (1, 2) for edge in EDGES)):
-        expect(page.get_by_role("link", name=child, exact=True)).to_be_visible()
     expect(page.get_by_text(re.compile(r"cloud \([0-9a-f]{32}\)"))).to_be_visible()
 
 
@@ -144,11 +162,40 @@ def test_the_report_is_shown_with_its_run(told: Told, page: Page) -> None:
     expect(report).to_contain_text(f"Fused model: {told.accuracy_on_edges('digits'):.3f}")
 
 
-def test_an_edges_page_says_what_it_trained_on(told: Told, page: Page) -> None:
+def test_the_curves_of_a_runs_edges_are_a_click_away_from_it(told: Told, page: Page) -> None:
     page.goto(told.page_of("digits"))
-    page.get_by_role("link", name="round-002/edge-1", exact=True).click()
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="Epoch by epoch").click()
+    curves = opened.value
 
-    expect(page.get_by_role("heading", name="round-002/edge-1")).to_be_visible()
+    for child in ("pretraining", *EDGES):
+        expect(curves.get_by_role("link", name=f"digits/{child}", exact=True)).to_be_visible()
+    expect(curves.get_by_text("careful-digits")).to_have_count(0)
+    card = curves.get_by_test_id("experiment-view-compare-runs-card").filter(has_text="train_loss")
+    expect(card.locator(".scatterlayer path.js-line").last).to_be_attached()
+    drawn = set(card.locator(".scatterlayer path.js-line").evaluate_all("lines => lines.map(line => line.getAttribute('d'))"))
+    assert len(drawn) == 1 + len(EDGES)
+
+
+def test_the_first_page_of_an_experiment_shows_all_of_its_runs_and_nothing_else(many: Told, page: Page) -> None:
+    page.set_viewport_size({"width": 1600, "height": 2600})
+    page.goto(f"{many.uri}/#/experiments/1/runs")
+
+    expect(page.get_by_text("50 matching runs")).to_be_visible()
+    expect(page.get_by_role("button", name="Load more")).to_have_count(0)
+    for run in many.ids:
+        expect(page.get_by_role("link", name=run, exact=True)).to_be_visible()
+    assert page.get_by_role("link", name=re.compile("hall-")).count() == 0
+
+
+def test_an_edges_page_says_what_it_trained_on_and_for_whom(told: Told, page: Page) -> None:
+    client = MlflowClient(told.uri)
+    mine = f"tags.`mlflow.parentRunId` = '{told.ids['digits']}' and tags.`cloudedge.edge` = 'edge-1'"
+    (run,) = client.search_runs(["1", "2"], mine)
+    page.goto(f"{told.uri}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}")
+
+    expect(page.get_by_role("heading", name="digits/edge-1")).to_be_visible()
+    expect(page.get_by_role("link", name="digits", exact=True)).to_be_visible()
     expect(page.get_by_text(re.compile(r"edge-1 \([0-9a-f]{32}\)"))).to_be_visible()
     for figure in ("accuracy", "recall", "loss", "train_loss"):
         expect(page.get_by_role("link", name=figure, exact=True)).to_be_visible()

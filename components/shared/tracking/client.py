@@ -1,17 +1,19 @@
 """The connection to MLflow: bounded in time, and with one kind of error."""
 
 import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from cloudedge.errors import StoreFailed
+from cloudedge.errors import CloudedgeError, StoreFailed
 from components.shared.tracking.database import artifacts_of, ensure_whole, file_of
+from components.shared.tracking.records import NOTE_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Experiment
+    from mlflow.exceptions import MlflowException
 
 _ENVIRONMENT = {
     # MLflow's own bounds, 120 s and 7 retries with back-off, would keep a step waiting for a quarter of an hour.
@@ -28,6 +30,10 @@ _KIND_TAG = "mlflow.experimentKind"
 """Without it MLflow's menu lists only what concerns language models, and nobody finds the training runs."""
 
 
+_TO_BE_ASKED_AGAIN = (408, 425, 429)
+"""Status codes of a server that has no time."""
+
+
 def connect(tracking_uri: str) -> "MlflowClient":
     """Connect to a server, or open a database and bring it to the present form.
 
@@ -42,16 +48,26 @@ def connect(tracking_uri: str) -> "MlflowClient":
     return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
 
-def experiment_id(client: "MlflowClient", name: str) -> str:
-    """Id of the experiment, which is made if there is none; a SQLite database keeps its artifacts beside it."""
+def experiment_of(client: "MlflowClient", name: str, note: str = "") -> "Experiment":
+    """The experiment of a name, which is made if there is none.
+
+    Beside a SQLite database its artifacts are kept in a folder of their own; MLflow's default would be the folder that the
+    process happens to work in.
+
+    Args:
+        client: Connection.
+        name: Name of the experiment.
+        note: What a new one's page says, Markdown.
+    """
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)
     if found is None:
         file = file_of(client.tracking_uri)
         location = (artifacts_of(file) / quote(name, safe="")).as_uri() if file else None
+        tags = {_KIND_TAG: "custom_model_development"} | ({NOTE_TAG: note} if note else {})
         try:
-            return client.create_experiment(name, artifact_location=location, tags={_KIND_TAG: "custom_model_development"})
+            return client.get_experiment(client.create_experiment(name, artifact_location=location, tags=tags))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
@@ -59,7 +75,13 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
             found = client.get_experiment_by_name(name)
             if found is None:
                 raise
-    return found.experiment_id
+    return found
+
+
+def refused(error: "MlflowException") -> bool:
+    """Whether MLflow says no, and not just that it is busy or away: to ask again would be of no use."""
+    status = error.get_http_status_code()  # type: ignore[no-untyped-call]
+    return 400 <= status < 500 and status not in _TO_BE_ASKED_AGAIN
 
 
 @contextmanager
@@ -71,13 +93,14 @@ def mlflow_errors(tracking_uri: str) -> Iterator[None]:
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
     try:
         yield
-    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
-        reason = _without_password(str(error).partition("\n")[0][:500], tracking_uri)
+    except CloudedgeError:
+        raise
+    except Exception as error:
+        # MLflow, its database, a proxy before it: whatever they raise, no run's outcome is changed by it.
+        said = str(error).partition("\n")[0][:500] or type(error).__name__
+        reason = _without_password(said, tracking_uri)
         raise StoreFailed(
             f"MLflow at {_without_password(tracking_uri, tracking_uri)} did not take the run's records: {reason.rstrip('.')}. "
             "They are kept in the store, and go there as soon as it takes them."

@@ -14,7 +14,7 @@ from components.shared.tracking.records import MetricPoint
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
+    from mlflow.entities import Metric, Run
 
 Point = tuple[str, int, float | None]
 """Key, step and value (None: not a number)."""
@@ -23,36 +23,33 @@ Point = tuple[str, int, float | None]
 class History:
     """The points that MLflow has of one run.
 
-    MLflow is asked only about runs that this process did not make, and only for keys that come again.
+    MLflow is asked only for keys that come again at a step which is not after all those that it had.
 
     Attributes:
         deleted: Somebody threw the run away in MLflow; it is told nothing more.
     """
 
-    def __init__(self, client: "MlflowClient", run_id: str, *, new: bool) -> None:
-        """Look the run up.
+    def __init__(self, client: "MlflowClient", run: "Run") -> None:
+        """Know a run, as it was found or just made.
 
         Args:
             client: Connection.
-            run_id: MLflow's id of the run.
-            new: The run was made just now and has no points.
+            run: The run.
         """
         self._client = client
-        self._run_id = run_id
-        self.deleted = False
-        self._recorded: frozenset[str] = frozenset()
-        if not new:
-            run = client.get_run(run_id)
-            self._recorded = frozenset(run.data.metrics)
-            self.deleted = run.info.lifecycle_stage != "active"
+        self._run_id = run.info.run_id
+        self.deleted = run.info.lifecycle_stage != "active"
+        self._last_steps: dict[str, int] = {metric.key: metric.step for metric in run.data.to_proto().metrics}
+        self._asked: set[str] = set()
         self._points: defaultdict[str, set[Point]] = defaultdict(set)
 
     def unsent(self, metrics: Iterable[MetricPoint]) -> list[MetricPoint]:
         """Those that MLflow does not have, each once."""
         fresh: dict[Point, MetricPoint] = {}
         for metric in metrics:
-            if metric.key in self._recorded and metric.key not in self._points:
-                self._points[metric.key] = {
+            if metric.step <= self._last_steps.get(metric.key, -1) and metric.key not in self._asked:
+                self._asked.add(metric.key)
+                self._points[metric.key] |= {
                     _point_of(known) for known in self._client.get_metric_history(self._run_id, metric.key)
                 }
             point = _point(metric.key, metric.step, metric.value)

@@ -1,4 +1,7 @@
-"""What steps say for MLflow. The bounds are MLflow's own, so that a record which was written is never refused later."""
+"""What steps say for MLflow. The bounds are MLflow's own, so that a record which was written is never refused later.
+
+Metrics, parameters and tags may have any names: those are made to fit on the way (`names`).
+"""
 
 import re
 from typing import Annotated, Any, Literal, Self
@@ -8,9 +11,6 @@ from pydantic import Field as Described
 
 from cloudedge.documents.base import Document, Part, canonical_json
 from cloudedge.names import NAME, SHA256
-
-Key = Annotated[str, Described(max_length=250, pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_. -]*(/[A-Za-z0-9_-][A-Za-z0-9_. -]*)*$")]
-"""Name of a metric, a parameter or a tag: parts of letters, digits, '_', '-', '.' and spaces, joined by '/'."""
 
 NOTE_TAG = "mlflow.note.content"
 """What MLflow shows as a run's description, Markdown."""
@@ -23,9 +23,9 @@ _RESERVED_ALIAS = re.compile(r"v[0-9]+|latest", re.IGNORECASE)
 class MetricPoint(Part):
     """One measured value."""
 
-    key: Key = Described(description="What was measured, for example accuracy.")
+    key: str = Described(description="What was measured, for example test_accuracy/Süd.")
     value: float = Described(description="Value; may be infinite or not a number.")
-    step: int = Described(ge=0, lt=2**63, description="Epoch of an edge's child run, round of the run itself.")
+    step: int = Described(ge=0, lt=2**63, description="Round, or epoch: an edge's are counted through all rounds.")
     at: AwareDatetime = Described(description="When it was measured; kept to the millisecond.")
 
 
@@ -44,16 +44,17 @@ class TrackingRecord(Document):
         default=None,
         max_length=200,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$",
-        description="Child run, for example round-002/edge-1; none: the run itself.",
+        description="Child run, pretraining or edge/<edge>; none: the run itself. Older records have one for each round and "
+        "edge: round-002/edge-1.",
     )
-    round: int | None = Described(default=None, ge=0, description="Round that the child run belongs to.")
+    round: int | None = Described(default=None, ge=0, description="Round that an older record's child run belongs to.")
     edge: str | None = Described(default=None, pattern=NAME, description="Edge that the child run is of.")
     at: AwareDatetime = Described(description="When this was written. The first makes a run's start, a final status its end.")
-    params: dict[Key, str] = Described(
+    params: dict[str, str] = Described(
         default_factory=dict, description="Settings. A setting's first value stands: MLflow changes none."
     )
     metrics: tuple[MetricPoint, ...] = Described(default=(), description="Values measured.")
-    tags: dict[Key, str] = Described(default_factory=dict, description="Labels; the newest value of each stands.")
+    tags: dict[str, str] = Described(default_factory=dict, description="Labels; the newest value of each stands.")
     dataset: Dataset | None = Described(default=None, description="What the run trained on.")
     status: Literal["running", "finished", "failed", "killed"] | None = Described(
         default=None, description="How the run stands from now on; none: as before."
@@ -83,7 +84,7 @@ class Registration(Part):
     aliases: tuple[Annotated[str, Described(pattern=ALIAS)], ...] = Described(
         default=(), description="Names that point to this version from now on: champion, candidate, round-003."
     )
-    tags: dict[Key, str] = Described(default_factory=dict, description="Labels of the version: accuracy, round, rule, ...")
+    tags: dict[str, str] = Described(default_factory=dict, description="Labels of the version: accuracy, round, rule, ...")
     description: str = Described(
         default="", max_length=5000, description="What a person reads on the version's page, Markdown."
     )
@@ -128,14 +129,13 @@ def flat_params(settings: BaseModel | dict[str, Any], prefix: str = "") -> dict[
         prefix: What the names begin with.
 
     Returns:
-        Names such as 'collaboration.fusion.rule'. Lists become JSON; characters that MLflow refuses in names become '_'.
+        Names such as 'collaboration.fusion.rule'. Lists become JSON.
     """
     values = settings.model_dump(mode="json") if isinstance(settings, BaseModel) else settings
     params: dict[str, str] = {}
     for key, value in values.items():
-        name = prefix + re.sub(r"[^A-Za-z0-9_.-]", "_", key)
         if isinstance(value, dict):
-            params |= flat_params(value, f"{name}.")
+            params |= flat_params(value, f"{prefix}{key}.")
         else:
-            params[name[:250]] = value if isinstance(value, str) else canonical_json(value).decode()
+            params[prefix + key] = value if isinstance(value, str) else canonical_json(value).decode()
     return params

@@ -36,7 +36,7 @@ class Cursor(Document):
 class Relay:
     """Sends what is new of one run. One relay for a run at a time; another process may go on where this one was."""
 
-    def __init__(self, store: Store, run: str, tracking_uri: str, experiment: str) -> None:
+    def __init__(self, store: Store, run: str, tracking_uri: str, experiment: str, given: str = "") -> None:
         """Nothing is opened or imported before there is something to send.
 
         Args:
@@ -44,11 +44,13 @@ class Relay:
             run: Id of the run.
             tracking_uri: MLflow's address: https://..., or sqlite:///file.
             experiment: Name of the MLflow experiment.
+            given: MLflow's id of the run that Kubeflow made for this one or for one of its tasks; empty: none.
         """
         self._store = store
         self._run = run
         self._tracking_uri = tracking_uri
         self._experiment = experiment
+        self._given = given
         self._log = TrackingLog(store, run)
         self._client: MlflowClient | None = None
         self._runs: Runs | None = None
@@ -81,7 +83,7 @@ class Relay:
         client = self.open()
         with mlflow_errors(self._tracking_uri):
             # After a failure MLflow may come back as another than it was: it is looked at anew.
-            runs, self._runs = self._runs or Runs(client, self._run, self._experiment, cursor.token), None
+            runs, self._runs = self._runs or Runs(client, self._run, self._experiment, cursor.token, self._given), None
             # A run that MLflow did not have (another server, a lost database, a run thrown away) is told everything.
             carried = cursor.versions if cursor.parent == runs.parent else {}
             points = self._send(client, runs, [name for name, version in written.items() if carried.get(name) != version])
@@ -103,7 +105,7 @@ class Relay:
         batches = [batch for batch in map(self._read, names) if batch is not None]
         news = news_of(record for batch in batches for record in batch.records)
         runs.make(began=min((some.began for some in news.values()), default=datetime.now(UTC)))
-        points = sum(runs.send(child, news[child]) for child in news)
+        points = runs.tell(news)
         for batch in batches:
             if batch.registration is not None:
                 self._register(client, runs, batch.registration)

@@ -1,17 +1,24 @@
 """Evaluation: the edges judge the fused model, and the regression gate goes by what they say."""
 
+import io
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from cloudedge.documents import LeftOut, Order
 from cloudedge.errors import InvalidModel, InvalidSamples, NotFound, QuorumMissed
 from components.evaluate.step import evaluate_run
 from components.pretrain.step import pretrain
 from components.register.step import register_model
+from components.report.findings import gather
+from components.report.page import render
 from components.shared.tracking import TrackingLog
+from pipelines.home import Home
+from pipelines.outcome import print_outcome
 from tests.components.cloud import Cloud, content, manifest, scores
 from tests.digits import EDGES
 from tests.waiting import until
@@ -166,6 +173,27 @@ def test_every_model_is_measured_on_every_environment(cloud: Cloud, digits: Path
     assert sum(map(sum, evaluation.confusion)) == 200
     right = sum(row[index] for index, row in enumerate(evaluation.confusion))
     assert right / 200 == pytest.approx(evaluation.models[-1].scores["all"].accuracy)
+
+
+@pytest.mark.parametrize("name", ["Süd", "(a)", "环境", "Su\u0308d", "[red]", "50 %", "a:b", "x\ny", "é" * 100])
+def test_an_environment_may_be_called_as_its_folder_can_be(cloud: Cloud, digits: Path, tmp_path: Path, name: str) -> None:
+    cloud.task = cloud.task.model_copy(update={"collaborate": False})
+    cloud.pretrained()
+    test_data = tmp_path / "test"
+    shutil.copytree(digits / "test" / "clean", test_data / name)
+    shutil.copytree(digits / "test" / "others", test_data / "others")
+
+    evaluation = evaluate_run(cloud.task.id, str(test_data))
+
+    assert set(evaluation.models[0].scores) == {name, "others", "all"}
+    # Told by its own name; it is made to fit where MLflow is told.
+    (told,) = TrackingLog(cloud.store, cloud.task.id).read("evaluate").records
+    assert f"test_accuracy/{name}" in {point.key for point in told.metrics}
+    shown = name.split("\n")[0][:20]
+    assert shown in render(gather(cloud.run))
+    screen = io.StringIO()
+    print_outcome(Console(file=screen, width=200), cloud.run, Home(tmp_path), tmp_path / "task.json", "again")
+    assert shown in screen.getvalue()
 
 
 def test_repeated_it_asks_nobody_and_changes_nothing(cloud: Cloud) -> None:

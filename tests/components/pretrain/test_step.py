@@ -42,7 +42,7 @@ def test_the_run_its_events_and_its_figures_are_kept(cloud: Cloud) -> None:
     }
     record = cloud.run.pretraining()
     assert record is not None
-    assert (child.child, child.status, child.params["sha256"]) == ("pretraining", "finished", record.sha256)
+    assert (child.child, child.status, child.tags["cloudedge.sha256"]) == ("pretraining", "finished", record.sha256)
     trained_on = Dataset(name="cloud", fingerprint=record.data_fingerprint, samples=record.samples)
     assert whole.dataset == child.dataset == trained_on
 
@@ -53,7 +53,9 @@ def test_what_differs_between_any_two_runs_is_no_parameter(cloud: Cloud) -> None
     (said,) = TrackingLog(cloud.store, cloud.task.id).read("create").records
     assert said.params["collaboration.training.batch_size"] == "4"
     assert not {"id", "name", "schema_version"} & set(said.params)
-    assert said.tags["mlflow.runName"] == cloud.task.id
+    # Kubeflow names the run that it made itself.
+    assert said.tags["cloudedge.run"] == cloud.task.id
+    assert "mlflow.runName" not in said.tags
     assert cloud.task.name in said.tags[NOTE_TAG]
 
 

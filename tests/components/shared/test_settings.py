@@ -40,28 +40,44 @@ def test_all_that_is_missing_or_wrong_is_named_at_once(environment: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    ("variables", "expected"),
+    ("variables", "address", "run"),
     [
+        ({}, "", ""),
+        ({"CLOUDEDGE_TRACKING_URI": "http://ours"}, "http://ours", ""),
+        # Left in a shell, for other work.
+        ({"MLFLOW_TRACKING_URI": "http://mine", "MLFLOW_RUN_ID": "1"}, "", ""),
+        ({"KFP_MLFLOW_CONFIG": "{}", "MLFLOW_TRACKING_URI": "http://kubeflows", "MLFLOW_RUN_ID": "1"}, "http://kubeflows", "1"),
         (
-            {"CLOUDEDGE_TRACKING_URI": "http://ours", "MLFLOW_TRACKING_URI": "http://theirs", "KFP_MLFLOW_CONFIG": "{}"},
-            "http://ours",
+            {
+                "KFP_MLFLOW_CONFIG": "{}",
+                "MLFLOW_TRACKING_URI": "http://kubeflows",
+                "MLFLOW_RUN_ID": "1",
+                "CLOUDEDGE_TRACKING_URI": "",
+            },
+            "http://kubeflows",
+            "1",
         ),
-        ({"CLOUDEDGE_TRACKING_URI": "", "MLFLOW_TRACKING_URI": "http://theirs", "KFP_MLFLOW_CONFIG": "{}"}, "http://theirs"),
-        ({"MLFLOW_TRACKING_URI": "http://theirs", "KFP_MLFLOW_CONFIG": "{}"}, "http://theirs"),
-        ({"CLOUDEDGE_TRACKING_URI": "", "KFP_MLFLOW_CONFIG": "{}"}, ""),
-        ({"CLOUDEDGE_TRACKING_URI": "", "MLFLOW_TRACKING_URI": "http://a-shells"}, ""),
-        ({}, ""),
+        (
+            {
+                "KFP_MLFLOW_CONFIG": "{}",
+                "MLFLOW_TRACKING_URI": "http://kubeflows",
+                "MLFLOW_RUN_ID": "1",
+                "CLOUDEDGE_TRACKING_URI": "http://ours",
+            },
+            "http://ours",
+            "1",
+        ),
     ],
 )
-def test_an_empty_address_of_mlflow_does_not_hide_that_of_kubeflows_plugin(
-    environment: pytest.MonkeyPatch, variables: dict[str, str], expected: str
+def test_mlflow_is_where_we_are_told_else_where_kubeflows_plugin_says(
+    environment: pytest.MonkeyPatch, variables: dict[str, str], address: str, run: str
 ) -> None:
-    for name in ("CLOUDEDGE_TRACKING_URI", "MLFLOW_TRACKING_URI", "KFP_MLFLOW_CONFIG"):
+    for name in ("KFP_MLFLOW_CONFIG", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "CLOUDEDGE_TRACKING_URI"):
         environment.delenv(name, raising=False)
     for name, value in variables.items():
         environment.setenv(name, value)
-
-    assert Settings().tracking_uri == expected
+    settings = Settings()
+    assert (settings.tracking_uri, settings.run_of_kubeflow) == (address, run)
 
 
 @pytest.mark.parametrize("address", ["", "/folder", "file:folder", "file://host/folder", "s3://bucket"])

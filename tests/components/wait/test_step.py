@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cloudedge.documents import Phase
+from cloudedge.documents import EpochRecord, Phase
 from cloudedge.errors import Cancelled, QuorumMissed, StoreFailed
 from cloudedge.store import Changes, DirectoryStore, Entry
 from components.fuse.step import fuse_round
@@ -24,7 +24,8 @@ from components.shared.step import BETWEEN_STEPS, OVER
 from components.shared.tracking import TrackingLog
 from components.wait.step import wait_round
 from components.wait.watch import RoundWatch
-from tests.components.cloud import Cloud, content, manifest
+from tests.components.cloud import Cloud, content, manifest, scores
+from tests.components.cloud import epochs as epochs_of
 from tests.digits import EDGES
 from tests.waiting import until
 
@@ -477,8 +478,35 @@ def test_each_epoch_of_an_edge_is_told_once(cloud: Cloud) -> None:
     points = [(record.child, p.key, p.step) for record in told for p in record.metrics]
     assert len(points) == len(set(points))
     accuracies = {(record.child, p.step): p.value for record in told for p in record.metrics if p.key == "accuracy"}
-    assert accuracies == {("round-001/edge-1", 0): 0.1, ("round-001/edge-1", 1): 0.2, ("round-001/edge-2", 0): 0.3}
-    assert {record.child: record.status for record in told} == {"round-001/edge-1": "finished", "round-001/edge-2": "failed"}
+    assert accuracies == {("edge/edge-1", 0): 0.1, ("edge/edge-1", 1): 0.2, ("edge/edge-2", 0): 0.3}
+    assert {record.child: record.status for record in told} == {"edge/edge-1": "finished", "edge/edge-2": "failed"}
+    assert [record.status for record in told if record.edge == "edge-1"] == ["running", None, "finished"]
+
+
+def test_an_edges_epochs_go_on_from_round_to_round_and_no_claim_runs_into_the_next_one(cloud: Cloud) -> None:
+    cloud.pretrained()
+    epochs = cloud.task.collaboration.training.epochs
+    cloud.round(1, EDGES)
+    cloud.dispatched(2)
+    (order,) = cloud.orders("edge-1")
+    claimed = EpochRecord(epoch=1000, train_loss=1, scores=scores(0.9), seconds=0.1)
+    cloud.deliver("edge-1", order=order, history=(*epochs_of([0.5, 0.6]), claimed))
+    for edge in EDGES[1:]:
+        cloud.deliver(edge)
+    cloud.waited(2)
+
+    log = TrackingLog(cloud.store, cloud.task.id)
+    told = [record for name in waits(log) for record in log.read(name).records if record.child == "edge/edge-1"]
+    points = [point for record in told for point in record.metrics]
+    accuracy = [(point.step, point.value) for point in points if point.key == "accuracy"]
+    begin = epochs + 1
+    assert accuracy == [(0, 0.4), (1, 0.8), (begin, 0.5), (begin + 1, 0.6), (begin + epochs, 0.9)]
+    by_round = {(point.key, point.step): point.value for point in points if point.key.startswith("round/")}
+    assert by_round == {
+        **{("round/received_accuracy", number): 0.4 for number in (1, 2)},
+        **{("round/trained_accuracy", number): 0.8 for number in (1, 2)},
+        **{("round/samples", number): 12 for number in (1, 2)},
+    }
 
 
 def waits(log: TrackingLog) -> list[str]:

@@ -1,23 +1,26 @@
 import math
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from cloudedge.documents import DataFormat, Field, Task
 from cloudedge.documents.base import parse
 from cloudedge.store import DirectoryStore
 from components.shared.tracking import MetricPoint, Registration, TrackingLog, TrackingRecord, flat_params
-from components.shared.tracking.records import Key
+from components.shared.tracking.names import mlflow_name
 from tests.components.shared.tracking import told
 from tests.components.shared.tracking.told import START
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-KEYS = st.from_regex(r"\A[A-Za-z0-9_-][A-Za-z0-9_. -]{0,20}(/[A-Za-z0-9_-][A-Za-z0-9_. -]{0,20}){0,3}\Z")
+NAMES = st.text(st.characters(blacklist_categories=["Cs"]), min_size=1, max_size=60) | st.lists(
+    st.text("aé环. /:*(_-\t\u0301", max_size=8), max_size=4
+).map("/".join)
 
 
 @given(value=st.floats(), step=st.integers(0, 2**63 - 1))
@@ -29,15 +32,16 @@ def test_a_point_survives_the_store_whatever_its_value(value: float, step: int) 
 
 
 @pytest.mark.filterwarnings(*told.WARNINGS_OF_MLFLOW)
-def test_every_key_that_a_record_takes_mlflow_takes_too(client: "MlflowClient") -> None:
+def test_whatever_things_are_called_mlflow_takes_their_names_and_no_two_become_one(client: "MlflowClient") -> None:
     from mlflow.entities import Metric, Param, RunTag
 
     run = client.create_run("0").info.run_id
 
-    @settings(max_examples=10, deadline=None)
-    @given(keys=st.sets(KEYS, min_size=1, max_size=20))
-    def takes(keys: set[str]) -> None:
-        TypeAdapter(list[Key]).validate_python(sorted(keys))
+    @settings(max_examples=20, deadline=None)
+    @given(names=st.sets(NAMES, max_size=20))
+    def takes(names: set[str]) -> None:
+        keys = {mlflow_name(name) for name in names}
+        assert len(keys) == len(names)
         client.log_batch(
             run, [Metric(key, 1, 1, 1) for key in keys], [Param(key, "1") for key in keys], [RunTag(key, "1") for key in keys]
         )
@@ -45,10 +49,31 @@ def test_every_key_that_a_record_takes_mlflow_takes_too(client: "MlflowClient") 
     takes()
 
 
-@pytest.mark.parametrize("key", ["", "/a", "a/", "a//b", "../a", "a/../b", ".", "a\n", "a:b", "größe", "x" * 251])
-def test_a_key_that_mlflow_would_refuse_is_refused_when_it_is_written(key: str) -> None:
-    with pytest.raises(ValidationError):
-        TrackingRecord(at=START, params={key: "1"})
+@given(name=st.text(max_size=300))
+def test_a_name_that_was_made_to_fit_is_changed_no_more(name: str) -> None:
+    assert mlflow_name(mlflow_name(name)) == mlflow_name(name)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "test_accuracy/Süd", "test_accuracy/环境 2", "Hall-3.b", "-", "_/x"])
+def test_a_name_that_mlflow_takes_stays_as_it_is(name: str) -> None:
+    assert mlflow_name(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("test_accuracy/(a)", r"test_accuracy/_a_-[0-9a-f]{8}"),
+        ("test_accuracy/Su\u0308d", r"test_accuracy/Süd-[0-9a-f]{8}"),
+        ("loss (in %)", r"loss _in __-[0-9a-f]{8}"),
+        ("../a", r"_\.\./a-[0-9a-f]{8}"),
+        ("a//b", r"a/_/b-[0-9a-f]{8}"),
+        ("", r"_-[0-9a-f]{8}"),
+        ("not UTF-8: \udcff", r"not UTF-8_ _-[0-9a-f]{8}"),
+        ("x" * 251, r"x{241}-[0-9a-f]{8}"),
+    ],
+)
+def test_another_name_is_told_by_one_that_reads_like_it(name: str, found: str) -> None:
+    assert re.fullmatch(found, mlflow_name(name))
 
 
 @pytest.mark.parametrize("alias", ["v1", "V12", "latest", "Latest", "", "a b"])
@@ -76,7 +101,7 @@ def test_settings_become_parameters_that_can_be_compared_line_by_line() -> None:
     assert params["pretraining.learning_rate"] == "0.05"
     assert params["collaborate"] == "true"
     assert params["data.classes"] == '["a","b"]'
-    assert flat_params({"weights": {"größe!": 2}}) == {"weights.gr__e_": "2"}
+    assert flat_params({"weights": {"größe!": 2}}) == {"weights.größe!": "2"}
 
 
 def test_a_repeated_step_replaces_what_it_had_said(store: DirectoryStore) -> None:

@@ -1,5 +1,6 @@
 import json
 import math
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,9 +9,9 @@ import pytest
 
 from cloudedge.errors import StoreFailed
 from cloudedge.store import DirectoryStore
-from components.shared.tracking import Dataset, MetricPoint, Relay, TrackingLog, TrackingRecord
+from components.shared.tracking import NOTE_TAG, Dataset, MetricPoint, Relay, TrackingLog, TrackingRecord
 from tests.components.shared.tracking import told
-from tests.components.shared.tracking.told import START, after, edge_record, history, point, runs_of
+from tests.components.shared.tracking.told import START, after, edge_record, history, point, runs_in, runs_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,7 +29,7 @@ def relay(store: DirectoryStore, tracking_uri: str, experiment: str) -> Relay:
     return Relay(store, "digits", tracking_uri, experiment)
 
 
-def test_a_run_and_its_edges_become_a_run_with_child_runs(
+def test_a_run_and_its_edges_become_a_run_with_child_runs_in_an_experiment_of_their_own(
     client: "MlflowClient", experiment: str, log: TrackingLog, relay: Relay
 ) -> None:
     log.append(
@@ -42,15 +43,16 @@ def test_a_run_and_its_edges_become_a_run_with_child_runs(
         ],
         "pretrain",
     )
-    log.append([edge_record(1, "edge-1", point("loss", 0.25, 1, 70), seconds=65, status="running")], "wait-001-000001")
-    log.append([edge_record(1, "edge-1", point("loss", 0.125, 2, 80), seconds=81, status="finished")], "wait-001-000002")
+    log.append([edge_record("edge-1", point("loss", 0.25, 1, 70), seconds=65, status="running")], "wait-001-000001")
+    log.append([edge_record("edge-1", point("loss", 0.125, 2, 80), seconds=81, status="finished")], "wait-001-000002")
     log.append([TrackingRecord(at=after(90), status="finished")], "end")
 
     assert relay.push() == 4
 
     runs = runs_of(client, experiment)
-    run, child = runs["digits"], runs["round-001/edge-1"]
-    assert set(runs) == {"digits", "round-001/edge-1"}
+    run, child = runs["digits"], runs["digits/edge-1"]
+    assert set(runs_in(client, experiment)) == {"digits"}
+    assert set(runs) == {"digits", "digits/edge-1"}
     assert run.data.params == {"seed": "7"}
     made = client.get_experiment_by_name(experiment)
     assert made is not None
@@ -60,44 +62,44 @@ def test_a_run_and_its_edges_become_a_run_with_child_runs(
     assert history(client, run, "accuracy") == [(0, 0.5), (1, 0.75)]
     assert (run.info.status, run.info.start_time, run.info.end_time) == ("FINISHED", _ms(0), _ms(90))
     assert child.data.tags["mlflow.parentRunId"] == run.info.run_id
-    assert (child.data.tags["cloudedge.round"], child.data.tags["cloudedge.edge"]) == ("1", "edge-1")
+    assert (child.data.tags["cloudedge.run"], child.data.tags["cloudedge.edge"]) == ("digits", "edge-1")
     assert history(client, child, "loss") == [(1, 0.25), (2, 0.125)]
     assert (child.info.status, child.info.start_time, child.info.end_time) == ("FINISHED", _ms(65), _ms(81))
 
 
 def test_what_was_sent_is_not_sent_again(log: TrackingLog, relay: Relay) -> None:
-    log.append([edge_record(1, "edge-1", point("loss", 0.5, 1))], "wait-1")
+    log.append([edge_record("edge-1", point("loss", 0.5, 1))], "wait-1")
     assert relay.push() == 1
     assert relay.push() == 0
-    log.append([edge_record(1, "edge-1", point("loss", 0.25, 2))], "wait-2")
+    log.append([edge_record("edge-1", point("loss", 0.25, 2))], "wait-2")
     assert relay.push() == 1
 
 
 def test_another_process_goes_on_where_the_first_was(
     client: "MlflowClient", store: DirectoryStore, tracking_uri: str, experiment: str, log: TrackingLog, relay: Relay
 ) -> None:
-    log.append([TrackingRecord(at=START), edge_record(1, "edge-1", point("loss", 0.5, 1))], "wait-1")
+    log.append([TrackingRecord(at=START), edge_record("edge-1", point("loss", 0.5, 1))], "wait-1")
     relay.push()
-    log.append([edge_record(1, "edge-1", point("loss", 0.25, 2)), edge_record(1, "edge-2", point("loss", 1, 1))], "wait-2")
+    log.append([edge_record("edge-1", point("loss", 0.25, 2)), edge_record("edge-2", point("loss", 1, 1))], "wait-2")
 
     assert Relay(store, "digits", tracking_uri, experiment).push() == 2
 
     runs = runs_of(client, experiment)
-    assert set(runs) == {"digits", "round-001/edge-1", "round-001/edge-2"}
-    assert history(client, runs["round-001/edge-1"], "loss") == [(1, 0.5), (2, 0.25)]
+    assert set(runs) == {"digits", "digits/edge-1", "digits/edge-2"}
+    assert history(client, runs["digits/edge-1"], "loss") == [(1, 0.5), (2, 0.25)]
 
 
 def test_a_repeated_step_adds_only_what_it_measured_anew(
     client: "MlflowClient", store: DirectoryStore, tracking_uri: str, experiment: str, log: TrackingLog, relay: Relay
 ) -> None:
-    log.append([edge_record(1, "edge-1", point("loss", 0.5, 1), point("loss", math.nan, 2))], "wait-1")
+    log.append([edge_record("edge-1", point("loss", 0.5, 1), point("loss", math.nan, 2))], "wait-1")
     relay.push()
     again = (point("loss", 0.5, 1, 99), point("loss", math.nan, 2, 99), point("loss", 0.25, 3, 99), point("seconds", 2, 1, 99))
-    log.append([edge_record(1, "edge-1", *again, seconds=99)], "wait-1")
+    log.append([edge_record("edge-1", *again, seconds=99)], "wait-1")
 
     assert Relay(store, "digits", tracking_uri, experiment).push() == 2
 
-    child = runs_of(client, experiment)["round-001/edge-1"]
+    child = runs_of(client, experiment)["digits/edge-1"]
     assert [step for step, _ in history(client, child, "loss")] == [1, 2, 3]
     assert history(client, child, "seconds") == [(1, 2.0)]
 
@@ -106,7 +108,7 @@ def test_a_lost_cursor_tells_mlflow_nothing_twice(
     client: "MlflowClient", store: DirectoryStore, tracking_uri: str, experiment: str, log: TrackingLog, relay: Relay
 ) -> None:
     log.append([TrackingRecord(at=START, params={"seed": "7"}, metrics=(point("accuracy", math.inf, 1),))], "pretrain")
-    log.append([edge_record(1, "edge-1", point("loss", 0.5, 1))], "wait-1")
+    log.append([edge_record("edge-1", point("loss", 0.5, 1))], "wait-1")
     relay.push()
     # As after a crash between telling MLflow and writing the cursor.
     key = "runs/digits/tracking/relayed.json"
@@ -116,7 +118,7 @@ def test_a_lost_cursor_tells_mlflow_nothing_twice(
     assert Relay(store, "digits", tracking_uri, experiment).push() == 0
 
     runs = runs_of(client, experiment)
-    assert set(runs) == {"digits", "round-001/edge-1"}
+    assert set(runs) == {"digits", "digits/edge-1"}
     assert history(client, runs["digits"], "accuracy") == [(1, sys.float_info.max)]
 
 
@@ -166,23 +168,177 @@ def test_more_than_one_call_can_hold_arrives_whole(
 
 
 def test_the_run_that_kubeflow_made_is_used_and_left_for_kubeflow_to_end(
-    client: "MlflowClient", experiment: str, log: TrackingLog, relay: Relay, monkeypatch: pytest.MonkeyPatch
+    client: "MlflowClient", store: DirectoryStore, tracking_uri: str, experiment: str, log: TrackingLog
 ) -> None:
     kubeflow = client.create_experiment(f"{experiment}-kubeflow")
     pipeline = client.create_run(kubeflow, run_name="pipeline").info.run_id
     task = client.create_run(kubeflow, run_name="wait-2", tags={"mlflow.parentRunId": pipeline}).info.run_id
-    monkeypatch.setenv("MLFLOW_RUN_ID", task)
-    monkeypatch.setenv("KFP_MLFLOW_CONFIG", "{}")
-    log.append([TrackingRecord(at=START, status="finished"), edge_record(1, "edge-1", point("loss", 0.5, 1))], "wait-1")
+    log.append([TrackingRecord(at=START, status="finished"), edge_record("edge-1", point("loss", 0.5, 1))], "wait-1")
 
-    relay.push()
+    Relay(store, "digits", tracking_uri, experiment, task).push()
 
     runs = runs_of(client, f"{experiment}-kubeflow")
-    assert set(runs) == {"pipeline", "wait-2", "round-001/edge-1"}
+    assert set(runs) == {"pipeline", "wait-2", "digits/edge-1"}
     assert runs["pipeline"].info.status == "RUNNING"
     assert runs["pipeline"].data.tags["cloudedge.run"] == "digits"
-    assert runs["round-001/edge-1"].data.tags["mlflow.parentRunId"] == pipeline
+    assert runs["digits/edge-1"].data.tags["mlflow.parentRunId"] == pipeline
     assert client.get_experiment_by_name(experiment) is None
+
+
+def test_a_run_of_kubeflows_that_mlflow_does_not_have_is_said_and_replaced_by_one_of_our_own(
+    client: "MlflowClient",
+    store: DirectoryStore,
+    tracking_uri: str,
+    experiment: str,
+    log: TrackingLog,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    elsewhere = "0" * 32
+    log.append([TrackingRecord(at=START, metrics=(point("accuracy", 0.5, 0),))], "pretrain")
+    assert Relay(store, "digits", tracking_uri, experiment, elsewhere).push() == 1
+    assert f"has no run {elsewhere}" in caplog.text
+    # Each step is a process of its own; the run stays the same one.
+    log.append([TrackingRecord(at=after(1), status="finished", metrics=(point("accuracy", 1, 1),))], "evaluate")
+    assert Relay(store, "digits", tracking_uri, experiment, elsewhere).push() == 1
+
+    run = runs_of(client, experiment)["digits"]
+    assert history(client, run, "accuracy") == [(0, 0.5), (1, 1.0)]
+    assert run.info.status == "FINISHED"
+
+
+def test_a_run_that_an_earlier_version_told_by_round_goes_on_with_a_run_for_each_edge(
+    client: "MlflowClient", store: DirectoryStore, tracking_uri: str, experiment: str, log: TrackingLog, relay: Relay
+) -> None:
+    log.append([TrackingRecord(at=START)], "pretrain")
+    relay.push()
+    run = runs_of(client, experiment)["digits"].info
+    former = {"mlflow.parentRunId": run.run_id, "cloudedge.child": "round-001/edge-1"}
+    client.create_run(run.experiment_id, run_name="round-001/edge-1", tags=former)
+    by_round = edge_record("edge-1", point("loss", 0.5, 1), child="round-001/edge-1", round=1)
+    log.append([by_round], "wait-000001-000000")
+    log.append([edge_record("edge-1", point("loss", 0.25, 7))], "wait-000002-000000")
+
+    assert Relay(store, "digits", tracking_uri, experiment).push() == 2
+
+    assert set(runs_in(client, experiment)) == {"digits", "round-001/edge-1"}
+    runs = runs_of(client, experiment)
+    assert history(client, runs["round-001/edge-1"], "loss") == [(1, 0.5)]
+    assert history(client, runs["digits/edge-1"], "loss") == [(7, 0.25)]
+
+
+@pytest.mark.parametrize("status", [403, 404, 400])
+def test_where_no_further_experiment_may_be_made_child_runs_are_in_the_runs_own(
+    client: "MlflowClient", experiment: str, log: TrackingLog, relay: Relay, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos import databricks_pb2 as codes
+
+    client.create_experiment(experiment)
+
+    def refuse(*_: object, **__: object) -> str:
+        code = {403: codes.PERMISSION_DENIED, 404: codes.ENDPOINT_NOT_FOUND, 400: codes.INVALID_PARAMETER_VALUE}[status]
+        raise MlflowException("Not here.", code)
+
+    monkeypatch.setattr(MlflowClient, "create_experiment", refuse)
+    log.append([TrackingRecord(at=START), edge_record("edge-1", point("loss", 0.5, 1))], "wait-1")
+    assert relay.push() == 1
+    log.append([edge_record("edge-1", point("loss", 0.25, 2))], "wait-2")
+    assert relay.push() == 1
+
+    runs = runs_in(client, experiment)
+    assert set(runs) == {"digits", "digits/edge-1"}
+    assert history(client, runs["digits/edge-1"], "loss") == [(1, 0.5), (2, 0.25)]
+
+
+def test_where_the_experiment_of_child_runs_may_not_be_written_they_are_in_the_runs_own(
+    client: "MlflowClient", experiment: str, log: TrackingLog, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
+
+    own, others = client.create_experiment(experiment), client.create_experiment(f"{experiment}-epochs")
+    create_run = MlflowClient.create_run
+
+    def in_ours(self: "MlflowClient", place: str, *arguments: object, **more: object) -> object:
+        if place == others:
+            raise MlflowException("Not yours.", PERMISSION_DENIED)
+        return create_run(self, place, *arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(MlflowClient, "create_run", in_ours)
+    edges = [edge_record(edge, point("loss", 0.5, 1)) for edge in ("edge-1", "edge-2")]
+    log.append([TrackingRecord(at=START), *edges], "wait-1")
+    assert relay.push() == 2
+    assert {run.info.experiment_id for run in runs_in(client, experiment).values()} == {own}
+    assert len(runs_in(client, experiment)) == 3
+
+
+def test_an_experiment_of_child_runs_that_somebody_threw_away_stays_away_and_holds_nothing_up(
+    client: "MlflowClient", experiment: str, log: TrackingLog, relay: Relay
+) -> None:
+    client.delete_experiment(client.create_experiment(f"{experiment}-epochs"))
+    log.append([TrackingRecord(at=START), edge_record("edge-1", point("loss", 0.5, 1))], "wait-1")
+    assert relay.push() == 0
+    assert set(runs_of(client, experiment)) == {"digits"}
+
+
+def test_a_runs_note_begins_with_the_way_to_its_child_runs(
+    client: "MlflowClient", store: DirectoryStore, tracking_uri: str, experiment: str, log: TrackingLog, relay: Relay
+) -> None:
+    def note() -> str:
+        return runs_of(client, experiment)["digits"].data.tags.get(NOTE_TAG, "")
+
+    log.append([TrackingRecord(at=START, tags={NOTE_TAG: "In progress."})], "create")
+    relay.push()
+    assert note() == "In progress."
+
+    log.append([edge_record("edge-1", point("loss", 0.5, 1))], "wait-1")
+    relay.push()
+    link, _, rest = note().partition("\n\n")
+    beside = client.get_experiment_by_name(f"{experiment}-epochs")
+    assert beside is not None
+    assert re.fullmatch(rf"\[.+\]\(#/experiments/{beside.experiment_id}/runs\?.+digits.+\)", link)
+    assert rest == "In progress."
+
+    # By another process, and too long for both.
+    log.append([TrackingRecord(at=after(9), tags={NOTE_TAG: "x" * 8000})], "report")
+    Relay(store, "digits", tracking_uri, experiment).push()
+    assert note().startswith(f"{link}\n\nxxx")
+
+
+def test_an_edge_that_goes_on_in_another_process_costs_no_look_at_what_it_told_before(
+    client: "MlflowClient",
+    store: DirectoryStore,
+    tracking_uri: str,
+    experiment: str,
+    log: TrackingLog,
+    relay: Relay,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from mlflow import MlflowClient
+
+    log.append([TrackingRecord(at=START), edge_record("edge-1", point("loss", 0.5, 1))], "wait-1")
+    relay.push()
+    monkeypatch.setattr(MlflowClient, "get_metric_history", None)
+    log.append([edge_record("edge-1", point("loss", 0.25, 2))], "wait-2")
+
+    assert Relay(store, "digits", tracking_uri, experiment).push() == 1
+
+
+@pytest.mark.parametrize("error", [KeyError("run"), ValueError("no JSON"), RecursionError(), AttributeError("of None")])
+def test_whatever_mlflow_raises_is_one_kind_of_error(
+    log: TrackingLog, relay: Relay, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    from mlflow import MlflowClient
+
+    def broken(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(MlflowClient, "log_batch", broken)
+    log.append([TrackingRecord(at=START, params={"seed": "7"})], "pretrain")
+    with pytest.raises(StoreFailed, match="did not take the run's records: .*kept in the store"):
+        relay.push()
 
 
 def test_a_run_thrown_away_in_mlflow_is_told_whole_again(
@@ -201,16 +357,16 @@ def test_a_run_thrown_away_in_mlflow_is_told_whole_again(
 def test_a_child_run_thrown_away_in_mlflow_stays_away_and_holds_nothing_up(
     client: "MlflowClient", store: DirectoryStore, tracking_uri: str, experiment: str, log: TrackingLog, relay: Relay
 ) -> None:
-    log.append([edge_record(1, "edge-1", point("loss", 0.5, 1)), edge_record(1, "edge-2", point("loss", 0.5, 1))], "wait-1")
+    log.append([edge_record("edge-1", point("loss", 0.5, 1)), edge_record("edge-2", point("loss", 0.5, 1))], "wait-1")
     relay.push()
-    client.delete_run(runs_of(client, experiment)["round-001/edge-1"].info.run_id)
-    log.append([edge_record(1, "edge-1", point("loss", 0.25, 2)), edge_record(1, "edge-2", point("loss", 0.25, 2))], "wait-2")
+    client.delete_run(runs_of(client, experiment)["digits/edge-1"].info.run_id)
+    log.append([edge_record("edge-1", point("loss", 0.25, 2)), edge_record("edge-2", point("loss", 0.25, 2))], "wait-2")
 
     assert Relay(store, "digits", tracking_uri, experiment).push() == 1
 
     runs = runs_of(client, experiment)
-    assert set(runs) == {"digits", "round-001/edge-2"}
-    assert history(client, runs["round-001/edge-2"], "loss") == [(1, 0.5), (2, 0.25)]
+    assert set(runs) == {"digits", "digits/edge-2"}
+    assert history(client, runs["digits/edge-2"], "loss") == [(1, 0.5), (2, 0.25)]
 
 
 def test_a_malformed_batch_is_left_out_and_holds_nothing_up(
@@ -244,10 +400,10 @@ def test_what_an_edge_trained_on_is_its_runs_dataset(
 ) -> None:
     dataset = Dataset(name="edge-1", fingerprint="ab" * 32, samples=80)
     for name in ("wait-1", "wait-1-again"):
-        log.append([edge_record(1, "edge-1", dataset=dataset)], name)
+        log.append([edge_record("edge-1", dataset=dataset)], name)
         relay.push()
 
-    inputs = runs_of(client, experiment)["round-001/edge-1"].inputs
+    inputs = runs_of(client, experiment)["digits/edge-1"].inputs
     assert inputs is not None
     (found,) = inputs.dataset_inputs
     assert (found.dataset.name, found.dataset.digest) == ("edge-1", "ab" * 16)

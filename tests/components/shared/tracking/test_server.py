@@ -44,7 +44,7 @@ def test_a_server_killed_in_the_middle_and_started_again_has_every_point_once(
     log.append([TrackingRecord(at=START, params={"seed": "7"}, metrics=(point("accuracy", 0.5, 0),))], "pretrain")
     assert relay.push() == 1
 
-    log.append([edge_record(1, edge, point("loss", 1, 0), point("loss", 0.5, 1)) for edge in EDGES], "wait-1")
+    log.append([edge_record(edge, point("loss", 1, 0), point("loss", 0.5, 1)) for edge in EDGES], "wait-1")
     with ThreadPoolExecutor(1) as pool:
         pushing = pool.submit(relay.push)
         until(lambda: len(runs_of(client, experiment)) > 5, what="a sixth run in MLflow")
@@ -53,7 +53,7 @@ def test_a_server_killed_in_the_middle_and_started_again_has_every_point_once(
             pushing.result()
     assert len(runs_of(client, experiment)) <= len(EDGES)
 
-    log.append([edge_record(1, edge, point("loss", 0.25, 2), status="finished", seconds=9) for edge in EDGES], "wait-2")
+    log.append([edge_record(edge, point("loss", 0.25, 2), status="finished", seconds=9) for edge in EDGES], "wait-2")
     content = save({"weight": np.ones(100_000, np.float32)})
     store.put("runs/digits/fused.safetensors", content)
     log.append(
@@ -76,10 +76,10 @@ def test_a_server_killed_in_the_middle_and_started_again_has_every_point_once(
     assert capfd.readouterr().out == ""
 
     runs = runs_of(client, experiment)
-    assert set(runs) == {"digits", *(f"round-001/{edge}" for edge in EDGES)}
+    assert set(runs) == {"digits", *(f"digits/{edge}" for edge in EDGES)}
     assert history(client, runs["digits"], "accuracy") == [(0, 0.5)]
     for edge in EDGES:
-        child = runs[f"round-001/{edge}"]
+        child = runs[f"digits/{edge}"]
         assert history(client, child, "loss") == [(0, 1), (1, 0.5), (2, 0.25)]
         assert child.info.status == "FINISHED"
     registered = relay.registered()

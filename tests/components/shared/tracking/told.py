@@ -23,20 +23,13 @@ def point(key: str, value: float, step: int, seconds: float = 0) -> MetricPoint:
     return MetricPoint(key=key, value=value, step=step, at=after(seconds))
 
 
-def edge_record(round_number: int, edge: str, *points: MetricPoint, seconds: float = 0, **more: object) -> TrackingRecord:
+def edge_record(edge: str, *points: MetricPoint, seconds: float = 0, **more: object) -> TrackingRecord:
     return TrackingRecord.model_validate(
-        {
-            "child": f"round-{round_number:03d}/{edge}",
-            "round": round_number,
-            "edge": edge,
-            "at": after(seconds),
-            "metrics": points,
-            **more,
-        }
+        {"child": f"edge/{edge}", "edge": edge, "at": after(seconds), "metrics": points, **more}
     )
 
 
-def runs_of(client: "MlflowClient", experiment: str) -> "dict[str, Run]":
+def runs_in(client: "MlflowClient", experiment: str) -> "dict[str, Run]":
     """Every run of an experiment by its name; two of one name are an error."""
     found = client.get_experiment_by_name(experiment)
     if found is None:
@@ -45,6 +38,11 @@ def runs_of(client: "MlflowClient", experiment: str) -> "dict[str, Run]":
     named = {run.info.run_name: run for run in runs}
     assert len(named) == len(runs)
     return named
+
+
+def runs_of(client: "MlflowClient", experiment: str) -> "dict[str, Run]":
+    """The runs of an experiment, and their child runs, which have one of their own."""
+    return runs_in(client, experiment) | runs_in(client, f"{experiment}-epochs")
 
 
 def history(client: "MlflowClient", run: "Run", key: str) -> list[tuple[int, float]]:
