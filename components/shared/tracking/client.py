@@ -99,10 +99,10 @@ def mlflow_errors(tracking_uri: str) -> Iterator[None]:
         raise
     except Exception as error:
         # MLflow, its database, a proxy before it: whatever they raise, no run's outcome is changed by it.
-        said = str(error).partition("\n")[0][:500] or type(error).__name__
-        reason = _without_password(said, tracking_uri)
+        said = f"{type(error).__name__}: {error}".partition("\n")[0][:500]
+        reason = _without_password(said, tracking_uri).rstrip(".: ")
         raise StoreFailed(
-            f"MLflow at {_without_password(tracking_uri, tracking_uri)} did not take the run's records: {reason.rstrip('.')}. "
+            f"MLflow at {_without_password(tracking_uri, tracking_uri)} did not take the run's records: {reason}. "
             "They are kept in the store, and go there as soon as it takes them."
         ) from None
 
