@@ -59,9 +59,9 @@ def _print_environments(console: Console, evaluation: Evaluation) -> None:
         return
     pretrained = named["pretrained"]
     fused = named.get(f"fused-{evaluation.rounds}")
-    own = [model for model in evaluation.models if model.round is None]
+    own = evaluation.alone()
     table = Table(title="Accuracy on samples that nobody trained on", title_justify="left", box=None, pad_edge=False)
-    for title in ("environment", "pretrained", "best edge model", "fused", ""):
+    for title in ("environment", "pretrained", "best edge alone", "fused", ""):
         table.add_column(title, justify="left" if title in ("", "environment") else "right")
     for environment in pretrained.scores:
         before = pretrained.scores[environment].accuracy

@@ -75,7 +75,7 @@ def summary(run: Run) -> dict[str, Any]:
         test: dict[str, Any] = {"pretrained": named["pretrained"]}
         if evaluation.rounds:
             test["fused"] = named[f"fused-{evaluation.rounds}"]
-            test["edges"] = {model.name: named[model.name] for model in evaluation.models if model.round is None}
+            test["edges_alone"] = {model.name: named[model.name] for model in evaluation.alone()}
             test["rounds"] = [
                 named["pretrained" if number == 0 else f"fused-{number}"]["all"] for number in range(evaluation.rounds + 1)
             ]

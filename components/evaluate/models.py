@@ -61,7 +61,7 @@ def _is_class(folder: Path, data: DataFormat) -> bool:
 def score_on_test_data(
     work: Step, task: Task, rounds: int, test_data: Path
 ) -> tuple[tuple[ModelScores, ...], tuple[tuple[int, ...], ...]]:
-    """Score the pretrained model, each round's fused one and the last round's edge models.
+    """Score the pretrained model, each round's fused one and each edge's first: what it reaches alone, if it is of round 1.
 
     Returns:
         Scores of each model by environment, 'all' among them; and the final model's confusion matrix, rows being true classes.
@@ -88,32 +88,36 @@ def score_on_test_data(
     network = build(task.model, task.data, task.seed)
     models: list[ModelScores] = []
 
-    def score(name: str, key: str, sha256: str, number: int | None) -> torch.Tensor:
+    def score(name: str, key: str, sha256: str, **rounds: int) -> torch.Tensor:
         with recorded(work.store, key, sha256) as path:
             network.load_state_dict(load(path))
         logits = logits_of(network, everything)
         parts = zip(tests, torch.split(logits, sizes), torch.split(everything.labels, sizes), strict=True)
         scores = {environment: measured(answers, labels) for environment, answers, labels in parts}
-        models.append(ModelScores(name=name, round=number, scores={**scores, TOTAL: measured(logits, everything.labels)}))
+        models.append(ModelScores(name=name, scores={**scores, TOTAL: measured(logits, everything.labels)}, **rounds))
         return logits
 
-    last = work.run.fusion(rounds) if rounds else None
-    for contribution in last.contributions if last else ():
-        attempt = _attempt(work, rounds, contribution.edge)
-        key = work.run.result_key(contribution.round, contribution.edge, attempt, "model.safetensors")
-        score(contribution.edge, key, contribution.sha256, None)
+    for edge, (number, sha256, key) in sorted(_first_models(work, rounds).items()):
+        score(edge, key, sha256, trained_in=number)
     for number in range(rounds + 1):
         record = work.run.model_after(number)
         if record is None:
             raise NotFound(f"Run {work.run.id} has no record of the model of round {number}: run its steps before.")
         name = f"fused-{number}" if number else "pretrained"
-        logits = score(name, work.run.fused_key(number), record.sha256, number)
+        logits = score(name, work.run.fused_key(number), record.sha256, round=number)
     size = len(task.data.classes)
     pairs = everything.labels * size + logits.argmax(dim=1)
     confusion = torch.bincount(pairs, minlength=size * size).reshape(size, size)
     return tuple(models), tuple(tuple(row) for row in confusion.tolist())
 
 
-def _attempt(work: Step, number: int, edge: str) -> int:
-    waited = work.run.waited(number)
-    return next(delivery.attempt for delivery in waited.delivered if delivery.edge == edge) if waited else 1
+def _first_models(work: Step, rounds: int) -> dict[str, tuple[int, str, str]]:
+    """Of each edge the first model that was fused: round of its order, digest and key."""
+    first: dict[str, tuple[int, str, str]] = {}
+    for number in range(1, rounds + 1):
+        record, waited = work.run.fusion(number), work.run.waited(number)
+        attempts = {delivery.edge: delivery.attempt for delivery in waited.delivered} if waited else {}
+        for c in record.contributions if record else ():
+            key = work.run.result_key(c.round, c.edge, attempts.get(c.edge, 1), "model.safetensors")
+            first.setdefault(c.edge, (c.round, c.sha256, key))
+    return first

@@ -10,14 +10,14 @@ from components.shared.records import ModelScores
 
 
 def edge_table(found: Findings) -> Html:
-    """A row for each edge: its data, its model before and after, its weight, and what went wrong."""
+    """A row for each edge: its data, the models by its own measure, its weight, and what went wrong."""
     rounds = len(found.fusions)
     sparks = rounds > 1
     judged = any(story.judged for story in found.edges)
     head = ["Edge", _head("Samples"), "By class", _head("Epochs")]
     if judged:
         head.append(_head("Pretrained"))
-    head.append(_head("Own model"))
+    head.append(_head("Alone"))
     if judged:
         head.append(_head("Fused"))
     if sparks:
@@ -40,10 +40,14 @@ def heatmap(found: Findings) -> Html:
     ends = [("Pretrained", cloud[0]), (f"Fused, round {cloud[-1].round}", cloud[-1])]
     values = [model.scores[name].accuracy for model in (*edges, cloud[0], cloud[-1]) for name in environments]
     low, high = min(values), max(values)
-    rows = [_heat_row(model.name, model, environments, low, high) for model in edges]
+    rows = [_heat_row(_first_of(model), model, environments, low, high) for model in edges]
     rows += [_heat_row(title, model, environments, low, high, strong=True) for title, model in ends]
     head = ["Model", *(_head("All" if name == EVERYTHING else name) for name in environments)]
     return table(head, rows, "heat")
+
+
+def _first_of(model: ModelScores) -> str:
+    return model.name if model.trained_in == 1 else f"{model.name}, since round {model.trained_in}"
 
 
 def _row(story: EdgeStory, found: Findings, rounds: int, *, judged: bool, sparks: bool) -> list[Html]:
@@ -58,7 +62,7 @@ def _row(story: EdgeStory, found: Findings, rounds: int, *, judged: bool, sparks
     pretrained, fused = story.judged.get("pretrained"), story.judged.get("fused")
     if judged:
         cells.append(number(share(pretrained.accuracy if pretrained else None)))
-    cells.append(number(share(last.accuracy if last else None)))
+    cells.append(number(share(story.alone)))
     if judged:
         worse = bool(fused and pretrained and fused.accuracy < pretrained.accuracy)
         cells.append(number(share(fused.accuracy if fused else None), class_="number worse" if worse else "number strong"))

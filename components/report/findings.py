@@ -42,6 +42,11 @@ class EdgeStory:
     unjudged: str
     """Why the regression gate has none of it; empty if it has, or did not ask."""
 
+    @property
+    def alone(self) -> float | None:
+        """Accuracy that it reaches alone, on its held-out samples: of its own model of round 1; none if it came later."""
+        return self.turns[0].accuracy if self.turns and self.turns[0].trained_in == 1 else None
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -84,9 +89,13 @@ class Findings:
         return sorted((model for model in models if model.round is not None), key=lambda model: model.round or 0)
 
     def by_edge(self) -> list[ModelScores]:
-        """The last round's edge models on the test data."""
-        models = self.evaluation.models if self.evaluation else ()
-        return sorted((model for model in models if model.round is None), key=lambda model: natural(model.name))
+        """Each edge's first model on the test data."""
+        models = self.evaluation.firsts() if self.evaluation else ()
+        return sorted(models, key=lambda model: natural(model.name))
+
+    def alone(self) -> list[ModelScores]:
+        """Those of them that knew nothing of what other edges learned."""
+        return [model for model in self.by_edge() if model.trained_in == 1]
 
     def fused_at_edges(self) -> list[tuple[int, float]]:
         """Rounds, and the accuracy that the model after that round has on the edges' held-out samples; round 0: pretrained."""

@@ -30,8 +30,8 @@ def sentences(found: Findings) -> list[str]:
     models = found.by_round()
     if len(models) > 1:
         first, last = models[0].scores[EVERYTHING], models[-1].scores[EVERYTHING]
-        best = max((model.scores[EVERYTHING].accuracy for model in found.by_edge()), default=None)
-        between = f"best edge model {share(best)}, " if best is not None else ""
+        best = max((model.scores[EVERYTHING].accuracy for model in found.alone()), default=None)
+        between = f"best edge alone {share(best)}, " if best is not None else ""
         said.append(
             f"On {count(last.samples, 'test sample')}: "
             f"fused {share(last.accuracy)}, {between}pretrained {share(first.accuracy)}."

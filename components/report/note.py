@@ -20,11 +20,11 @@ def _environments(found: Findings) -> str:
     if len(names) < 2 or len(models) < 2:
         return ""
     first, last = models[0].scores, models[-1].scores
-    best = {name: max((model.scores[name].accuracy for model in found.by_edge()), default=None) for name in names}
+    best = {name: max((model.scores[name].accuracy for model in found.alone()), default=None) for name in names}
     rows = [(name, share(first[name].accuracy), share(best[name]), share(last[name].accuracy)) for name in names]
     named = {EVERYTHING: "all test samples"}
     return table(
-        ("environment", "pretrained", "best edge model", "fused"), [(named.get(row[0], row[0]), *row[1:]) for row in rows]
+        ("environment", "pretrained", "best edge alone", "fused"), [(named.get(row[0], row[0]), *row[1:]) for row in rows]
     )
 
 
@@ -33,7 +33,7 @@ def _edges(found: Findings) -> str:
         return ""
     hidden = found.edges_in_all - len(found.edges)
     more = f"\n\nAnd {count(hidden, 'edge')} more." if hidden else ""
-    titles = ("edge", "rounds", "last weight", "samples", "its own model", "pretrained", "fused")
+    titles = ("edge", "rounds", "last weight", "samples", "pretrained", "alone", "fused")
     return table(titles, [_row(story) for story in found.edges[:MOST_EDGES]]) + more
 
 
@@ -45,7 +45,7 @@ def _row(story: EdgeStory) -> tuple[str, ...]:
         str(len(story.turns)),
         share(last.weight) if last else "",
         f"{last.manifest.samples:,}" if last and last.manifest else "",
-        share(last.accuracy) if last else "",
         share(judged.get("pretrained")),
+        share(story.alone),
         share(judged.get("fused")),
     )

@@ -74,7 +74,7 @@ def _rounds(found: Findings) -> Html:
         panels.append(("On the edges' held-out samples", Rounds(at_edges, reference, own)))
     for name in found.environments():
         line = [(model.round or 0, model.scores[name].accuracy) for model in on_tests]
-        dots = [(line[-1][0], model.scores[name].accuracy) for model in edges]
+        dots = [(model.trained_in or 0, model.scores[name].accuracy) for model in edges]
         panels.append((_environment(name), Rounds(line, line[0][1], dots)))
     if not panels:
         return Html()
@@ -95,6 +95,7 @@ def _rounds(found: Findings) -> Html:
             if any(len(rounds.edges) > MOST_DOTS for _, rounds in panels)
             else "",
             "No model was trained on the test data." if on_tests else "",
+            "Of the edges' own models each one's first is measured on it." if edges else "",
             _hidden_environments(found),
         ),
     )
@@ -104,13 +105,18 @@ def _environments(found: Findings) -> Html:
     names = found.environments()
     if not names:
         return Html()
-    models, edges = found.by_round(), found.by_edge()
+    models, edges = found.by_round(), found.alone()
     groups = [(_environment(name), _bars(name, models, edges)) for name in names]
     kinds = ["pretrained", *(["edge"] if edges else []), *(["fused"] if len(models) > 1 else [])]
-    best = "The edge whose model is best in an environment is named at its bar." if edges else ""
+    best = (
+        "Alone: the edge's own model of round 1, which it trained from the pretrained one on nothing but its samples. The edge "
+        "whose model is best in an environment is named at its bar."
+        if edges
+        else ""
+    )
     return _section(
         "Accuracy by environment",
-        _legend(*kinds, edge="best of the edges' own models"),
+        _legend(*kinds, edge="best edge alone"),
         element("div", bars_chart("environments", groups), class_="wide"),
         _note(best, _hidden_environments(found)),
     )
@@ -130,10 +136,11 @@ def _heatmap(found: Findings) -> Html:
     if len(found.environments()) < 2 or not found.by_edge():
         return Html()
     return _section(
-        "Where each edge's own model is good",
+        "What each edge reaches alone",
         heatmap(found),
         _note(
-            "Accuracy of the last round's models on each environment of the test data; each edge model's best is outlined.",
+            "Accuracy of each edge's own model of round 1 on each environment of the test data; each one's best is outlined.",
+            "Who came later began with what the others had learned." if len(found.alone()) < len(found.by_edge()) else "",
             edges_hidden(found),
             _hidden_environments(found),
         ),
@@ -149,7 +156,8 @@ def _edges(found: Findings) -> Html:
         "The edges",
         edge_table(found),
         _note(
-            "Accuracies are on the edge's own held-out samples. The weight is the model's share in the last fusion, "
+            "Accuracies are on the edge's own held-out samples. Alone: its own model of round 1. The weight is the model's "
+            "share in the last fusion, "
             f"by the rule {last.rule}.{base}",
             "Over rounds: the dotted line is the model that the edge got, the drawn one the model that it trained."
             if len(found.fusions) > 1

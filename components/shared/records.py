@@ -122,6 +122,12 @@ class ModelScores(Part):
     round: int | None = Described(
         default=None, ge=0, description="Round of a fused model, 0 for the pretrained one; none for an edge's."
     )
+    trained_in: int | None = Described(
+        default=None,
+        ge=1,
+        description="Round that an edge's model is of, which is the edge's first; none for models of the cloud, and in older "
+        "records, which have the models of the last round.",
+    )
     scores: dict[str, Scores] = Described(description="Scores by environment; 'all' is every test sample.")
 
 
@@ -161,3 +167,14 @@ class Evaluation(Document):
     confusion: tuple[tuple[int, ...], ...] = Described(
         default=(), description="Confusion matrix of the final model on all test data: rows are true classes."
     )
+
+    def firsts(self) -> tuple[ModelScores, ...]:
+        """Each edge's first model."""
+        return tuple(model for model in self.models if model.trained_in is not None)
+
+    def alone(self) -> tuple[ModelScores, ...]:
+        """What each edge reaches alone: its own model of round 1, which knows nothing of what the others learned.
+
+        An edge that came later began with what they had learned.
+        """
+        return tuple(model for model in self.firsts() if model.trained_in == 1)

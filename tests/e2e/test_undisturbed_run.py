@@ -32,7 +32,7 @@ def test_the_summary_holds_the_model_its_accuracies_and_the_seconds_of_each_step
     weights.check(model, weights.layout(model))
     assert sorted(summary["seconds"]) == sorted(STEPS)
     on_edges, on_test = summary["accuracy"]["on_edges"], summary["accuracy"]["on_test"]
-    assert set(on_edges["edges"]) == set(on_test["edges"]) == set(EDGES)
+    assert set(on_edges["edges"]) == set(on_test["edges_alone"]) == set(EDGES)
     assert set(on_test["pretrained"]) == set(on_test["fused"]) == {"all", "clean", "others"}
     assert on_test["rounds"] == [on_test["pretrained"]["all"], on_test["rounds"][1], on_test["fused"]["all"]]
 

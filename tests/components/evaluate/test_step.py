@@ -161,10 +161,10 @@ def test_every_model_is_measured_on_every_environment(cloud: Cloud, digits: Path
 
     evaluation = judged(cloud, dict.fromkeys(EDGES, (0.5, 0.5, 20)), str(digits / "test"))
 
-    assert [(model.name, model.round) for model in evaluation.models] == [
-        *((edge, None) for edge in EDGES),
-        ("pretrained", 0),
-        ("fused-1", 1),
+    assert [(model.name, model.round, model.trained_in) for model in evaluation.models] == [
+        *((edge, None, 1) for edge in EDGES),
+        ("pretrained", 0, None),
+        ("fused-1", 1, None),
     ]
     for model in evaluation.models:
         assert set(model.scores) == {"clean", "others", "all"}
@@ -173,6 +173,20 @@ def test_every_model_is_measured_on_every_environment(cloud: Cloud, digits: Path
     assert sum(map(sum, evaluation.confusion)) == 200
     right = sum(row[index] for index, row in enumerate(evaluation.confusion))
     assert right / 200 == pytest.approx(evaluation.models[-1].scores["all"].accuracy)
+
+
+def test_of_each_edge_the_first_model_is_measured_and_one_of_round_1_is_what_it_reaches_alone(
+    cloud: Cloud, digits: Path
+) -> None:
+    first, second, late = EDGES
+    cloud.pretrained(quorum=2, round_deadline_seconds=0.5).round(1, [first, second])
+    cloud.round(2, EDGES)
+    cloud.store.delete(cloud.run.result_key(2, first, 1, "model.safetensors"))
+
+    evaluation = judged(cloud, dict.fromkeys(EDGES, (0.5, 0.5, 20)), str(digits / "test"))
+
+    assert {model.name: model.trained_in for model in evaluation.firsts()} == {first: 1, second: 1, late: 2}
+    assert [model.name for model in evaluation.alone()] == [first, second]
 
 
 @pytest.mark.parametrize("name", ["Süd", "(a)", "环境", "Su\u0308d", "[red]", "50 %", "a:b", "x\ny", "é" * 100])

@@ -46,6 +46,8 @@ class RunBuilder:
     """Reasons by round and edge."""
     late: dict[tuple[int, str], int] = field(default_factory=dict)
     """Rounds that a late model was ordered in, by round of the fusion and edge."""
+    joined: dict[str, int] = field(default_factory=dict)
+    """Rounds of edges' first models, where it is not round 1."""
     passed: bool = True
     evaluated: bool = True
     state: str = "finished"
@@ -191,7 +193,7 @@ class RunBuilder:
                 name: 0.93 if place == index % len(self.environments) else 0.55 + wobble(f"{edge} {name}", 0.15)
                 for place, name in enumerate(self.environments)
             }
-            models.append(ModelScores(name=edge, scores=_with_all(by)))
+            models.append(ModelScores(name=edge, trained_in=self.joined.get(edge, 1), scores=_with_all(by)))
         return Evaluation(
             rounds=self.rounds,
             sha256=digest(f"round {self.rounds}"),

@@ -13,10 +13,12 @@ def rows(page: Page) -> dict[str, dict[str, str]]:
 
 def test_each_edge_has_its_data_its_accuracies_and_its_weight(tmp_path: Path) -> None:
     run = RunBuilder(tmp_path, environments=()).build()
-    evaluation, fusion = run.evaluation(), run.fusion(5)
+    evaluation, first, fusion = run.evaluation(), run.fusion(1), run.fusion(5)
     assert evaluation is not None
     assert evaluation.gate is not None
+    assert first is not None
     assert fusion is not None
+    alone = {contribution.edge: contribution.accuracy for contribution in first.contributions}
     found = rows(Page(render(gather(run))))
     assert list(found) == ["edge-1", "edge-2", "edge-3", "edge-4", "edge-5"]
     for contribution in fusion.contributions:
@@ -25,7 +27,7 @@ def test_each_edge_has_its_data_its_accuracies_and_its_weight(tmp_path: Path) ->
         assert row["Samples"] == str(contribution.samples)
         assert row["Epochs"] == "5"
         assert row["Pretrained"] == f"{judged['pretrained'].accuracy:.3f}"
-        assert row["Own model"] == f"{contribution.accuracy:.3f}"
+        assert row["Alone"] == f"{alone[contribution.edge]:.3f}"
         assert row["Fused"] == f"{judged['fused'].accuracy:.3f}"
         assert row["Weight"] == "0.180"
 
@@ -53,7 +55,7 @@ def test_what_went_wrong_at_an_edge_is_told_with_its_reason(tmp_path: Path) -> N
 def test_an_edge_that_never_delivered_is_not_forgotten(tmp_path: Path) -> None:
     builder = RunBuilder(tmp_path, rounds=2, environments=(), left_out={(1, "edge-5"): "offline", (2, "edge-5"): "offline"})
     row = rows(Page(render(gather(builder.build()))))["edge-5"]
-    assert (row["Samples"], row["Own model"], row["Weight"]) == ("", "", "")
+    assert (row["Samples"], row["Alone"], row["Weight"]) == ("", "", "")
     assert row["Remarks"] == "Left out in 2 of 2 rounds; in round 2: offline"
 
 

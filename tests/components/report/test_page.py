@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tests.components.report.run_builder import RunBuilder, digest
 SECTIONS = [
     "Accuracy over rounds",
     "Accuracy by environment",
-    "Where each edge's own model is good",
+    "What each edge reaches alone",
     "The edges",
     "What the final model takes for what",
     "Where the time went",
@@ -35,7 +36,7 @@ def sections(page: str) -> list[str]:
 def test_the_page_says_first_how_good_the_model_is_and_what_became_of_it(whole: str) -> None:
     assert "<h1>Fused model: 0.911 on the edges&#x27; held-out samples; pretrained: 0.551.</h1>" in whole
     assert (
-        "On 1,800 test samples: fused 0.901, best edge model 0.636, pretrained 0.501. "
+        "On 1,800 test samples: fused 0.901, best edge alone 0.636, pretrained 0.501. "
         "Gate passed. Registered as digits. Run finished." in Page(whole).text
     )
 
@@ -134,6 +135,32 @@ def test_of_many_environments_those_the_final_model_does_worst_on_are_shown(tmp_
     page = Page(render(gather(run)))
     assert page.tables["heat"][0] == ["Model", "All", *(name for name in names if name in worst)]
     assert "8 environments where the final model does better are not shown." in page.text
+
+
+def test_an_edge_that_came_later_began_with_what_the_others_learned_and_is_not_called_alone(tmp_path: Path) -> None:
+    found = gather(RunBuilder(tmp_path, environments=("clean", "dim"), joined={"edge-1": 4}).build())
+    (best,) = [model for model in found.by_edge() if model.name == "edge-1"]
+    assert best not in found.alone()
+    page = Page(render(found))
+    assert [row[0] for row in page.tables["heat"][1:3]] == ["edge-1, since round 4", "edge-2"]
+    assert "Who came later began with what the others had learned." in page.text
+    highest = max(model.scores["all"].accuracy for model in found.alone())
+    assert f"best edge alone {highest:.3f}" in page.text
+
+
+def test_a_record_of_an_earlier_version_is_read_and_its_models_of_the_last_round_are_not_called_alone(tmp_path: Path) -> None:
+    run = RunBuilder(tmp_path).build()
+    key = run.key("evaluation.json")
+    former = json.loads(run.store.get(key, 1 << 20))
+    for model in former["models"]:
+        del model["trained_in"]
+    run.store.put(key, json.dumps(former).encode())
+
+    text = render(gather(run))
+
+    assert "fused 0.901, pretrained 0.501." in text
+    assert "edge alone" not in text
+    assert sections(text) == [title for title in SECTIONS if title != "What each edge reaches alone"]
 
 
 def test_the_digest_of_every_model_can_be_looked_up(whole: str) -> None:
