@@ -3,7 +3,6 @@
 import functools
 import logging
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -281,14 +280,11 @@ def _root(client: "MlflowClient", run_id: str) -> "Run | None":
     except MlflowException as error:
         if not refused(error):
             raise
-        _log.warning(
-            "MLflow at %s has no run %s: Kubeflow made it at %s. This run gets one of its own there.",
-            client.tracking_uri,
-            run_id,
-            os.environ.get("MLFLOW_TRACKING_URI", "another server"),
-        )
-        return None
-    return run
+    else:
+        if run.info.lifecycle_stage == "active":
+            return run
+    _log.warning("MLflow does not have the run %s that Kubeflow made, perhaps elsewhere: this run gets one of its own.", run_id)
+    return None
 
 
 def _of_epochs(experiment: str) -> str:

@@ -196,7 +196,7 @@ def test_a_run_of_kubeflows_that_mlflow_does_not_have_is_said_and_replaced_by_on
     elsewhere = "0" * 32
     log.append([TrackingRecord(at=START, metrics=(point("accuracy", 0.5, 0),))], "pretrain")
     assert Relay(store, "digits", tracking_uri, experiment, elsewhere).push() == 1
-    assert f"has no run {elsewhere}" in caplog.text
+    assert f"MLflow does not have the run {elsewhere} that Kubeflow made" in caplog.text
     # Each step is a process of its own; the run stays the same one.
     log.append([TrackingRecord(at=after(1), status="finished", metrics=(point("accuracy", 1, 1),))], "evaluate")
     assert Relay(store, "digits", tracking_uri, experiment, elsewhere).push() == 1
@@ -204,6 +204,16 @@ def test_a_run_of_kubeflows_that_mlflow_does_not_have_is_said_and_replaced_by_on
     run = runs_of(client, experiment)["digits"]
     assert history(client, run, "accuracy") == [(0, 0.5), (1, 1.0)]
     assert run.info.status == "FINISHED"
+
+
+def test_a_run_of_kubeflows_that_somebody_threw_away_is_replaced_by_one_of_our_own(
+    client: "MlflowClient", store: DirectoryStore, tracking_uri: str, experiment: str, log: TrackingLog
+) -> None:
+    theirs = client.create_run(client.create_experiment(f"{experiment}-kubeflow")).info.run_id
+    client.delete_run(theirs)
+    log.append([TrackingRecord(at=START, metrics=(point("accuracy", 0.5, 0),))], "pretrain")
+    assert Relay(store, "digits", tracking_uri, experiment, theirs).push() == 1
+    assert set(runs_of(client, experiment)) == {"digits"}
 
 
 def test_a_run_that_an_earlier_version_told_by_round_goes_on_with_a_run_for_each_edge(
