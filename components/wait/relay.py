@@ -69,7 +69,9 @@ def _points_of_the_round(asked: Collaboration, manifest: Manifest, number: int, 
     """What became of an edge's order, with the round as step."""
     measured = {"base": "received_accuracy", "result": "trained_accuracy"}
     values: dict[str, float] = {
-        key: manifest.scores[name].accuracy for name, key in measured.items() if name in manifest.scores
+        key: manifest.scores[name].accuracy
+        for name, key in measured.items()
+        if name in manifest.scores and manifest.scores[name].samples
     }
     values["samples"] = manifest.samples
     if asked.training.target_accuracy:

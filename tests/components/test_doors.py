@@ -43,9 +43,9 @@ def made(tmp_path: Path) -> Any:
 
 def pretrained(cloud: Cloud, made: Any, **changes: Any) -> tuple[str, dsl.Model, dsl.Metrics]:
     model, metrics = made(dsl.Model, "pretrained"), made(dsl.Metrics, "pretraining")
-    form = {**parameters_of(cloud.task), "cloud_data": str(cloud.cloud_data), "test_data": "", "most_rounds": 2}
+    values = {"cloud_data": str(cloud.cloud_data), "test_data": "", "most_rounds": 2, "kubeflow_run_id": "from-kubeflow"}
     artifacts = {"pretrained": model, "pretraining_metrics": metrics}
-    (run,) = pretrain.python_func(**artifacts, kubeflow_run_id="from-kubeflow", **{**form, **changes})
+    (run,) = pretrain.python_func(**artifacts, **{**parameters_of(cloud.task), **values, **changes})
     return run, model, metrics
 
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric, _validate_param, _validate_tag
 from rich.console import Console
 
-from cloudedge.documents import EpochRecord, FusionRecord, Manifest, Phase, Report, Scores, parse
+from cloudedge.documents import Collaboration, EpochRecord, FusionRecord, Manifest, Phase, Report, Scores, parse
 from cloudedge.documents.report import MOST_COUNT, MOST_EPOCHS, MOST_SECONDS
 from cloudedge.errors import InvalidModel, QuorumMissed
 from cloudedge.store import DirectoryStore
@@ -178,7 +178,7 @@ def _is_waited_for(watch: RoundWatch) -> str:
 def _is_relayed(store: DirectoryStore, watch: RoundWatch) -> str:
     """In two goes, as a report and then a manifest are: MLflow takes each record."""
     log = TrackingLog(store, "digits")
-    figures = EdgeFigures(step_at(store), 1)
+    figures = EdgeFigures(step_at(store), Collaboration(), 1)
     figures.keep(replace(one, manifest=None) for one in watch.edges.values())
     figures.keep(watch.edges.values())
     records = [record for name, _ in log.versions() for record in log.read(name).records]
