@@ -30,6 +30,6 @@ def cloud(tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch) -> Clou
     monkeypatch.setenv("CLOUDEDGE_INBOXES", cloud.inboxes.root.as_uri())
     monkeypatch.setenv("CLOUDEDGE_SCRATCH", str(tmp_path / "scratch"))
     monkeypatch.setenv("CLOUDEDGE_POLL_SECONDS", "0.01")
-    for name in ("CLOUDEDGE_TRACKING_URI", "CLOUDEDGE_PARENT_PID", "MLFLOW_RUN_ID"):
+    for name in ("CLOUDEDGE_TRACKING_URI", "CLOUDEDGE_PARENT_PID", "KFP_MLFLOW_CONFIG"):
         monkeypatch.delenv(name, raising=False)
     return cloud

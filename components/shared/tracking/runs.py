@@ -204,22 +204,32 @@ class Runs:
         return made
 
     def _find_children(self) -> None:
-        from mlflow.entities import ViewType
+        from mlflow.exceptions import MlflowException
 
         if self._all_children_known:
             return
-        beside = self._client.get_experiment_by_name(_of_epochs(self._experiment_name))
-        places = [self.experiment, *([beside.experiment_id] if beside else [])]
+        self._find_children_in(self.experiment)
+        try:
+            beside = self._client.get_experiment_by_name(_of_epochs(self._experiment_name))
+            if beside is not None:
+                self._find_children_in(beside.experiment_id)
+        except MlflowException as error:
+            if not refused(error):  # Where we may not look, none of ours is.
+                raise
+        self._all_children_known = True
+
+    def _find_children_in(self, experiment: str) -> None:
+        from mlflow.entities import ViewType
+
         mine = f"tags.`mlflow.parentRunId` = '{self.parent}'"
-        page: str | None = None
-        while not self._all_children_known:
-            found = self._client.search_runs(places, mine, ViewType.ALL, max_results=1000, page_token=page)
+        page: str | None = ""
+        while page is not None:
+            found = self._client.search_runs([experiment], mine, ViewType.ALL, max_results=1000, page_token=page or None)
             for child in found:
                 if name := child.data.tags.get(CHILD_TAG):
                     self._children[name] = child
                     self._histories[child.info.run_id] = History(self._client, child)
-            page = found.token
-            self._all_children_known = not page
+            page = found.token or None
 
     def _with_link(self, note: str) -> str:
         """A run's note below a link to its children, if it has any: of a long note MLflow shows the first lines."""

@@ -39,12 +39,6 @@ def store(tmp_path: Path) -> DirectoryStore:
 
 
 @pytest.fixture(autouse=True)
-def outside_of_kubeflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MLFLOW_RUN_ID", "KFP_MLFLOW_CONFIG"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture(autouse=True)
 def nothing_is_left_in_the_working_directory() -> Iterator[None]:
     before = set(Path().iterdir())
     yield

@@ -238,23 +238,36 @@ def test_a_run_that_an_earlier_version_told_by_round_goes_on_with_a_run_for_each
 
 @pytest.mark.parametrize("status", [403, 404, 400])
 def test_where_no_further_experiment_may_be_made_child_runs_are_in_the_runs_own(
-    client: "MlflowClient", experiment: str, log: TrackingLog, relay: Relay, monkeypatch: pytest.MonkeyPatch, status: int
+    client: "MlflowClient",
+    store: DirectoryStore,
+    tracking_uri: str,
+    experiment: str,
+    log: TrackingLog,
+    relay: Relay,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
 ) -> None:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
     from mlflow.protos import databricks_pb2 as codes
 
     client.create_experiment(experiment)
+    by_name = MlflowClient.get_experiment_by_name
 
     def refuse(*_: object, **__: object) -> str:
         code = {403: codes.PERMISSION_DENIED, 404: codes.ENDPOINT_NOT_FOUND, 400: codes.INVALID_PARAMETER_VALUE}[status]
         raise MlflowException("Not here.", code)
 
-    monkeypatch.setattr(MlflowClient, "create_experiment", refuse)
-    log.append([TrackingRecord(at=START), edge_record("edge-1", point("loss", 0.5, 1))], "wait-1")
-    assert relay.push() == 1
-    log.append([edge_record("edge-1", point("loss", 0.25, 2))], "wait-2")
-    assert relay.push() == 1
+    def by_our_name(self: "MlflowClient", name: str) -> object:
+        return by_name(self, name) if name == experiment else refuse()
+
+    with monkeypatch.context() as guarded:
+        guarded.setattr(MlflowClient, "create_experiment", refuse)
+        guarded.setattr(MlflowClient, "get_experiment_by_name", by_our_name)
+        log.append([TrackingRecord(at=START), edge_record("edge-1", point("loss", 0.5, 1))], "wait-1")
+        assert relay.push() == 1
+        log.append([edge_record("edge-1", point("loss", 0.25, 2))], "wait-2")
+        assert Relay(store, "digits", tracking_uri, experiment).push() == 1
 
     runs = runs_in(client, experiment)
     assert set(runs) == {"digits", "digits/edge-1"}
