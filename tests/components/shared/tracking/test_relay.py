@@ -10,6 +10,7 @@ import pytest
 from cloudedge.errors import StoreFailed
 from cloudedge.store import DirectoryStore
 from components.shared.tracking import NOTE_TAG, Dataset, MetricPoint, Relay, TrackingLog, TrackingRecord
+from components.shared.tracking.names import mlflow_name
 from tests.components.shared.tracking import told
 from tests.components.shared.tracking.told import START, after, edge_record, history, point, runs_in, runs_of
 
@@ -65,6 +66,22 @@ def test_a_run_and_its_edges_become_a_run_with_child_runs_in_an_experiment_of_th
     assert (child.data.tags["cloudedge.run"], child.data.tags["cloudedge.edge"]) == ("digits", "edge-1")
     assert history(client, child, "loss") == [(1, 0.25), (2, 0.125)]
     assert (child.info.status, child.info.start_time, child.info.end_time) == ("FINISHED", _ms(65), _ms(81))
+
+
+def test_names_that_mlflow_does_not_take_are_told_by_others_each_time_by_the_same(
+    client: "MlflowClient", store: DirectoryStore, tracking_uri: str, experiment: str, log: TrackingLog
+) -> None:
+    odd = ["test_accuracy/(a)", "test_accuracy/[a]", "环境", "test_accuracy/Süd"]
+    for name in ("evaluate", "evaluate-again"):
+        metrics = tuple(point(key, 0.5, 1) for key in odd)
+        log.append([TrackingRecord(at=START, metrics=metrics, params={"a b!": "1"}, tags={"100 %": "1"})], name)
+        Relay(store, "digits", tracking_uri, experiment).push()
+
+    run = runs_of(client, experiment)["digits"]
+    assert set(run.data.metrics) == {mlflow_name(key) for key in odd}
+    assert [history(client, run, key) for key in run.data.metrics] == [[(1, 0.5)]] * 4
+    assert run.data.params == {mlflow_name("a b!"): "1"}
+    assert run.data.tags[mlflow_name("100 %")] == "1"
 
 
 def test_what_was_sent_is_not_sent_again(log: TrackingLog, relay: Relay) -> None:
