@@ -5,7 +5,6 @@ The steps are the same, and so are the bytes.
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 from cloudedge.documents import Task
@@ -13,7 +12,7 @@ from cloudedge.files import disk_errors
 from components.pretrain.parameters import parameters_of, task_of
 from components.shared.carried import require_carried
 from components.shared.run import Run
-from pipelines.engine import LOG, pipeline_at_work, reason, shape_of
+from pipelines.engine import pipeline_at_work, shape_of
 from pipelines.place import Place
 
 _LOOK_SECONDS = 0.5
@@ -48,7 +47,7 @@ def run_here(
     task = task_of(parameters_of(task))  # As the pipeline's form will give it back.
     paths = {"cloud_data": cloud_data, "test_data": test_data, "folder": str(folder.absolute())}
     require_carried("A path", paths, here=True)
-    run, began = Run(place.store, task.id), datetime.now(UTC)
+    run = Run(place.store, task.id)
     run.require_free_for(task)
     state = run.state()
     if state and state.state == "finished":
@@ -58,11 +57,9 @@ def run_here(
     with disk_errors(logs):
         logs.mkdir(parents=True, exist_ok=True)
     root = folder / "pipelines" / task.id
-    with pipeline_at_work(task, cloud_data, test_data, shape_of(task, compact), logs, root, {}) as pipeline:
-        while pipeline.poll() is None:
+    with pipeline_at_work(task, cloud_data, test_data, shape_of(task, compact), run, logs, root, {}) as pipeline:
+        while not pipeline.over():
             watch(run)
             time.sleep(_LOOK_SECONDS)
-    if pipeline.returncode:
-        raise reason(run, logs / LOG, began, pipeline.returncode)
     watch(run)
     return run

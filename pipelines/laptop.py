@@ -32,7 +32,7 @@ from components.shared.records import RunState
 from components.shared.run import Run
 from components.shared.step import OVER, set_state
 from components.shared.tracking import Relay
-from pipelines.engine import LOG, cancelled, pipeline_at_work, reason, shape_of
+from pipelines.engine import cancelled, pipeline_at_work, shape_of
 from pipelines.home import Home
 from pipelines.processes import Runners
 
@@ -148,7 +148,6 @@ def run_task(
 def _work(
     task: Task, data: Data, folders: dict[str, Path], home: Home, run: Run, watch: Callable[[Run], None], shape: str
 ) -> None:
-    began = datetime.now(UTC)
     with ExitStack() as stack:
         runners = None
         if folders:
@@ -157,16 +156,14 @@ def _work(
             runners = stack.enter_context(Runners.at_work(home, run, folders))
         logs, root = home.logs(task.id), home.folder / "pipelines" / task.id
         pipeline = stack.enter_context(
-            pipeline_at_work(task, str(data.cloud), data.test, shape, logs, root, home.environment())
+            pipeline_at_work(task, str(data.cloud), data.test, shape, run, logs, root, home.environment())
         )
-        while pipeline.poll() is None:
+        while not pipeline.over():
             if runners:
                 runners.keep_alive()
             require_space(home.folder)
             watch(run)
             time.sleep(_LOOK_SECONDS)
-        if pipeline.returncode:
-            raise reason(run, logs / LOG, began, pipeline.returncode)
 
 
 def require_space(folder: Path, least_bytes: int = _LEAST_FREE_BYTES) -> None:

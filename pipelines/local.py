@@ -2,7 +2,8 @@
 
     python -m pipelines.local TASK PARENT CLOUD_DATA TEST_DATA ROOT {flat,compact}
 
-`cloudedge run` starts it and shows what happens meanwhile; what kfp prints is this process's output.
+`cloudedge run` starts it and shows what happens meanwhile; what kfp prints is this process's output. It ends with 1 if a step
+failed, and as shells say it, with 128 and the signal's number, if a step was killed.
 """
 
 import os
@@ -39,7 +40,7 @@ def main() -> int:
         pipeline(**parameters_of(task), cloud_data=cloud_data, test_data=test_data)
     except RuntimeError as error:
         print(error, flush=True)
-        return 1
+        return 128 + tasks.deaths[-1] if tasks.deaths else 1
     return 0
 
 

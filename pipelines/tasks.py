@@ -19,6 +19,9 @@ _AS_IN_A_TASK = {"_KFP_RUNTIME": "true", **ONE_THREAD}
 """The fork server's environment: kfp leaves its compiler out, and nothing starts a thread, which no fork would survive.
 A step that trains sets its own number of threads."""
 
+deaths: list[int] = []
+"""Numbers of the signals that have killed tasks."""
+
 _context = multiprocessing.get_context("forkserver")
 
 
@@ -55,7 +58,10 @@ def run(full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
     task = _context.Process(target=_perform, args=(os.getpid(), source, arguments, environment))
     task.start()
     task.join()
-    return 1 if task.exitcode is None else task.exitcode
+    code = 1 if task.exitcode is None else task.exitcode
+    if code < 0:
+        deaths.append(-code)
+    return code
 
 
 def _perform(parent: int, source: str, arguments: list[str], environment: dict[str, str]) -> None:

@@ -15,6 +15,7 @@ from cloudedge.documents import DataFormat, Task, parse
 from components.fuse.rule import rule_names
 from edge.runner import main as runner
 from edge.tools import app as edge_app
+from pipelines.commands.app import COMMANDS, Commands
 from pipelines.commands.app import app as cloud_app
 from tests.docs.pages import PAGES, ROOT, anchors, blocks, links, prose
 
@@ -31,7 +32,11 @@ def options(command: Any, name: str) -> Iterator[tuple[str, set[str]]]:
 @pytest.fixture(scope="module")
 def known() -> dict[str, set[str]]:
     """Options by command."""
-    found = dict(options(typer.main.get_command(cloud_app), "cloudedge"))
+    commands = typer.main.get_command(cloud_app)
+    assert isinstance(commands, Commands)
+    for name in COMMANDS:
+        commands.load(name)
+    found = dict(options(commands, "cloudedge"))
     found |= dict(options(typer.main.get_command(edge_app), "cloudedge-edge"))
     shown = subprocess.run(
         [sys.executable, "-m", runner.__module__, "--help"], cwd=ROOT, capture_output=True, text=True, check=True

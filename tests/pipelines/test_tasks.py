@@ -47,7 +47,9 @@ def test_each_task_is_a_process_of_its_own_with_its_own_variables(tmp_path: Path
 
 def test_how_a_task_ended_is_known(tmp_path: Path) -> None:
     assert run("fail", tmp_path) == 1
+    assert tasks.deaths == []
     assert run("die", tmp_path) == -9
+    assert tasks.deaths == [9]
     assert run("note", tmp_path, COLOUR="blue") == 0
 
 
