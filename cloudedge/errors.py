@@ -5,12 +5,14 @@
     │   ├── InvalidDocument         a task, order, inbox, report, manifest or record; lists all its faults at once
     │   ├── InvalidSamples          samples that do not fit the data format
     │   └── InvalidModel            a model file that is not the model it should be
+    │       └── SpoiledModel        it is that model, but its numbers are none to compute with
     ├── NotFound                3   no such run, edge, sample, model, object
     ├── Conflict                4   it exists already, or is over already
     ├── StoreFailed             5   the object store, its network or the disk under it does not do its work
     ├── QuorumMissed            6   too few edges answered before the round's deadline
     ├── Cancelled               7   the run was cancelled
     └── WorkFailed              8   a step of the pipeline or the work at an edge broke
+        └── Diverged                training gave numbers that are none any more
 
 A command interrupted by Ctrl-C ends with 130, and one whose reader has ended with 141, as shells expect.
 """
@@ -57,6 +59,10 @@ class InvalidModel(InvalidInput):
     """A model file has other names, shapes, types, digest or values than it must have."""
 
 
+class SpoiledModel(InvalidModel):
+    """A model holds NaN, infinity or numbers too large to compute with, as it does when training diverged."""
+
+
 class NotFound(CloudedgeError):
     """What was named does not exist."""
 
@@ -91,3 +97,7 @@ class WorkFailed(CloudedgeError):
     """A pipeline step or the work at an edge broke."""
 
     exit_code = 8
+
+
+class Diverged(WorkFailed):
+    """Training gave a loss or weights that are no finite numbers; the same training would do so again."""

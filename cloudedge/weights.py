@@ -10,6 +10,7 @@ import json
 import math
 import os
 import struct
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cloudedge.errors import InvalidModel, NotFound, StoreFailed
+from cloudedge.errors import InvalidModel, NotFound, SpoiledModel, StoreFailed
 from cloudedge.files import atomic_place
 
 if TYPE_CHECKING:
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
 
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 """A longer header is refused before it is read; this is room for over 100,000 tensors."""
+
+_MOST_DIMENSIONS = 64
+"""As PyTorch has at the most."""
+
+_END = 2**63
+"""No place or length in a file is as large."""
 
 CHUNK_BYTES = 1024 * 1024
 
@@ -176,7 +183,14 @@ def layout_of(tensors: Mapping[str, "torch.Tensor"]) -> dict[str, TensorInfo]:
     return {name: TensorInfo(codes[tensor.dtype], tuple(tensor.shape)) for name, tensor in tensors.items()}
 
 
-def check(path: Path, like: Mapping[str, TensorInfo], *, sha256: str | None = None, size: int | None = None) -> None:
+def check(
+    path: Path,
+    like: Mapping[str, TensorInfo],
+    *,
+    sha256: str | None = None,
+    size: int | None = None,
+    most: float = sys.float_info.max,
+) -> None:
     """Make sure that a file is the model it should be, whole and with finite values. Reads it once, 1 MiB at a time.
 
     Args:
@@ -184,9 +198,11 @@ def check(path: Path, like: Mapping[str, TensorInfo], *, sha256: str | None = No
         like: Names, types and shapes that it must have.
         sha256: Digest that it must have, as 64 hexadecimal digits.
         size: Length that it must have, in bytes.
+        most: Largest absolute value that it may hold.
 
     Raises:
         InvalidModel: it is another, naming the first thing that differs.
+        SpoiledModel: it holds NaN, infinity or a larger value.
         NotFound: there is no such file.
         StoreFailed: it cannot be read.
     """
@@ -200,15 +216,16 @@ def check(path: Path, like: Mapping[str, TensorInfo], *, sha256: str | None = No
             for chunk in _chunks(file, info.size):
                 digest.update(chunk)
                 values = np.frombuffer(chunk, NUMPY_TYPES[info.dtype])
-                if spoiled is None and info.dtype in FLOATING and not all_finite(values, info.dtype):
+                if spoiled is None and info.dtype in FLOATING and not _largest(values, info.dtype) <= most:
                     spoiled = name
     if sha256 is not None and digest.hexdigest() != sha256:
         raise InvalidModel(
             f"{path.name} has the SHA-256 digest {digest.hexdigest()}, not {sha256}: it was altered on its way; send it again."
         )
     if spoiled is not None:
-        raise InvalidModel(
-            f"Tensor {spoiled!r} of {path.name} holds NaN or infinity: training diverged; lower the learning rate."
+        beyond = f", or numbers beyond {most:g}" if most < sys.float_info.max else ""
+        raise SpoiledModel(
+            f"Tensor {spoiled!r} of {path.name} holds NaN or infinity{beyond}: training diverged; lower the learning rate."
         )
 
 
@@ -245,6 +262,14 @@ def all_finite(values: npt.NDArray[Any], dtype: str) -> bool:
         exponent = np.uint16(0x7F80)
         return not bool(((values & exponent) == exponent).any())
     return bool(np.isfinite(values).all())
+
+
+def _largest(values: npt.NDArray[Any], dtype: str) -> float:
+    """The largest absolute value, of none 0; NaN if there is a NaN among them."""
+    if dtype == "BF16":
+        # The upper half of a float32, without its sign.
+        values = ((values & np.uint16(0x7FFF)).astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return float(np.abs(values).max(initial=0))
 
 
 def canonical_header(tensors: Mapping[str, TensorInfo], metadata: Mapping[str, str]) -> tuple[Header, bytes]:
@@ -340,8 +365,13 @@ def _placed(name: str, entry: Any) -> tuple[str, TensorInfo, int, int]:
     if not isinstance(dtype, str) or dtype not in NUMPY_TYPES:
         raise TypeError(f"tensor {name!r} is of type {dtype!r}; understood are {', '.join(NUMPY_TYPES)}")
     for numbers in (shape, offsets):
-        if not isinstance(numbers, list) or not all(type(number) is int and number >= 0 for number in numbers):
-            raise TypeError(f"tensor {name!r} has the shape {shape} and the place {offsets}; both must be lists of counts")
+        # Before anything is multiplied: with enough large factors that takes hours.
+        if (
+            not isinstance(numbers, list)
+            or len(numbers) > _MOST_DIMENSIONS
+            or not all(type(number) is int and 0 <= number < _END for number in numbers)
+        ):
+            raise TypeError(f"shape and place of tensor {name!r} must be lists of counts, at most {_MOST_DIMENSIONS}")
     info = TensorInfo(dtype, tuple(shape))
     if len(offsets) != 2 or offsets[1] - offsets[0] != info.size:
         raise ValueError(f"tensor {name!r} of {info} takes {info.size} bytes but has the place {offsets}")

@@ -54,3 +54,4 @@ class FusionRecord(Document):
     size: int = Described(ge=0, description="Length of the fused model's file in bytes.")
     seconds: float = Described(ge=0, description="Duration of the fusion.")
     bytes_read: int = Described(ge=0, description="Bytes of models read.")
+    notes: tuple[str, ...] = Described(default=(), description="What a person should know of it.")

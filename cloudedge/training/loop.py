@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from cloudedge.data import Samples
 from cloudedge.documents import EpochRecord, Scores, Training
-from cloudedge.errors import InvalidSamples, WorkFailed
+from cloudedge.errors import Diverged, InvalidSamples, WorkFailed
 from cloudedge.seeds import derived_seed
 from cloudedge.training.checkpoint import Best, Checkpoint, digest_of, identity_of, load_checkpoint
 from cloudedge.training.devices import device
@@ -96,7 +96,8 @@ def train(
     Raises:
         InvalidSamples: there are no training samples.
         StoreFailed: the checkpoint cannot be written.
-        WorkFailed: training diverged, or the model does not fit the samples.
+        Diverged: the loss or a weight is no finite number any more.
+        WorkFailed: the model does not fit the samples.
     """
     if not len(training):
         raise InvalidSamples("There are no samples to train on. Collect some, or hold fewer out.")
@@ -187,7 +188,7 @@ class _Run:
             self._tell(number, epochs, losses)
         mean = float(torch.stack(losses).double().cpu() @ torch.tensor(self.sizes, dtype=torch.float64)) / len(self.training)
         if not math.isfinite(mean) or not all(bool(parameter.isfinite().all()) for parameter in self.parameters):
-            raise WorkFailed(
+            raise Diverged(
                 f"Training diverged in epoch {number}: the loss is {mean} at the learning rate {self.settings.learning_rate}. "
                 "Choose a smaller learning rate."
             )

@@ -10,7 +10,7 @@ from cloudedge.errors import InvalidInput
 from cloudedge.files import disk_errors
 from cloudedge.names import sha256_of
 from components.fuse.fusing import Fusing
-from components.fuse.rule import Averaging, Contribution, CoordinateWise, NoSetting, find_rule
+from components.fuse.rule import AnyRule, Averaging, Contribution, CoordinateWise, NoSetting, find_rule
 from components.fuse.rules.samples import weights as by_samples
 from components.fuse.streaming import Models
 
@@ -87,6 +87,8 @@ def fuse_files(
         else:
             shares = fusing.shares(fusion.rule, by_samples(fusing, NoSetting()))
             fusing.take_step(rule, setting, shares, output, state, next_state)
+        if fusing.integers:
+            notes.append(_integers(fusing.integers, _taken_from(rule, counted, shares)))
     share_of = dict(zip(counted, shares[1:], strict=True))
     return FusionOutcome(
         base_weight=shares[0],
@@ -98,6 +100,19 @@ def fuse_files(
         bytes_read=fusing.bytes_read,
         notes=tuple(notes),
     )
+
+
+def _taken_from(rule: AnyRule, counted: Sequence[Contribution], shares: Sequence[float]) -> str:
+    """Whose integers the fused model has."""
+    if isinstance(rule, CoordinateWise):
+        return max(counted, key=lambda one: one.samples).edge  # As `Fusing.combine` chooses it.
+    heaviest = max(range(len(shares)), key=lambda i: shares[i])  # As `Average` does.
+    return counted[heaviest - 1].edge if heaviest else "the base model"
+
+
+def _integers(names: Sequence[str], owner: str) -> str:
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return f"Integers cannot be averaged: {shown} {'is' if len(names) == 1 else 'are'} taken from {owner} alone."
 
 
 def _once_each(contributions: Sequence[Contribution]) -> tuple[list[Contribution], list[str]]:

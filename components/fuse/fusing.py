@@ -58,6 +58,11 @@ class Fusing:
         self._header, self._encoded = canonical_header(self._base.header.tensors, self._base.header.metadata)
         self._layouts = [self._header, *models.layouts]
 
+    @property
+    def integers(self) -> list[str]:
+        """Names of the tensors that hold none but integers or truth values, sorted."""
+        return sorted(name for name, info in self._header.tensors.items() if info.dtype not in FLOATING)
+
     def shares(self, rule: str, weights: Sequence[float]) -> list[float]:
         """Shares in the average that a rule's weights mean: the base model's first, summing to 1.
 
@@ -104,7 +109,10 @@ class Fusing:
         floating = [span for span in spans(self._layouts) if span.dtype in FLOATING]
         self.bytes_read += walk(blocks(floating, self._stacked_bytes()), add, threads=1)
         squares = products.diagonal()
-        return np.maximum(squares[:, None] + squares[None, :] - 2 * products, 0)
+        with np.errstate(invalid="ignore"):
+            found = squares[:, None] + squares[None, :] - 2 * products
+        # What is too far away to be computed is as far as can be, and nobody's neighbour.
+        return np.maximum(np.nan_to_num(found, nan=np.inf), 0)
 
     def average(self, shares: Sequence[float], path: Path) -> None:
         """Write the average with these shares, the base model's first."""

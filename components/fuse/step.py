@@ -1,19 +1,20 @@
 """Fusing a round: every delivered model is checked, the sound ones are fused, and what became of each is written down."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloudedge.documents import ContributionRecord, FusionRecord, LeftOut, Manifest, Scores, Task, parse
 from cloudedge.documents.report import MAX_MANIFEST_BYTES
-from cloudedge.errors import CloudedgeError, InvalidInput, InvalidModel, NotFound, QuorumMissed
+from cloudedge.errors import CloudedgeError, InvalidInput, InvalidModel, NotFound, QuorumMissed, SpoiledModel
 from cloudedge.weights import TensorInfo, check, layout
 from components.dispatch.orders import most_model_bytes
 from components.dispatch.step import finished_before
 from components.fuse.files import Contribution, FusionOutcome, fuse_files
 from components.shared import datasets
+from components.shared.advice import DIVERGES_AGAIN
 from components.shared.models import recorded
 from components.shared.records import Delivery, PretrainingRecord
 from components.shared.run import Run
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 _MOST_MODEL_BYTES = 16 * 1024 * 1024
 _MOST_SAMPLES_BYTES = 4 * 1024 * 1024
 """A larger model, or more of the cloud's samples, would take seconds to measure, which no round is to wait for."""
+
+_MOST = 1e18
+"""Largest number that a model from an edge may hold: its square is one that every rule can compute with. Beyond it are only
+models that diverged, or were made to spoil the others."""
 
 _Base = FusionRecord | PretrainingRecord | None
 """The record of the model that an edge trained on."""
@@ -103,6 +108,7 @@ def _fuse(work: Step, task: Task, number: int, cloud_data: str) -> FusionRecord:
         manifests: list[Manifest] = []
         left_out = list(waited.missing)
         refused: list[Delivery] = []
+        spoiled: set[str] = set()
         bases = {each: work.run.model_after(each - 1) for each in {delivery.round for delivery in waited.delivered}}
         for delivery in waited.delivered:
             try:
@@ -110,6 +116,8 @@ def _fuse(work: Step, task: Task, number: int, cloud_data: str) -> FusionRecord:
             except (InvalidInput, NotFound) as error:
                 left_out.append(LeftOut(edge=delivery.edge, reason=str(error)))
                 refused.append(delivery)
+                if isinstance(error, SpoiledModel):
+                    spoiled.add(delivery.edge)
                 work.say(f"{delivery.edge} is left out: {error}")
                 work.log("left-out", round=number, edge=delivery.edge, reason=str(error))
                 continue
@@ -121,7 +129,7 @@ def _fuse(work: Step, task: Task, number: int, cloud_data: str) -> FusionRecord:
                 work.run.take_back(delivery)
             # The round is open again: when the run goes on, those edges are asked anew.
             work.store.delete(work.run.round_key(number, "wait.json"))
-            raise QuorumMissed(_shortage(number, needed, len(sound), left_out))
+            raise QuorumMissed(_shortage(number, needed, len(sound), left_out, spoiled))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=work.scratch())))
         output, next_state = folder / "fused.safetensors", folder / "optimizer.safetensors"
         state = _optimizer_state(work, stack, number - 1)
@@ -134,6 +142,8 @@ def _fuse(work: Step, task: Task, number: int, cloud_data: str) -> FusionRecord:
     _log_files_passed_over(work, record)
     _log_unmeasured(work, record)
     work.run.put(work.run.round_key(number, "fusion.json"), record)
+    for one in outcome.notes:
+        work.say(f"Round {number}: {one}")
     work.say(f"Round {number}: {len(sound)} models fused by the rule {asked.fusion.rule}, {len(left_out)} left out.")
     return record
 
@@ -158,7 +168,7 @@ def _checked(
     if entry is not None and entry.size > most:
         raise InvalidModel(f"its model has {entry.size} bytes, more than the {most} that it may have, and was not read")
     path = stack.enter_context(work.store.local(key))
-    check(path, expected, sha256=sha256, size=size)
+    check(path, expected, sha256=sha256, size=size, most=_MOST)
     contribution = Contribution(
         edge=delivery.edge,
         path=path,
@@ -209,12 +219,17 @@ def _log_unmeasured(work: Step, record: FusionRecord) -> None:
         work.log("unmeasured", round=record.round, edges=now, of=len(record.contributions))
 
 
-def _shortage(number: int, needed: int, sound: int, left_out: list[LeftOut]) -> str:
-    reasons = "\n".join(f"  - {one.edge}: {one.reason}" for one in left_out)
-    return (
-        f"Round {number} has {sound} sound models of the {needed} it needs:\n{reasons}\n"
-        "Mend what is wrong there and run the same task again, which asks them anew; or allow a smaller quorum in a new task."
-    )
+def _shortage(number: int, needed: int, sound: int, left_out: list[LeftOut], spoiled: Collection[str]) -> str:
+    lines = [f"Round {number} has {sound} sound models of the {needed} it needs:"]
+    lines += [f"  - {one.edge}: {one.reason}" for one in left_out]
+    if len(spoiled) < len(left_out):
+        lines.append(
+            "Mend what is wrong there and run the same task again, which asks them anew; "
+            "or allow a smaller quorum in a new task."
+        )
+    if spoiled:
+        lines.append(DIVERGES_AGAIN)
+    return "\n".join(lines)
 
 
 def _optimizer_state(work: Step, stack: ExitStack, number: int) -> Path | None:
@@ -276,6 +291,7 @@ def _record(
         size=outcome.size,
         seconds=outcome.seconds,
         bytes_read=outcome.bytes_read,
+        notes=outcome.notes,
     )
 
 

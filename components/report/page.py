@@ -162,6 +162,7 @@ def _edges(found: Findings) -> Html:
             "Over rounds: the dotted line is the model that the edge got, the drawn one the model that it trained."
             if len(found.fusions) > 1
             else "",
+            *last.notes,
             edges_hidden(found),
         ),
     )

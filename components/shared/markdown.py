@@ -13,6 +13,12 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([head, "|---" * len(titles) + "|", *body])
 
 
+def plain(text: str) -> str:
+    """A text as it is: what it quotes of somebody else's words becomes no image, no link and no tag."""
+    escaped = re.sub(r"([\\`*_{}\[\]()#!|~])", r"\\\1", text)
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
 def code(text: str) -> str:
     """A name or a digest, as it is."""
     return f"`{text}`"

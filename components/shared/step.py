@@ -20,6 +20,7 @@ from cloudedge.store import Store
 from components.shared import events, under_way
 from components.shared.datasets import local_folder
 from components.shared.inboxes import Inboxes
+from components.shared.markdown import plain
 from components.shared.orders import CLOSED, close_orders
 from components.shared.records import RunState
 from components.shared.run import Run
@@ -201,7 +202,7 @@ def _put_state(run: Run, state: RunState) -> bool:
 def _track_state(run: Run, state: RunState) -> None:
     status = _STATUS.get(state.state)
     if status:
-        tags = {NOTE_TAG: f"**Run {state.state}.** {state.message}"}
+        tags = {NOTE_TAG: f"**Run {state.state}.** {plain(state.message)}"}
         TrackingLog(run.store, run.id).append([TrackingRecord(at=state.at, status=status, tags=tags)], "end")
 
 

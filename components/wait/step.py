@@ -1,7 +1,7 @@
 """Waiting for a round: until enough edges have delivered, or it is certain that too few will."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from html import escape
 
@@ -10,6 +10,7 @@ from cloudedge.documents import EpochRecord, LeftOut, Phase
 from cloudedge.errors import QuorumMissed, StoreFailed
 from components.dispatch.orders import renew, renewed_every
 from components.dispatch.step import finished_before, order_training
+from components.shared.advice import DIVERGES_AGAIN
 from components.shared.records import Delivery, WaitRecord
 from components.shared.step import Step, step
 from components.wait.relay import EdgeFigures
@@ -109,7 +110,8 @@ def wait_for(
         for watched in watch.edges.values():
             if watched.refusal:
                 work.run.take_back(_delivery(watched))
-        raise QuorumMissed(_shortage(round_number, quorum, record, now - started >= deadline_seconds))
+        diverged = {edge for edge, watched in watch.edges.items() if watched.diverged}
+        raise QuorumMissed(_shortage(round_number, quorum, record, diverged, timed_out=now - started >= deadline_seconds))
     return record
 
 
@@ -161,14 +163,18 @@ def _record(watch: RoundWatch, seconds: float) -> WaitRecord:
     return WaitRecord(delivered=tuple(delivered), missing=tuple(missing), late=late, seconds=seconds)
 
 
-def _shortage(round_number: int, quorum: int, record: WaitRecord, timed_out: bool) -> str:
+def _shortage(round_number: int, quorum: int, record: WaitRecord, diverged: Collection[str], *, timed_out: bool) -> str:
     why = "before the deadline" if timed_out else "and no more can come"
-    lines = "\n".join(f"  - {missing.edge}: {missing.reason}" for missing in record.missing)
-    return (
-        f"Round {round_number} got {len(record.delivered)} results of the {quorum} it needs {why}:\n{lines}\n"
-        "Mend what is wrong there, if anything is, and run the same task again, which goes on here; "
-        "or allow a smaller quorum or a later deadline in a new task."
-    )
+    lines = [f"Round {round_number} got {len(record.delivered)} results of the {quorum} it needs {why}:"]
+    lines += [f"  - {missing.edge}: {missing.reason}" for missing in record.missing]
+    if len(diverged) < len(record.missing):
+        lines.append(
+            "Mend what is wrong there, if anything is, and run the same task again, which goes on here; "
+            "or allow a smaller quorum or a later deadline in a new task."
+        )
+    if diverged:
+        lines.append(DIVERGES_AGAIN)
+    return "\n".join(lines)
 
 
 _TITLES = ("Edge", "State", "Samples", "Epochs", "Accuracy before", "Accuracy after")

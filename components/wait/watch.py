@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from cloudedge.documents import Manifest, Phase, Report, parse
 from cloudedge.documents.report import MAX_MANIFEST_BYTES, MAX_REPORT_BYTES
-from cloudedge.errors import InvalidInput, NotFound
+from cloudedge.errors import Diverged, InvalidInput, NotFound
 from cloudedge.store import Changes
 from components.shared.records import IssuedOrder
 from components.shared.run import Run
@@ -53,6 +53,12 @@ class Watched:
     def pending(self) -> bool:
         """Whether something may still come."""
         return self.manifest is None and not self.failed
+
+    @property
+    def diverged(self) -> bool:
+        """Whether its training failed in a way in which it would again."""
+        error = self.report.error if self.report and self.failed else None
+        return error is not None and error.kind == Diverged.__name__
 
     def state(self) -> str:
         """How the order stands, for a person."""

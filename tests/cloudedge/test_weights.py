@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudedge.errors import InvalidModel, NotFound, StoreFailed
+from cloudedge.errors import InvalidModel, NotFound, SpoiledModel, StoreFailed
 from cloudedge.names import sha256_of
 from cloudedge.weights import MAX_HEADER_BYTES, TensorInfo, check, layout, layout_of, load, save
 
@@ -130,6 +130,24 @@ def test_the_largest_finite_values_are_no_fault(tmp_path: Path) -> None:
     check(tmp_path / "model", layout_of(model))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_a_value_beyond_what_is_allowed_is_found(tmp_path: Path, dtype: torch.dtype) -> None:
+    model = {"weight": torch.tensor([0.0, -2.0, 1.0], dtype=dtype)}
+    save(model, tmp_path / "model")
+    check(tmp_path / "model", layout_of(model), most=2)
+    with pytest.raises(SpoiledModel, match="Tensor 'weight' of model holds NaN or infinity, or numbers beyond 1.5"):
+        check(tmp_path / "model", layout_of(model), most=1.5)
+
+
+@pytest.mark.parametrize("shape", [[10**4000] * 2000, [1] * 1_000_000, [2**63]])
+def test_a_header_whose_product_would_take_hours_is_refused_unmultiplied(tmp_path: Path, shape: list[int]) -> None:
+    text = json.dumps({"w": {"dtype": "F32", "shape": shape, "data_offsets": [0, 4]}}).encode()
+    (tmp_path / "model").write_bytes(struct.pack("<Q", len(text)) + text + bytes(4))
+    with pytest.raises(InvalidModel, match="must be lists of counts, at most 64") as refused:
+        check(tmp_path / "model", {})
+    assert len(str(refused.value)) < 500
+
+
 def test_a_fault_beyond_the_first_chunk_is_found(tmp_path: Path) -> None:
     model = {"large": torch.zeros(1_000_000)}
     model["large"][-1] = float("nan")
@@ -200,7 +218,7 @@ def test_any_other_bytes_are_refused_and_never_break(tmp_path_factory: pytest.Te
         ({"a": entry([2], 0, 4)}, b"1234", "takes 8 bytes"),
         ({"a": entry([-1], 0, 4)}, b"1234", "lists of counts"),
         ({"a": entry([True], 0, 4)}, b"1234", "lists of counts"),
-        ({"a": entry([10**30, 10**30], 0, 4)}, b"1234", "takes"),
+        ({"a": entry([10**30, 10**30], 0, 4)}, b"1234", "lists of counts"),
         ({"a": entry([1], 0, 4, "F8_E4M3")}, b"1234", "of type 'F8_E4M3'; understood are F64"),
         ({"a": {"dtype": "F32", "shape": [1]}}, b"1234", "not made of dtype"),
         ({"a": 3}, b"", "not made of dtype"),

@@ -70,7 +70,15 @@ class Cloud:
         """Ids of all open orders."""
         return [order.id for edge in self.inboxes.edges() for order in self.orders(edge)]
 
-    def report(self, edge: str, phase: Phase, accuracies: Sequence[float] = (), error: str = "", sequence: int = 1) -> None:
+    def report(
+        self,
+        edge: str,
+        phase: Phase,
+        accuracies: Sequence[float] = (),
+        error: str = "",
+        sequence: int = 1,
+        kind: str = "InvalidSamples",
+    ) -> None:
         """Let an edge report on its order."""
         (order,) = self.orders(edge)
         report = Report(
@@ -82,7 +90,7 @@ class Cloud:
             epochs=order.training.epochs,
             history=epochs(accuracies),
             heartbeat_at=datetime.now(UTC),
-            error=WorkError(kind="InvalidSamples", message=error) if error else None,
+            error=WorkError(kind=kind, message=error) if error else None,
         )
         self._transport.put(order.report, report.to_json())
 

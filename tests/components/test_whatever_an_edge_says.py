@@ -170,7 +170,7 @@ def do_everything(store: DirectoryStore, found: Findings, watch: RoundWatch) -> 
 def _is_waited_for(watch: RoundWatch) -> str:
     record = _record(watch, 1.0)
     parse(WaitRecord, record.model_dump_json(), "wait.json")
-    told = _shortage(1, 3, record, timed_out=True)
+    told = _shortage(1, 3, record, {TALKER.edge}, timed_out=True)
     RunState(state="failed", message=told, at=ISSUED)
     return _page(1, watch, record) + escape(told)
 

@@ -115,6 +115,15 @@ def test_an_order_that_the_cloud_has_lost_and_issues_again_is_done_anew(site: Si
     assert site.report(order) is None
 
 
+def test_training_that_diverges_fails_its_order_by_that_name(site: Site) -> None:
+    order = site.order(training=Training(epochs=30, batch_size=8, learning_rate=100.0, optimizer="sgd", loss="mse"))
+    site.want(order)
+    with site.running():
+        report = site.finish(order, Phase.FAILED)
+    assert report.error is not None
+    assert report.error.kind == "Diverged"
+
+
 def test_a_runner_that_lost_its_state_is_heard_by_whoever_waits(site: Site) -> None:
     order = site.order(training=LONG)
     issued = IssuedOrder(id=order.id, edge=order.edge, round=order.round, attempt=order.attempt, issued_at=order.issued_at)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from safetensors.numpy import save
+from safetensors.numpy import load_file, save
 
 from cloudedge.documents import Fusion
 from cloudedge.errors import InvalidInput, InvalidModel, NotFound, StoreFailed
@@ -140,6 +140,31 @@ def test_integers_are_taken_from_the_model_of_the_largest_weight(tmp_path: Path)
     found = fused(tmp_path, models[0], delivered(tmp_path, models, samples=[1, 2]))
     assert found.model["n"] == 7
     assert found.model["f"].tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("fusion", "owner"),
+    [
+        (Fusion(), "edge-1"),
+        (Fusion(base_weight=0.9), "the base model"),
+        (Fusion(rule="median"), "edge-1"),
+        (Fusion(rule="given", parameters={"weights": {"edge-0": 3, "edge-1": 1}}), "edge-0"),
+        (Fusion(rule="fedadam"), "edge-1"),
+    ],
+)
+def test_whose_integers_they_are_is_said_once(tmp_path: Path, fusion: Fusion, owner: str) -> None:
+    models = [{"w": tensor([1]), **{name: tensor(number, np.int64) for name in "abcd"}} for number in (5, 7)]
+    base = written(tmp_path / "base", {"w": tensor([1]), **{name: tensor(3, np.int64) for name in "abcd"}})
+    output = tmp_path / "fused"
+
+    outcome = fuse_files(base, delivered(tmp_path, models, samples=[1, 2]), fusion, output)
+
+    assert outcome.notes == (f"Integers cannot be averaged: a, b, c and 1 more are taken from {owner} alone.",)
+    assert load_file(output)["a"] == {"edge-0": 5, "edge-1": 7, "the base model": 3}[owner]
+
+
+def test_of_models_without_integers_nothing_is_said(tmp_path: Path) -> None:
+    assert fused(tmp_path, numbers(1), delivered(tmp_path, [numbers(1)])).outcome.notes == ()
 
 
 def test_normalisation_statistics_are_averaged_with_the_same_weights(tmp_path: Path) -> None:

@@ -156,6 +156,10 @@ def one_more(tensors: dict[str, Any]) -> None:
     tensors["more"] = torch.zeros(3)
 
 
+def far_too_large(tensors: dict[str, Any]) -> None:
+    next(iter(tensors.values())).view(-1)[0] = 1e30
+
+
 def other_shape(tensors: dict[str, Any]) -> None:
     name, tensor = next(iter(tensors.items()))
     tensors[name] = tensor.reshape(1, *tensor.shape)
@@ -166,7 +170,30 @@ def other_type(tensors: dict[str, Any]) -> None:
     tensors[name] = tensor.to(torch.float64)
 
 
-@pytest.mark.parametrize("change", [not_a_number, infinite, misnamed, one_more, other_shape, other_type])
+def test_a_finite_model_that_no_rule_could_compute_with_ends_nobodys_run(cloud: Cloud) -> None:
+    cloud.pretrained(quorum=2, fusion=Fusion(rule="fedadam")).dispatched()
+    cloud.deliver("edge-1")
+    cloud.deliver("edge-2")
+    cloud.deliver("edge-3", change=far_too_large)
+    cloud.waited()
+
+    assert_left_out(fuse_round(cloud.task.id, 1), "edge-3", "numbers beyond 1e+18")
+
+
+def test_where_all_models_are_spoiled_nobody_is_told_to_run_the_same_task_again(cloud: Cloud) -> None:
+    cloud.pretrained(quorum=2).dispatched()
+    for edge in EDGES:
+        cloud.deliver(edge, change=not_a_number)
+    cloud.waited()
+
+    with pytest.raises(QuorumMissed) as missed:
+        fuse_round(cloud.task.id, 1)
+
+    assert "run the same task again" not in str(missed.value)
+    assert str(missed.value).splitlines()[-1].startswith("Training that diverged does so again with the same task")
+
+
+@pytest.mark.parametrize("change", [not_a_number, infinite, far_too_large, misnamed, one_more, other_shape, other_type])
 def test_a_model_that_is_not_of_this_network_is_left_out(cloud: Cloud, change: Callable[[dict[str, Any]], None]) -> None:
     cloud.pretrained(quorum=2).dispatched()
     cloud.deliver("edge-1")

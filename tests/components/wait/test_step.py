@@ -21,7 +21,7 @@ from components.shared.inboxes import DirectoryInboxes, Inboxes
 from components.shared.lifecycle import cancel, reap
 from components.shared.settings import Settings
 from components.shared.step import BETWEEN_STEPS, OVER
-from components.shared.tracking import TrackingLog
+from components.shared.tracking import NOTE_TAG, TrackingLog
 from components.wait.step import wait_round
 from components.wait.watch import RoundWatch
 from tests.components.cloud import Cloud, content, manifest, scores
@@ -112,6 +112,46 @@ def test_a_round_ends_at_once_when_its_quorum_is_out_of_reach(cloud: Cloud) -> N
         cloud.waited()
 
     assert "  - edge-1: failed: This edge has no samples to train on." in str(missed.value)
+
+
+def test_what_an_edge_gives_as_its_reason_can_only_be_read(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    cloud.pretrained().dispatched()
+    cloud.report("edge-1", Phase.FAILED, error="\x1b[2J\u202e ![x](http://nowhere/seen) <img src=x>")
+
+    with pytest.raises(QuorumMissed) as missed:
+        cloud.waited()
+
+    assert not {"\x1b", "\u202e"} & {*str(missed.value), *capsys.readouterr().out}
+    (told,) = TrackingLog(cloud.store, cloud.task.id).read("end").records
+    assert "![" not in told.tags[NOTE_TAG]
+    assert "<img" not in told.tags[NOTE_TAG]
+
+
+def test_where_training_diverged_everywhere_nobody_is_told_to_run_the_same_task_again(cloud: Cloud) -> None:
+    cloud.pretrained().dispatched()
+    for edge in EDGES:
+        cloud.report(edge, Phase.FAILED, error="Training diverged in epoch 1: the loss is nan.", kind="Diverged")
+
+    with pytest.raises(QuorumMissed) as missed:
+        cloud.waited()
+
+    assert str(missed.value).splitlines()[4:] == [
+        "Training that diverged does so again with the same task: start a new one, under another id, with a smaller "
+        "collaboration.training.learning_rate, or another optimizer or loss."
+    ]
+
+
+def test_where_it_diverged_at_some_the_others_are_worth_another_try(cloud: Cloud) -> None:
+    cloud.pretrained().dispatched()
+    cloud.report("edge-1", Phase.FAILED, error="Training diverged.", kind="Diverged")
+    cloud.report("edge-2", Phase.FAILED, error="Broken sensor.")
+
+    with pytest.raises(QuorumMissed) as missed:
+        cloud.waited()
+
+    other, diverged = str(missed.value).splitlines()[-2:]
+    assert "run the same task again, which goes on here" in other
+    assert diverged.startswith("Training that diverged does so again with the same task")
 
 
 def test_a_failed_step_closes_its_orders_and_says_why(cloud: Cloud) -> None:
