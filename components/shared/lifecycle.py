@@ -1,11 +1,12 @@
 """The life of a run: creating it, cancelling it on purpose, and reaping those that died."""
 
+import logging
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from cloudedge.documents import Task
-from cloudedge.errors import Conflict, NotFound
+from cloudedge.errors import Conflict, InvalidDocument, NotFound
 from cloudedge.store import Store
 from components.shared import events, under_way
 from components.shared.inboxes import Inboxes
@@ -13,6 +14,8 @@ from components.shared.orders import close_orders
 from components.shared.records import RunState
 from components.shared.run import Run
 from components.shared.step import BETWEEN_STEPS, OVER, set_state
+
+_log = logging.getLogger(__name__)
 
 _CLOCK = "reaper/clock"
 """Object that the store stamps with its time."""
@@ -71,7 +74,7 @@ def reap(
     with_orders = {order.run for inbox in inboxes.all() for order in inbox.orders}
     for run_id in sorted((listed | with_orders) - {spare}):
         run = Run(store, run_id)
-        state = run.state()
+        state = _state_or_none(run)
         patience = patience_with(run, silent_seconds, between_seconds)
         if at_work(run, state, now, patience):
             continue
@@ -89,6 +92,15 @@ def reap(
             yield run_id, closed
         if run_id in listed:
             under_way.leave(store, run_id)
+
+
+def _state_or_none(run: Run) -> RunState | None:
+    """A run's state; one that cannot be read holds up no other run, and none of its orders when it falls silent."""
+    try:
+        return run.state()
+    except InvalidDocument as error:
+        _log.warning("%s To be rid of that run: cloudedge tasks delete %s", error, run.id)
+        return None
 
 
 def patience_with(run: Run, silent_seconds: float, between_seconds: float) -> float:

@@ -261,6 +261,17 @@ def test_runs_that_are_over_cost_the_reaper_nothing(tmp_path: Path) -> None:
     assert len(looks[0]) < 12
 
 
+def test_a_run_that_cannot_be_read_holds_up_no_other_and_is_named(cloud: Cloud, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a-broken-one", "dead"):
+        sign_of_life(cloud.run(name, "running"), SILENT + 1)
+        cloud.dispatch(name, "edge-1")
+    cloud.store.put("runs/a-broken-one/state.json", b"{")
+    assert reaped(cloud) == {"a-broken-one": ["a-broken-one.1.edge-1.1"], "dead": ["dead.1.edge-1.1"]}
+    (told,) = caplog.messages
+    assert "runs/a-broken-one/state.json is not a valid runstate" in told
+    assert "cloudedge tasks delete a-broken-one" in told
+
+
 def test_the_runs_of_a_store_that_knows_no_list_of_those_under_way_are_put_on_it_once(cloud: Cloud) -> None:
     """An older version wrote none; and a person may have emptied the reaper's folder."""
     finished_runs(cloud, 3)
