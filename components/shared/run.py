@@ -95,6 +95,10 @@ class Run:
         try:
             return self._read(Task, self.key("task.json"))
         except NotFound:
+            deletion = self.deletion()
+            if deletion:
+                when = f"{deletion.at:%Y-%m-%d %H:%M:%S} UTC"
+                raise NotFound(f"The run {self.id!r} was deleted on {when} by {deletion.actor}.") from None
             raise NotFound(f"There is no run {self.id!r}; there are: {_some(run_ids(self.store))}.") from None
 
     def exists(self) -> bool:

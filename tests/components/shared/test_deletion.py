@@ -59,6 +59,8 @@ def test_all_of_a_run_goes_and_its_neighbours_stay(cloud: Cloud) -> None:
     assert objects(cloud) == kept
     assert not (cloud.store.root / "runs" / "run").exists()
     assert list(run_ids(cloud.store)) == ["run-2"]
+    with pytest.raises(NotFound, match=r"The run 'run' was deleted on 2.* UTC by tester\."):
+        Run(cloud.store, "run").task()
     assert cloud.open_orders() == ["run-2.1.edge-1.1", "run-2.1.edge-2.1"]
 
 
