@@ -16,11 +16,12 @@ from kfp import compiler
 
 from cloudedge.documents import Task
 from cloudedge.files import atomic_write
-from components.pretrain.parameters import choices, parameters_of
+from components.pretrain.parameters import choices, document_of, parameters_of
 from components.shared.gpu import CLOUD_GPU, checked_gpu
 from components.shared.image import CLOUD_IMAGE, checked_image
 from pipelines.collaborative_training import collaborative_training, with_rounds
-from pipelines.collaborative_training_compact import collaborative_training_compact
+from pipelines.collaborative_training_compact import all_rounds_in_one, collaborative_training_compact
+from pipelines.form import Form
 
 FOLDER = Path(__file__).parent
 MOST_ROUNDS_IN_PODS = 3
@@ -46,26 +47,29 @@ def package(pipeline: Any, parameters: dict[str, Any] | None = None, *, lists: b
         path = Path(folder) / "package.yaml"
         compiler.Compiler().compile(pipeline, str(path), pipeline_parameters=parameters)
         documents = list(yaml.safe_load_all(path.read_bytes()))
-        form = documents[0]["root"]["inputDefinitions"]["parameters"]
-        for name, values in choices().items() if lists else ():
-            form[name]["literals"] = list(values)  # kfp's compiler knows no such thing.
+        fields = documents[0]["root"]["inputDefinitions"]["parameters"]
+        for name, values in choices().items():
+            if lists and name in fields:
+                fields[name]["literals"] = list(values)  # kfp's compiler knows no such thing.
         # kfp writes dictionaries in an order that changes from run to run; sorted, the same source gives the same bytes.
         return yaml.safe_dump_all(documents, sort_keys=True, allow_unicode=True).encode()
 
 
-def package_of(task: Task, compact: bool | None = None, *, lists: bool = False) -> bytes:
+def package_of(task: Task, compact: bool | None = None, *, form: Form = "fields", lists: bool = False) -> bytes:
     """The package that runs a task.
 
     Args:
         task: Its values become the form's defaults; but for the id, so that each run that is started of it is its own.
         compact: Whether all rounds are one task; none: beyond three rounds.
+        form: Whether the form has a field for each of the task's, or one for the task.
         lists: As for `package`; a form that a program fills needs none.
     """
     rounds = task.collaboration.rounds if task.collaborate else 0
     if compact is None:
         compact = rounds > MOST_ROUNDS_IN_PODS
-    pipeline = collaborative_training_compact if compact else with_rounds(rounds)
-    return package(pipeline, {**parameters_of(task), "task_id": ""}, lists=lists)
+    pipeline = all_rounds_in_one(form) if compact else with_rounds(rounds, form)
+    values = {"task": document_of(task)} if form == "task" else parameters_of(task)
+    return package(pipeline, {**values, "task_id": ""}, lists=lists)
 
 
 def main() -> int:

@@ -1,15 +1,19 @@
-"""The form that every pipeline shows in the Kubeflow UI, taken from the pretraining step, so that it stands in one place."""
+"""The form that every pipeline shows in the Kubeflow UI, taken from the pretraining step, so that it stands in one place.
+
+It has a field for each of a task's, or the task as one document.
+"""
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from kfp import dsl, kubernetes
 
 from cloudedge.documents import Collaboration, DataFormat, Field, ModelSpec, Task, Training
 from components.evaluate.component import evaluate
 from components.pretrain.component import pretrain
-from components.pretrain.parameters import PLACES, parameters_of
+from components.pretrain.parameters import PLACES, document_of, parameters_of
+from components.pretrain_document.component import pretrain_document
 from components.register.component import register
 from components.report.component import report
 from components.shared.gpu import CLOUD_GPU
@@ -49,9 +53,13 @@ _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _DATA = ("cloud_data", "test_data")
 """What the form asks for beside a task."""
 
+_DOCUMENT = ("task", "task_id")
+"""What it asks for if the task is one document."""
+
 _HOUR = 3600
 TIMEOUTS = {
     "pretrain": 30 * 24 * _HOUR,
+    "pretrain-document": 30 * 24 * _HOUR,
     "wait": 31 * 24 * _HOUR,
     "collaborate": 366 * 24 * _HOUR,
 }
@@ -61,19 +69,21 @@ A wait lives longer than the latest deadline that a round may have: the task's o
 OTHER_TIMEOUT = 6 * _HOUR
 """That of the components that wait for nobody."""
 
+Form = Literal["fields", "task"]
 Body = Callable[[dict[str, Any]], None]
 
 
-def pipeline(name: str, description: str) -> Callable[[Body], Any]:
+def pipeline(name: str, description: str, form: Form = "fields") -> Callable[[Body], Any]:
     """Make a pipeline of a function that takes the whole form.
 
     Args:
         name: The pipeline's name.
         description: What the Kubeflow UI says of it.
+        form: Whether its form has a field for each of a task's, or one for the task.
     """
 
     def decorate(body: Body) -> Any:
-        parameters = _parameters()
+        parameters = _parameters(form)
 
         def function(*values: Any) -> None:
             body(dict(zip(parameters, values, strict=True)))
@@ -93,8 +103,9 @@ def pretrain_task(form: dict[str, Any], most_rounds: int) -> Any:
         form: The pipeline's parameters.
         most_rounds: Rounds that the pipeline has tasks for.
     """
-    values = {name: form[name] for name in (*PLACES, *_DATA)}
-    task = pretrain(**values, kubeflow_run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, most_rounds=most_rounds)
+    component, names = (pretrain_document, _DOCUMENT) if "task" in form else (pretrain, PLACES)
+    values = {name: form[name] for name in (*names, *_DATA)}
+    task = component(**values, kubeflow_run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, most_rounds=most_rounds)
     return task.set_accelerator_type(CLOUD_GPU).set_accelerator_limit(1) if CLOUD_GPU else task
 
 
@@ -129,13 +140,14 @@ def show_as(task: Any, name: str) -> Any:
     return task
 
 
-def _parameters() -> dict[str, inspect.Parameter]:
+def _parameters(form: Form) -> dict[str, inspect.Parameter]:
     # The cloud's samples have no default: a form that lacks them is not sent off.
-    defaults: dict[str, Any] = {"test_data": "", **parameters_of(EXAMPLE), "task_id": ""}
-    arguments = inspect.signature(pretrain.python_func).parameters
+    defaults: dict[str, Any] = {"test_data": "", **parameters_of(EXAMPLE), "task": document_of(EXAMPLE), "task_id": ""}
+    component, names = (pretrain_document, _DOCUMENT) if form == "task" else (pretrain, PLACES)
+    arguments = inspect.signature(component.python_func).parameters
     return {
         name: arguments[name].replace(
             kind=inspect.Parameter.POSITIONAL_OR_KEYWORD, default=defaults.get(name, inspect.Parameter.empty)
         )
-        for name in (*_DATA, *PLACES)
+        for name in (*_DATA, *names)
     }

@@ -4,7 +4,7 @@ from typing import Any
 
 from cloudedge.documents import Task
 from cloudedge.errors import Conflict, InvalidInput
-from components.pretrain.parameters import task_of
+from components.pretrain.parameters import task_of, task_of_document
 from components.pretrain.step import pretrain
 from components.shared import datasets
 from components.shared.artifacts import ACCURACY_ON_CLOUD, put_model
@@ -15,7 +15,7 @@ from components.shared.settings import Settings
 
 @door
 def run_pretrain(parameters: dict[str, Any]) -> tuple[str]:
-    """Pretrain what a form asks for, and fill the step's artifacts.
+    """Pretrain what a form asks for, field by field, and fill the step's artifacts.
 
     Args:
         parameters: The component's arguments by name.
@@ -23,15 +23,31 @@ def run_pretrain(parameters: dict[str, Any]) -> tuple[str]:
     Returns:
         Id of the run, in a tuple.
     """
-    kubeflow_run_id = parameters["kubeflow_run_id"]
-    task = task_of({**parameters, "task_id": parameters["task_id"] or kubeflow_run_id})
+    return _pretrain(task_of({**parameters, "task_id": parameters["task_id"] or parameters["kubeflow_run_id"]}), parameters)
+
+
+@door
+def run_pretrain_document(parameters: dict[str, Any]) -> tuple[str]:
+    """Pretrain what a form asks for in one document, and fill the step's artifacts.
+
+    Args:
+        parameters: The component's arguments by name.
+
+    Returns:
+        Id of the run, in a tuple.
+    """
+    task = task_of_document(parameters["task"], parameters["task_id"] or parameters["kubeflow_run_id"])
+    return _pretrain(task, parameters)
+
+
+def _pretrain(task: Task, parameters: dict[str, Any]) -> tuple[str]:
     _require_rounds(task, parameters["most_rounds"])
     datasets.require_address("cloud_data", parameters["cloud_data"])
     store = Settings().open_store()
     if parameters["test_data"]:  # It is read last of all.
         datasets.require_samples(store, "test_data", parameters["test_data"])
-    _require_own_run(Run(store, task.id), task, kubeflow_run_id)
-    record = pretrain(task, parameters["cloud_data"], kubeflow_run_id)
+    _require_own_run(Run(store, task.id), task, parameters["kubeflow_run_id"])
+    record = pretrain(task, parameters["cloud_data"], parameters["kubeflow_run_id"])
     scores, metrics = record.history[-1].scores, parameters["pretraining_metrics"]
     if scores.samples:
         metrics.log_metric(ACCURACY_ON_CLOUD, scores.accuracy)

@@ -65,6 +65,29 @@ def task_of(parameters: dict[str, Any]) -> Task:
     return parse(Task, canonical_json(task), "The pipeline's form")
 
 
+def task_of_document(document: dict[str, Any], task_id: str) -> Task:
+    """The task that a form asks for whose one field is the task as a document.
+
+    Args:
+        document: As in a task's file; whatever id it has does not count.
+        task_id: The task's id.
+
+    Raises:
+        InvalidDocument: it is no task; lists every fault.
+    """
+    return parse(Task, canonical_json(_integral({**document, "id": task_id})), "The form's task")
+
+
+def document_of(task: Task) -> dict[str, Any]:
+    """The document that asks for a task under any id.
+
+    Raises:
+        InvalidDocument: something in it would not come back from a pipeline's parameters as it is; lists all of it.
+    """
+    parameters_of(task)
+    return task.model_dump(mode="json", exclude={"schema_version", "id"})
+
+
 def parameters_of(task: Task) -> dict[str, Any]:
     """The filled form that asks for a task.
 

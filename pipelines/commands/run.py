@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -119,13 +119,17 @@ def check_names(task: Task) -> None:
 def compile_task(
     task: TaskArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the pipeline package (YAML) goes.")],
+    form: Annotated[
+        Literal["fields", "task"],
+        typer.Option("--form", help="The package's form: a field for each of the task's, or one for the whole task as JSON."),
+    ] = "fields",
 ) -> None:
     """Compile a task to a pipeline package for Kubeflow, with the task's values as the form's defaults."""
     from pipelines.compile import package_of
 
     asked = read_task(task)
     check_names(asked)
-    atomic_write(output, package_of(asked, lists=True))
+    atomic_write(output, package_of(asked, form=form, lists=True))
     if not is_outlet(output):
         print(output)
 

@@ -19,7 +19,8 @@ from components.evaluate.component import evaluate
 from components.fuse import step as fusing
 from components.fuse.component import fuse
 from components.pretrain.component import pretrain
-from components.pretrain.parameters import parameters_of
+from components.pretrain.parameters import document_of, parameters_of
+from components.pretrain_document.component import pretrain_document
 from components.register.component import register
 from components.report.component import report
 from components.shared import datasets, doors
@@ -153,6 +154,20 @@ def test_a_run_knows_which_of_kubeflows_works_on_it(cloud: Cloud, made: Any, kub
 
     record = cloud.run.kubeflow()
     assert (record and record.run) == recorded
+
+
+@pytest.mark.parametrize(("task_id", "run"), [("digits", "digits"), ("", "from-kubeflow")])
+def test_a_form_that_is_one_document_asks_for_the_same_model(
+    cloud: Cloud, made: Any, tmp_path: Path, task_id: str, run: str
+) -> None:
+    _, by_fields, _ = pretrained(cloud, made, task_id="by-fields")
+    artifacts = {"pretrained": made(dsl.Model, "document"), "pretraining_metrics": made(dsl.Metrics, "of-document")}
+    places = {"cloud_data": str(cloud.cloud_data), "test_data": "", "kubeflow_run_id": "from-kubeflow", "most_rounds": 2}
+    pasted = {**document_of(cloud.task), "id": "from-a-file"}
+
+    assert pretrain_document.python_func(**artifacts, **places, task=pasted, task_id=task_id) == (run,)
+
+    assert artifacts["pretrained"].metadata["sha256"] == by_fields.metadata["sha256"]
 
 
 def refused(cloud: Cloud, made: Any, capsys: pytest.CaptureFixture[str], **changes: Any) -> tuple[object, str]:

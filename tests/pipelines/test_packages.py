@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from cloudedge.documents import Collaboration, Task
-from components.pretrain.parameters import PLACES, parameters_of
+from components.pretrain.parameters import PLACES, document_of, parameters_of
 from pipelines.collaborative_training import collaborative_training
 from pipelines.collaborative_training_compact import collaborative_training_compact
 from pipelines.compile import FOLDER, package, package_of
@@ -154,6 +154,28 @@ def test_kubeflows_form_draws_a_list_of_what_is_one_of_few_words_and_leaves_own_
         **{f"{where}_loss": ["cross-entropy", "label-smoothing", "focal", "mse"] for where in ("edge", "pretraining")},
         **{f"{where}_optimizer": ["sgd", "momentum", "adam", "adamw"] for where in ("edge", "pretraining")},
     }
+
+
+@pytest.mark.parametrize(("rounds", "compact"), [(2, False), (2, True), (0, False)])
+def test_a_package_whose_form_is_the_task_as_one_document_is_the_same_pipeline_otherwise(rounds: int, compact: bool) -> None:
+    task = digits_task("mine", rounds=max(rounds, 1)).model_copy(update={"collaborate": rounds > 0})
+
+    content = package_of(task, compact, form="task", lists=True)
+
+    fields = form(content)
+    assert {name: field.get("defaultValue") for name, field in fields.items()} == {
+        "cloud_data": None,
+        "task": document_of(task),
+        "task_id": "",
+        "test_data": "",
+    }
+    assert fields["task"]["parameterType"] == "STRUCT"
+    first, *others = tasks(content).values()
+    former, *same = tasks(package_of(task, compact)).values()
+    assert first["taskInfo"] == former["taskInfo"]
+    assert [each["taskInfo"] for each in others] == [each["taskInfo"] for each in same]
+    assert_each_depends_on_the_one_before_it_alone(tasks(content))
+    assert lives(content)["Pretrain"] == lives(package_of(task, compact))["Pretrain"]
 
 
 def test_a_form_that_a_program_fills_has_no_lists_so_that_an_older_kubeflow_takes_it() -> None:

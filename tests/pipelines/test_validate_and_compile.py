@@ -161,6 +161,13 @@ def test_a_task_is_compiled_to_a_package(cloudedge: Cloudedge, task_file: Path, 
     assert "adamw" in form["edge_optimizer"]["literals"]
 
 
+def test_a_package_may_ask_for_the_task_as_one_document(cloudedge: Cloudedge, task_file: Path, tmp_path: Path) -> None:
+    assert cloudedge("compile", task_file, "-o", tmp_path / "mine.yaml", "--form", "task").code == 0
+
+    package: Any = next(yaml.safe_load_all((tmp_path / "mine.yaml").read_text()))
+    assert set(package["root"]["inputDefinitions"]["parameters"]) == {"cloud_data", "task", "task_id", "test_data"}
+
+
 def compiled(task_file: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     """What becomes of a task where the administrator has said something of the cluster."""
     command = [sys.executable, "-m", "pipelines.cli", "compile", str(task_file), "-o", str(task_file.with_suffix(".yaml"))]

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from cloudedge.documents import Task
 from cloudedge.errors import InvalidDocument
 from components.pretrain.component import pretrain
-from components.pretrain.parameters import PLACES, parameters_of, task_of
+from components.pretrain.parameters import PLACES, document_of, parameters_of, task_of, task_of_document
 from tests.digits import digits_task
 from tests.strategies import documents
 
@@ -77,6 +77,28 @@ def test_a_task_that_is_accepted_comes_back_from_its_form_as_the_same_bytes(task
 
     assert asked == task
     assert task_of(through_kfp(parameters_of(asked))).to_json() == asked.to_json()
+
+
+@settings(max_examples=30)
+@given(tasks())
+def test_a_task_that_is_accepted_comes_back_from_a_form_that_is_one_document_under_any_id(task: Task) -> None:
+    try:
+        document = document_of(task)
+    except InvalidDocument:
+        reject()
+
+    assert "id" not in document
+    for form in (document, {**document, "id": "pasted", "schema_version": 1}):
+        assert task_of_document(floats(form), "another") == task.model_copy(update={"id": "another"})
+
+
+def floats(value: Any) -> Any:
+    """What kfp makes of whole numbers in lists and dictionaries."""
+    if isinstance(value, dict):
+        return {key: floats(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [floats(inner) for inner in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def test_a_form_comes_back_as_the_same_bytes_however_often() -> None:
