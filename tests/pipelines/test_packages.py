@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,12 @@ PIPELINES = {
 }
 
 
+@cache
+def kept(name: str) -> bytes:
+    """A package that is kept in the repository, compiled once."""
+    return package(PIPELINES[name])
+
+
 def tasks(content: bytes) -> dict[str, Any]:
     """The package's tasks by name, in the order of their dependencies."""
     found: dict[str, Any] = next(yaml.safe_load_all(content))["root"]["dag"]["tasks"]
@@ -43,7 +50,7 @@ def form(content: bytes) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_the_package_in_the_repository_is_its_sources(name: str) -> None:
-    assert (FOLDER / f"{name}.yaml").read_bytes() == package(PIPELINES[name]), "run: python -m pipelines.compile"
+    assert (FOLDER / f"{name}.yaml").read_bytes() == kept(name), "run: python -m pipelines.compile"
 
 
 @pytest.mark.parametrize("seed", ["1", "2"])
@@ -55,7 +62,7 @@ def test_packages_are_the_same_bytes_in_every_process(seed: str) -> None:
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_no_task_is_answered_from_the_cache_and_each_has_a_name_for_people(name: str) -> None:
-    for task in tasks(package(PIPELINES[name])).values():
+    for task in tasks(kept(name)).values():
         assert task["cachingOptions"] == {}  # kfp leaves enableCache out where it is off.
         assert task["taskInfo"]["name"][0].isupper()
 
@@ -77,7 +84,7 @@ def test_every_pod_ends_some_day_but_no_wait_before_its_rounds_deadline() -> Non
         if isinstance(bound, annotated_types.Le)
     ]
 
-    flat, compact = lives(package(collaborative_training)), lives(package(collaborative_training_compact))
+    flat, compact = lives(kept("collaborative_training")), lives(kept("collaborative_training_compact"))
 
     assert min(life for name, life in flat.items() if name.endswith("wait")) > int(str(latest))
     assert compact["All rounds"] > 10 * int(str(latest))
@@ -85,7 +92,7 @@ def test_every_pod_ends_some_day_but_no_wait_before_its_rounds_deadline() -> Non
 
 
 def test_the_flat_pipeline_is_one_chain_that_reads_from_top_to_bottom() -> None:
-    chain = tasks(package(collaborative_training))
+    chain = tasks(kept("collaborative_training"))
 
     assert [task["taskInfo"]["name"] for task in chain.values()] == [
         "Pretrain",
@@ -98,7 +105,7 @@ def test_the_flat_pipeline_is_one_chain_that_reads_from_top_to_bottom() -> None:
 
 
 def test_the_compact_pipeline_has_all_rounds_in_one_task() -> None:
-    chain = tasks(package(collaborative_training_compact))
+    chain = tasks(kept("collaborative_training_compact"))
 
     assert [task["taskInfo"]["name"] for task in chain.values()] == [
         "Pretrain",
@@ -122,7 +129,7 @@ def assert_each_depends_on_the_one_before_it_alone(chain: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_no_two_components_have_artifacts_that_are_called_the_same(name: str) -> None:
-    components: dict[str, Any] = next(yaml.safe_load_all(package(PIPELINES[name])))["components"]
+    components: dict[str, Any] = next(yaml.safe_load_all(kept(name)))["components"]
     made = {
         (artifact, re.sub(r"-\d+$", "", component))
         for component, spec in components.items()
@@ -137,7 +144,7 @@ def test_no_two_components_have_artifacts_that_are_called_the_same(name: str) ->
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_the_form_is_the_whole_task_with_defaults_and_a_new_run_each_time(name: str) -> None:
-    parameters = form(package(PIPELINES[name]))
+    parameters = form(kept(name))
 
     assert set(parameters) == {*PLACES, "cloud_data", "test_data"}
     assert [name for name, parameter in parameters.items() if "defaultValue" not in parameter] == ["cloud_data"]
@@ -147,7 +154,7 @@ def test_the_form_is_the_whole_task_with_defaults_and_a_new_run_each_time(name: 
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_kubeflows_form_draws_a_list_of_what_is_one_of_few_words_and_leaves_own_names_free(name: str) -> None:
-    drawn = {parameter: spec["literals"] for parameter, spec in form(package(PIPELINES[name])).items() if "literals" in spec}
+    drawn = {parameter: spec["literals"] for parameter, spec in form(kept(name)).items() if "literals" in spec}
 
     assert drawn == {
         "collaborate": [True, False],
@@ -214,7 +221,7 @@ def test_check_says_which_package_is_out_of_date(tmp_path: Path, monkeypatch: py
     from pipelines import compile as compiling
 
     monkeypatch.setattr(compiling, "FOLDER", tmp_path)
-    (tmp_path / "collaborative_training.yaml").write_bytes(package(collaborative_training))
+    (tmp_path / "collaborative_training.yaml").write_bytes(kept("collaborative_training"))
     monkeypatch.setattr(sys, "argv", ["compile", "--check"])
 
     assert compiling.main() == 1
