@@ -5,6 +5,7 @@ python -m pipelines.compile --check    fail if one is out of date
 """
 
 import argparse
+import json
 import os
 import sys
 import tempfile
@@ -15,6 +16,7 @@ import yaml
 from kfp import compiler
 
 from cloudedge.documents import Task
+from cloudedge.errors import InvalidInput
 from cloudedge.files import atomic_write
 from components.pretrain.parameters import choices, document_of, parameters_of
 from components.shared.gpu import CLOUD_GPU, checked_gpu
@@ -26,6 +28,9 @@ from pipelines.form import Form
 FOLDER = Path(__file__).parent
 MOST_ROUNDS_IN_PODS = 3
 """Up to this many rounds Kubeflow gets a pipeline task for each step; beyond, one with all rounds, as each costs two pods."""
+
+_MOST_BYTES = 100_000
+"""All parameters are one argument of a pod's program, for which Linux has 128 KiB; some is for what stands beside them."""
 
 
 def package(pipeline: Any, parameters: dict[str, Any] | None = None, *, lists: bool = True) -> bytes:
@@ -63,7 +68,16 @@ def package_of(task: Task, compact: bool | None = None, *, form: Form = "fields"
         compact: Whether all rounds are one task; none: beyond three rounds.
         form: Whether the form has a field for each of the task's, or one for the task.
         lists: As for `package`; a form that a program fills needs none.
+
+    Raises:
+        InvalidInput: the task is larger than an argument of Kubeflow's pods may be, or holds what these would replace.
     """
+    size = len(json.dumps(parameters_of(task), ensure_ascii=False).encode())
+    if size > _MOST_BYTES:
+        raise InvalidInput(
+            f"The task has {size} bytes as a pipeline's parameters, and Kubeflow's pods take {_MOST_BYTES}: shorten it where "
+            "it is long, in data.classes for example."
+        )
     rounds = task.collaboration.rounds if task.collaborate else 0
     if compact is None:
         compact = rounds > MOST_ROUNDS_IN_PODS

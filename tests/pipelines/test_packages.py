@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from cloudedge.documents import Collaboration, Task
+from cloudedge.errors import InvalidInput
 from components.pretrain.parameters import PLACES, document_of, parameters_of
 from pipelines.collaborative_training import collaborative_training
 from pipelines.collaborative_training_compact import collaborative_training_compact
@@ -161,6 +162,20 @@ def test_kubeflows_form_draws_a_list_of_what_is_one_of_few_words_and_leaves_own_
         **{f"{where}_loss": ["cross-entropy", "label-smoothing", "focal", "mse"] for where in ("edge", "pretraining")},
         **{f"{where}_optimizer": ["sgd", "momentum", "adam", "adamw"] for where in ("edge", "pretraining")},
     }
+
+
+def test_a_task_that_is_larger_than_an_argument_of_a_pod_is_refused() -> None:
+    task = digits_task()
+
+    def with_classes(number: int) -> Task:
+        classes = tuple(f"Klasse {index:04} für die Prüfung" for index in range(number))
+        return task.model_copy(update={"data": task.data.model_copy(update={"classes": classes})})
+
+    package_of(with_classes(2500), compact=True)
+    with pytest.raises(
+        InvalidInput, match=r"The task has 1\d{5} bytes as a pipeline's parameters, and .* take 100000: shorten it"
+    ):
+        package_of(with_classes(3000), compact=True)
 
 
 @pytest.mark.parametrize(("rounds", "compact"), [(2, False), (2, True), (0, False)])
