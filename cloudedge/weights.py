@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 """A longer header is refused before it is read; this is room for over 100,000 tensors."""
 
+_HEADER_MARGIN_BYTES = 1024 * 1024
+"""What a header may have beyond twice the length of the one that is expected: another way of writing it, and metadata."""
+
 _MOST_DIMENSIONS = 64
 """As PyTorch has at the most."""
 
@@ -206,7 +209,9 @@ def check(
         NotFound: there is no such file.
         StoreFailed: it cannot be read.
     """
-    header = read_header(path, size=size)
+    # Parsed, a header of nothing but brackets takes twenty times its length in memory.
+    longest = 2 * len(canonical_header(like, {})[1]) + _HEADER_MARGIN_BYTES
+    header = read_header(path, size=size, longest=min(longest, MAX_HEADER_BYTES))
     check_layout(path.name, header.tensors, like)
     digest = hashlib.sha256()
     spoiled: str | None = None
@@ -300,12 +305,13 @@ def canonical_header(tensors: Mapping[str, TensorInfo], metadata: Mapping[str, s
     return header, struct.pack("<Q", len(text)) + text
 
 
-def read_header(path: Path, *, size: int | None = None) -> Header:
+def read_header(path: Path, *, size: int | None = None, longest: int = MAX_HEADER_BYTES) -> Header:
     """Read and verify what a model file says of itself; never its tensors.
 
     Args:
         path: The file.
         size: Length that it must have, in bytes.
+        longest: Length of the longest header that is read, in bytes.
 
     Raises:
         InvalidModel: it has another length, is truncated, or is no safetensors file.
@@ -319,10 +325,10 @@ def read_header(path: Path, *, size: int | None = None) -> Header:
         if found < 8:
             raise InvalidModel(f"{path.name} is no safetensors file: it has only {found} bytes.")
         (length,) = struct.unpack("<Q", file.read(8))
-        if length > min(MAX_HEADER_BYTES, found - 8):
+        if length > min(longest, found - 8):
             raise InvalidModel(
                 f"{path.name} is no safetensors file or was cut off: it announces a header of {length} bytes; "
-                f"at most {min(MAX_HEADER_BYTES, found - 8)} are possible."
+                f"at most {min(longest, found - 8)} are possible."
             )
         text = file.read(length)
     try:

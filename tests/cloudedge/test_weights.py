@@ -144,8 +144,15 @@ def test_a_header_whose_product_would_take_hours_is_refused_unmultiplied(tmp_pat
     text = json.dumps({"w": {"dtype": "F32", "shape": shape, "data_offsets": [0, 4]}}).encode()
     (tmp_path / "model").write_bytes(struct.pack("<Q", len(text)) + text + bytes(4))
     with pytest.raises(InvalidModel, match="must be lists of counts, at most 64") as refused:
-        check(tmp_path / "model", {})
+        layout(tmp_path / "model")
     assert len(str(refused.value)) < 500
+
+
+def test_a_header_far_longer_than_the_models_own_is_refused_unread(tmp_path: Path) -> None:
+    text = b'{"w": [' + b"[]," * 700_000 + b"[]]}"
+    (tmp_path / "model").write_bytes(struct.pack("<Q", len(text)) + text)
+    with pytest.raises(InvalidModel, match="at most 10[0-9]{5} are possible"):
+        check(tmp_path / "model", {"w": TensorInfo("F32", (2, 2))})
 
 
 def test_a_fault_beyond_the_first_chunk_is_found(tmp_path: Path) -> None:
