@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cloudedge import __version__
 from cloudedge.errors import EXIT_INTERRUPTED, CloudedgeError, InvalidDocument, StoreFailed
+from cloudedge.places import is_utf8, shown_path
 from edge import memory
 from edge.correspondence import Correspondence
 from edge.folders import Folders
@@ -171,12 +172,12 @@ def main(arguments: list[str] | None = None) -> int:
 def _parsed(arguments: list[str] | None) -> Settings:
     parser = argparse.ArgumentParser(prog="cloudedge-edge run", description="Do what the cloud asks for, until told to end.")
     add = parser.add_argument
-    add("--inbox", type=Path, required=True, metavar="DIR", help="Where the inbox is mounted.")
-    add("--state", type=Path, required=True, metavar="DIR", help="The runner's own directory; survives restarts.")
-    add("--samples", type=Path, metavar="DIR", help="Where sensors put samples; none: only those added by hand.")
+    add("--inbox", type=_path, required=True, metavar="DIR", help="Where the inbox is mounted.")
+    add("--state", type=_path, required=True, metavar="DIR", help="The runner's own directory; survives restarts.")
+    add("--samples", type=_path, metavar="DIR", help="Where sensors put samples; none: only those added by hand.")
     add("--mirror-samples", action="store_true", help="Forget samples whose files there changed or are gone.")
-    add("--files-root", type=Path, action="append", default=[], metavar="DIR", help="Accept file:// URLs below it; repeatable.")
-    add("--workers", type=Path, metavar="SOCKET", help="A shared fork server; none: its own, while there is work.")
+    add("--files-root", type=_path, action="append", default=[], metavar="DIR", help="Accept file:// URLs below; repeatable.")
+    add("--workers", type=_path, metavar="SOCKET", help="A shared fork server; none: its own, while there is work.")
     add("--parent", type=int, metavar="PID", help="End when this process is gone.")
     add("--poll-seconds", type=_positive, default=0.2, metavar="N", help="Time between looks into the inbox (%(default)s).")
     add("--report-seconds", type=_positive, default=1.0, metavar="N", help="Time between reports on batches (%(default)s).")
@@ -196,6 +197,12 @@ def _parsed(arguments: list[str] | None) -> Settings:
         keep_workers_seconds=options.keep_workers_seconds,
         keep_models=options.keep_models,
     )
+
+
+def _path(text: str) -> Path:
+    if not is_utf8(text):
+        raise argparse.ArgumentTypeError(f"{shown_path(text)} is not UTF-8: rename it")
+    return Path(text)
 
 
 def _positive(text: str) -> float:

@@ -1,6 +1,7 @@
 """What a user sees of a runner: orders go in, results come out."""
 
 import json
+import os
 import shutil
 from datetime import UTC, datetime
 
@@ -14,6 +15,7 @@ from components.shared.records import IssuedOrder
 from components.wait.watch import Watched, _take
 from edge.folders import Folders
 from edge.ledger import Ledger
+from edge.runner import main
 from tests.edge.site import TRAINING, Site, write_samples
 from tests.waiting import until
 
@@ -286,6 +288,14 @@ def test_an_older_runner_finishes_what_it_has_and_takes_up_newer_orders_once_it_
     site.want(newer)
     with site.running():
         site.finish(newer)
+
+
+@pytest.mark.parametrize("option", ["--inbox", "--state", "--samples", "--files-root"])
+def test_a_path_that_no_message_can_hold_is_refused_at_the_start(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["--inbox", "/inbox", "--state", "/state", option, os.fsdecode(b"/S\xfcd")])
+
+    assert rf"argument {option}: /S\xfcd is not UTF-8: rename it" in capsys.readouterr().err
 
 
 def test_an_inbox_for_another_edge_is_refused(site: Site) -> None:
