@@ -235,9 +235,7 @@ def test_a_task_that_kubeflow_could_not_prepare_failed_and_has_its_words(termina
     *rows, said = terminal("status", name).splitlines()
 
     assert rows[4].split()[:4] == ["Round", "1:", "dispatch", "failed"]
-    assert said.startswith(
-        f"Kubeflow failed the run at Round 1: dispatch ({broken}), and no step could say why: cloudedge logs "
-    )
+    assert said.startswith(f"Kubeflow failed the run at Round 1: dispatch: {broken}. More is in cloudedge logs ")
 
 
 def test_kubeflow_asks_for_the_clouds_data_by_name(terminal: Terminal, name: str) -> None:
