@@ -47,16 +47,15 @@ def test_a_full_disk_kills_and_a_tampered_model_change_no_byte(laptop: Laptop, f
     assert f"{EDGES[2]}: " in ended.error
     assert "SHA-256" in ended.error
 
-    # The pipeline dies after the first round, and then one of its steps: it goes on by itself.
+    # The pipeline itself dies after the first round, and goes on by itself.
     command = laptop.run_task("--compact")
     laptop.until(laptop.has("rounds", "000001", "fusion.json"), command, "the first fusion")
     kill(laptop.one("pipelines.local"))
-    laptop.until(lambda: actions(laptop).count("resumed") == 1, command, "the pipeline's second start")
-    laptop.until(laptop.has("rounds", "000002", "orders", EDGES[0] + ".json"), command, "an order of the second round")
-    kill(laptop.step())
-    laptop.until(lambda: actions(laptop).count("resumed") == 2, command, "the pipeline's third start")
+    laptop.until(lambda: "resumed" in actions(laptop), command, "word of it")
+    laptop.one("pipelines.local")
 
     # The whole command dies in the second round, and leaves nothing at work.
+    laptop.until(laptop.has("rounds", "000002", "orders", EDGES[0] + ".json"), command, "an order of the second round")
     command.process.kill()
     command.process.communicate()
     laptop.empties()
