@@ -1,11 +1,13 @@
 """What an edge says of its work: reports while it goes on, a manifest when it is done."""
 
+from collections.abc import Sized
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 from pydantic import Field as Described
+from pydantic_core import PydanticKnownError
 
 from cloudedge.documents.base import Document, Part
 from cloudedge.names import ATTEMPTS, NAME, ORDER_ID, ROUNDS, SHA256
@@ -26,6 +28,18 @@ MOST_SECONDS = 20_000_000
 
 _LONGEST_NAME, _MOST_CLASSES, _MOST_MODELS = 200, 100_000, 64
 """As tasks and orders may have them."""
+
+
+def _at_most(most: int) -> BeforeValidator:
+    """Refuses a longer list or object unread: a million entries have millions of faults, each of which takes a kilobyte."""
+
+    def checked(value: Any) -> Any:
+        if isinstance(value, Sized) and len(value) > most:
+            raise PydanticKnownError("too_long", {"field_type": "Value", "max_length": most, "actual_length": len(value)})
+        return value
+
+    return BeforeValidator(checked)
+
 
 Count = Annotated[int, Described(ge=0, le=MOST_COUNT)]
 Seconds = Annotated[float, Described(ge=0, le=MOST_SECONDS)]
@@ -78,7 +92,7 @@ class EpochRecord(Part):
     seconds: Seconds = Described(description="Duration of the epoch.")
 
 
-History = Annotated[tuple[EpochRecord, ...], Described(max_length=MOST_EPOCHS)]
+History = Annotated[tuple[EpochRecord, ...], Described(max_length=MOST_EPOCHS), _at_most(MOST_EPOCHS)]
 
 
 class WorkError(Part):
@@ -131,7 +145,7 @@ class Manifest(Document):
         default=None, pattern=SHA256, description="Digest of the model that training began from."
     )
     samples: Count = Described(description="Samples trained on, held-out ones excluded; for evaluate: 0.")
-    label_histogram: dict[Name, Count] = Described(
+    label_histogram: Annotated[dict[Name, Count], _at_most(_MOST_CLASSES)] = Described(
         default_factory=dict, max_length=_MOST_CLASSES, description="Training samples of each class."
     )
     data_fingerprint: str = Described(
@@ -141,7 +155,7 @@ class Manifest(Document):
         default=0, description="Files of samples that do not fit the data format; the edge's status names them."
     )
     history: History = Described(default=(), description="All epochs, epoch 0 first.")
-    scores: dict[Name, Scores] = Described(
+    scores: Annotated[dict[Name, Scores], _at_most(_MOST_MODELS)] = Described(
         default_factory=dict,
         max_length=_MOST_MODELS,
         description="Held-out scores by model: 'result' and 'base' for train, each input for evaluate.",

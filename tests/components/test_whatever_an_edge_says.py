@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric, _validate_param, _validate_tag
+from pydantic import ValidationError
 from rich.console import Console
 
 from cloudedge.documents import Collaboration, EpochRecord, FusionRecord, Manifest, Phase, Report, Scores, parse
@@ -292,6 +293,23 @@ def assert_both_are_believed_and_all_goes_on(
 
     assert watch.edges[TALKER.edge].manifest is not None
     assert watch.edges[TALKER.edge].report is not None
+
+
+SIZED = [
+    (kind, name)
+    for kind in (Report, Manifest)
+    for name, field in kind.model_json_schema()["properties"].items()
+    if field.get("type") in ("array", "object")
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), SIZED, ids=lambda value: getattr(value, "__name__", value))
+def test_a_document_full_of_faults_has_few(kind: type[Report | Manifest], name: str) -> None:
+    """Each fault costs a kilobyte, and a document has room for millions of them."""
+    entries: list[dict[str, Any]] = [{}] * 200_000
+    with pytest.raises(ValidationError) as refused:
+        kind.model_validate({name: entries if name == "history" else {str(at): one for at, one in enumerate(entries)}})
+    assert refused.value.error_count() < 20
 
 
 def an_epoch(**said: Any) -> list[dict[str, Any]]:
