@@ -1,13 +1,12 @@
 """Runs on a cluster's Kubeflow Pipelines: cloudedge submit, status, logs."""
 
 import re
-import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cloudedge.errors import EXIT_INTERRUPTED, Conflict, InvalidInput, NotFound
+from cloudedge.errors import EXIT_INTERRUPTED, Conflict, InvalidInput
 from cloudedge.names import NAME, checked_name
 from components.pretrain.parameters import parameters_of, task_of
 from components.shared import datasets
@@ -18,6 +17,7 @@ from pipelines.console import console
 from pipelines.place import clusters_store
 
 if TYPE_CHECKING:
+    from cloudedge.store import Store
     from pipelines.answers import KubeflowRun
     from pipelines.kubeflow import Kubeflow
 
@@ -64,7 +64,7 @@ def submit(
     store = clusters_store()
     for option, address in (("--data", data), ("--test-data", test_data)):
         if address or option == "--data":
-            _check_dataset(option, address, datasets.names(store) if store else None)
+            _check_dataset(option, address, store)
     if store:
         run = Run(store, asked.id)
         run.require_free_for(asked)
@@ -129,7 +129,7 @@ def _in_store(name: str) -> Run | None:
     return Run(store, name) if store else None
 
 
-def _check_dataset(option: str, address: str, known: tuple[str, ...] | None) -> None:
+def _check_dataset(option: str, address: str, store: "Store | None") -> None:
     name = address.removeprefix(datasets.SCHEME)
     if name == address or not name:
         raise InvalidInput(
@@ -137,11 +137,8 @@ def _check_dataset(option: str, address: str, known: tuple[str, ...] | None) -> 
             f"cluster's store (cloudedge data put NAME FOLDER) and give {datasets.SCHEME}NAME."
         )
     checked_name(name, "a dataset")
-    if known is not None and name not in known:
-        raise NotFound(
-            f"There is no dataset {name!r} in the store; there are: {', '.join(known) or 'none'}. Put it there: "
-            f"cloudedge data put {shlex.quote(name)} FOLDER"
-        )
+    if store:
+        datasets.require(store, name)
 
 
 def _show(kubeflow: "Kubeflow", run: "KubeflowRun", follow: bool, as_json: bool, table: bool) -> None:

@@ -76,6 +76,20 @@ def test_what_is_not_there_is_named(store: DirectoryStore, source: Path, tmp_pat
         list(datasets.put(store, "line-3", tmp_path / "missing"))
 
 
+def test_of_files_without_a_list_it_is_said_that_they_are_to_be_put_again(
+    store: DirectoryStore, source: Path, tmp_path: Path
+) -> None:
+    """An older version put none."""
+    store.put("datasets/line-3/a/1.csv", b"1")
+    next(datasets.put(store, "line-4", source))
+    for name in ("line-3", "line-4"):
+        again = rf"'{name}' is not there whole: .* older version .* Put it again: cloudedge data put {name} FOLDER"
+        with pytest.raises(NotFound, match=again):
+            datasets.local_folder(store, f"store:{name}", tmp_path)
+        with pytest.raises(NotFound, match=again):
+            datasets.require(store, name)
+
+
 def test_linked_folders_go_along_and_what_cannot_be_read_stops_all(store: DirectoryStore, source: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "5.csv").write_text("5")
@@ -202,6 +216,21 @@ def test_of_two_that_put_at_once_one_is_there_whole(store: DirectoryStore, tmp_p
         assert any(pair)
         assert datasets.names(store) == () or fetched(store, tmp_path / "scratch") in (OLD, NEW)
     assert fetched(store, tmp_path / "scratch") in (OLD, NEW)
+
+
+@pytest.mark.parametrize(("one", "other"), [(OLD, NEW), (NEW, OLD)])
+def test_whenever_somebody_else_puts_meanwhile_one_of_the_two_datasets_is_there_whole(
+    store: DirectoryStore, tmp_path: Path, one: dict[str, str], other: dict[str, str]
+) -> None:
+    """Who puts again what is there sends nothing; who takes its place removes it."""
+    old, ours, theirs = (write(tmp_path / at, wanted) for at, wanted in (("0", OLD), ("1", one), ("2", other)))
+    for nth in itertools.count():
+        list(datasets.put(store, "line-3", old))
+        watched = WatchedStore(store, before=(nth, lambda: list(datasets.put(store, "line-3", theirs))))
+        list(datasets.put(watched.as_store, "line-3", ours))
+        assert fetched(store, tmp_path / "scratch") in (one, other)
+        if ("put", "datasets/line-3/list.json") in watched.requests[:nth]:
+            break
 
 
 def test_a_dataset_that_is_replaced_while_it_is_fetched_is_fetched_anew(

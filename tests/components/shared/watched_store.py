@@ -10,9 +10,11 @@ from cloudedge.store import DirectoryStore, Store
 class WatchedStore:
     """A directory's store that counts what an S3 would be asked."""
 
-    def __init__(self, store: DirectoryStore, most: float = float("inf")) -> None:
-        """Pass on the first `most` requests, and fail at all others."""
-        self._store, self._most = store, most
+    def __init__(
+        self, store: DirectoryStore, most: float = float("inf"), *, before: tuple[int, Callable[[], object]] | None = None
+    ) -> None:
+        """Pass on the first `most` requests, and fail at all others; let somebody else act `before` one of them."""
+        self._store, self._most, self._before = store, most, before
         self.requests: list[tuple[str, str]] = []
 
     @property
@@ -26,6 +28,8 @@ class WatchedStore:
         def asked(key: str, *arguments: Any, **options: Any) -> Any:
             if len(self.requests) >= self._most:
                 raise StoreFailed("The store is away.")
+            if self._before and len(self.requests) == self._before[0]:
+                self._before[1]()
             self.requests.append((name, key))
             return ask(key, *arguments, **options)
 
