@@ -10,11 +10,12 @@ import pytest
 
 from cloudedge.documents import Task
 from cloudedge.errors import Conflict, InvalidInput, NotFound, StoreFailed
+from components.shared import deletion
 from components.shared.deletion import delete, require_over, untouched
 from components.shared.events import record
 from components.shared.lifecycle import cancel
 from components.shared.run import Run, run_ids
-from components.shared.step import BETWEEN_STEPS, OVER
+from components.shared.step import BETWEEN_STEPS, OVER, step
 from tests.components.cloud import content
 from tests.components.shared.runs import DATA, Cloud
 from tests.components.shared.watched_store import WatchedStore
@@ -134,6 +135,30 @@ def test_a_step_that_begins_meanwhile_keeps_its_run(cloud: Cloud, monkeypatch: p
         delete(cloud.store, cloud.inboxes, "run", "tester")
     assert objects(cloud) == {**before, run.key("alive"): b""}
     assert run.deletion() is None
+
+
+def test_a_step_that_begins_once_its_run_was_said_to_be_deleted_does_no_work(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run = full_run(cloud, state="failed")
+    sign_of_life(run, OVER, 0)
+    at_work: list[str] = []
+    for name, value in {
+        "store": cloud.store.root.as_uri(),
+        "inboxes": cloud.inboxes.root.as_uri(),
+        "scratch": tmp_path,
+    }.items():
+        monkeypatch.setenv(f"CLOUDEDGE_{name.upper()}", str(value))
+
+    def begins_a_step(*_: object) -> list[str]:
+        with pytest.raises(NotFound, match="deleted on .* by tester"), step("run", "fuse-1"):
+            at_work.append("fuse-1")
+        return []
+
+    monkeypatch.setattr(deletion, "close_orders", begins_a_step)
+    delete(cloud.store, cloud.inboxes, "run", "tester")
+    assert at_work == []
+    assert objects(cloud) == {}
 
 
 def test_wherever_it_is_interrupted_the_run_is_whole_or_unseen_and_the_same_command_removes_the_rest(cloud: Cloud) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cloudedge.errors import Conflict, InvalidInput, NotFound
+from cloudedge.store import Store
 from components.shared import under_way
 from components.shared.events import events
 from components.shared.lifecycle import cancel, reap
@@ -298,6 +299,25 @@ def test_a_step_puts_its_run_on_the_list_again(cloud: Cloud, monkeypatch: pytest
         monkeypatch.setenv(f"CLOUDEDGE_{name.upper()}", str(value))
     with step("run", "again"):
         assert under_way.listed(cloud.store) == {"run"}
+
+
+def test_a_run_whose_step_begins_while_the_reaper_leaves_it_stays_on_the_list(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else nobody would ever look at it again, were it to die in that step."""
+    run = cloud.run("run", "failed")
+    sign_of_life(run, SILENT + 1)
+    under_way.enter(cloud.store, "run")
+    leave = under_way.leave
+
+    def leaves_as_a_step_begins(store: Store, name: str) -> None:
+        under_way.enter(cloud.store, "run")
+        sign_of_life(run, 0)
+        leave(store, name)
+
+    monkeypatch.setattr(under_way, "leave", leaves_as_a_step_begins)
+    reaped(cloud)
+    assert under_way.listed(cloud.store) == {"run"}
 
 
 @pytest.mark.parametrize("hours", [-3, 3])
