@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from cloudedge.documents import Order, RemoteFile, Report, Task, parse
+from cloudedge.documents.order import UploadTarget
 from cloudedge.documents.report import MAX_REPORT_BYTES
 from cloudedge.errors import InvalidInput, NotFound
 from components.dispatch.orders import AT_ONCE, ModelFile, inputs_of, new_order
@@ -167,10 +168,16 @@ def _stands(work: Step, order: Order, present: set[str]) -> bool:
     if order.id not in {other.id for other in work.inboxes.read(order.edge).orders}:
         return False
     key = work.run.report_key(order)
+    if _place(order.report) != _place(work.store.upload(key, max_bytes=1, once=False, expires_seconds=1)):
+        return False  # The store has moved, so that its edge could not even say that it failed.
     try:
         return key not in present or not parse(Report, work.store.get(key, MAX_REPORT_BYTES), key).phase.over
     except InvalidInput:
         return False
+
+
+def _place(target: UploadTarget) -> str:
+    return target.url.partition("?")[0]  # Beyond it stands until when the URL holds.
 
 
 def _digest_before(work: Step, round_number: int) -> tuple[str, int]:

@@ -1,6 +1,7 @@
 """Dispatch: one order for each edge, once, however often the step is repeated."""
 
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,6 +101,22 @@ def test_an_edge_whose_report_cannot_be_read_is_asked_again(cloud: Cloud) -> Non
     cloud.dispatched()
 
     assert [order.id for order in cloud.orders("edge-1")] == ["digits.1.edge-1.2"]
+
+
+def test_edges_whose_orders_lead_to_where_the_store_was_are_asked_again(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A home that was moved or renamed: they could send neither a result nor word of why."""
+    cloud.pretrained().dispatched()
+    cloud.deliver("edge-1")
+    moved = cloud.store.root.rename(tmp_path / "moved")
+    monkeypatch.setenv("CLOUDEDGE_STORE", moved.as_uri())
+
+    assert cloud.dispatched() == 3
+
+    assert [order.id for order in cloud.orders("edge-2")] == ["digits.1.edge-2.2"]
+    assert cloud.orders("edge-2")[0].report.url.startswith(moved.as_uri())
+    assert [order.id for order in cloud.orders("edge-1")] == ["digits.1.edge-1.1"]
 
 
 def test_a_round_that_has_its_results_orders_nothing_more(cloud: Cloud) -> None:
