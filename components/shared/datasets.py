@@ -54,20 +54,17 @@ def put(store: Store, name: str, source: Path) -> Iterator[tuple[Path, int]]:
     paths = _files_of(source)
     dataset = Dataset(files=tuple(_described(path, key) for key, path in sorted(paths.items())))
     files = f"{prefix}/{_digest(dataset)}"
-    present = {entry.key: entry.size for entry in store.list(files)}
+    missing = _missing_of(store, files, dataset)
     for file in dataset.files:
-        key, path = f"{files}/{file.path}", paths[file.path]
-        if present.get(key) != file.size:
-            store.put_file(key, path)
-            if _described(path, file.path) != file:
-                store.delete(key)
-                raise InvalidInput(
-                    f"{str(path)!r} was changed while it was put: put the dataset again once nobody writes there."
-                )
-        yield path, file.size
+        if file in missing:
+            _put_file(store, files, file, paths[file.path])
+        yield paths[file.path], file.size
     former = _listed(store, name)
     store.put(f"{prefix}/{_LIST}", dataset.to_json())
-    _tidy(store, prefix, files, f"{prefix}/{_digest(former)}" if former else "")
+    # Whoever put another dataset in the place of one like this meanwhile has removed its files, some of which were not sent.
+    for file in _missing_of(store, files, dataset):
+        _put_file(store, files, file, paths[file.path])
+    _tidy(store, name, former)
 
 
 def names(store: Store) -> tuple[str, ...]:
@@ -110,6 +107,16 @@ def require_address(parameter: str, address: str) -> None:
         )
 
 
+def require(store: Store, name: str) -> None:
+    """Make sure that there is a dataset.
+
+    Raises:
+        NotFound: there is none of this name.
+    """
+    if store.stat(f"{_prefix(name)}/{_LIST}") is None:
+        raise _missing(store, name)
+
+
 def require_samples(store: Store, parameter: str, address: str) -> None:
     """Make sure that there is something at an address, without bringing it here.
 
@@ -124,9 +131,7 @@ def require_samples(store: Store, parameter: str, address: str) -> None:
     """
     require_address(parameter, address)
     if address.startswith(SCHEME):
-        name = checked_name(address.removeprefix(SCHEME), "a dataset")
-        if name not in names(store):
-            raise _missing(store, name)
+        require(store, address.removeprefix(SCHEME))
     elif not Path(address).exists():
         raise NotFound(f"{parameter} is {address!r}, and there is no such folder or file here: correct it.")
 
@@ -134,7 +139,8 @@ def require_samples(store: Store, parameter: str, address: str) -> None:
 def size(store: Store, address: str) -> int:
     """Bytes of the samples at an address, a path or store:NAME."""
     if address.startswith(SCHEME):
-        return sum(entry.size for entry in store.list(f"{_ROOT}/{checked_name(address.removeprefix(SCHEME), 'a dataset')}"))
+        dataset = _listed(store, address.removeprefix(SCHEME))
+        return sum(file.size for file in dataset.files) if dataset else 0
     path = Path(address)
     with disk_errors(path):
         return sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
@@ -229,6 +235,20 @@ def _fault(path: Path, inner: str) -> str:
     return ""
 
 
+def _missing_of(store: Store, files: str, dataset: Dataset) -> set[DatasetFile]:
+    """Files that the store does not have in the folder of a dataset's list."""
+    present = {entry.key: entry.size for entry in store.list(files)}
+    return {file for file in dataset.files if present.get(f"{files}/{file.path}") != file.size}
+
+
+def _put_file(store: Store, files: str, file: DatasetFile, path: Path) -> None:
+    key = f"{files}/{file.path}"
+    store.put_file(key, path)
+    if _described(path, file.path) != file:
+        store.delete(key)
+        raise InvalidInput(f"{str(path)!r} was changed while it was put: put the dataset again once nobody writes there.")
+
+
 def _described(path: Path, inner: str) -> DatasetFile:
     try:
         return DatasetFile(path=inner, sha256=sha256_of(path), size=path.stat().st_size)
@@ -244,16 +264,19 @@ def _listed(store: Store, name: str) -> Dataset | None:
         return None
 
 
-def _tidy(store: Store, prefix: str, kept: str, former: str) -> None:
-    """Remove what the dataset had before, and what was put long ago and never listed."""
-    listed = store.stat(f"{prefix}/{_LIST}")
+def _tidy(store: Store, name: str, former: Dataset | None) -> None:
+    """Remove what the dataset had before, and what was put long ago and never listed; but nothing that is listed by now."""
+    prefix = _prefix(name)
     newest: dict[str, float] = {}
     for entry in store.list(prefix):
         folder = "/".join(entry.key.split("/")[:3])
         newest[folder] = max(newest.get(folder, 0.0), entry.modified)
+    replaced = f"{prefix}/{_digest(former)}" if former else ""
+    current, listed = _listed(store, name), newest.pop(f"{prefix}/{_LIST}", 0.0)
+    if current is not None:
+        newest.pop(f"{prefix}/{_digest(current)}", None)
     for folder, modified in newest.items():
-        abandoned = listed is not None and listed.modified - modified > _ABANDONED_SECONDS
-        if folder not in (kept, f"{prefix}/{_LIST}") and (folder == former or abandoned):
+        if folder == replaced or listed - modified > _ABANDONED_SECONDS:
             store.delete(folder)
             store.delete_below(folder)
 
@@ -267,8 +290,11 @@ def _digest(dataset: Dataset) -> str:
 
 
 def _missing(store: Store, name: str) -> NotFound:
+    command = f"cloudedge data put {shlex.quote(name)} FOLDER"
+    if next(iter(store.list(_prefix(name))), None) is not None:
+        return NotFound(
+            f"The dataset {name!r} is not there whole: files of it are in the store, but no list of them, as an older version "
+            f"put none, or putting them was interrupted. Put it again: {command}"
+        )
     known = ", ".join(names(store)) or "none"
-    return NotFound(
-        f"There is no dataset {name!r} in the store; there are: {known}. Put it there: "
-        f"cloudedge data put {shlex.quote(name)} FOLDER"
-    )
+    return NotFound(f"There is no dataset {name!r} in the store; there are: {known}. Put it there: {command}")

@@ -92,6 +92,10 @@ def reap(
             yield run_id, closed
         if run_id in listed:
             under_way.leave(store, run_id)
+            # A step that began since has put the run there before it gave its sign of life: one of the two sees the other.
+            alive = store.stat(run.key("alive"))
+            if alive is not None and alive.modified >= now:
+                under_way.enter(store, run_id)
 
 
 def _state_or_none(run: Run) -> RunState | None:

@@ -95,10 +95,7 @@ class Run:
         try:
             return self._read(Task, self.key("task.json"))
         except NotFound:
-            deletion = self.deletion()
-            if deletion:
-                when = f"{deletion.at:%Y-%m-%d %H:%M:%S} UTC"
-                raise NotFound(f"The run {self.id!r} was deleted on {when} by {deletion.actor}.") from None
+            self.require_not_deleted()
             raise NotFound(f"There is no run {self.id!r}; there are: {_some(run_ids(self.store))}.") from None
 
     def exists(self) -> bool:
@@ -162,6 +159,17 @@ class Run:
     def deletion(self) -> Deletion | None:
         """Who deleted the run that had this id, if somebody did and it was not used again."""
         return self._find(Deletion, self.deletion_key)
+
+    def require_not_deleted(self) -> None:
+        """Make sure that nobody has deleted the run.
+
+        Raises:
+            NotFound: somebody has; it says who and when.
+        """
+        deletion = self.deletion()
+        if deletion:
+            when = f"{deletion.at:%Y-%m-%d %H:%M:%S} UTC"
+            raise NotFound(f"The run {self.id!r} was deleted on {when} by {deletion.actor}.") from None
 
     def state(self) -> RunState | None:
         """The run's state; None before its first step."""

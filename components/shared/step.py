@@ -144,6 +144,7 @@ def step(run_id: str, name: str, *, begins: bool = False) -> Iterator[Step]:
 
     Raises:
         Cancelled: the run was cancelled before.
+        NotFound: it was deleted.
     """
     _end_with_parent()
     settings = Settings()
@@ -153,6 +154,9 @@ def step(run_id: str, name: str, *, begins: bool = False) -> Iterator[Step]:
     with _termination_raises() as ignore_termination:
         try:
             with _signs_of_life(work):
+                if not begins:
+                    # Whoever deletes it says so and then looks for signs of life: one of the two sees the other.
+                    work.run.require_not_deleted()
                 work.stop_if_cancelled()
                 work = replace(work, resumed=not begins and _goes_on(work.run))
                 yield work

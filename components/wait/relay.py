@@ -1,6 +1,6 @@
 """The edges' figures on their way to MLflow: a child run for each edge, through all rounds."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -10,6 +10,10 @@ from components.shared.figures import epoch_points
 from components.shared.step import Step
 from components.shared.tracking import Dataset, MetricPoint, TrackingRecord
 from components.wait.watch import Watched
+
+_MOST_POINTS = 100_000
+"""Of one object, unless a single edge has more to tell: about 15 MB, of which a reader takes 64 MiB. An edge has 40,000 at the
+most (see `MOST_EPOCHS`), and a look may find any number of edges."""
 
 
 class EdgeFigures:
@@ -28,10 +32,10 @@ class EdgeFigures:
         self._objects = 0
 
     def keep(self, changed: Iterable[Watched]) -> None:
-        """Keep what is new in these edges' reports and manifests, in one object."""
-        records = [record for watched in changed if (record := self._record(watched))]
-        if records:
-            self._work.track(f"wait-{self._round:06d}-{self._objects:06d}", *records)
+        """Keep what is new in these edges' reports and manifests, in as few objects as a reader takes."""
+        records = (record for watched in changed if (record := self._record(watched)))
+        for some in _in_parts(records):
+            self._work.track(f"wait-{self._round:06d}-{self._objects:06d}", *some)
             self._objects += 1
 
     def _record(self, watched: Watched) -> TrackingRecord | None:
@@ -63,6 +67,19 @@ class EdgeFigures:
         return TrackingRecord(
             child=f"edge/{order.edge}", edge=order.edge, at=at, metrics=points, tags=tags, dataset=dataset, status=status
         )
+
+
+def _in_parts(records: Iterable[TrackingRecord]) -> Iterator[list[TrackingRecord]]:
+    part: list[TrackingRecord] = []
+    points = 0
+    for record in records:
+        if part and points + len(record.metrics) > _MOST_POINTS:
+            yield part
+            part, points = [], 0
+        part.append(record)
+        points += len(record.metrics)
+    if part:
+        yield part
 
 
 def _points_of_the_round(asked: Collaboration, manifest: Manifest, number: int, at: datetime) -> tuple[MetricPoint, ...]:
