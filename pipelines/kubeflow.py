@@ -230,10 +230,11 @@ class Kubeflow:
         if not version:
             return {}
         if version not in self._specs:
-            self._specs[version] = {}
             pipeline = (reference.pipeline_id if reference else None) or "-"
+            spec: Mapping[str, Any] = {}
             with contextlib.suppress(InvalidInput, NotFound), self._asked(f"show the pipeline's version {version}"):
-                self._specs[version] = self._client.get_pipeline_version(pipeline, version).pipeline_spec or {}
+                spec = self._client.get_pipeline_version(pipeline, version).pipeline_spec or {}
+            self._specs[version] = spec  # Not before it answered: whoever is followed is asked for again and again.
         return self._specs[version]
 
     def _explained(self, run: KubeflowRun) -> KubeflowRun:

@@ -238,7 +238,7 @@ def _optimizer_state(work: Step, stack: ExitStack, number: int) -> Path | None:
 
 
 def _scorer(task: Task, cloud_data: Callable[[], Path]) -> Callable[[Path], float]:
-    """Measures a candidate on the cloud's held-out samples. Only the rule greedy asks, so PyTorch is loaded then only."""
+    """Measures a model on the cloud's held-out samples. Most fusions need none of it, so PyTorch is loaded when it is asked."""
     held_out: list[Samples] = []
 
     def score(path: Path) -> float:

@@ -139,7 +139,8 @@ def require_samples(store: Store, parameter: str, address: str) -> None:
 def size(store: Store, address: str) -> int:
     """Bytes of the samples at an address, a path or store:NAME."""
     if address.startswith(SCHEME):
-        return sum(entry.size for entry in store.list(f"{_ROOT}/{checked_name(address.removeprefix(SCHEME), 'a dataset')}"))
+        dataset = _listed(store, address.removeprefix(SCHEME))
+        return sum(file.size for file in dataset.files) if dataset else 0
     path = Path(address)
     with disk_errors(path):
         return sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())

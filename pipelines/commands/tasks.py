@@ -33,7 +33,7 @@ from pipelines.summary import overview, summary
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
-    tasks = typer.Typer(help="Look at runs and end them.", no_args_is_help=True)
+    tasks = typer.Typer(help="Look at runs, end and delete them.", no_args_is_help=True)
     tasks.command("list")(list_tasks)
     tasks.command("show")(show)
     tasks.command("cancel")(cancel)

@@ -33,6 +33,7 @@ class AnsweringKubeflow:
         workflows: What Argo made of runs, by their ids.
         asked: Paths that were asked for, in their order.
         page: What it answers instead, if anything, as a company's sign-in does.
+        away: Paths with this in them are answered by a proxy that does not reach it; empty: none.
     """
 
     def __init__(self, url: str) -> None:
@@ -42,6 +43,7 @@ class AnsweringKubeflow:
         self.workflows: dict[str, dict[str, Any]] = {}
         self.asked: list[str] = []
         self.page = ""
+        self.away = ""
 
     def add(self, run_id: str = RUN, **said: Any) -> str:
         """Add a run older than those that are there: one of our pipeline that was started in the UI, but for what is said."""
@@ -102,6 +104,9 @@ def answering_kubeflow() -> Iterator[AnsweringKubeflow]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if kubeflow.away and kubeflow.away in self.path:
+                self.send_error(502)
+                return
             said = kubeflow.answer(self.path)
             kind = "text/html" if kubeflow.page else "application/json"
             self.send_response(404 if said is None and not kubeflow.page else 200)

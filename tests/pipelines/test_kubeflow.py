@@ -55,6 +55,17 @@ def test_the_tasks_of_a_run_from_an_uploaded_package_are_its_versions_which_is_a
     assert [path for path in kubeflow.asked if "/versions/" in path] == ["/apis/v2beta1/pipelines/p1/versions/v1"]
 
 
+def test_a_run_whose_version_could_not_be_asked_for_once_has_its_tasks_the_next_time(kubeflow: AnsweringKubeflow) -> None:
+    kubeflow.add()
+    asked = kubeflow.connected()
+    kubeflow.away = "/versions/"
+    with pytest.raises(StoreFailed):
+        asked.find(RUN)
+    kubeflow.away = ""
+
+    assert [task.name for task in asked.find(RUN).tasks] == ["Pretrain", "Round 1: wait"]
+
+
 @pytest.mark.parametrize("spec", [{"pipeline_spec": SPEC, "platform_spec": {"platforms": {}}}, SPEC])
 @pytest.mark.parametrize("reference", [{"pipeline_version_reference": VERSION}, {"pipeline_version_id": "v1"}])
 def test_a_version_may_have_its_clusters_settings_beside_it_and_an_older_kubeflows_name(

@@ -1,5 +1,6 @@
 """What surrounds a laptop's run, where nothing is left to be done but to tell MLflow."""
 
+import logging
 import os
 import re
 import shlex
@@ -23,8 +24,9 @@ from tests.terminal import Cloudedge
 
 @pytest.mark.filterwarnings(*WARNINGS_OF_MLFLOW)
 def test_a_home_of_any_name_has_its_own_figures_whatever_the_shell_says_of_mlflow(
-    home: Cloud, cloudedge: Cloudedge, digits: Path
+    home: Cloud, cloudedge: Cloudedge, digits: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.WARNING, "mlflow")  # Other tests may have loaded it in this process, without our level.
     set_state(home.run, RunState(state="finished", message="", exit_code=0, at=datetime.now(UTC)))
     folder = shutil.copytree(home.root, home.root.parent / "[b] 100%25 :dog: of 'Süd'?")
     task_file = folder / "task.json"

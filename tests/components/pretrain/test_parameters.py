@@ -10,9 +10,9 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from kfp.local import executor_input_utils, placeholder_utils
 from kfp.pipeline_spec import pipeline_spec_pb2
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from cloudedge.documents import Task
+from cloudedge.documents import DataFormat, Task
 from cloudedge.errors import InvalidDocument
 from components.pretrain.component import pretrain
 from components.pretrain.parameters import PLACES, document_of, parameters_of, task_of, task_of_document
@@ -54,12 +54,16 @@ SETTINGS = st.dictionaries(
 def tasks(draw: st.DrawFn) -> Task:
     """Tasks whose open places hold texts that are near what is replaced on the way, now and then too near."""
     task = draw(documents(Task))
-    classes = tuple(draw(st.lists(TEXTS.filter(bool), min_size=2, max_size=3, unique=True)))
+    classes = draw(st.lists(TEXTS.filter(bool), min_size=2, max_size=3, unique=True))
+    try:
+        data = DataFormat.model_validate({**task.data.model_dump(), "classes": classes})
+    except ValidationError:  # Such as a name that no folder of images can have.
+        reject()
     fusion = task.collaboration.fusion.model_copy(update={"parameters": draw(SETTINGS)})
     return task.model_copy(
         update={
             "name": draw(TEXTS.filter(bool)),
-            "data": task.data.model_copy(update={"classes": classes}),
+            "data": data,
             "model": task.model.model_copy(update={"parameters": draw(SETTINGS)}),
             "collaboration": task.collaboration.model_copy(update={"fusion": fusion}),
         }

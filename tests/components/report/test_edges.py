@@ -110,5 +110,5 @@ def test_an_edge_that_measures_nothing_has_no_accuracy_and_a_remark_says_so(tmp_
         unmeasured = record.model_copy(update={"contributions": (first.model_copy(update={"accuracy": None}), *others)})
         run.put(run.round_key(number, "fusion.json"), unmeasured)
     row = rows(Page(render(gather(run))))["edge-1"]
-    assert (row["Own model"], row["Over rounds"]) == ("", "")
+    assert (row["Alone"], row["Over rounds"]) == ("", "")
     assert "Its model is not measured: too few samples of each class to hold one out." in row["Remarks"]
