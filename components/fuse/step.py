@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 _MOST_MODEL_BYTES = 16 * 1024 * 1024
 _MOST_SAMPLES_BYTES = 4 * 1024 * 1024
-"""A larger model, or more of the cloud's samples, would take seconds to measure, which no round is to wait for."""
+_MOST_SAMPLES_FILES = 500
+"""A larger model, or more of the cloud's samples, would take seconds to bring here and to measure, which no round is to wait
+for."""
 
 _MOST = 1e18
 """Largest number that a model from an edge may hold: its square is one that every rule can compute with. Beyond it are only
@@ -84,7 +86,10 @@ def accuracy_on_cloud(record: FusionRecord, cloud_data: str) -> float | None:
     try:
         pretrained = run.pretraining()
         held_out = pretrained.history[-1].scores.samples if pretrained else 0
-        if not held_out or record.size > _MOST_MODEL_BYTES or datasets.size(store, cloud_data) > _MOST_SAMPLES_BYTES:
+        if not held_out or record.size > _MOST_MODEL_BYTES:
+            return None
+        files, size = datasets.extent(store, cloud_data)
+        if files > _MOST_SAMPLES_FILES or size > _MOST_SAMPLES_BYTES:
             return None
         score = _scorer(run.task(), lambda: datasets.local_folder(store, cloud_data, settings.scratch / run.id))
         with recorded(store, run.fused_key(record.round), record.sha256) as path:

@@ -136,14 +136,17 @@ def require_samples(store: Store, parameter: str, address: str) -> None:
         raise NotFound(f"{parameter} is {address!r}, and there is no such folder or file here: correct it.")
 
 
-def size(store: Store, address: str) -> int:
-    """Bytes of the samples at an address, a path or store:NAME."""
+def extent(store: Store, address: str) -> tuple[int, int]:
+    """Number and bytes of the files at an address, a path or store:NAME."""
     if address.startswith(SCHEME):
         dataset = _listed(store, address.removeprefix(SCHEME))
-        return sum(file.size for file in dataset.files) if dataset else 0
-    path = Path(address)
-    with disk_errors(path):
-        return sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
+        sizes = [file.size for file in dataset.files] if dataset else []
+    else:
+        path = Path(address)
+        with disk_errors(path):
+            all_found = files_below(path) if path.is_dir() else [found_at(path)]
+            sizes = [found.path.stat().st_size for found in all_found if not found.fault]
+    return len(sizes), sum(sizes)
 
 
 def local_folder(store: Store, address: str, scratch: Path) -> Path:

@@ -46,10 +46,16 @@ def door(function: Callable[ArgumentsT, ResultT]) -> Callable[ArgumentsT, Result
     return told
 
 
+def in_a_pod() -> bool:
+    """Whether Kubeflow runs this task, and shows what becomes of it on its pages; a laptop's engine has none."""
+    return "KFP_POD_NAME" in os.environ
+
+
 def _tell(reason: str) -> None:
     with contextlib.suppress(OSError):  # Nobody reads any more; the exit code says what it can.
         sys.stdout.flush()
         print(f"Error: {reason}", file=sys.stderr, flush=True)
-    if "KFP_POD_NAME" in os.environ:
+    if in_a_pod():
         with contextlib.suppress(OSError):  # Not every pod has one that a user may write.
-            _TERMINATION_LOG.write_bytes(reason.encode(errors="replace")[:_MOST_BYTES])
+            kept = reason.encode(errors="replace")[:_MOST_BYTES]
+            _TERMINATION_LOG.write_text(kept.decode(errors="ignore"), encoding="utf-8")  # No part of a character at the end.
