@@ -208,7 +208,7 @@ def test_a_step_that_fails_ends_with_its_message_and_exit_code(containerd: Conta
     done, _ = pretrained(containerd, digits_task(), tmp_path, most_rounds=1)
 
     assert done.returncode == InvalidInput.exit_code
-    assert done.stdout.splitlines()[-1].startswith("rounds is 2, but this pipeline has tasks for 1: ask for fewer")
+    assert done.stdout.splitlines()[-1].startswith("Error: rounds is 2, but this pipeline has tasks for 1: ask for fewer")
     assert "Traceback" not in done.stdout
 
 
