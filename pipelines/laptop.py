@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from cloudedge.data import holds_out, loose_files, read_records
+from cloudedge.data import count_samples, holds_out, loose_files, read_records
 from cloudedge.documents import DataFormat, Task
 from cloudedge.errors import EXIT_INTERRUPTED, CloudedgeError, InvalidInput, InvalidSamples, StoreFailed
 from cloudedge.names import IN_WORDS, NAME
@@ -75,7 +76,7 @@ class Data:
         return str(folder) if folder.exists() else ""
 
     def require_fit(self, task: Task) -> None:
-        """Read a first sample of the cloud's and of each environment's, as the test data is otherwise read last of all.
+        """Read a first sample of the cloud's, and all of the test data, which is otherwise read last of all.
 
         Raises:
             InvalidSamples: it does not fit the format, or there is none; or a file in edges/ belongs to no edge.
@@ -84,10 +85,12 @@ class Data:
         loose = loose_files(edges, data) if task.collaborate and edges.is_dir() else []
         if loose:
             raise InvalidSamples(f"{shown_path(loose[0])} belongs to no edge. Put it into the folder of one.")
-        places = [self.cloud, *(environments(Path(self.test), data).values() if self.test else ())]
-        for place in places:
-            if next(iter(read_records(place, data, place)), None) is None:
-                raise InvalidSamples(f"{place} has files but no sample: put some there.")
+        counts = {self.cloud: sum(1 for _ in islice(read_records(self.cloud, data, self.cloud), 1))}
+        if self.test:
+            counts |= {place: count_samples(place, data) for place in environments(Path(self.test), data).values()}
+        for place, count in counts.items():
+            if not count:
+                raise InvalidSamples(f"{shown_path(place)} has files but no sample: put some there.")
 
     def unmeasured(self, data: DataFormat, folders: Mapping[str, Path]) -> list[str]:
         """The edges among these with samples, but too few of each class to hold one out and measure a model on it."""
@@ -127,7 +130,8 @@ def run_task(
         task = task.model_copy(update={"collaboration": named})
     task = task_of(parameters_of(task))  # As the pipeline's form will give it back: 1.0 in an open dictionary becomes 1.
     run = Run(home.store, task.id)
-    if not run.exists():
+    run.require_free_for(task)
+    if run.evaluation() is None:
         data.require_fit(task)
     with _no_other_mlflow(), home.alone(), ExitStack() as stack:
         create(run, task, "cloudedge run")

@@ -35,10 +35,19 @@ def start(command: list[str], log: Path, variables: Mapping[str, str] | None = N
 
     Raises:
         StoreFailed: the log cannot be written.
+        WorkFailed: this machine starts no more processes, or not this one.
     """
     surroundings = {**environment(), **_UTF_8, **(variables or {})}
-    with disk_errors(log), log.open("ab") as output:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=surroundings)
+    with disk_errors(log):
+        output = log.open("ab")
+    with output:
+        try:
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=surroundings)
+        except OSError as error:
+            raise WorkFailed(
+                f"Cannot start {command[0]}: {error.strerror}. Free memory, or let this user have more processes (ulimit -u) "
+                "or run that program; the same command goes on where the run was."
+            ) from error
 
 
 def end(processes: "list[subprocess.Popen[bytes]]") -> None:

@@ -81,7 +81,20 @@ def load_samples(path: Path, data: DataFormat) -> Samples:
         InvalidSamples: what is there does not fit the format.
         NotFound: nothing is there.
     """
-    return to_samples(read_records(path, data, path if path.is_dir() else None), data)
+    return to_samples(_read(path, data), data)
+
+
+def count_samples(path: Path, data: DataFormat) -> int:
+    """Read a file or a folder to its end as `load_samples` does, keeping nothing: what it raises later, this raises now.
+
+    Returns:
+        Number of samples.
+
+    Raises:
+        InvalidSamples: what is there does not fit the format.
+        NotFound: nothing is there.
+    """
+    return sum(len(_scaled(block, data)) for block in _blocks(_read(path, data)))
 
 
 def is_held_out(index_in_class: int, share: float) -> bool:
@@ -133,6 +146,10 @@ def histogram(labels: torch.Tensor, data: DataFormat) -> dict[str, int]:
         data: The format, which names the classes.
     """
     return dict(zip(data.classes, labels.bincount(minlength=len(data.classes)).tolist(), strict=True))
+
+
+def _read(path: Path, data: DataFormat) -> Iterator[Record]:
+    return read_records(path, data, path if path.is_dir() else None)
 
 
 def _blocks(records: Iterable[Record]) -> Iterator[list[Record]]:

@@ -235,6 +235,31 @@ def test_test_data_that_does_not_fit_is_known_before_anything_is_trained(
     assert not (tmp_path / "home" / "store").exists()
 
 
+def last_label_wrong() -> dict[str, Any]:
+    return {"image": numpy.zeros((3000, 1, 8, 8), "uint8"), "label": numpy.array([0] * 2999 + [77])}
+
+
+def test_all_of_the_test_data_is_read_before_anything_is_trained(cloudedge: Cloudedge, tmp_path: Path, digits: Path) -> None:
+    code, message = run(cloudedge, tmp_path, with_test_data(tmp_path, digits, **last_label_wrong()))
+
+    assert code == 2
+    assert f"{tmp_path}/data/test/clean/digits.npz, sample 2999, label 'label': found 77" in message
+    assert not (tmp_path / "home" / "store").exists()
+
+
+def test_test_data_that_was_spoiled_since_a_run_began_is_known_when_it_goes_on(
+    home: Cloud, cloudedge: Cloudedge, tmp_path: Path, digits: Path
+) -> None:
+    data = with_test_data(tmp_path, digits, **last_label_wrong())
+    task_file = tmp_path / "task.json"
+    task_file.write_bytes(home.task.to_json())
+
+    ended = cloudedge("run", task_file, "--data", data, "--home", home.root)
+
+    assert ended.code == 2
+    assert "sample 2999, label 'label': found 77" in ended.err
+
+
 def test_test_data_without_a_sample_is_known_before_anything_is_trained(
     cloudedge: Cloudedge, tmp_path: Path, digits: Path
 ) -> None:
@@ -266,3 +291,8 @@ def test_a_disk_without_room_is_named(tmp_path: Path) -> None:
     require_space(tmp_path)
     with pytest.raises(StoreFailed, match=f"disk that {tmp_path} is on is full: free some space"):
         require_space(tmp_path, least_bytes=2**62)
+
+
+def test_a_program_that_cannot_be_started_is_named_and_not_its_log(tmp_path: Path) -> None:
+    with pytest.raises(WorkFailed, match=f"^Cannot start {tmp_path}/none: No such file or directory"):
+        Runners({"hall-1": [f"{tmp_path}/none"]}, tmp_path)
