@@ -16,8 +16,11 @@ TOTAL = "all"
 def environments(test_data: Path, data: DataFormat) -> dict[str, Path]:
     """The environments in a folder of test data: its folders, if it has any that are not classes; else it is one.
 
+    Each has its folder's name as it is shown.
+
     Raises:
-        InvalidSamples: there is no such folder or file, a file would be measured nowhere, or a folder has the total's name.
+        InvalidSamples: there is no such folder or file, a file would be measured nowhere, or a folder has the total's name, or
+            is shown by another's.
     """
     from cloudedge.data import loose_files
 
@@ -45,7 +48,11 @@ def environments(test_data: Path, data: DataFormat) -> dict[str, Path]:
             f"{shown_path(loose[0])} lies beside folders, each of which is an environment, and belongs to none of them. "
             "Put it into a folder of its own."
         )
-    return {folder.name: folder for folder in folders}
+    # A name is shown on terminals and pages, which obey some of what a folder may be called.
+    named = {shown_path(folder.name): folder for folder in folders}
+    if len(named) < len(folders):
+        raise InvalidSamples(f"Two folders in {shown} are shown by the same name: rename one of them.")
+    return named
 
 
 def _is_class(folder: Path, data: DataFormat) -> bool:

@@ -25,6 +25,7 @@ def tree(root: Path, *files: str) -> Path:
     [
         (ROWS, ["1.csv", "2.csv"], ["test"]),
         (ROWS, ["Süd/1.csv", "(a)/1.csv", "good/1.csv"], ["(a)", "Süd", "good"]),
+        (ROWS, ["\x1b[31mred/1.csv", "new\nline/1.csv", "[b]/1.csv"], ["\\x1b[31mred", "[b]", "new\\nline"]),
         (ROWS, ["a/1.csv", "README.md", ".DS_Store", "__MACOSX/1.csv", ".git/1.csv"], ["a"]),
         (IMAGES, ["good/1.png", "défaut/1.png"], ["test"]),
         (IMAGES, ["de\u0301faut/1.png", "hall-1/good/1.png"], ["test"]),
@@ -53,6 +54,7 @@ def test_a_linked_folder_is_an_environment(tmp_path: Path) -> None:
             ["a/1.csv", "all/1.csv"],
             r"test/all has the name that the scores on all test data are kept under. Give the folder an",
         ),
+        (["\n/1.csv", "\\n/1.csv"], "Two folders in .*/test are shown by the same name: rename one of them"),
         (["a/1.csv", os.fsdecode(b"S\xfcd/1.csv")], r"test/S\\xfcd has a name that is not UTF-8: rename it"),
     ],
 )
