@@ -14,14 +14,41 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from cloudedge.errors import EXIT_UNREAD, StoreFailed
+from cloudedge.errors import EXIT_INTERRUPTED, EXIT_UNREAD, CloudedgeError, InvalidInput, StoreFailed
 from cloudedge.files import disk_errors
+from cloudedge.places import shown_path
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _PLAIN = dict(zip("▁▂▃▄▅▆▇█░→…", ("_", ".", "-", ":", "=", "+", "*", "#", ".", "->", "..."), strict=True))
 """What stands for a character that an output's encoding does not have; others are told by their numbers."""
+
+
+@contextmanager
+def a_command() -> Iterator[None]:
+    """Have what is done be a command: its output is its own, and every error that is known is one message and an exit code.
+
+    Raises:
+        SystemExit: with the documented code, after an error.
+    """
+    try:
+        with own_output():
+            yield
+    except CloudedgeError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except OSError as error:
+        # A path that somebody gave may be too long, or lead where this user may not even look.
+        if error.filename is None:
+            raise
+        print(
+            f"Cannot use {shown_path(os.fsdecode(error.filename))}: {error.strerror}. Correct the path, or its rights.",
+            file=sys.stderr,
+        )
+        sys.exit(InvalidInput.exit_code)
+    except KeyboardInterrupt:  # Before a command could say so itself.
+        sys.exit(EXIT_INTERRUPTED)
 
 
 @contextmanager

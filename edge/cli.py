@@ -7,7 +7,6 @@ of this module is in it.
 import os
 import sys
 
-from cloudedge.errors import EXIT_INTERRUPTED, CloudedgeError
 from cloudedge.interpreter import python, use_own_modules
 
 PROGRAM = "cloudedge-edge"
@@ -17,21 +16,15 @@ _HANDED_OVER = {"run": "edge.runner", "workers": "edge.workers"}
 def main() -> None:
     """Entry point of the command `cloudedge-edge`."""
     use_own_modules("edge.cli")
-    from cloudedge.output import own_output
+    from cloudedge.output import a_command
 
-    try:
-        with own_output():
-            if len(sys.argv) > 1 and sys.argv[1] in _HANDED_OVER:
-                # A new program in the same process: whoever started this one still knows its id.
-                os.execv(sys.executable, python(_HANDED_OVER[sys.argv[1]], *sys.argv[2:]))  # noqa: S606
-            from edge.tools import app
+    with a_command():
+        if len(sys.argv) > 1 and sys.argv[1] in _HANDED_OVER:
+            # A new program in the same process: whoever started this one still knows its id.
+            os.execv(sys.executable, python(_HANDED_OVER[sys.argv[1]], *sys.argv[2:]))  # noqa: S606
+        from edge.tools import app
 
-            app(prog_name=PROGRAM)
-    except CloudedgeError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:  # Before a command could say so itself.
-        sys.exit(EXIT_INTERRUPTED)
+        app(prog_name=PROGRAM)
 
 
 if __name__ == "__main__":

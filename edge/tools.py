@@ -211,10 +211,11 @@ def _format(path: Path) -> DataFormat:
             f"Cannot read {shown_path(path)}: {error.strerror}. Give a data format, or a task file, with --format."
         ) from None
     try:
-        is_task = "data" in json.loads(content)
-    except ValueError:
-        is_task = False
-    return parse(_HasData, content, str(path)).data if is_task else parse(DataFormat, content, str(path))
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        found = None
+    is_task = isinstance(found, dict) and "data" in found
+    return parse(_HasData, content, shown_path(path)).data if is_task else parse(DataFormat, content, shown_path(path))
 
 
 def _print_json(value: Any) -> None:

@@ -101,3 +101,36 @@ def test_a_command_keeps_to_it(tmp_path: Path, command: str, streams: str, code:
     assert ended.returncode == code, ended
     assert ("Cannot write standard output" in ended.stderr + ended.stdout) is (code == 5)
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("cloudedge", ("run", "{task}", "--data", "{long}", "--home", "{home}")),
+        ("cloudedge", ("tasks", "list", "--home", "{long}")),
+        ("cloudedge-edge", ("status", "--state", "{long}")),
+        ("cloudedge-edge", ("samples", "add", "{long}", "--format", "{task}", "--state", "{home}")),
+    ],
+)
+def test_a_path_that_cannot_be_looked_at_is_named(tmp_path: Path, command: str, arguments: tuple[str, ...]) -> None:
+    (tmp_path / "task.json").write_bytes(digits_task().to_json())
+    places = {"task": tmp_path / "task.json", "home": tmp_path / "home", "long": tmp_path / ("x" * 300)}
+    typed = [str(Path(sys.executable).parent / command), *(argument.format(**places) for argument in arguments)]
+
+    ended = subprocess.run(typed, capture_output=True, text=True, timeout=100)
+
+    assert ended.returncode == 2, ended
+    assert ended.stderr.startswith(f"Cannot use {places['long']}")
+    assert ended.stderr.endswith(": File name too long. Correct the path, or its rights.\n")
+
+
+@pytest.mark.parametrize("content", ["5", "null", "[" * 100_000])
+def test_a_format_that_is_no_object_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "format.json").write_text(content)
+    edge = Path(sys.executable).parent / "cloudedge-edge"
+    typed = [edge, "samples", "add", tmp_path, "--format", tmp_path / "format.json", "--state", tmp_path]
+
+    ended = subprocess.run(typed, capture_output=True, text=True, timeout=100)
+
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"{tmp_path}/format.json is not a valid dataformat:")
