@@ -14,6 +14,9 @@ from cloudedge.errors import InvalidInput
 from cloudedge.files import TEMPORARY, sync_folder
 
 _SCHEME = "sqlite:///"
+_WITH_DRIVER = "sqlite+pysqlite:///"
+"""The same to SQLAlchemy. Of the other, MLflow makes the folders itself, by names with their escapes in them."""
+
 _BESIDE = ("-journal", "-wal", "-shm")
 """What SQLite keeps beside a database; left behind, it would be taken for the next one's."""
 
@@ -35,7 +38,7 @@ def address_of(path: Path) -> str:
     from sqlalchemy import URL, make_url  # Its versions differ in what they take for an escape.
 
     with contextlib.suppress(UnicodeEncodeError):
-        address = URL.create("sqlite", database=str(path)).render_as_string()
+        address = URL.create("sqlite+pysqlite", database=str(path)).render_as_string()
         if make_url(address).database == str(path):
             return address
     raise InvalidInput(f"MLflow cannot keep a database in {str(path.parent)!r}, because of its name: choose another folder.")
@@ -43,7 +46,7 @@ def address_of(path: Path) -> str:
 
 def file_of(address: str) -> Path | None:
     """The file of a database; None if the address is another's."""
-    if not address.startswith(_SCHEME):
+    if not address.startswith((_SCHEME, _WITH_DRIVER)):
         return None
     from sqlalchemy import make_url
 

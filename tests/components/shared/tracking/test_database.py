@@ -39,11 +39,12 @@ def test_a_folder_of_which_mlflow_cannot_be_told_is_refused() -> None:
 
 
 def test_the_figures_are_in_the_home_whatever_its_name(store: DirectoryStore, tmp_path: Path) -> None:
-    home = tmp_path / ODD
-    home.mkdir()
+    home = tmp_path / "below" / ODD
+    home.mkdir(parents=True)
     told_of_a_run(store, home / "mlflow.db")
 
     assert names_of_runs(home / "mlflow.db") == ["digits"]
+    assert list(home.parent.iterdir()) == [home]
 
 
 def test_every_database_that_was_cut_is_known_by_its_tables(client: "MlflowClient", tracking_uri: str, tmp_path: Path) -> None:
