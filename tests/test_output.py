@@ -128,7 +128,7 @@ def test_a_path_that_cannot_be_looked_at_is_named(tmp_path: Path, command: str, 
 def test_a_format_that_is_no_object_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "format.json").write_text(content)
     edge = Path(sys.executable).parent / "cloudedge-edge"
-    typed = [edge, "samples", "add", tmp_path, "--format", tmp_path / "format.json", "--state", tmp_path]
+    typed: list[str | Path] = [edge, "samples", "add", tmp_path, "--format", tmp_path / "format.json", "--state", tmp_path]
 
     ended = subprocess.run(typed, capture_output=True, text=True, timeout=100)
 
