@@ -11,6 +11,7 @@ from rich.console import Console
 
 from cloudedge.documents import LeftOut, Order
 from cloudedge.errors import InvalidModel, InvalidSamples, NotFound, QuorumMissed
+from cloudedge.places import shown_path
 from components.evaluate.step import evaluate_run
 from components.pretrain.step import pretrain
 from components.register.step import register_model
@@ -189,7 +190,7 @@ def test_of_each_edge_the_first_model_is_measured_and_one_of_round_1_is_what_it_
     assert [model.name for model in evaluation.alone()] == [first, second]
 
 
-@pytest.mark.parametrize("name", ["Süd", "(a)", "环境", "Su\u0308d", "[red]", "50 %", "a:b", "x\ny", "é" * 100])
+@pytest.mark.parametrize("name", ["Süd", "(a)", "环境", "Su\u0308d", "[red]", "50 %", "a:b", "x\ny", "\x1b[31mred", "é" * 100])
 def test_an_environment_may_be_called_as_its_folder_can_be(cloud: Cloud, digits: Path, tmp_path: Path, name: str) -> None:
     cloud.task = cloud.task.model_copy(update={"collaborate": False})
     cloud.pretrained()
@@ -199,11 +200,12 @@ def test_an_environment_may_be_called_as_its_folder_can_be(cloud: Cloud, digits:
 
     evaluation = evaluate_run(cloud.task.id, str(test_data))
 
-    assert set(evaluation.models[0].scores) == {name, "others", "all"}
-    # Told by its own name; it is made to fit where MLflow is told.
+    environment = shown_path(name)
+    assert set(evaluation.models[0].scores) == {environment, "others", "all"}
+    # Told by this name; it is made to fit where MLflow is told.
     (told,) = TrackingLog(cloud.store, cloud.task.id).read("evaluate").records
-    assert f"test_accuracy/{name}" in {point.key for point in told.metrics}
-    shown = name.split("\n")[0][:20]
+    assert f"test_accuracy/{environment}" in {point.key for point in told.metrics}
+    shown = environment[:20]
     assert shown in render(gather(cloud.run))
     screen = io.StringIO()
     print_outcome(Console(file=screen, width=200), cloud.run, Home(tmp_path), tmp_path / "task.json", "again")
