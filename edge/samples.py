@@ -2,7 +2,8 @@
 
 Each sample of each file counts, whether or not another one is equal, as it does in the cloud. A sample is known by its file,
 the digest of its content, and how many equal ones stand before it in the file. So a file that is read again adds only what it
-did not have before, and what was deleted stays deleted. A file that was renamed is the same file; a copy is another one.
+did not have before, and what was deleted stays deleted. A file that was renamed is the same file; a copy is another one. Of
+files that are added by hand a renamed one is another one, too.
 
 Samples keep the order of their arrival, and their number within their class decides for good whether they are held out.
 """
