@@ -198,6 +198,8 @@ def _sentence(action: str, details: dict[str, object]) -> str:
             return "The regression gate refused the fused model: nothing is registered."
         case "registered":
             return f"Registered as {details.get('model')}."
+        case "unregistered":
+            return str(details.get("reason"))
         case "resumed":
             return f"The pipeline {details.get('why')}; it goes on where it was."
         case "failed":

@@ -11,12 +11,17 @@ from components.shared.records import Evaluation
 from components.shared.step import Step, step
 from components.shared.tracking import Ancestor, Registration, TrackingRecord
 
+_NO_MLFLOW = (
+    "Nothing is registered, as no MLflow is named: neither by CLOUDEDGE_TRACKING_URI nor by Kubeflow's MLflow plugin. "
+    "The model and the run's figures are in the store."
+)
+
 
 def register_model(run_id: str) -> str:
     """Register the run's model, unless the regression gate refused it.
 
     Returns:
-        Name of the registered model, or an empty text if the gate refused.
+        Name of the registered model, or an empty text if the gate refused or there is no MLflow.
 
     Raises:
         NotFound: the run was not evaluated.
@@ -33,6 +38,10 @@ def register_model(run_id: str) -> str:
         registration = _registration(work, task, evaluation)
         at = work.written_at(work.run.key("evaluation.json"))
         work.track("register", TrackingRecord(at=at), registration=registration)
+        if not work.settings.tells_mlflow:
+            work.say(_NO_MLFLOW)
+            work.log("unregistered", model=registration.registered_model, sha256=registration.sha256, reason=_NO_MLFLOW)
+            return ""
         work.log("registered", model=registration.registered_model, sha256=registration.sha256)
         return registration.registered_model
 

@@ -44,6 +44,8 @@ def sentences(found: Findings) -> list[str]:
     registered = [event.details.get("model") for event in found.events if event.action == "registered"]
     if registered:
         said.append(f"Registered as {registered[-1]}.")
+    elif any(event.action == "unregistered" for event in found.events):
+        said.append("Not registered, as no MLflow is named.")
     asked = found.task.collaboration
     if evaluation and 0 < evaluation.rounds < asked.rounds:
         said.append(

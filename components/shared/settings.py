@@ -71,6 +71,11 @@ class Settings(BaseSettings):
             faults = [f"  - CLOUDEDGE_{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors()]
             raise InvalidInput("\n".join(["A pipeline step finds its place by the environment; set these:", *faults])) from None
 
+    @property
+    def tells_mlflow(self) -> bool:
+        """Whether an MLflow is told of a run: by the step, or on a laptop by its engine."""
+        return bool(self.tracking_uri) or self.store.startswith("file:")
+
     def open_store(self) -> Store:
         """The object store.
 

@@ -9,8 +9,11 @@ from cloudedge.errors import NotFound
 from components.evaluate.step import evaluate_run
 from components.register.description import description
 from components.register.step import register_model
+from components.report.findings import gather
+from components.report.headline import sentences
 from components.shared.events import events
 from components.shared.records import Evaluation
+from components.shared.settings import Settings
 from components.shared.tracking import Ancestor, TrackingLog
 from tests.components.cloud import Cloud, content
 from tests.components.evaluate.test_step import judged
@@ -51,6 +54,20 @@ def test_the_registration_names_all_ancestors(cloud: Cloud) -> None:
     assert registration.ancestors[2].data_fingerprint == "abc0" * 16
     assert cells(registration.description)["edge-2"] == ["1", "0.600", "30", "", fusion.contributions[1].sha256[:12]]
     assert "fused by the rule `samples`, 1 round, in run `digits`." in registration.description
+
+
+def test_where_no_mlflow_is_named_the_run_says_that_nothing_is_registered(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cloud.pretrained(collaborate=False)
+    evaluate_run(cloud.task.id)
+    monkeypatch.setattr(Settings, "tells_mlflow", False)
+
+    assert register_model(cloud.task.id) == ""
+
+    assert "Nothing is registered, as no MLflow is named: neither by CLOUDEDGE_TRACKING_URI" in capsys.readouterr().out
+    assert "Not registered, as no MLflow is named." in sentences(gather(cloud.run))
+    assert not [event for _, event in events(cloud.store, cloud.task.id) if event.action == "registered"]
 
 
 def test_of_many_edges_the_page_names_some_and_the_lineage_all() -> None:

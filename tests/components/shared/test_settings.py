@@ -80,6 +80,19 @@ def test_mlflow_is_where_we_are_told_else_where_kubeflows_plugin_says(
     assert (settings.tracking_uri, settings.run_of_kubeflow) == (address, run)
 
 
+@pytest.mark.parametrize(
+    ("store", "address", "told"),
+    [
+        ("file:///folder", "", True),  # By the laptop's engine.
+        ("http://minio:9000/cloudedge", "", False),
+        ("http://minio:9000/cloudedge", "http://mlflow", True),
+    ],
+)
+def test_whether_an_mlflow_is_told_of_a_run_is_known(store: str, address: str, *, told: bool) -> None:
+    place = {"inboxes": "file:///inboxes", "scratch": Path("/scratch"), "tracking_uri": address}
+    assert Settings(store=store, **place).tells_mlflow is told
+
+
 @pytest.mark.parametrize("address", ["", "/folder", "file:folder", "file://host/folder", "s3://bucket"])
 def test_an_address_of_no_known_kind_is_named(environment: pytest.MonkeyPatch, address: str) -> None:
     environment.setenv("CLOUDEDGE_STORE", address)
