@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from cloudedge.documents import DataFormat, Field
 from cloudedge.names import folded
+from cloudedge.texts import shown
 
 ADD_OR_NAME = 'add it, or correct the task\'s fields: "column" and "label_column" say what the files call them'
 """What to do about something that a file does not have."""
@@ -41,12 +42,6 @@ class Fault(Exception):
         """
         super().__init__(text)
         self.sample = sample
-
-
-def shown(value: object) -> str:
-    """A value as an error message shows it: on one line, and not too long."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def field_values(raw: NDArray[Any], field: Field) -> NDArray[Any]:

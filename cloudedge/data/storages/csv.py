@@ -14,13 +14,14 @@ from pathlib import Path
 
 import numpy
 
-from cloudedge.data.records import ADD_OR_NAME, Fault, Record, class_index, one_value, shown
+from cloudedge.data.records import ADD_OR_NAME, Fault, Record, class_index, one_value
 from cloudedge.data.storages.text import lines
 from cloudedge.documents import DataFormat, Field
 from cloudedge.errors import InvalidSamples
 from cloudedge.files import atomic_write
 from cloudedge.names import folded
 from cloudedge.places import shown_path
+from cloudedge.texts import shown
 
 ENDINGS: tuple[str, ...] = (".csv",)
 

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy
 
-from cloudedge.data.records import Fault, Record, class_at, class_named, labels_in_words, one_value, shown
+from cloudedge.data.records import Fault, Record, class_at, class_named, labels_in_words, one_value
 from cloudedge.documents import DataFormat, Field
 from cloudedge.errors import InvalidInput, InvalidSamples
 from cloudedge.files import atomic_write
 from cloudedge.places import shown_path, whole
+from cloudedge.texts import shown
 
 ENDINGS: tuple[str, ...] = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 

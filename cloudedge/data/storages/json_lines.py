@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from cloudedge.data.records import ADD_OR_NAME, Fault, Record, class_index, one_value, shown
+from cloudedge.data.records import ADD_OR_NAME, Fault, Record, class_index, one_value
 from cloudedge.data.storages.text import lines
 from cloudedge.documents import DataFormat
 from cloudedge.documents.base import RepeatedKey, unambiguous
@@ -16,6 +16,7 @@ from cloudedge.errors import InvalidSamples
 from cloudedge.files import atomic_write
 from cloudedge.names import folded
 from cloudedge.places import shown_path
+from cloudedge.texts import shown
 
 ENDINGS: tuple[str, ...] = (".jsonl", ".json-lines", ".ndjson")
 

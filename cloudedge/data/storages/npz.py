@@ -17,12 +17,13 @@ from typing import IO, Any, NamedTuple
 import numpy
 from numpy.typing import NDArray
 
-from cloudedge.data.records import ADD_OR_NAME, Fault, Record, class_index, field_values, shown
+from cloudedge.data.records import ADD_OR_NAME, Fault, Record, class_index, field_values
 from cloudedge.documents import DataFormat
 from cloudedge.errors import InvalidSamples
 from cloudedge.files import atomic_write
 from cloudedge.names import folded
 from cloudedge.places import shown_path
+from cloudedge.texts import shown
 
 ENDINGS: tuple[str, ...] = (".npz",)
 
