@@ -2,9 +2,7 @@
 
 import json
 import shutil
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -15,7 +13,7 @@ from pydantic import ConfigDict
 
 from cloudedge.documents import DataFormat, parse
 from cloudedge.documents.base import Part
-from cloudedge.errors import CloudedgeError, Conflict, InvalidInput, NotFound
+from cloudedge.errors import Conflict, InvalidInput, NotFound
 from cloudedge.places import shown_path
 from edge.folders import Folders
 from edge.ledger import Ledger
@@ -54,27 +52,26 @@ def workers() -> None:
 @app.command()
 def status(state: State, as_json: AsJson = False) -> None:
     """Show what the runner does, what waits to be sent, and what is wrong."""
-    with _told():
-        found = standing(Folders(state))
-        if as_json:
-            _print_json(found)
-            return
-        print(f"runner:  {'at work' if found['running'] else 'not running'}")
-        print(f"edge:    {found['edge'] or 'not known before the first inbox'}, generation {found['generation']}")
-        print(f"samples: {found['samples']}")
-        if found["inbox_fault"]:
-            print(f"The last inbox was not followed: {found['inbox_fault']}")
-        orders = [
-            [order[name] for name in ("id", "kind", "phase", "epoch", "accuracy", "accepted_at")] for order in found["orders"]
-        ]
-        _print_table("orders", ["ORDER", "KIND", "PHASE", "EPOCH", "ACCURACY", "ACCEPTED"], orders)
-        for order in found["orders"]:
-            if order["error"]:
-                print(f"{order['id']}: {order['error']}")
-        waiting = [[upload["order"], upload["name"], upload["tries"], upload["trouble"]] for upload in found["uploads"]]
-        _print_table("uploads waiting", ["ORDER", "FILE", "TRIES", "LAST TROUBLE"], waiting)
-        bad = [[file["path"], file["fault"]] for file in found["bad_files"]]
-        _print_table("files passed over", ["FILE", "WHY"], bad)
+    found = standing(Folders(state))
+    if as_json:
+        _print_json(found)
+        return
+    print(f"runner:  {'at work' if found['running'] else 'not running'}")
+    print(f"edge:    {found['edge'] or 'not known before the first inbox'}, generation {found['generation']}")
+    print(f"samples: {found['samples']}")
+    if found["inbox_fault"]:
+        print(f"The last inbox was not followed: {found['inbox_fault']}")
+    orders = [
+        [order[name] for name in ("id", "kind", "phase", "epoch", "accuracy", "accepted_at")] for order in found["orders"]
+    ]
+    _print_table("orders", ["ORDER", "KIND", "PHASE", "EPOCH", "ACCURACY", "ACCEPTED"], orders)
+    for order in found["orders"]:
+        if order["error"]:
+            print(f"{order['id']}: {order['error']}")
+    waiting = [[upload["order"], upload["name"], upload["tries"], upload["trouble"]] for upload in found["uploads"]]
+    _print_table("uploads waiting", ["ORDER", "FILE", "TRIES", "LAST TROUBLE"], waiting)
+    bad = [[file["path"], file["fault"]] for file in found["bad_files"]]
+    _print_table("files passed over", ["FILE", "WHY"], bad)
 
 
 @samples_app.command("add")
@@ -85,15 +82,14 @@ def add_samples(
     as_json: AsJson = False,
 ) -> None:
     """Add samples by hand. Each row counts, equal ones too; a file that is added again adds only rows it did not have."""
-    with _told():
-        data = _format(form)
-        store = SampleStore(Folders(state).samples)
-        added = {shown_path(file): store.add(file, data) for file in files}
-        if as_json:
-            _print_json({"added": added})
-        else:
-            for file, count in added.items():
-                print(f"{file}: {count} new samples")
+    data = _format(form)
+    store = SampleStore(Folders(state).samples)
+    added = {shown_path(file): store.add(file, data) for file in files}
+    if as_json:
+        _print_json({"added": added})
+    else:
+        for file, count in added.items():
+            print(f"{file}: {count} new samples")
 
 
 @samples_app.command("query")
@@ -105,13 +101,12 @@ def query_samples(
     as_json: AsJson = False,
 ) -> None:
     """List samples in order of arrival."""
-    with _told():
-        found = list(islice(_store(state).query(label, source), limit))
-        if as_json:
-            _print_json([asdict(sample) for sample in found])
-            return
-        rows = [[sample.id, sample.label, sample.digest[:12], sample.added_at, sample.source] for sample in found]
-        _print_table("samples", ["ID", "CLASS", "DIGEST", "ADDED", "FROM"], rows)
+    found = list(islice(_store(state).query(label, source), limit))
+    if as_json:
+        _print_json([asdict(sample) for sample in found])
+        return
+    rows = [[sample.id, sample.label, sample.digest[:12], sample.added_at, sample.source] for sample in found]
+    _print_table("samples", ["ID", "CLASS", "DIGEST", "ADDED", "FROM"], rows)
 
 
 @samples_app.command("delete")
@@ -122,12 +117,11 @@ def delete_samples(
     source: Annotated[str | None, typer.Option(help="All from this file or folder.")] = None,
 ) -> None:
     """Delete samples; reading their files again does not bring them back."""
-    with _told():
-        if not ids and label is None and source is None:
-            raise InvalidInput("Say which samples to delete: give ids, --label or --source.")
-        store = _store(state)
-        chosen = ids or [sample.id for sample in store.query(label, source)]
-        print(f"{store.delete(chosen)} samples deleted")
+    if not ids and label is None and source is None:
+        raise InvalidInput("Say which samples to delete: give ids, --label or --source.")
+    store = _store(state)
+    chosen = ids or [sample.id for sample in store.query(label, source)]
+    print(f"{store.delete(chosen)} samples deleted")
 
 
 @models_app.command("query")
@@ -137,48 +131,36 @@ def query_models(
     as_json: AsJson = False,
 ) -> None:
     """List the models trained here, or the epochs of one."""
-    with _told():
-        ledger = _ledger(state)
-        if order is not None:
-            history = ledger.history(order)
-            if not history:
-                raise NotFound(f"There is no epoch of an order {order!r}. 'cloudedge-edge models query' lists the models.")
-            if as_json:
-                _print_json([record.model_dump(mode="json") for record in history])
-                return
-            epochs = [[e.epoch, e.scores.measured, e.scores.recall, e.scores.loss, e.train_loss] for e in history]
-            _print_table(f"epochs of {order}", ["EPOCH", "ACCURACY", "RECALL", "LOSS", "TRAINING LOSS"], epochs)
-            return
-        models = ledger.models()
+    ledger = _ledger(state)
+    if order is not None:
+        history = ledger.history(order)
+        if not history:
+            raise NotFound(f"There is no epoch of an order {order!r}. 'cloudedge-edge models query' lists the models.")
         if as_json:
-            _print_json([asdict(model) for model in models])
+            _print_json([record.model_dump(mode="json") for record in history])
             return
-        rows = [[m.order_id, m.samples, m.accuracy, m.recall, m.loss, m.created_at, m.path or "file removed"] for m in models]
-        _print_table("models", ["ORDER", "SAMPLES", "ACCURACY", "RECALL", "LOSS", "TRAINED", "FILE"], rows)
+        epochs = [[e.epoch, e.scores.measured, e.scores.recall, e.scores.loss, e.train_loss] for e in history]
+        _print_table(f"epochs of {order}", ["EPOCH", "ACCURACY", "RECALL", "LOSS", "TRAINING LOSS"], epochs)
+        return
+    models = ledger.models()
+    if as_json:
+        _print_json([asdict(model) for model in models])
+        return
+    rows = [[m.order_id, m.samples, m.accuracy, m.recall, m.loss, m.created_at, m.path or "file removed"] for m in models]
+    _print_table("models", ["ORDER", "SAMPLES", "ACCURACY", "RECALL", "LOSS", "TRAINED", "FILE"], rows)
 
 
 @models_app.command("delete")
 def delete_model(state: State, order: Annotated[str, typer.Argument(help="The order that it was trained for.")]) -> None:
     """Delete a model, its file and its epochs; not while its order is open."""
-    with _told():
-        ledger = _ledger(state)
-        if order not in {model.order_id for model in ledger.models()}:
-            raise NotFound(f"There is no model of an order {order!r}. 'cloudedge-edge models query' lists them.")
-        if order in {entry.order.id for entry in ledger.entries()}:
-            raise Conflict(f"The order {order} is not over: its model is still to be sent. Wait, or let the cloud cancel it.")
-        ledger.delete_model(order)
-        shutil.rmtree(Folders(state).trained(order), ignore_errors=True)
-        print(f"model of {order} deleted")
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """End with an error's message and exit code instead of a traceback."""
-    try:
-        yield
-    except CloudedgeError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(error.exit_code) from None
+    ledger = _ledger(state)
+    if order not in {model.order_id for model in ledger.models()}:
+        raise NotFound(f"There is no model of an order {order!r}. 'cloudedge-edge models query' lists them.")
+    if order in {entry.order.id for entry in ledger.entries()}:
+        raise Conflict(f"The order {order} is not over: its model is still to be sent. Wait, or let the cloud cancel it.")
+    ledger.delete_model(order)
+    shutil.rmtree(Folders(state).trained(order), ignore_errors=True)
+    print(f"model of {order} deleted")
 
 
 def _ledger(state: Path) -> Ledger:

@@ -32,11 +32,17 @@ class Ended:
         return json.loads(self.out)
 
 
-def called(*arguments: object, environment: Mapping[str, str] | None = None, folder: Path | None = None) -> Ended:
-    """Call `cloudedge` with these arguments.
+def called(
+    *arguments: object,
+    program: Callable[[], None] = main,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Ended:
+    """Call a command line with these arguments.
 
     Args:
         arguments: What is typed.
+        program: Its entry point; that of `cloudedge`, if none is given.
         environment: All variables that it sees; none: ours.
         folder: Where it is typed; none: here.
 
@@ -53,7 +59,7 @@ def called(*arguments: object, environment: Mapping[str, str] | None = None, fol
         contextlib.redirect_stderr(err),
     ):
         try:
-            main()
+            program()
         except SystemExit as end:
             code = int(end.code or 0)
         finally:

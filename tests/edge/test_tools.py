@@ -6,18 +6,18 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
+from edge.cli import main
 from edge.folders import Folders
 from edge.ledger import Ledger
-from edge.tools import app
 from tests.edge.site import DATA, Site, write_samples
+from tests.terminal import Ended, called
 from tests.waiting import until
 
 
-def edge(*arguments: str | Path) -> Result:
+def edge(*arguments: str | Path) -> Ended:
     """Run one of the tools."""
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    return called(*arguments, program=main)
 
 
 def script(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
@@ -36,19 +36,19 @@ def form(tmp_path: Path) -> Path:
 def test_samples_are_added_listed_and_deleted(tmp_path: Path, form: Path) -> None:
     state, file = tmp_path / "state", tmp_path / "in.jsonl"
     write_samples(file, 5)
-    assert edge("samples", "add", file, "--state", state, "--format", form).stdout == f"{file}: 5 new samples\n"
+    assert edge("samples", "add", file, "--state", state, "--format", form).out == f"{file}: 5 new samples\n"
     again = edge("samples", "add", file, "--state", state, "--format", form, "--json")
-    assert json.loads(again.stdout) == {"added": {str(file): 0}}
-    listed = json.loads(edge("samples", "query", "--state", state, "--json").stdout)
+    assert json.loads(again.out) == {"added": {str(file): 0}}
+    listed = json.loads(edge("samples", "query", "--state", state, "--json").out)
     assert [sample["id"] for sample in listed] == [1, 2, 3, 4, 5]
-    assert edge("samples", "delete", "1", "3", "--state", state).stdout == "2 samples deleted\n"
-    highs = json.loads(edge("samples", "query", "--state", state, "--label", "high", "--json").stdout)
+    assert edge("samples", "delete", "1", "3", "--state", state).out == "2 samples deleted\n"
+    highs = json.loads(edge("samples", "query", "--state", state, "--label", "high", "--json").out)
     assert {sample["label"] for sample in highs} <= {"high"}
-    table = edge("samples", "query", "--state", state, "--limit", "1").stdout.splitlines()
+    table = edge("samples", "query", "--state", state, "--limit", "1").out.splitlines()
     assert table[0] == "samples:"
     assert table[1].split() == ["ID", "CLASS", "DIGEST", "ADDED", "FROM"]
     assert len(table) == 3
-    assert edge("samples", "delete", "--state", state, "--source", file).stdout == "3 samples deleted\n"
+    assert edge("samples", "delete", "--state", state, "--source", file).out == "3 samples deleted\n"
 
 
 def test_a_task_file_serves_as_a_format(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_task_file_serves_as_a_format(tmp_path: Path) -> None:
     task.write_text(json.dumps({"name": "x", "id": "x", "data": DATA.model_dump(mode="json")}))
     write_samples(file, 2)
     found = edge("samples", "add", file, "--state", tmp_path / "state", "--format", task)
-    assert found.stdout == f"{file}: 2 new samples\n"
+    assert found.out == f"{file}: 2 new samples\n"
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,8 @@ def test_mistakes_end_with_a_message_and_an_exit_code(
     tmp_path: Path, form: Path, arguments: list[str], code: int, said: str
 ) -> None:
     found = edge(*(argument.replace("{dir}", str(tmp_path)) for argument in arguments))
-    assert found.exit_code == code
-    assert said.replace("{dir}", str(tmp_path)) in found.stderr
+    assert found.code == code
+    assert said.replace("{dir}", str(tmp_path)) in found.err
     assert not (tmp_path / "none").exists()
 
 
@@ -102,12 +102,12 @@ def test_status_tells_of_the_runner_its_orders_and_what_is_wrong(site: Site) -> 
     site.want(order)
     with site.running():
         site.finish(order)
-        until(lambda: json.loads(edge("status", "--state", site.state, "--json").stdout)["orders"][0]["phase"] == "done")
-        found = json.loads(edge("status", "--state", site.state, "--json").stdout)
+        until(lambda: json.loads(edge("status", "--state", site.state, "--json").out)["orders"][0]["phase"] == "done")
+        found = json.loads(edge("status", "--state", site.state, "--json").out)
         assert found["running"]
         assert (found["edge"], found["generation"], found["samples"]) == ("edge-1", "1", 40)
         assert [bad["path"] for bad in found["bad_files"]] == [str(site.samples / "bad.jsonl")]
-    text = edge("status", "--state", site.state).stdout
+    text = edge("status", "--state", site.state).out
     assert "runner:  not running" in text
     assert f"{order.id}  train  done" in text
 
@@ -117,25 +117,25 @@ def test_models_are_listed_with_their_epochs_and_deleted_once_their_order_is_ove
     (site.cloud / "late").write_bytes(b"")  # A file where a folder is needed: the result cannot be sent.
     site.want(order)
     with site.running():
-        until(lambda: json.loads(edge("models", "query", "--state", site.state, "--json").stdout or "[]"), timeout=60)
+        until(lambda: json.loads(edge("models", "query", "--state", site.state, "--json").out or "[]"), timeout=60)
         refused = edge("models", "delete", order.id, "--state", site.state)
-        assert (refused.exit_code, "is not over" in refused.stderr) == (4, True)
+        assert (refused.code, "is not over" in refused.err) == (4, True)
         (site.cloud / "late").unlink()
         site.finish(order)
         until(lambda: not list(Ledger(Folders(site.state).ledger).entries()), what="the order's closing")
-    (model,) = json.loads(edge("models", "query", "--state", site.state, "--json").stdout)
+    (model,) = json.loads(edge("models", "query", "--state", site.state, "--json").out)
     assert model["sha256"] == site.manifest(order).model_sha256
     assert model["accuracy"] == site.manifest(order).scores["result"].accuracy
-    epochs = json.loads(edge("models", "query", order.id, "--state", site.state, "--json").stdout)
+    epochs = json.loads(edge("models", "query", order.id, "--state", site.state, "--json").out)
     assert [record["epoch"] for record in epochs] == [0, 1, 2, 3]
-    assert "RECALL" in edge("models", "query", order.id, "--state", site.state).stdout
-    assert edge("models", "delete", order.id, "--state", site.state).stdout == f"model of {order.id} deleted\n"
+    assert "RECALL" in edge("models", "query", order.id, "--state", site.state).out
+    assert edge("models", "delete", order.id, "--state", site.state).out == f"model of {order.id} deleted\n"
     assert not Path(model["path"]).exists()
-    assert edge("models", "delete", order.id, "--state", site.state).exit_code == 3
+    assert edge("models", "delete", order.id, "--state", site.state).code == 3
 
 
 def test_help_names_every_command() -> None:
-    text = edge("--help").stdout
+    text = edge("--help").out
     for command in ("run", "workers", "status", "samples", "models"):
         assert command in text
     assert "--inbox" in script("run", "--help").stdout
