@@ -17,6 +17,7 @@ BENCHMARKS = {
     "fusion": ["--models", "10", "100"],
     "rounds": [],
     "idle": [],
+    "training": [],
 }
 """By module, with what each is run with."""
 

@@ -23,6 +23,9 @@ from cloudedge.training.losses import LOSSES
 from cloudedge.training.optimizers import optimizer
 from cloudedge.training.scoring import evaluate
 
+_SAMPLES_SHARE = 0.25
+"""Samples are kept on the GPU if they take at most this share of its free memory; the work needs the rest."""
+
 
 class Progress(NamedTuple):
     """Where training stands inside an epoch.
@@ -32,14 +35,19 @@ class Progress(NamedTuple):
         epochs: Largest number of epochs.
         batch: Batches of this epoch done; 0 as it begins.
         batches: Batches of an epoch.
-        loss: Mean loss of the last batch; None before the first.
+        last: Mean loss of the last batch, [], where it was computed; None before the first.
     """
 
     epoch: int
     epochs: int
     batch: int
     batches: int
-    loss: float | None
+    last: Tensor | None
+
+    @property
+    def loss(self) -> float | None:
+        """Mean loss of the last batch; None before the first. Whoever asks waits for a GPU that is still at work on it."""
+        return None if self.last is None else float(self.last)
 
 
 @dataclass(frozen=True)
@@ -124,6 +132,7 @@ class _Run:
     best: Best | None = None
 
     def __post_init__(self) -> None:
+        self.near = _near(self.training, self.place)
         self.loss = LOSSES[self.settings.loss]
         self.sizes = _batch_sizes(len(self.training), self.settings.batch_size)
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
@@ -177,7 +186,7 @@ class _Run:
         losses: list[Tensor] = []
         self.model.train()
         self._tell(number, epochs, losses)
-        for indices in torch.split(order, self.sizes):
+        for indices in torch.split(order.to(self.near.labels.device), self.sizes):
             try:
                 losses.append(self._step(indices))
             except (RuntimeError, ValueError) as error:
@@ -196,8 +205,8 @@ class _Run:
 
     def _step(self, indices: Tensor) -> Tensor:
         """Learn from one batch, indices [n]; its mean loss, []."""
-        inputs = self.training.inputs.index_select(0, indices).to(self.place)
-        labels = self.training.labels.index_select(0, indices).to(self.place)
+        inputs = self.near.inputs.index_select(0, indices).to(self.place)
+        labels = self.near.labels.index_select(0, indices).to(self.place)
         loss = self.loss(self.model(inputs), labels)
         loss.backward()  # type: ignore[no-untyped-call]
         for parameter, received in zip(self.parameters, self.received, strict=False):
@@ -209,7 +218,7 @@ class _Run:
 
     def _tell(self, number: int, epochs: int, losses: list[Tensor]) -> None:
         if self.on_batch:
-            self.on_batch(Progress(number, epochs, len(losses), len(self.sizes), float(losses[-1]) if losses else None))
+            self.on_batch(Progress(number, epochs, len(losses), len(self.sizes), losses[-1] if losses else None))
 
     def _finish_epoch(self, train_loss: float | None, start: float) -> bool:
         """Measure and record an epoch; whether the target is met."""
@@ -231,6 +240,16 @@ class _Run:
     def _met(self, scores: Scores) -> bool:
         target = self.settings.target_accuracy
         return target > 0 and scores.samples > 0 and scores.accuracy >= target
+
+
+def _near(samples: Samples, place: torch.device) -> Samples:
+    """Samples on the device that computes with them, where they leave most of its free memory to the work; else as they are."""
+    if place.type != "cuda" or not len(samples):
+        return samples
+    free, _ = torch.cuda.mem_get_info(place)
+    if samples.inputs.nbytes + samples.labels.nbytes > free * _SAMPLES_SHARE:
+        return samples
+    return Samples(samples.inputs.to(place), samples.labels.to(place))
 
 
 def _batch_sizes(samples: int, batch_size: int) -> list[int]:

@@ -63,7 +63,8 @@ def logits_of(model: nn.Module, samples: Samples, batch_size: int = 512) -> torc
     place = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     model.eval()
     with torch.inference_mode():
-        return torch.cat([model(inputs.to(place)).cpu() for inputs in samples.inputs.tensor_split(_parts(samples, batch_size))])
+        # Fetched together in the end: each fetch would have a GPU wait for the next part.
+        return torch.cat([model(inputs.to(place)) for inputs in samples.inputs.tensor_split(_parts(samples, batch_size))]).cpu()
 
 
 def _parts(samples: Samples, batch_size: int) -> list[int]:

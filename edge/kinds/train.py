@@ -110,7 +110,17 @@ class _Teller:
         self.flush()
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + _PROGRESS_SECONDS
-            self._say(Message(progress=messages.Progress(**progress._asdict())))
+            self._say(
+                Message(
+                    progress=messages.Progress(
+                        epoch=progress.epoch,
+                        epochs=progress.epochs,
+                        batch=progress.batch,
+                        batches=progress.batches,
+                        loss=progress.loss,
+                    )
+                )
+            )
 
     def flush(self) -> None:
         """Tell of the epoch that was remembered."""
