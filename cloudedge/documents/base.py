@@ -29,6 +29,12 @@ class Document(Part):
         return self.model_dump_json(indent=2).encode() + b"\n"
 
 
+class Told(Part):
+    """What an edge says. It may be of a later version, and say more than is understood here: that is passed over."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
 REMEDIES = {
     "dict_type": "give an object in braces",
     "greater_than": "give more than {gt}",

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 from pydantic import Field as Described
 from pydantic_core import PydanticKnownError
 
-from cloudedge.documents.base import Document, Part
+from cloudedge.documents.base import Document, Told
 from cloudedge.names import ATTEMPTS, NAME, ORDER_ID, ROUNDS, SHA256
 from cloudedge.texts import readable
 
@@ -69,7 +69,7 @@ class Phase(StrEnum):
         return self in (Phase.DONE, Phase.FAILED, Phase.CANCELLED)
 
 
-class Scores(Part):
+class Scores(Told):
     """A model measured on held-out samples."""
 
     samples: Count = Described(description="Number of samples measured on; of 0 samples all scores are 0 and say nothing.")
@@ -83,7 +83,7 @@ class Scores(Part):
         return self.accuracy if self.samples else None
 
 
-class EpochRecord(Part):
+class EpochRecord(Told):
     """One epoch: what was learned and how well it does on held-out samples. Epoch 0 is the model before training."""
 
     epoch: Count = Described(description="Passes over the samples so far.")
@@ -95,14 +95,14 @@ class EpochRecord(Part):
 History = Annotated[tuple[EpochRecord, ...], Described(max_length=MOST_EPOCHS), _at_most(MOST_EPOCHS)]
 
 
-class WorkError(Part):
+class WorkError(Told):
     """Why work ended without a result."""
 
     kind: Text = Described(max_length=100, description="Name of the error's class.")
     message: Text = Described(max_length=10_000, description="What happened and what to do.")
 
 
-class Report(Document):
+class Report(Document, Told):
     """How an order stands. One small object per order, overwritten as work goes on."""
 
     order: str = Described(pattern=ORDER_ID, description="Id of the order.")
@@ -129,7 +129,7 @@ class Report(Document):
     error: WorkError | None = Described(default=None, description="Why it failed, if it did.")
 
 
-class Manifest(Document):
+class Manifest(Document, Told):
     """The commit mark of a result: written last. A result without it does not exist."""
 
     order: str = Described(pattern=ORDER_ID, description="Id of the order.")
