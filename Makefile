@@ -59,7 +59,7 @@ check: setup ## Check format, lint, types, who may import whom, and that generat
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m cloudedge.schemas --check
-	$(BIN)/python -m pipelines.compile --check
+	$(BIN)/python -m pipelines.kubeflow.compile --check
 
 format: setup ## Format the code and mend what the linter can mend
 	$(BIN)/ruff check --fix
@@ -69,7 +69,7 @@ schemas: setup ## Write docs/schemas anew from the documents
 	$(BIN)/python -m cloudedge.schemas
 
 pipelines: setup ## Compile the pipelines to the YAML beside them
-	$(BIN)/python -m pipelines.compile
+	$(BIN)/python -m pipelines.kubeflow.compile
 
 bench: setup ## Measure what we claim about speed and accuracy, each beside its peer
 	$(BIN)/python -m benchmarks

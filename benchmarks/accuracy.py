@@ -2,7 +2,7 @@
 
     python -m benchmarks.accuracy --seeds 0 1 2 --out FILE.json
 
-The steps are the pipeline's own (`cloudedge.training.train`, `components.fuse.files.fuse_files`), called in one process; a test
+The steps are the pipeline's own (`cloudedge.training.train`, `cloud.fusion.files.fuse_files`), called in one process; a test
 proves that `cloudedge run` gives the same bytes. A seed decides both which images go where and how the models begin.
 
 Rows of the table, all of the same architecture:
@@ -37,6 +37,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cloud.fusion.files import Contribution, fuse_files
 from cloudedge.data import Samples, load_samples, split
 from cloudedge.documents import Fusion, Task, Training
 from cloudedge.files import atomic_write
@@ -45,9 +46,8 @@ from cloudedge.names import sha256_of
 from cloudedge.seeds import derived_seed
 from cloudedge.training import evaluate, train, use_threads
 from cloudedge.weights import load, save
-from components.fuse.files import Contribution, fuse_files
-from pipelines.demo.digits import write_digits
-from pipelines.demo.task import demo_task
+from pipelines.collaborative_training.demo.digits import write_digits
+from pipelines.collaborative_training.demo.task import demo_task
 
 POOLED = Training(epochs=60, batch_size=16, learning_rate=0.03, optimizer="momentum", weight_decay=0.001, target_accuracy=1)
 """How the upper bound is trained, from the start: no fewer passes than in all rounds, and the one best on the held-out

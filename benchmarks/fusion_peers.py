@@ -78,8 +78,8 @@ def ours(models: list[Path], output: Path) -> None:
 
 def ours_whole(models: list[Path], output: Path) -> None:
     """Cloudedge's whole step `fuse_files`: averaging, fsync, and the SHA-256 digest of the result."""
+    from cloud.fusion.files import Contribution, fuse_files
     from cloudedge.documents import Fusion
-    from components.fuse.files import Contribution, fuse_files
 
     contributions = [Contribution(f"edge-{i:06d}", path, 100 + i, 1.0, 1, "") for i, path in enumerate(models)]
     fuse_files(models[0], contributions, Fusion(rule="samples"), output)
@@ -113,8 +113,8 @@ def _transfer(models: list[Path], output: Path, *, write_every: bool) -> None:
 
 
 def _ours(models: list[Path], output: Path, threads: int | None) -> None:
-    from components.fuse.blocks import Average
-    from components.fuse.streaming import Block, Buffers, Models, Output, blocks, spans, walk
+    from cloud.fusion.blocks import Average
+    from cloud.fusion.streaming import Block, Buffers, Models, Output, blocks, spans, walk
 
     with Models(models) as opened, output.open("wb") as file:
         average = Average.of(opened.files, weights_of(models))

@@ -19,7 +19,7 @@ import psutil
 
 from benchmarks.tables import say, write
 from cloudedge.interpreter import python
-from pipelines.home import Home
+from pipelines.laptop.home import Home
 
 
 def main() -> int:

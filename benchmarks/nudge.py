@@ -19,12 +19,12 @@ from pathlib import Path
 from kubernetes import client
 
 from benchmarks.tables import say, write
-from components.shared.inboxes.config_maps import ConfigMapInboxes, inbox_name
-from components.shared.kubernetes_api import Namespace
+from cloud.inboxes.config_maps import ConfigMapInboxes, inbox_name
+from cloud.kubernetes_api import Namespace
+from tests.cloud.inboxes.conformance import adding
+from tests.cloud.runs.builders import order
 from tests.cluster.edge_tier import EdgeSite, EdgeTier
 from tests.cluster.site import NAMESPACE
-from tests.components.shared.inboxes.conformance import adding
-from tests.components.shared.runs import order
 from tests.digits import write_digits
 from tests.waiting import until
 

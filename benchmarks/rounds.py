@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.tables import say, write
+from cloud.runs.events import events
+from cloud.runs.run import Run
 from cloudedge.documents import Collaboration, ModelSpec, Task, Training
 from cloudedge.interpreter import python
-from components.shared.events import events
-from components.shared.run import Run
-from pipelines.demo.digits import DATA, edge_names, write_digits
-from pipelines.home import Home
+from pipelines.collaborative_training.demo.digits import DATA, edge_names, write_digits
+from pipelines.laptop.home import Home
 
 
 def main() -> int:

@@ -25,20 +25,20 @@ import urllib3
 from kubernetes import client
 
 from benchmarks.tables import say, write
+from cloud.fleet.enrolment import runner_name
+from cloud.image import EDGE_IMAGE
+from cloud.inboxes.config_maps import ConfigMapInboxes, labels_of
+from cloud.kubernetes_api import Namespace
+from cloud.orders.dispatch import dispatch
+from cloud.orders.issue import ModelFile
+from cloud.orders.watch import RoundWatch
+from cloud.runs.run import Run
+from cloud.settings import Settings
+from cloud.step import Step
+from cloud.stores import open_store
 from cloudedge.documents import Collaboration, Manifest, Phase, Report, Scores, Task
 from cloudedge.transport import Transport
-from components.dispatch.orders import ModelFile
-from components.dispatch.step import dispatch
-from components.shared.enrolment import runner_name
-from components.shared.image import EDGE_IMAGE
-from components.shared.inboxes.config_maps import ConfigMapInboxes, labels_of
-from components.shared.kubernetes_api import Namespace
-from components.shared.run import Run
-from components.shared.settings import Settings
-from components.shared.step import Step
-from components.shared.stores import open_store
-from components.wait.watch import RoundWatch
-from pipelines.demo.digits import DATA
+from pipelines.collaborative_training.demo.digits import DATA
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.object_store import MinioServer
 from tests.waiting import until

@@ -22,7 +22,7 @@ def main() -> None:
         if len(sys.argv) > 1 and sys.argv[1] in _HANDED_OVER:
             # A new program in the same process: whoever started this one still knows its id.
             os.execv(sys.executable, python(_HANDED_OVER[sys.argv[1]], *sys.argv[2:]))  # noqa: S606
-        from edge.tools import app
+        from edge.tools.commands import app
 
         app(prog_name=PROGRAM)
 

@@ -5,6 +5,8 @@ ends the connection with a last message that has `exit` set. A runner that shuts
 work.
 """
 
+from collections.abc import Callable
+
 from cloudedge.documents import EpochRecord, Order, Phase, WorkError
 from cloudedge.documents.base import Part
 
@@ -51,6 +53,10 @@ class Message(Part):
     """The work is done and its manifest written."""
     exit: int | None = None
     """How the process ended, from the fork server: its exit code, or minus the number of the signal that killed it."""
+
+
+Say = Callable[[Message], None]
+"""Tells the runner."""
 
 
 def line(message: Job | Message) -> bytes:

@@ -186,21 +186,19 @@ class Server:
 def _load() -> None:
     """Import what work needs, torch above all, once for all children."""
     os.environ.update(ONE_THREAD)
-    import edge.kinds.evaluate
-    import edge.kinds.train  # noqa: F401
+    from edge.work import load_kinds
 
+    load_kinds()
     gc.collect()
     gc.freeze()  # Children share these objects' memory as long as no collection touches it.
 
 
 def _work(connection: socket.socket) -> None:
-    from edge import kinds
+    from edge.work import run
 
     with connection.makefile("rb") as lines:
         for content in lines:
-            if not kinds.run(
-                Job.model_validate_json(content, context=STORED), lambda message: connection.sendall(line(message))
-            ):
+            if not run(Job.model_validate_json(content, context=STORED), lambda message: connection.sendall(line(message))):
                 return
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy
 
 from cloudedge.documents import Collaboration, DataFormat, Field, ModelSpec, Task, Training
-from pipelines.demo.digits import originals
+from pipelines.collaborative_training.demo.digits import originals
 
 EDGES = ("edge-1", "edge-2", "edge-3")
 DATA = DataFormat(

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from cloud.image import CLOUD_IMAGE, EDGE_IMAGE
 from cloudedge import __version__
-from components.shared.image import CLOUD_IMAGE, EDGE_IMAGE
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -31,11 +31,17 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 def test_the_wheel_holds_the_four_rooms_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     top = {name.split("/")[0] for name in wheel.namelist()}
 
-    assert {name for name in top if not name.endswith(".dist-info")} == {"cloudedge", "components", "pipelines", "edge"}
+    assert {name for name in top if not name.endswith(".dist-info")} == {
+        "cloudedge",
+        "cloud",
+        "components",
+        "pipelines",
+        "edge",
+    }
 
 
 def test_the_wheel_holds_every_source_and_compiled_pipeline_of_the_rooms(wheel: zipfile.ZipFile) -> None:
-    rooms = ("cloudedge", "components", "pipelines", "edge")
+    rooms = ("cloudedge", "cloud", "components", "pipelines", "edge")
     endings = (".py", ".yaml")
     sources = {str(path.relative_to(ROOT)) for room in rooms for path in (ROOT / room).rglob("*") if path.suffix in endings}
 

@@ -33,7 +33,7 @@ def not_at_the_edge() -> set[str]:
     found = packages_distributions().items()
     owners = {module: {re.sub(r"[-_.]+", "-", owner).lower() for owner in distributions} for module, distributions in found}
     missing = {module for module, names in owners.items() if not names & at_the_edge}
-    return (missing | {"components", "pipelines"}) - {"cloudedge", "edge"} - set(sys.stdlib_module_names)
+    return (missing | {"cloud", "components", "pipelines"}) - {"cloudedge", "edge"} - set(sys.stdlib_module_names)
 
 
 def test_everything_of_the_edge_loads_with_only_what_an_edge_installs() -> None:
@@ -49,7 +49,7 @@ def test_everything_of_the_edge_loads_with_only_what_an_edge_installs() -> None:
 def test_the_runner_loads_nothing_heavy_until_there_is_work() -> None:
     heavy = ["torch", "numpy", "safetensors", "typer", "rich", "PIL"]
 
-    result = run_without(set(), f"import edge.runner\nprint([name for name in {heavy!r} if name in sys.modules])")
+    result = run_without(set(), f"import edge.runner.runner\nprint([name for name in {heavy!r} if name in sys.modules])")
 
     assert result.stdout == "[]\n", result.stderr
 

@@ -5,7 +5,7 @@ import sys
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
-ROOMS = {"cloudedge", "components", "edge", "pipelines"}
+ROOMS = {"cloudedge", "cloud", "components", "edge", "pipelines"}
 
 
 def lay_traps(folder: Path) -> Path:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from kfp import dsl
 
-from components.shared.image import CLOUD_IMAGE
+from cloud.image import CLOUD_IMAGE
 
 
 @dsl.component(base_image=CLOUD_IMAGE, install_kfp_package=False)
@@ -19,6 +19,6 @@ def dispatch(base: dsl.Input[dsl.Model], run: str, round_number: int) -> NamedTu
     Returns:
         Id of the run, and number of edges that take part; 0 if the run needs no further round.
     """
-    from components.dispatch.door import run_dispatch
+    from components.dispatch.entrypoint import run_dispatch
 
     return run_dispatch(run, round_number)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from kfp import dsl
 
-from components.shared.image import CLOUD_IMAGE
+from cloud.image import CLOUD_IMAGE
 
 
 @dsl.component(base_image=CLOUD_IMAGE, install_kfp_package=False)
@@ -27,6 +27,6 @@ def evaluate(
     Returns:
         Id of the run, and whether the model may be registered.
     """
-    from components.evaluate.door import run_evaluate
+    from components.evaluate.entrypoint import run_evaluate
 
     return run_evaluate(run, test_data, evaluation_metrics, confusion_matrix)

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+from cloud.runs.records import ModelScores
+from cloud.step import Step
+from cloud.stores.recorded import recorded
 from cloudedge.documents import DataFormat, Task
 from cloudedge.errors import InvalidSamples, NotFound
 from cloudedge.places import found_at, is_utf8, shown_path, subfolders
-from components.shared.models import recorded
-from components.shared.records import ModelScores
-from components.shared.step import Step
 
 TOTAL = "all"
 """Environment under which scores on all test data together are kept; no folder may have this name."""

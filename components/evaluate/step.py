@@ -5,17 +5,17 @@ No sample travels: an edge gets the models and answers with numbers.
 
 from collections.abc import Iterable
 
+from cloud.orders.dispatch import dispatch
+from cloud.orders.issue import ModelFile
+from cloud.orders.wait import wait_for
+from cloud.orders.watch import RoundWatch, Watched
+from cloud.runs.closing import close_orders
+from cloud.runs.records import Evaluation, Gate
+from cloud.step import Step, step
+from cloud.tracking import MetricPoint, TrackingRecord
 from cloudedge.documents import LeftOut, Scores, Task
 from cloudedge.errors import NotFound
-from components.dispatch.orders import ModelFile
-from components.dispatch.step import dispatch
 from components.evaluate.models import score_on_test_data
-from components.shared.orders import close_orders
-from components.shared.records import Evaluation, Gate
-from components.shared.step import Step, step
-from components.shared.tracking import MetricPoint, TrackingRecord
-from components.wait.step import wait_for
-from components.wait.watch import RoundWatch, Watched
 
 
 def evaluate_run(run_id: str, test_data: str = "") -> Evaluation:

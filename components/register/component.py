@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from kfp import dsl
 
-from components.shared.image import CLOUD_IMAGE
+from cloud.image import CLOUD_IMAGE
 
 
 @dsl.component(base_image=CLOUD_IMAGE, install_kfp_package=False)
@@ -18,6 +18,6 @@ def register(run: str, passed: bool) -> NamedTuple("Outputs", [("run", str), ("r
     Returns:
         Id of the run, and name of the registered model, or an empty text.
     """
-    from components.register.door import run_register
+    from components.register.entrypoint import run_register
 
     return run_register(run)

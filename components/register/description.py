@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from cloud.pages.markdown import code, table
+from cloud.runs.records import Evaluation
+from cloud.tracking import Ancestor
 from cloudedge.documents import Task
-from components.shared.markdown import code, table
-from components.shared.records import Evaluation
-from components.shared.tracking import Ancestor
 
 _MOST_EDGES = 20
 """Rows of the table of edges; `lineage.json` has all."""

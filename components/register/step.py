@@ -3,13 +3,13 @@
 import re
 from pathlib import PurePath
 
+from cloud.runs.records import Evaluation
+from cloud.step import Step, step
+from cloud.tracking import Ancestor, Registration, TrackingRecord
 from cloudedge.documents import Manifest, Task, parse
 from cloudedge.documents.report import MAX_MANIFEST_BYTES
 from cloudedge.errors import NotFound
 from components.register.description import description
-from components.shared.records import Evaluation
-from components.shared.step import Step, step
-from components.shared.tracking import Ancestor, Registration, TrackingRecord
 
 _NO_MLFLOW = (
     "Nothing is registered, as no MLflow is named: neither by CLOUDEDGE_TRACKING_URI nor by Kubeflow's MLflow plugin. "

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from components.report.markup import Html
-from components.report.words import share
+from cloud.pages.markup import Html
+from cloud.pages.words import share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.shared.image import CLOUD_IMAGE
+from cloud.image import CLOUD_IMAGE
 
 
 @dsl.component(base_image=CLOUD_IMAGE, install_kfp_package=False)
@@ -14,6 +14,6 @@ def report(run_report: dsl.Output[dsl.HTML], run: str, registered_model: str) ->
         run: Id of the run.
         registered_model: Name of the registered model, or an empty text.
     """
-    from components.report.door import fill_report
+    from components.report.entrypoint import fill_report
 
     fill_report(run, run_report)

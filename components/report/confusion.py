@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from components.report.markup import Html, element, number, table
+from cloud.pages.markup import Html, element, number, table
 
 _MOST_CLASSES = 20
 """With more classes the confusions that occur most often are listed instead of drawn."""

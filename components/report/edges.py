@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from cloud.pages.marks import histogram, sparkline
+from cloud.pages.markup import Html, element, number, table
+from cloud.pages.words import count, share
+from cloud.runs.records import ModelScores
 from components.report.findings import EVERYTHING, EdgeStory, Findings
-from components.report.marks import histogram, sparkline
-from components.report.markup import Html, element, number, table
-from components.report.words import count, share
-from components.shared.records import ModelScores
 
 
 def edge_table(found: Findings) -> Html:

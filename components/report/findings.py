@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
+from cloud.pages.words import MOST_EDGES, MOST_ENVIRONMENTS, natural
+from cloud.runs.events import events
+from cloud.runs.records import Evaluation, ModelScores, PretrainingRecord, RunState
+from cloud.runs.run import Run
 from cloudedge.documents import Event, FusionRecord, Manifest, Scores, Task, parse
 from cloudedge.documents.report import MAX_MANIFEST_BYTES
 from cloudedge.errors import InvalidInput, NotFound
-from components.report.words import MOST_EDGES, MOST_ENVIRONMENTS, natural
-from components.shared.events import events
-from components.shared.records import Evaluation, ModelScores, PretrainingRecord, RunState
-from components.shared.run import Run
 
 EVERYTHING = "all"
 """Name that evaluation gives to all test data together."""

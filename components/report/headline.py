@@ -1,9 +1,9 @@
 """The report's first words: how good the model is, what became of it, and what was run."""
 
+from cloud.pages.markup import Html, element, joined
+from cloud.pages.words import count, duration, share
 from components.report.findings import EVERYTHING, Findings
-from components.report.markup import Html, element, joined
 from components.report.steps import spans
-from components.report.words import count, duration, share
 
 
 def headline(found: Findings) -> str:

@@ -1,9 +1,9 @@
 """The report in short, for a run's page in MLflow: the same sentences and figures, in Markdown."""
 
+from cloud.pages.markdown import code, table
+from cloud.pages.words import MOST_EDGES, count, share
 from components.report.findings import EVERYTHING, EdgeStory, Findings
 from components.report.headline import headline, sentences
-from components.report.words import MOST_EDGES, count, share
-from components.shared.markdown import code, table
 
 
 def note(found: Findings) -> str:

@@ -6,15 +6,15 @@ A section without data is left out, so the page of a run that failed half-way is
 
 from importlib.resources import files
 
+from cloud.pages.markup import Html, element, number, table
+from cloud.pages.words import count, share, size
+from cloud.runs.records import ModelScores
 from components.report.charts import MOST_DOTS, Bar, Rounds, bars_chart, bounds_of, rounds_chart
 from components.report.confusion import confusion_map
 from components.report.edges import edge_table, edges_hidden, heatmap
 from components.report.findings import EVERYTHING, Findings
 from components.report.headline import facts, headline, verdict
-from components.report.markup import Html, element, number, table
 from components.report.steps import event_table, timeline
-from components.report.words import count, share, size
-from components.shared.records import ModelScores
 
 
 def render(found: Findings) -> str:

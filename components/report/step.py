@@ -2,13 +2,14 @@
 
 from datetime import UTC, datetime
 
+from cloud.runs.records import RunState
+from cloud.runs.state import set_state
+from cloud.step import step
+from cloud.tracking import NOTE_TAG, TrackingRecord
 from cloudedge.errors import NotFound
 from components.report.findings import gather
 from components.report.note import note
 from components.report.page import render
-from components.shared.records import RunState
-from components.shared.step import set_state, step
-from components.shared.tracking import NOTE_TAG, TrackingRecord
 
 
 def report_run(run_id: str) -> str:

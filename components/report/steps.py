@@ -4,9 +4,9 @@ import re
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from cloud.pages.markup import Html, element, joined, table
+from cloud.pages.words import duration
 from cloudedge.documents import Event
-from components.report.markup import Html, element, joined, table
-from components.report.words import duration
 
 _STEPS = ("pretrain", "dispatch", "wait", "fuse", "evaluate", "register")
 _ENDS = ("stopped", "failed", "cancelled", "finished")

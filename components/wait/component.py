@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from kfp import dsl
 
-from components.shared.image import CLOUD_IMAGE
+from cloud.image import CLOUD_IMAGE
 
 
 @dsl.component(base_image=CLOUD_IMAGE, install_kfp_package=False)
@@ -21,6 +21,6 @@ def wait(edges_in_round: dsl.Output[dsl.HTML], run: str, round_number: int) -> N
     Returns:
         Id of the run, and number of results.
     """
-    from components.wait.door import run_wait
+    from components.wait.entrypoint import run_wait
 
     return run_wait(run, round_number, edges_in_round)

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Literal
 
+from cloud.orders.watch import Watched
+from cloud.step import Step
+from cloud.tracking import Dataset, MetricPoint, TrackingRecord
+from cloud.tracking.figures import epoch_points
 from cloudedge.documents import Manifest
 from cloudedge.documents.task import Collaboration
-from components.shared.figures import epoch_points
-from components.shared.step import Step
-from components.shared.tracking import Dataset, MetricPoint, TrackingRecord
-from components.wait.watch import Watched
 
 _MOST_POINTS = 100_000
 """Of one object, unless a single edge has more to tell: about 15 MB, of which a reader takes 64 MiB. An edge has 40,000 at the

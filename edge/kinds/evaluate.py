@@ -8,9 +8,8 @@ from cloudedge.documents import Manifest, Phase
 from cloudedge.files import atomic_write
 from cloudedge.training import device, evaluate, use_threads
 from edge.folders import Folders
-from edge.kinds import Say
-from edge.kinds.inputs import Collector, fetch, load_checked, network
-from edge.messages import Job, Message
+from edge.inputs import Collector, fetch, load_checked, network
+from edge.messages import Job, Message, Say
 
 
 def work(job: Job, say: Say) -> None:

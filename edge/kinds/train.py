@@ -12,9 +12,8 @@ from cloudedge.training import Progress, device, evaluate, train, use_threads
 from edge import messages
 from edge.folders import Folders
 from edge.history import thinned
-from edge.kinds import Say
-from edge.kinds.inputs import Collector, fetch, load_checked, network, seed_of
-from edge.messages import Job, Message
+from edge.inputs import Collector, fetch, load_checked, network, seed_of
+from edge.messages import Job, Message, Say
 
 _PROGRESS_SECONDS = 0.5
 

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
+from cloud import datasets
+from cloud.pages.words import count
 from cloudedge.places import shown_path
 from cloudedge.store import DirectoryStore
-from components.report.words import count
-from components.shared import datasets
 from pipelines.commands.options import JsonOption, PlaceOption, print_json
-from pipelines.place import open_place
+from pipelines.commands.target import open_place
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The dataset's name; a run names it as store:NAME.")]
 

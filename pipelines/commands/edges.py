@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 
+from cloud.runs.run import Run
 from cloudedge.documents import Report, parse
 from cloudedge.documents.order import OrderName
 from cloudedge.documents.report import MAX_REPORT_BYTES
 from cloudedge.errors import InvalidInput, NotFound, StoreFailed
 from cloudedge.store import Store
-from components.shared.run import Run
 from pipelines.commands.options import JsonOption, print_json, print_table
-from pipelines.place import open_place
+from pipelines.commands.target import open_place
 
 if TYPE_CHECKING:
-    from components.shared.fleet import Edge, Fleet
+    from cloud.fleet.fleet import Edge, Fleet
 
 EdgeArgument = Annotated[str, typer.Argument(metavar="EDGE", help="The edge's name.")]
 
@@ -68,8 +68,8 @@ def enroll(
     render: Annotated[bool, typer.Option("--render", help="Print the manifests, for git, and apply nothing.")] = False,
 ) -> None:
     """Make an edge known and have its runner started; repeated, change how it is run. Its inbox stays as it is."""
-    from components.shared.enrolment import Runner, objects
-    from components.shared.image import EDGE_IMAGE
+    from cloud.fleet.enrolment import Runner, objects
+    from cloud.image import EDGE_IMAGE
 
     runner = Runner(edge, node, image or EDGE_IMAGE, state, samples, memory, cpu, gpu)
     if render:
@@ -140,8 +140,8 @@ def remove(
 
 
 def _fleet() -> "Fleet":
-    from components.shared.fleet import Fleet
-    from components.shared.kubernetes_api import Namespace, connect
+    from cloud.fleet.fleet import Fleet
+    from cloud.kubernetes_api import Namespace, connect
 
     return Fleet(Namespace(_namespace(), connect(), patience_seconds=10))
 

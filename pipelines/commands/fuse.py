@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
+from cloud.fusion.files import Contribution, fuse_files
+from cloud.fusion.rule import find_rule
 from cloudedge.documents import Fusion
 from cloudedge.errors import InvalidInput, NotFound
 from cloudedge.names import sha256_of
 from cloudedge.weights import check, layout
-from components.fuse.files import Contribution, fuse_files
-from components.fuse.rule import find_rule
 from pipelines.commands.options import JsonOption, print_json
 
 _OF_REPORTS = {

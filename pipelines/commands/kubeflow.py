@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cloud import datasets
+from cloud.runs.run import Run
 from cloudedge.errors import EXIT_INTERRUPTED, Conflict, InvalidInput
 from cloudedge.names import NAME, checked_name
-from components.pretrain.parameters import parameters_of, task_of
-from components.shared import datasets
-from components.shared.run import Run
+from components.collaborative_training.pretrain.parameters import parameters_of, task_of
 from pipelines.commands.options import JsonOption, TaskArgument, print_json, print_table, read_task
 from pipelines.commands.run import check_names
-from pipelines.console import console
-from pipelines.place import clusters_store
+from pipelines.commands.target import clusters_store
+from pipelines.display.console import console
 
 if TYPE_CHECKING:
     from cloudedge.store import Store
-    from pipelines.answers import KubeflowRun
-    from pipelines.kubeflow import Kubeflow
+    from pipelines.kubeflow.answers import KubeflowRun
+    from pipelines.kubeflow.client import Kubeflow
 
 RunOnKubeflow = Annotated[str, typer.Argument(metavar="RUN", help="Id of the task, or of Kubeflow's run.")]
 HostOption = Annotated[
@@ -103,8 +103,8 @@ def logs(
     namespace: NamespaceOption = "",
 ) -> None:
     """Print what the tasks of a run on Kubeflow said, from their pods in the cluster of the kubeconfig."""
-    from pipelines.pods import DEFAULT_NAMESPACE, without_machinery
-    from pipelines.pods import logs as logs_of
+    from pipelines.kubeflow.pods import DEFAULT_NAMESPACE, without_machinery
+    from pipelines.kubeflow.pods import logs as logs_of
 
     found = _found(_connected(host, namespace), run)
     for name, text in logs_of(found, task, namespace or DEFAULT_NAMESPACE):
@@ -112,7 +112,7 @@ def logs(
 
 
 def _connected(host: str, namespace: str) -> "Kubeflow":
-    from pipelines.kubeflow import Kubeflow, KubeflowSettings
+    from pipelines.kubeflow.client import Kubeflow, KubeflowSettings
 
     return Kubeflow(KubeflowSettings(kubeflow=host, kubeflow_namespace=namespace))
 
@@ -142,8 +142,8 @@ def _check_dataset(option: str, address: str, store: "Store | None") -> None:
 
 
 def _show(kubeflow: "Kubeflow", run: "KubeflowRun", follow: bool, as_json: bool, table: bool) -> None:
-    from pipelines.following import described, failure, in_words, rows
-    from pipelines.following import follow as follow_run
+    from pipelines.kubeflow.progress import described, failure, in_words, rows
+    from pipelines.kubeflow.progress import follow as follow_run
 
     ours = _in_store(run.task_id)
     if follow:

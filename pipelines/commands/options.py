@@ -11,7 +11,7 @@ import typer
 
 from cloudedge.documents import Task, parse
 from cloudedge.errors import InvalidInput, NotFound
-from pipelines.home import DEFAULT
+from pipelines.laptop.home import DEFAULT
 
 HomeOption = Annotated[
     Path, typer.Option("--home", envvar="CLOUDEDGE_HOME", help="Folder that runs, models, logs and MLflow's database live in.")

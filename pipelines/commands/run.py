@@ -9,20 +9,20 @@ from typing import Annotated, Literal
 
 import typer
 
+from cloud.fusion.rule import find_rule
+from cloud.runs.run import Run
 from cloudedge.documents import DataFormat, Task
 from cloudedge.errors import EXIT_INTERRUPTED, InvalidInput
 from cloudedge.files import atomic_write, is_outlet
-from components.fuse.rule import find_rule
-from components.pretrain.parameters import parameters_of
-from components.shared.run import Run
+from components.collaborative_training.pretrain.parameters import parameters_of
 from pipelines.commands.options import HOME_DEFAULT, HomeOption, JsonOption, TaskArgument, print_json, read_task
-from pipelines.console import console
-from pipelines.home import Home
-from pipelines.laptop import Data, run_task
-from pipelines.live import RunDisplay, last_words
-from pipelines.outcome import print_outcome
-from pipelines.programs import typed
-from pipelines.summary import overview, summary
+from pipelines.display.console import console
+from pipelines.display.live import RunDisplay, last_words
+from pipelines.display.programs import typed
+from pipelines.display.results import print_outcome
+from pipelines.display.summary import overview, summary
+from pipelines.laptop.home import Home
+from pipelines.laptop.run import Data, run_task
 
 DataOption = Annotated[
     Path | None,
@@ -58,7 +58,7 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Train digits across a cloud and some edges on this machine, and show what collaboration bought."""
-    from pipelines.demo import demo_task
+    from pipelines.collaborative_training.demo import demo_task
 
     task, place = demo_task(edges), Home(home)
     task_file = home / "digits.json"
@@ -125,7 +125,7 @@ def compile_task(
     ] = "fields",
 ) -> None:
     """Compile a task to a pipeline package for Kubeflow, with the task's values as the form's defaults."""
-    from pipelines.compile import package_of
+    from pipelines.kubeflow.compile import package_of
 
     asked = read_task(task)
     check_names(asked)
@@ -140,7 +140,7 @@ def _require_digits(task: Task, task_file: Path) -> None:
     Raises:
         InvalidInput: it is not.
     """
-    from pipelines.demo.digits import DATA
+    from pipelines.collaborative_training.demo.digits import DATA
 
     def looks(data: DataFormat) -> tuple[object, ...]:
         return data.storage, data.classes, [(field.name, field.shape) for field in data.fields]
@@ -166,7 +166,7 @@ def _again(task_file: Path, data: Path | None, edges: int | None, home: Path, co
 
 
 def _demo_data(home: Path, edges: int) -> Path:
-    from pipelines.demo import write_digits
+    from pipelines.collaborative_training.demo import write_digits
 
     folder = home / "data" / f"digits-{edges}"
     if not (folder / "cloud").exists():

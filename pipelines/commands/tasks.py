@@ -10,15 +10,15 @@ from typing import Annotated, Any
 
 import typer
 
+from cloud.pages.words import count as counted
+from cloud.runs.deletion import AT_ONCE, require_over, untouched
+from cloud.runs.deletion import delete as delete_run
+from cloud.runs.events import events as run_events
+from cloud.runs.lifecycle import cancel as cancel_run
+from cloud.runs.lifecycle import reap as reap_runs
+from cloud.runs.run import Run, run_folders
 from cloudedge.errors import CloudedgeError, Conflict, InvalidInput, NotFound
 from cloudedge.store import DirectoryStore
-from components.report.words import count as counted
-from components.shared.deletion import AT_ONCE, require_over, untouched
-from components.shared.deletion import delete as delete_run
-from components.shared.events import events as run_events
-from components.shared.lifecycle import cancel as cancel_run
-from components.shared.lifecycle import reap as reap_runs
-from components.shared.run import Run, run_folders
 from pipelines.commands.options import (
     JsonOption,
     PlaceOption,
@@ -27,8 +27,8 @@ from pipelines.commands.options import (
     print_json,
     print_table,
 )
-from pipelines.place import open_place
-from pipelines.summary import overview, summary
+from pipelines.commands.target import open_place
+from pipelines.display.summary import overview, summary
 
 
 def add_to(app: typer.Typer) -> None:
@@ -111,7 +111,7 @@ def _terminate_on_kubeflow(run_id: str) -> bool:
     """Terminate what Kubeflow runs of a task; whether there was something."""
     if not os.environ.get("CLOUDEDGE_KUBEFLOW"):
         return False
-    from pipelines.kubeflow import Kubeflow, KubeflowSettings
+    from pipelines.kubeflow.client import Kubeflow, KubeflowSettings
 
     kubeflow = Kubeflow(KubeflowSettings())
     runs = kubeflow.under_way(run_id)

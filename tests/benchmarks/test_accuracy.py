@@ -9,10 +9,10 @@ from benchmarks.accuracy import ALL, ROWS, collaborate, main, pretrain, read_wor
 from cloudedge.documents import Task
 from cloudedge.names import sha256_of
 from cloudedge.training import use_threads
-from pipelines.demo import demo_task, write_digits
-from pipelines.home import Home
-from pipelines.laptop import Data, run_task
-from tests.components.shared.tracking.told import WARNINGS_OF_MLFLOW
+from pipelines.collaborative_training.demo import demo_task, write_digits
+from pipelines.laptop.home import Home
+from pipelines.laptop.run import Data, run_task
+from tests.cloud.tracking.told import WARNINGS_OF_MLFLOW
 
 
 def quick_task(edges: int, rounds: int) -> Task:

@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 from kubernetes import client
 
-from components.shared.enrolment import USER, runner_name
-from components.shared.inboxes.config_maps import EDGE_LABEL, RUNNERS
+from cloud.fleet.enrolment import USER, runner_name
+from cloud.inboxes.config_maps import EDGE_LABEL, RUNNERS
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.edge_node import CloudCore, EdgeNode
 from tests.cluster.images import pods_pytorch

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 TARGETS = ("edge", "cloud")
 _RECIPE = ("manifests/images/Containerfile", ".dockerignore", "requirements-uv.lock")
 _LIBRARIES = ("requirements-cloud.lock", "requirements-edge.lock")
-_SOURCES = ("Makefile", "cloudedge", "components", "edge", "pipelines")
+_SOURCES = ("Makefile", "cloud", "cloudedge", "components", "edge", "pipelines")
 _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 _TRUST = ("--volume", f"{_CERTIFICATES}:{_CERTIFICATES}:ro")
 """Whoever this machine trusts is trusted while an image is built."""

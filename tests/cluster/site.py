@@ -17,12 +17,12 @@ from kubernetes import client, config, watch
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
+from cloud.inboxes.config_maps import inbox_name
+from cloud.runs.run import Run
+from cloud.stores import open_store
 from cloudedge.documents import Task
 from cloudedge.mount import write_mount
 from cloudedge.store import Store
-from components.shared.inboxes.config_maps import inbox_name
-from components.shared.run import Run
-from components.shared.stores import open_store
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.object_store import MinioServer, User
 from tests.cluster.tools import program
@@ -145,7 +145,7 @@ class Site:
         arguments = [task_file, os.getpid(), "store:digits-cloud", "store:digits-test", root, shape]
         with (self.folder / "pipeline.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "pipelines.local", *map(str, arguments)],
+                [sys.executable, "-m", "pipelines.laptop.local", *map(str, arguments)],
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

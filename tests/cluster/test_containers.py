@@ -13,14 +13,14 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
+from cloud.fleet.enrolment import USER, Runner, deployment
 from cloudedge import __version__
 from cloudedge.documents import Manifest, Task, parse
 from cloudedge.errors import InvalidInput
 from cloudedge.names import sha256_of
-from components.pretrain.parameters import parameters_of
-from components.pretrain.step import pretrain
-from components.shared.enrolment import USER, Runner, deployment
-from pipelines.compile import package_of
+from components.collaborative_training.pretrain.parameters import parameters_of
+from components.collaborative_training.pretrain.step import pretrain
+from pipelines.kubeflow.compile import package_of
 from tests.cluster import images
 from tests.cluster.containers import Container, Containerd
 from tests.cluster.processes import free_port

@@ -11,14 +11,14 @@ import yaml
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
+from cloud.inboxes.config_maps import ConfigMapInboxes
+from cloud.kubernetes_api import Namespace
+from cloud.runs.closing import close_orders
+from cloud.runs.run import Run
 from cloudedge.documents import Order, Phase, Report
-from components.shared.inboxes.config_maps import ConfigMapInboxes
-from components.shared.kubernetes_api import Namespace
-from components.shared.orders import close_orders
-from components.shared.run import Run
+from tests.cloud.inboxes.conformance import adding
+from tests.cloud.runs.builders import order
 from tests.cluster.site import NAMESPACE, Site
-from tests.components.shared.inboxes.conformance import adding
-from tests.components.shared.runs import order
 from tests.waiting import until
 
 

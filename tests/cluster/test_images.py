@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
+from cloud.fleet.enrolment import USER
 from cloudedge import __version__
-from components.shared.enrolment import USER
 from tests.cluster import images
 from tests.cluster.containers import Container, Containerd
 from tests.cluster.debian import base
@@ -71,7 +71,9 @@ def test_the_edges_image_has_nothing_of_the_clouds(containerd: Containerd) -> No
     said = containerd.run(Container(images.name("edge"), ["python", "-c", code])).stdout
 
     assert {"cloudedge", "edge", "numpy"} <= set(said.split())
-    assert not {"components", "pipelines", "kfp", "kubernetes", "matplotlib", "minio", "mlflow", "sklearn"} & set(said.split())
+    assert not {"cloud", "components", "pipelines", "kfp", "kubernetes", "matplotlib", "minio", "mlflow", "sklearn"} & set(
+        said.split()
+    )
 
 
 @targets

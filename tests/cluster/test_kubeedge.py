@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from components.shared.inboxes.config_maps import ConfigMapInboxes
-from components.shared.kubernetes_api import Namespace
+from cloud.inboxes.config_maps import ConfigMapInboxes
+from cloud.kubernetes_api import Namespace
+from tests.cloud.inboxes.conformance import adding
+from tests.cloud.runs.builders import order
+from tests.cloud.tracking.server import MlflowServer
 from tests.cluster.edge_tier import SYNC, EdgeSite, EdgeTier
 from tests.cluster.site import NAMESPACE
-from tests.components.shared.inboxes.conformance import adding
-from tests.components.shared.runs import order
-from tests.components.shared.tracking.server import MlflowServer
 from tests.digits import EDGES, digits_task
 from tests.e2e.conftest import Finished
 from tests.waiting import until
@@ -125,7 +125,7 @@ def test_an_order_sent_while_a_node_was_away_is_brought_by_another_nudge(
         inboxes.update(NAME, adding(order("away", NAME)))
 
     # What the node confirms must do: nobody would wait for the next nudge of all.
-    monkeypatch.setattr("components.shared.inboxes.nudging.FIRST_PAUSE_SECONDS", 3600.0)
+    monkeypatch.setattr("cloud.inboxes.nudging.FIRST_PAUSE_SECONDS", 3600.0)
     with inboxes.nudging((NAME,), lambda _: accepted(site, "away")):
         time.sleep(10)  # Longer than it takes to notice that the link is down.
         assert not accepted(site, "away")

@@ -16,13 +16,13 @@ import kfp_server_api
 import pytest
 from kubernetes import client
 
+from cloud.runs.lifecycle import create
+from cloud.runs.records import RunState
+from cloud.runs.state import set_state
 from cloudedge.documents import Phase, Report, Task, Training, parse
 from cloudedge.documents.report import MAX_REPORT_BYTES
-from components.pretrain.parameters import parameters_of
-from components.shared.lifecycle import create
-from components.shared.records import RunState
-from components.shared.step import set_state
-from pipelines.compile import package_of
+from components.collaborative_training.pretrain.parameters import parameters_of
+from pipelines.kubeflow.compile import package_of
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubeflow import NAMESPACE, KubeflowServer
 from tests.cluster.object_store import MinioServer

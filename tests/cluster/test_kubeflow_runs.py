@@ -11,18 +11,18 @@ import kfp_server_api
 import pytest
 from mlflow import MlflowClient
 
+from cloud.inboxes.config_maps import ConfigMapInboxes
+from cloud.kubernetes_api import Namespace
+from cloud.tracking.registry import SHA256_TAG
+from cloud.tracking.runs import RUN_TAG
 from cloudedge.documents import Task
-from components.shared.inboxes.config_maps import ConfigMapInboxes
-from components.shared.kubernetes_api import Namespace
-from components.shared.tracking.registry import SHA256_TAG
-from components.shared.tracking.runs import RUN_TAG
-from pipelines.nodes import node
-from pipelines.pods import NODE_NAME
+from pipelines.kubeflow.nodes import node
+from pipelines.kubeflow.pods import NODE_NAME
+from tests.cloud.tracking.server import MlflowServer
 from tests.cluster.argo import KubeflowTier
 from tests.cluster.edge_tier import EdgeSite
 from tests.cluster.kubeflow import NAMESPACE as KUBEFLOW
 from tests.cluster.site import MANIFESTS, NAMESPACE
-from tests.components.shared.tracking.server import MlflowServer
 from tests.digits import EDGES, digits_task
 from tests.e2e.conftest import Finished
 from tests.waiting import until

@@ -13,14 +13,14 @@ import yaml
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from components.shared.enrolment import Runner, objects, runner_name
-from components.shared.fleet import Fleet
-from components.shared.inboxes.config_maps import NUDGE_ANNOTATION, ConfigMapInboxes, inbox_name, labels_of
-from components.shared.kubernetes_api import Namespace
+from cloud.fleet.enrolment import Runner, objects, runner_name
+from cloud.fleet.fleet import Fleet
+from cloud.inboxes.config_maps import NUDGE_ANNOTATION, ConfigMapInboxes, inbox_name, labels_of
+from cloud.kubernetes_api import Namespace
+from tests.cloud.inboxes.conformance import adding
+from tests.cloud.runs.builders import order
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.tools import program
-from tests.components.shared.inboxes.conformance import adding
-from tests.components.shared.runs import order
 from tests.waiting import until
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
@@ -155,7 +155,7 @@ def test_the_kubeflow_overlay_lets_kubeflows_steps_dispatch(applied: ControlPlan
 
 
 def test_what_steps_are_given_is_what_packages_ask_for(applied: ControlPlane, manifests: Path) -> None:
-    from pipelines.form import CREDENTIALS, SETTINGS
+    from pipelines.collaborative_training.form import CREDENTIALS, SETTINGS
 
     for overlay in ("standalone", "kubeflow"):
         rendered = subprocess.run(

@@ -10,11 +10,11 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from cloud.runs.run import Run
 from cloudedge.documents import Task
-from components.shared.run import Run
-from pipelines.demo import demo_task, write_digits
-from pipelines.home import Home
-from pipelines.kubeflow import Kubeflow, KubeflowSettings
+from pipelines.collaborative_training.demo import demo_task, write_digits
+from pipelines.kubeflow.client import Kubeflow, KubeflowSettings
+from pipelines.laptop.home import Home
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubeflow import KubeflowServer
 from tests.cluster.object_store import MinioServer

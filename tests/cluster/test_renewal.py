@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import urllib3
 
+from cloud.runs.events import events
+from cloud.stores.s3 import S3Store
+from components.collaborative_training.pretrain.step import pretrain
 from components.dispatch.step import dispatch_round
-from components.pretrain.step import pretrain
-from components.shared.events import events
-from components.shared.stores.s3 import S3Store
 from components.wait.step import wait_round
 from tests.cluster.site import Site
 from tests.digits import EDGES, digits_task

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from components.shared.events import events
+from cloud.runs.events import events
+from tests.cloud.tracking.server import MlflowServer
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.object_store import MinioServer
 from tests.cluster.site import Site
-from tests.components.shared.tracking.server import MlflowServer
 from tests.digits import EDGES, digits_task
 from tests.e2e.conftest import Finished
 

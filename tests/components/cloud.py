@@ -6,16 +6,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cloud.inboxes import DirectoryInboxes
+from cloud.runs.run import Run
 from cloudedge import weights
 from cloudedge.documents import EpochRecord, Manifest, Order, Phase, Report, Scores, Task, WorkError
 from cloudedge.names import sha256_of
 from cloudedge.store import DirectoryStore
 from cloudedge.transport import Transport
+from components.collaborative_training.fuse.step import fuse_round
+from components.collaborative_training.pretrain.step import pretrain
 from components.dispatch.step import dispatch_round
-from components.fuse.step import fuse_round
-from components.pretrain.step import pretrain
-from components.shared.inboxes import DirectoryInboxes
-from components.shared.run import Run
 from components.wait.step import wait_round
 
 

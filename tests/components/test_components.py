@@ -11,15 +11,16 @@ import pytest
 import components
 
 FOLDER = Path(str(components.__file__)).parent
-NAMES = sorted(path.parent.name for path in FOLDER.glob("*/component.py"))
+PLACES = {path.parent.name: path.parent.relative_to(FOLDER) for path in FOLDER.rglob("component.py")}
+NAMES = sorted(PLACES)
 
 
 def component(name: str) -> Any:
-    return getattr(importlib.import_module(f"components.{name}.component"), name)
+    return getattr(importlib.import_module(".".join(["components", *PLACES[name].parts, "component"])), name)
 
 
 def body(name: str) -> list[ast.stmt]:
-    tree = ast.parse((FOLDER / name / "component.py").read_text())
+    tree = ast.parse((FOLDER / PLACES[name] / "component.py").read_text())
     (function,) = (node for node in tree.body if isinstance(node, ast.FunctionDef))
     return function.body
 

@@ -22,32 +22,33 @@ from mlflow.utils.validation import _validate_metric, _validate_param, _validate
 from pydantic import ValidationError
 from rich.console import Console
 
+from cloud.fusion.files import Contribution, FusionOutcome
+from cloud.fusion.rule import Averaging, Candidates, find_rule
+from cloud.inboxes import DirectoryInboxes
+from cloud.orders.wait import _record, _shortage
+from cloud.orders.watch import RoundWatch
+from cloud.runs.events import events
+from cloud.runs.records import DispatchRecord, Evaluation, IssuedOrder, RunState, WaitRecord
+from cloud.runs.run import Run
+from cloud.settings import Settings
+from cloud.step import Step
+from cloud.tracking import Ancestor, TrackingLog
+from cloud.tracking.runs import _milliseconds, news_of
 from cloudedge.documents import Collaboration, EpochRecord, FusionRecord, Manifest, Phase, Report, Scores, parse
 from cloudedge.documents.report import MOST_COUNT, MOST_EPOCHS, MOST_SECONDS
 from cloudedge.errors import InvalidModel, QuorumMissed
 from cloudedge.store import DirectoryStore
+from components.collaborative_training.fuse.step import _claims, fuse_round
+from components.collaborative_training.fuse.step import _record as fusion_record
 from components.evaluate.step import _judged
-from components.fuse.files import Contribution, FusionOutcome
-from components.fuse.rule import Averaging, Candidates, find_rule
-from components.fuse.step import _claims, fuse_round
-from components.fuse.step import _record as fusion_record
 from components.register.description import description
 from components.report.edges import edge_table
 from components.report.findings import EdgeStory, Findings, Turn, gather
 from components.report.note import note
-from components.shared.events import events
-from components.shared.inboxes import DirectoryInboxes
-from components.shared.records import DispatchRecord, Evaluation, IssuedOrder, RunState, WaitRecord
-from components.shared.run import Run
-from components.shared.settings import Settings
-from components.shared.step import Step
-from components.shared.tracking import Ancestor, TrackingLog
-from components.shared.tracking.runs import _milliseconds, news_of
+from components.wait.page import page
 from components.wait.relay import EdgeFigures
-from components.wait.step import _page, _record, _shortage
-from components.wait.watch import RoundWatch
 from pipelines.commands.edges import _shown
-from pipelines.live import RunDisplay
+from pipelines.display.live import RunDisplay
 from tests.components.cloud import Cloud, epochs, scores
 from tests.components.report.run_builder import RunBuilder, digest
 from tests.digits import EDGES, digits_task
@@ -173,7 +174,7 @@ def _is_waited_for(watch: RoundWatch) -> str:
     parse(WaitRecord, record.model_dump_json(), "wait.json")
     told = _shortage(1, 3, record, {TALKER.edge}, timed_out=True)
     RunState(state="failed", message=told, at=ISSUED)
-    return _page(1, watch, record) + escape(told)
+    return page(1, watch, record) + escape(told)
 
 
 def _is_relayed(store: DirectoryStore, watch: RoundWatch) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.docs.pages import ROOT, Block, Command, blocks, commands
 
-ROOMS = ("cloudedge", "components", "pipelines", "edge")
+ROOMS = ("cloudedge", "cloud", "components", "pipelines", "edge")
 
 ELSEWHERE = re.compile(r"make [a-z]+$")
 """Commands that belong into a clone and are run by hand and in CI; that they exist is checked in test_pages."""

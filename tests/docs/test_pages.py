@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import typer
 
+from cloud.fusion.rule import rule_names
 from cloudedge.documents import DataFormat, Task, parse
-from components.fuse.rule import rule_names
-from edge.runner import main as runner
-from edge.tools import app as edge_app
+from edge.runner.runner import main as runner
+from edge.tools.commands import app as edge_app
 from pipelines.commands.app import COMMANDS, Commands
 from pipelines.commands.app import app as cloud_app
 from tests.docs.pages import PAGES, ROOT, anchors, blocks, links, prose

@@ -13,10 +13,10 @@ from typing import Any
 
 import psutil
 
+from cloud.runs.run import Run
 from cloudedge.documents import Task
 from cloudedge.store import DirectoryStore
-from components.shared.run import Run
-from pipelines.home import Home
+from pipelines.laptop.home import Home
 from tests.traps import lay_traps, lay_traps_on_the_path
 from tests.waiting import until
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from cloud.runs.events import events
 from cloudedge.documents import Order
-from components.shared.events import events
 from tests.digits import EDGES
 from tests.e2e.conftest import Finished
 from tests.e2e.laptop import Laptop
@@ -50,9 +50,9 @@ def test_a_full_disk_kills_and_a_tampered_model_change_no_byte(laptop: Laptop, f
     # The pipeline itself dies after the first round, and goes on by itself.
     command = laptop.run_task("--compact")
     laptop.until(laptop.has("rounds", "000001", "fusion.json"), command, "the first fusion")
-    kill(laptop.one("pipelines.local"))
+    kill(laptop.one("pipelines.laptop.local"))
     laptop.until(lambda: "resumed" in actions(laptop), command, "word of it")
-    laptop.one("pipelines.local")
+    laptop.one("pipelines.laptop.local")
 
     # The whole command dies in the second round, and leaves nothing at work.
     laptop.until(laptop.has("rounds", "000002", "orders", EDGES[0] + ".json"), command, "an order of the second round")

@@ -2,8 +2,8 @@
 
 import pytest
 
+from cloud.runs.events import events
 from cloudedge.documents import Training
-from components.shared.events import events
 from tests.digits import EDGES, digits_task
 from tests.e2e.laptop import Laptop
 

@@ -12,12 +12,12 @@ import pytest
 from mlflow import MlflowClient
 from playwright.sync_api import Page, expect
 
+from cloud.runs.run import Run
+from cloud.tracking import Relay, TrackingLog, TrackingRecord
 from cloudedge.documents import Fusion
 from cloudedge.store import DirectoryStore
-from components.shared.run import Run
-from components.shared.tracking import Relay, TrackingLog, TrackingRecord
-from tests.components.shared.tracking.server import MlflowServer
-from tests.components.shared.tracking.told import START, WARNINGS_OF_MLFLOW, edge_record, point
+from tests.cloud.tracking.server import MlflowServer
+from tests.cloud.tracking.told import START, WARNINGS_OF_MLFLOW, edge_record, point
 from tests.digits import EDGES, digits_task
 from tests.e2e.conftest import Finished
 from tests.e2e.laptop import Laptop

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from cloud.runs.events import events
 from cloudedge import weights
 from cloudedge.names import sha256_of
-from components.shared.events import events
+from tests.cloud.tracking.told import WARNINGS_OF_MLFLOW
 from tests.components.cloud import content
-from tests.components.shared.tracking.told import WARNINGS_OF_MLFLOW
 from tests.digits import EDGES
 from tests.e2e.conftest import Finished
 from tests.terminal import Cloudedge, cloudedge

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloud.runs.records import DispatchRecord, PretrainingRecord, RunState, WaitRecord
 from cloudedge.documents import Event, FusionRecord, Inbox, Manifest, Order, Phase, Report, Task, parse
 from cloudedge.documents.base import Part
-from components.shared.records import DispatchRecord, PretrainingRecord, RunState, WaitRecord
-from edge.ledger import Ledger
+from edge.runner.ledger import Ledger
 from tests.strategies import JSON_VALUES
 
 VERSIONS = sorted(path for path in Path(__file__).parent.iterdir() if (path / "task.json").exists())

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
+from cloud.orders.dispatch import dispatch
+from cloud.orders.issue import ModelFile, renew
+from cloud.runs.closing import close_orders
+from cloud.runs.lifecycle import cancel
+from cloud.step import step
 from cloudedge.documents import Fusion, Phase, RemoteFile
 from cloudedge.errors import Cancelled, InvalidInput, NotFound
 from cloudedge.store import DirectoryStore
-from components.dispatch.orders import ModelFile, renew
-from components.dispatch.step import dispatch
-from components.pretrain.step import pretrain
-from components.shared.lifecycle import cancel
-from components.shared.orders import close_orders
-from components.shared.step import step
+from components.collaborative_training.pretrain.step import pretrain
 from tests.components.cloud import Cloud, content
 from tests.digits import EDGES
 

@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from cloud.tracking import TrackingLog
 from cloudedge.documents import LeftOut, Order
 from cloudedge.errors import InvalidModel, InvalidSamples, NotFound, QuorumMissed
 from cloudedge.places import shown_path
+from components.collaborative_training.pretrain.step import pretrain
 from components.evaluate.step import evaluate_run
-from components.pretrain.step import pretrain
 from components.register.step import register_model
 from components.report.findings import gather
 from components.report.page import render
-from components.shared.tracking import TrackingLog
-from pipelines.home import Home
-from pipelines.outcome import print_outcome
+from pipelines.display.results import print_outcome
+from pipelines.laptop.home import Home
 from tests.components.cloud import Cloud, content, manifest, scores
 from tests.digits import EDGES
 from tests.waiting import until

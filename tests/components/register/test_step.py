@@ -4,6 +4,10 @@ import re
 
 import pytest
 
+from cloud.runs.events import events
+from cloud.runs.records import Evaluation
+from cloud.settings import Settings
+from cloud.tracking import Ancestor, TrackingLog
 from cloudedge.documents import Fusion
 from cloudedge.errors import NotFound
 from components.evaluate.step import evaluate_run
@@ -11,10 +15,6 @@ from components.register.description import description
 from components.register.step import register_model
 from components.report.findings import gather
 from components.report.headline import sentences
-from components.shared.events import events
-from components.shared.records import Evaluation
-from components.shared.settings import Settings
-from components.shared.tracking import Ancestor, TrackingLog
 from tests.components.cloud import Cloud, content
 from tests.components.evaluate.test_step import judged
 from tests.digits import EDGES, digits_task

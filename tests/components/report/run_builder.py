@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from cloud.runs.records import Delivery, Evaluation, Gate, ModelScores, PretrainingRecord, RunState, WaitRecord
+from cloud.runs.run import Run
 from cloudedge.documents import (
     Collaboration,
     ContributionRecord,
@@ -24,8 +26,6 @@ from cloudedge.documents import (
     order_id,
 )
 from cloudedge.store import DirectoryStore
-from components.shared.records import Delivery, Evaluation, Gate, ModelScores, PretrainingRecord, RunState, WaitRecord
-from components.shared.run import Run
 
 BEGAN = datetime(2025, 3, 4, 9, 30, tzinfo=UTC)
 PRETRAINED = 0.551

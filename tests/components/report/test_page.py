@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from cloud.runs.run import Run
 from cloudedge.errors import NotFound
 from cloudedge.store import DirectoryStore
 from components.report.findings import gather
 from components.report.page import render
-from components.shared.run import Run
 from tests.components.report.reading import Page
 from tests.components.report.run_builder import RunBuilder, digest
 

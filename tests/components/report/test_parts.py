@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloud.pages.markup import Html, element, joined
+from cloud.pages.words import count, duration, natural, size
 from cloudedge.documents import Event
 from components.report.charts import bounds_of
 from components.report.confusion import confusion_map
-from components.report.markup import Html, element, joined
 from components.report.steps import spans, timeline
-from components.report.words import count, duration, natural, size
 from tests.components.report.reading import Page
 from tests.components.report.run_builder import BEGAN
 

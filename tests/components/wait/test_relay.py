@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
+from cloud.inboxes import DirectoryInboxes
+from cloud.orders.watch import Watched
+from cloud.runs.records import IssuedOrder
+from cloud.runs.run import Run
+from cloud.settings import Settings
+from cloud.step import Step
+from cloud.tracking import TrackingLog
+from cloud.tracking.log import MAX_BATCH_BYTES
 from cloudedge.documents import Collaboration, EpochRecord, Phase, Report, Scores
 from cloudedge.documents.report import MOST_COUNT, MOST_EPOCHS
 from cloudedge.store import DirectoryStore
-from components.shared.inboxes import DirectoryInboxes
-from components.shared.records import IssuedOrder
-from components.shared.run import Run
-from components.shared.settings import Settings
-from components.shared.step import Step
-from components.shared.tracking import TrackingLog
-from components.shared.tracking.log import MAX_BATCH_BYTES
 from components.wait import relay
 from components.wait.relay import EdgeFigures
-from components.wait.watch import Watched
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 LONGEST = EpochRecord(

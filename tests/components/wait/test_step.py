@@ -12,18 +12,18 @@ from typing import Any
 
 import pytest
 
+from cloud.inboxes import DirectoryInboxes, Inboxes
+from cloud.orders.watch import RoundWatch
+from cloud.runs.events import events
+from cloud.runs.lifecycle import cancel, reap
+from cloud.runs.state import BETWEEN_STEPS, OVER
+from cloud.settings import Settings
+from cloud.tracking import NOTE_TAG, TrackingLog
 from cloudedge.documents import EpochRecord, Phase
 from cloudedge.errors import Cancelled, QuorumMissed, StoreFailed
 from cloudedge.store import Changes, DirectoryStore, Entry
-from components.fuse.step import fuse_round
-from components.shared.events import events
-from components.shared.inboxes import DirectoryInboxes, Inboxes
-from components.shared.lifecycle import cancel, reap
-from components.shared.settings import Settings
-from components.shared.step import BETWEEN_STEPS, OVER
-from components.shared.tracking import NOTE_TAG, TrackingLog
+from components.collaborative_training.fuse.step import fuse_round
 from components.wait.step import wait_round
-from components.wait.watch import RoundWatch
 from tests.components.cloud import Cloud, content, manifest, scores
 from tests.components.cloud import epochs as epochs_of
 from tests.digits import EDGES
@@ -581,7 +581,7 @@ def test_orders_are_renewed_while_they_are_waited_for_and_a_carrier_that_is_away
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(DirectoryStore, "longest_url_seconds", 0.2)
-    monkeypatch.setattr("components.wait.step._RENEWAL_AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr("cloud.orders.wait._RENEWAL_AGAIN_SECONDS", 0.1)
     cloud.pretrained().dispatched()
     update, tries = DirectoryInboxes.update, []
 

@@ -1,0 +1,1 @@
+"""What several steps of the pipelines need and an edge must never see."""

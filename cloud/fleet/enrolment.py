@@ -1,0 +1,155 @@
+"""What the cluster holds of an edge: a ConfigMap, its inbox, and a Deployment, its runner, which is pinned to its node.
+
+Both are plain objects that can be kept in git as well as applied. What the Deployment says, and why:
+
+- It has no token of a service account: a pod with one does not start again when its node boots without the cloud.
+- It tolerates every taint that a lost link brings, for ever: a runner works on while the cloud is away.
+- It is replaced, never doubled: two runners on one state refuse each other.
+- It is no root, its root file system is read-only, and it may write to its state and to memory alone.
+- Its state lies on the node, as what edgecore mounts by itself does not outlive edgecore.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from cloud.gpu import checked_gpu
+from cloud.image import EDGE_IMAGE, checked_image
+from cloud.inboxes.config_maps import EDGE_LABEL, empty_inbox, inbox_name, labels_of
+from cloudedge.errors import InvalidInput
+from cloudedge.names import checked_name
+
+ACCOUNT = "cloudedge-runner"
+"""It may do nothing, and no token of it reaches the pod."""
+
+USER = 10001
+"""The runner's user and group; the state and the samples on the node must be theirs to use."""
+
+_QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?")
+_PATH = re.compile(r"(/[A-Za-z0-9._-]+)+")
+_NODE = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class Runner:
+    """How an edge's runner is to run.
+
+    Attributes:
+        edge: The edge's name.
+        node: The KubeEdge node that it is.
+        image: Image of the runner.
+        state: Folder on the node for the runner's state.
+        samples: Folder on the node where sensors put samples; empty: samples are only added by hand.
+        memory: Most memory that the runner and its work may use.
+        cpu: Most processors that they may use.
+        gpu: Name of the node's GPUs of which they get one; empty: none.
+    """
+
+    edge: str
+    node: str
+    image: str = EDGE_IMAGE
+    state: str = "/var/lib/cloudedge"
+    samples: str = ""
+    memory: str = "2Gi"
+    cpu: str = "2"
+    gpu: str = ""
+
+    def __post_init__(self) -> None:
+        """Check what becomes part of a manifest.
+
+        Raises:
+            InvalidInput: something cannot be used; names it.
+        """
+        checked_name(self.edge, "an edge")
+        checked_image(self.image, f"the edge {self.edge}")
+        if self.gpu:
+            checked_gpu(self.gpu, f"the edge {self.edge}")
+        for what, value, pattern, wanted in (
+            ("node", self.node, _NODE, "a node's name"),
+            ("state", self.state, _PATH, "an absolute path"),
+            ("samples", self.samples or "/-", _PATH, "an absolute path"),
+            ("memory", self.memory, _QUANTITY, "a quantity such as 2Gi"),
+            ("cpu", self.cpu, _QUANTITY, "a quantity such as 2 or 500m"),
+        ):
+            if not pattern.fullmatch(value) or ".." in value:
+                raise InvalidInput(f"{value!r} cannot be the {what} of the edge {self.edge}: give {wanted}.")
+
+
+def runner_name(edge: str) -> str:
+    """Name of an edge's Deployment."""
+    return f"cloudedge-runner-{edge}"
+
+
+def objects(runner: Runner, namespace: str) -> list[dict[str, Any]]:
+    """The two objects of an edge; the ConfigMap as it is at first, to be made once and never replaced."""
+    return [empty_inbox(runner.edge, namespace), deployment(runner, namespace)]
+
+
+def deployment(runner: Runner, namespace: str) -> dict[str, Any]:
+    """The Deployment of an edge's runner."""
+    labels = labels_of(runner.edge, "runner")
+    command = ["cloudedge-edge", "run", "--inbox", "/inbox", "--state", "/state"]
+    mounts = [
+        {"name": "inbox", "mountPath": "/inbox", "readOnly": True},
+        {"name": "state", "mountPath": "/state"},
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+    ]
+    volumes: list[dict[str, Any]] = [
+        {"name": "inbox", "configMap": {"name": inbox_name(runner.edge)}},
+        {"name": "state", "hostPath": {"path": runner.state, "type": "Directory"}},
+        {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
+    ]
+    if runner.samples:
+        command += ["--samples", "/samples"]
+        mounts.append({"name": "samples", "mountPath": "/samples", "readOnly": True})
+        volumes.append({"name": "samples", "hostPath": {"path": runner.samples, "type": "Directory"}})
+    container = {
+        "name": "runner",
+        "image": runner.image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": command,
+        "volumeMounts": mounts,
+        "resources": {
+            "requests": {"cpu": "50m", "memory": "64Mi"},
+            "limits": {"cpu": runner.cpu, "memory": runner.memory, **({runner.gpu: "1"} if runner.gpu else {})},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+    pod = {
+        "serviceAccountName": ACCOUNT,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "nodeSelector": {"kubernetes.io/hostname": runner.node},
+        "tolerations": [
+            {"key": "node-role.kubernetes.io/edge", "operator": "Exists"},
+            {"operator": "Exists", "effect": "NoExecute"},
+            {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoSchedule"},
+            {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoSchedule"},
+        ],
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "terminationGracePeriodSeconds": 30,
+        "containers": [container],
+        "volumes": volumes,
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": runner_name(runner.edge), "namespace": namespace, "labels": labels},
+        "spec": {
+            "replicas": 1,
+            "revisionHistoryLimit": 2,
+            "strategy": {"type": "Recreate"},
+            "selector": {"matchLabels": {EDGE_LABEL: runner.edge, "app.kubernetes.io/component": "runner"}},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
+    }

@@ -1,0 +1,204 @@
+"""Inboxes as ConfigMaps, one per edge, which KubeEdge carries to the edge's node.
+
+A ConfigMap is updated in place and never made anew, as KubeEdge may lose sight of one that was. By itself it takes up to a
+minute and a half to reach a running pod; therefore the runner's pod is nudged after each update: an annotation of it is
+changed, upon which its node synchronises at once. While somebody waits for an edge to accept its order, it is nudged again. A
+nudge that fails costs time and no order.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import urllib3
+from kubernetes import client
+from kubernetes.client.exceptions import ApiException
+
+from cloud.inboxes.base import MakeOrders, write_orders
+from cloud.inboxes.nudging import Arrivals, Nudges
+from cloud.kubernetes_api import TIMEOUT_SECONDS, Namespace, said
+from cloudedge.documents import Inbox, parse
+from cloudedge.documents.order import MAX_INBOX_BYTES
+from cloudedge.errors import Conflict, NotFound, StoreFailed
+from cloudedge.names import checked_name
+
+_log = logging.getLogger(__name__)
+
+FILE = "inbox.json"
+EDGE_LABEL = "cloudedge.io/edge"
+"""On all that belongs to an edge: its ConfigMap, its Deployment, the pods of that."""
+
+INBOXES = "app.kubernetes.io/name=cloudedge,app.kubernetes.io/component=inbox"
+RUNNERS = "app.kubernetes.io/name=cloudedge,app.kubernetes.io/component=runner"
+_INBOX = "cloudedge-inbox-"
+_PAGE = 500
+_LOOK_SECONDS, _LOOK_AGAIN_SECONDS = 10.0, 600.0
+"""Least time between two listings of the runners' pods: where an edge is missing in the last one, and else."""
+
+NUDGE_ANNOTATION = "cloudedge.io/nudged-at"
+"""On a runner's pod: when it was nudged last. Only a value that changes is a nudge."""
+
+LAST_ORDER_ANNOTATION = "cloudedge.io/last-order"
+"""On an inbox: id of the order that was put into it last. It stays when the order is closed, as its report still tells of the
+edge."""
+
+
+def inbox_name(edge: str) -> str:
+    """Name of an edge's ConfigMap."""
+    return f"{_INBOX}{edge}"
+
+
+def labels_of(edge: str, component: str) -> dict[str, str]:
+    """Labels of an object that belongs to an edge: its 'inbox' or its 'runner'."""
+    return {"app.kubernetes.io/name": "cloudedge", "app.kubernetes.io/component": component, EDGE_LABEL: edge}
+
+
+def empty_inbox(edge: str, namespace: str) -> dict[str, Any]:
+    """An edge's ConfigMap as it is at first."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": inbox_name(edge), "namespace": namespace, "labels": labels_of(edge, "inbox")},
+        "data": {FILE: Inbox(edge=edge, generation=0).to_json().decode()},
+    }
+
+
+class ConfigMapInboxes:
+    """One ConfigMap per edge in one namespace."""
+
+    def __init__(self, namespace: Namespace) -> None:
+        """Ask the cluster for nothing yet."""
+        self._namespace = namespace
+        self._core = client.CoreV1Api(namespace.api)
+        self._pods: dict[str, list[str]] = {}
+        self._looked_at = float("-inf")
+        self._looking = threading.Lock()
+
+    def enroll(self, edge: str) -> None:
+        """See `Inboxes.enroll`; only the ConfigMap is made here."""
+        name = inbox_name(checked_name(edge, "an edge"))
+        body = empty_inbox(edge, self._namespace.name)
+        try:
+            self._namespace.asked(f"make ConfigMap {name}", self._core.create_namespaced_config_map, self._namespace.name, body)
+        except Conflict:
+            return  # It is there, with what is in it.
+
+    def edges(self) -> list[str]:
+        """See `Inboxes.edges`."""
+        return sorted(labels[EDGE_LABEL] for _, labels in self._namespace.metadata("configmaps", f"{INBOXES},{EDGE_LABEL}"))
+
+    def all(self) -> Iterator[Inbox]:
+        """See `Inboxes.all`."""
+        return (inbox for inbox, _ in self.all_with_last_orders())
+
+    def all_with_last_orders(self) -> Iterator[tuple[Inbox, str]]:
+        """All inboxes, sorted by edge, and the id of the order that was put into each last; empty if none ever was."""
+        after = None
+        while True:
+            page = self._namespace.asked(
+                "list ConfigMaps",
+                self._core.list_namespaced_config_map,
+                self._namespace.name,
+                label_selector=f"{INBOXES},{EDGE_LABEL}",
+                limit=_PAGE,
+                **({"_continue": after} if after else {}),
+            )
+            for found in page.items:
+                yield self._parsed(found), (found.metadata.annotations or {}).get(LAST_ORDER_ANNOTATION, "")
+            after = page.metadata._continue
+            if not after:
+                return
+
+    def read(self, edge: str) -> Inbox:
+        """See `Inboxes.read`."""
+        return self._read(edge)[0]
+
+    def update(self, edge: str, make_orders: MakeOrders) -> Inbox:
+        """See `Inboxes.update`."""
+        name = inbox_name(checked_name(edge, "an edge"))
+        patience = self._namespace.patience()
+        while True:
+            inbox, version = self._read(edge)
+            following = write_orders(inbox, make_orders)
+            if following is None:
+                return inbox
+            # With its version the patch is refused if somebody else was faster.
+            body: dict[str, Any] = {"metadata": {"resourceVersion": version}, "data": {FILE: following.to_json().decode()}}
+            known = {order.id for order in inbox.orders}
+            for order in following.orders:
+                if order.id not in known:
+                    body["metadata"]["annotations"] = {LAST_ORDER_ANNOTATION: order.id}
+            try:
+                self._namespace.asked(
+                    f"change ConfigMap {name}", self._core.patch_namespaced_config_map, name, self._namespace.name, body
+                )
+            except Conflict as error:
+                if self._read(edge)[0] != following:  # Else only the answer to an earlier try was lost.
+                    patience.wait(StoreFailed(f"{error} Others change it again and again."))
+                    continue
+            try:
+                self._nudge(edge)
+            except StoreFailed as error:
+                _log.warning("the runner of %s is not nudged, so its order may take 90 s to arrive: %s", edge, error)
+            return following
+
+    @contextmanager
+    def nudging(self, edges: Collection[str], accepted: Callable[[str], bool]) -> Iterator[None]:
+        """See `Inboxes.nudging`."""
+        arrivals = Arrivals(self._namespace)
+
+        def arrived(seconds: float) -> Iterator[str]:
+            return (name.removeprefix(_INBOX) for name in arrivals.config_maps(seconds) if name.startswith(_INBOX))
+
+        over = threading.Event()
+        nudges = Nudges(edges, accepted, self._nudge, arrived)
+        threading.Thread(target=nudges.run, args=(over,), name="nudges", daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
+
+    def _read(self, edge: str) -> tuple[Inbox, str]:
+        """An inbox and its version."""
+        name = inbox_name(checked_name(edge, "an edge"))
+        try:
+            found = self._namespace.asked(
+                f"read ConfigMap {name}", self._core.read_namespaced_config_map, name, self._namespace.name
+            )
+        except NotFound:
+            known = ", ".join(self.edges()) or "none"
+            raise NotFound(f"No edge {edge!r} is enrolled; enrolled are: {known}.") from None
+        return self._parsed(found), found.metadata.resource_version
+
+    def _parsed(self, found: Any) -> Inbox:
+        source = f"ConfigMap {self._namespace.name}/{found.metadata.name}"
+        return parse(Inbox, (found.data or {}).get(FILE, ""), source, MAX_INBOX_BYTES, stored=True)
+
+    def _nudge(self, edge: str) -> None:
+        """Have the node of the edge's runner synchronise now; no order depends on it.
+
+        Raises:
+            StoreFailed: the API server does not do it.
+        """
+        body = {"metadata": {"annotations": {NUDGE_ANNOTATION: datetime.now(UTC).isoformat(timespec="microseconds")}}}
+        for pod in self._pods_of(edge):
+            try:
+                self._core.patch_namespaced_pod(pod, self._namespace.name, body, _request_timeout=TIMEOUT_SECONDS)
+            except (ApiException, urllib3.exceptions.HTTPError) as error:
+                if not isinstance(error, ApiException) or error.status != 404:
+                    raise StoreFailed(f"It was not possible to change pod {pod}: {said(error)}") from None
+                self._looked_at = float("-inf")  # It was replaced since. The new one starts with the inbox.
+
+    def _pods_of(self, edge: str) -> list[str]:
+        with self._looking:  # One listing for all edges, as a dispatch nudges many at once.
+            now = time.monotonic()
+            if now - self._looked_at > (_LOOK_SECONDS if edge not in self._pods else _LOOK_AGAIN_SECONDS):
+                self._pods = {}
+                for name, labels in self._namespace.metadata("pods", f"{RUNNERS},{EDGE_LABEL}"):
+                    self._pods.setdefault(labels[EDGE_LABEL], []).append(name)
+                self._looked_at = now
+            return self._pods.get(edge, [])

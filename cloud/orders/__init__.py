@@ -1,0 +1,1 @@
+"""Orders to edges: issued, renewed, watched, waited for and closed."""

@@ -1,0 +1,1 @@
+"""Runs: their objects in the store, their state, their life."""

@@ -1,0 +1,277 @@
+"""A run's objects in the store: their keys, and the documents behind them.
+
+    runs/<run>/
+        task.json                                     what was asked for
+        state.json                                    running, finished, failed or stopped, and why
+        cancelled.json                                written once; from then on the run is cancelled, whatever else is written
+        kubeflow.json                                 Kubeflow's run that last began to work on it
+        alive                                         touched while a step works, and says when it is done; for the reaper
+        pretrained/{model.safetensors,record.json}    the pretrained model                        (folder Q1)
+        rounds/<k>/dispatch.json                      who takes part in round k, and with which order
+        rounds/<k>/orders/<edge>.json
+        rounds/<k>/reports/<edge>-<attempt>.json
+        rounds/<k>/results/<edge>-<attempt>/{model.safetensors,manifest.json}  models from the edges  (folder Q4)
+        rounds/<k>/wait.json                          who delivered, who did not
+        rounds/<k>/{fused.safetensors,fusion.json,optimizer.safetensors}
+        evaluation.json  report.html
+        events/<time>-<n>.json                        the operation log
+        tracking/                                     what MLflow is told
+
+    reaper/under-way/<run>                            written when a step of a run begins, removed once the run is over
+    reaper/deleted/<run>.json                         who deleted a run and when; until its id is used again
+
+The folders Q2 (received models) and Q3 (trained models) are at the edge, below its state folder.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+from typing import TypeVar
+
+from cloud.runs.records import (
+    Deletion,
+    Delivery,
+    DispatchRecord,
+    Evaluation,
+    IssuedOrder,
+    KubeflowRecord,
+    PretrainingRecord,
+    RunState,
+    WaitRecord,
+)
+from cloudedge.documents import FusionRecord, Order, Task, canonical_json, parse
+from cloudedge.documents.base import Part
+from cloudedge.documents.order import OrderName
+from cloudedge.errors import Conflict, NotFound
+from cloudedge.names import NAME, checked_name
+from cloudedge.store import Store
+
+_MOST_BYTES = 64 * 1024 * 1024
+_MOST_NAMED = 20
+"""So many runs are named to who asks for one that is not there."""
+
+PartT = TypeVar("PartT", bound=Part)
+
+
+class Run:
+    """One run's objects."""
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        """Look at the run with this id, which need not exist yet.
+
+        Raises:
+            InvalidInput: the id is none.
+        """
+        self.store = store
+        self.id = checked_name(run_id, "a task")
+
+    def key(self, *parts: object) -> str:
+        """Key of an object of this run."""
+        return "/".join(["runs", self.id, *map(str, parts)])
+
+    def round_key(self, number: int, *parts: object) -> str:
+        """Key of an object of one round."""
+        return self.key("rounds", f"{number:06d}", *parts)
+
+    @property
+    def pretrained_key(self) -> str:
+        """Key of the pretrained model."""
+        return self.key("pretrained", "model.safetensors")
+
+    def fused_key(self, number: int) -> str:
+        """Key of a round's fused model; of round 0 the pretrained one."""
+        return self.round_key(number, "fused.safetensors") if number else self.pretrained_key
+
+    def model_after(self, number: int) -> FusionRecord | PretrainingRecord | None:
+        """The record of a round's fused model, once there is one; of round 0 the pretrained one's."""
+        return self.fusion(number) if number else self.pretraining()
+
+    def task(self) -> Task:
+        """The task.
+
+        Raises:
+            NotFound: there is no such run.
+        """
+        try:
+            return self._read(Task, self.key("task.json"))
+        except NotFound:
+            self.require_not_deleted()
+            raise NotFound(f"There is no run {self.id!r}; there are: {_some(run_ids(self.store))}.") from None
+
+    def exists(self) -> bool:
+        """Whether the run was created."""
+        return self.store.stat(self.key("task.json")) is not None
+
+    def require_free_for(self, task: Task) -> bool:
+        """Make sure that the id is nobody's, or this task's, or that of a run which failed before it had a model.
+
+        Returns:
+            Whether this task is to be kept: it is not there yet, or replaces one that led nowhere.
+
+        Raises:
+            Conflict: the id belongs to a run of another task, or to one that is being deleted.
+        """
+        deletion = self.deletion()
+        if deletion and any(entry.key != self.key("alive") for entry in self.store.list(self.key())):
+            raise Conflict(
+                f"The run {self.id} was deleted by {deletion.actor}, and not all of it is gone yet: "
+                f"'cloudedge tasks delete {self.id}' removes the rest. Then its id is free."
+            )
+        if not self.exists():
+            return True
+        if canonical_json(self.task()) == canonical_json(task):
+            return False
+        state = self.state()
+        if state and state.state in ("failed", "stopped") and not self.pretraining():
+            return True
+        raise Conflict(
+            f"The id {self.id!r} belongs to a run of another task. Give the task another id, or make it equal to "
+            f"the run's own task to go on with it (cloudedge tasks show {self.id})."
+        )
+
+    def create(self, task: Task) -> bool:
+        """Keep the task of a new run, or the mended one of a run that failed before it had a model.
+
+        Returns:
+            Whether it was kept; if not, the run has the same one.
+
+        Raises:
+            Conflict: the id belongs to a run of another task, or to one that is being deleted.
+        """
+        if self.deletion():
+            self.require_free_for(task)
+            self.store.delete(self.deletion_key)
+        try:
+            self.store.put(self.key("task.json"), task.to_json(), once=True)
+        except Conflict:
+            if not self.require_free_for(task):
+                return False
+            # MLflow changes no parameter, so the mended task becomes another run there.
+            self.store.delete_below(self.key("tracking"))
+            self.store.put(self.key("task.json"), task.to_json())
+        return True
+
+    @property
+    def deletion_key(self) -> str:
+        """Key of the word that the run was deleted; not among the run's own, which all go."""
+        return f"reaper/deleted/{self.id}.json"
+
+    def deletion(self) -> Deletion | None:
+        """Who deleted the run that had this id, if somebody did and it was not used again."""
+        return self._find(Deletion, self.deletion_key)
+
+    def require_not_deleted(self) -> None:
+        """Make sure that nobody has deleted the run.
+
+        Raises:
+            NotFound: somebody has; it says who and when.
+        """
+        deletion = self.deletion()
+        if deletion:
+            when = f"{deletion.at:%Y-%m-%d %H:%M:%S} UTC"
+            raise NotFound(f"The run {self.id!r} was deleted on {when} by {deletion.actor}.") from None
+
+    def state(self) -> RunState | None:
+        """The run's state; None before its first step."""
+        return self.cancelled() or self._find(RunState, self.key("state.json"))
+
+    def cancelled(self) -> RunState | None:
+        """Who cancelled the run, if somebody did."""
+        return self._find(RunState, self.key("cancelled.json"))
+
+    def cancel(self, state: RunState) -> bool:
+        """Give the run its last state, which no step can overwrite.
+
+        Returns:
+            Whether it was not cancelled before.
+        """
+        try:
+            self.store.put(self.key("cancelled.json"), state.to_json(), once=True)
+        except Conflict:
+            return False
+        return True
+
+    def kubeflow(self) -> KubeflowRecord | None:
+        """Which of Kubeflow's runs last began to work on it, if one did."""
+        return self._find(KubeflowRecord, self.key("kubeflow.json"))
+
+    def pretraining(self) -> PretrainingRecord | None:
+        """The record of pretraining, once it is done."""
+        return self._find(PretrainingRecord, self.key("pretrained", "record.json"))
+
+    def dispatched(self, number: int) -> DispatchRecord | None:
+        """Who takes part in a round, once that is settled."""
+        return self._find(DispatchRecord, self.round_key(number, "dispatch.json"))
+
+    def waited(self, number: int) -> WaitRecord | None:
+        """Who delivered in a round, once that is settled."""
+        return self._find(WaitRecord, self.round_key(number, "wait.json"))
+
+    def fusion(self, number: int) -> FusionRecord | None:
+        """How a round was fused, once it was."""
+        return self._find(FusionRecord, self.round_key(number, "fusion.json"))
+
+    def evaluation(self) -> Evaluation | None:
+        """The evaluation, once it is done."""
+        return self._find(Evaluation, self.key("evaluation.json"))
+
+    def order(self, number: int, edge: str) -> Order | None:
+        """The newest order to an edge in a round."""
+        return self._find(Order, self.order_key(number, edge))
+
+    def rounds_fused(self) -> int:
+        """Number of the last round that was fused; 0 if none was."""
+        # From the end, as all rounds but the last one or two were.
+        for name in reversed(self.store.folders(self.key("rounds"))):
+            if re.fullmatch("[0-9]+", name) and self.store.stat(self.round_key(int(name), "fusion.json")):
+                return int(name)
+        return 0
+
+    def order_key(self, number: int, edge: str) -> str:
+        """Key of the newest order to an edge in a round."""
+        return self.round_key(number, "orders", f"{edge}.json")
+
+    def report_key(self, order: Order | IssuedOrder | OrderName) -> str:
+        """Key of the reports on an order."""
+        return self.round_key(order.round, "reports", f"{order.edge}-{order.attempt}.json")
+
+    def result_key(self, number: int, edge: str, attempt: int, name: str) -> str:
+        """Key of one file of an edge's result: model.safetensors or manifest.json."""
+        return self.round_key(number, "results", f"{edge}-{attempt}", name)
+
+    def manifest_key(self, order: Order | IssuedOrder) -> str:
+        """Key of the manifest of an order's result."""
+        return self.result_key(order.round, order.edge, order.attempt, "manifest.json")
+
+    def take_back(self, delivery: Delivery) -> None:
+        """Let a result that is not sound exist no more, so that its edge gets another order when the run goes on."""
+        self.store.delete(self.result_key(delivery.round, delivery.edge, delivery.attempt, "manifest.json"))
+
+    def put(self, key: str, document: Part) -> None:
+        """Write a document."""
+        self.store.put(key, document.model_dump_json(indent=2).encode() + b"\n")
+
+    def _read(self, kind: type[PartT], key: str) -> PartT:
+        return parse(kind, self.store.get(key, _MOST_BYTES), key, _MOST_BYTES, stored=True)
+
+    def _find(self, kind: type[PartT], key: str) -> PartT | None:
+        try:
+            return self._read(kind, key)
+        except NotFound:
+            return None
+
+
+def run_ids(store: Store) -> Iterator[str]:
+    """Ids of all runs, sorted; each costs a look."""
+    return (name for name in run_folders(store) if Run(store, name).exists())
+
+
+def run_folders(store: Store) -> tuple[str, ...]:
+    """Ids of all runs, sorted, and of what is left of runs that were deleted."""
+    return tuple(name for name in store.folders("runs") if re.fullmatch(NAME, name))
+
+
+def _some(names: Iterator[str]) -> str:
+    shown = list(islice(names, _MOST_NAMED + 1))
+    more = ["and more (cloudedge tasks list)"] if len(shown) > _MOST_NAMED else []
+    return ", ".join([*shown[:_MOST_NAMED], *more]) or "none"

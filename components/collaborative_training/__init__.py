@@ -1,0 +1,1 @@
+"""The steps of collaborative training alone."""

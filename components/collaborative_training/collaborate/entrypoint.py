@@ -1,0 +1,19 @@
+"""From all rounds to their artifact."""
+
+from typing import Any
+
+from cloud.entrypoints.artifacts import put_model
+from cloud.entrypoints.entrypoint import door
+from components.collaborative_training.collaborate.step import collaborate_rounds
+
+
+@door
+def run_collaborate(run_id: str, cloud_data: str, fused: Any) -> tuple[str, int]:
+    """Run all rounds and fill the step's artifact.
+
+    Returns:
+        Id of the run, and number of rounds.
+    """
+    rounds = collaborate_rounds(run_id, cloud_data)
+    put_model(run_id, rounds, fused)
+    return run_id, rounds

@@ -1,0 +1,1 @@
+"""Fuse what the edges of a round delivered."""

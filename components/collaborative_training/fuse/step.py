@@ -1,0 +1,321 @@
+"""Fusing a round: every delivered model is checked, the sound ones are fused, and what became of each is written down."""
+
+import tempfile
+from collections.abc import Callable, Collection
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cloud import datasets
+from cloud.advice import DIVERGES_AGAIN
+from cloud.fusion.files import Contribution, FusionOutcome, fuse_files
+from cloud.orders.issue import most_model_bytes
+from cloud.orders.rounds import finished_before
+from cloud.runs.records import Delivery, PretrainingRecord
+from cloud.runs.run import Run
+from cloud.settings import Settings
+from cloud.step import Step, step
+from cloud.stores.recorded import recorded
+from cloud.tracking import MetricPoint, TrackingRecord
+from cloudedge.documents import ContributionRecord, FusionRecord, LeftOut, Manifest, Scores, Task, parse
+from cloudedge.documents.report import MAX_MANIFEST_BYTES
+from cloudedge.errors import CloudedgeError, InvalidInput, InvalidModel, NotFound, QuorumMissed, SpoiledModel
+from cloudedge.weights import TensorInfo, check, layout
+
+if TYPE_CHECKING:
+    from cloudedge.data import Samples
+
+
+_MOST_MODEL_BYTES = 16 * 1024 * 1024
+_MOST_SAMPLES_BYTES = 4 * 1024 * 1024
+_MOST_SAMPLES_FILES = 500
+"""A larger model, or more of the cloud's samples, would take seconds to bring here and to measure, which no round is to wait
+for."""
+
+_MOST = 1e18
+"""Largest number that a model from an edge may hold: its square is one that every rule can compute with. Beyond it are only
+models that diverged, or were made to spoil the others."""
+
+_Base = FusionRecord | PretrainingRecord | None
+"""The record of the model that an edge trained on."""
+
+
+def fuse_round(run_id: str, round_number: int, cloud_data: str = "") -> FusionRecord | None:
+    """Fuse what a round delivered.
+
+    Args:
+        run_id: Run.
+        round_number: Round, counted from 1.
+        cloud_data: Folder of the cloud's samples, or store:NAME; the rule greedy measures candidates on their held-out part.
+
+    Returns:
+        The round's record, or None if the round was not needed.
+
+    Raises:
+        QuorumMissed: fewer sound models than the quorum.
+    """
+    with step(run_id, f"fuse-{round_number}") as work:
+        task = work.run.task()
+        if finished_before(work, task, round_number):
+            work.say(f"Round {round_number} is not needed.")
+            return None
+        record = work.run.fusion(round_number)
+        if record is None:
+            record = _fuse(work, task, round_number, cloud_data)
+            work.log(
+                "fused",
+                round=round_number,
+                sha256=record.sha256,
+                edges=[c.edge for c in record.contributions],
+                base_accuracy=record.base_accuracy,
+            )
+        _track(work, record)
+        return record
+
+
+def accuracy_on_cloud(record: FusionRecord, cloud_data: str) -> float | None:
+    """A fused model's accuracy on the cloud's held-out samples, as pretraining measured its own; None if it would take long.
+
+    Args:
+        record: The round's record.
+        cloud_data: Folder of the cloud's samples, or store:NAME.
+    """
+    settings = Settings()
+    store = settings.open_store()
+    run = Run(store, record.run)
+    try:
+        pretrained = run.pretraining()
+        held_out = pretrained.history[-1].scores.samples if pretrained else 0
+        if not held_out or record.size > _MOST_MODEL_BYTES:
+            return None
+        files, size = datasets.extent(store, cloud_data)
+        if files > _MOST_SAMPLES_FILES or size > _MOST_SAMPLES_BYTES:
+            return None
+        score = _scorer(run.task(), lambda: datasets.local_folder(store, cloud_data, settings.scratch / run.id))
+        with recorded(store, run.fused_key(record.round), record.sha256) as path:
+            return score(path)
+    except CloudedgeError:  # The round is fused all the same.
+        return None
+
+
+def _fuse(work: Step, task: Task, number: int, cloud_data: str) -> FusionRecord:
+    waited = work.run.waited(number)
+    if waited is None:
+        raise NotFound(f"Round {number} of {work.run.id} was not waited for yet: run that step first.")
+    begun_with = work.run.model_after(number - 1)
+    if begun_with is None:
+        raise NotFound(f"Round {number} of {work.run.id} has no base model: run the steps before it first.")
+    asked = task.collaboration
+    with ExitStack() as stack:
+        base = stack.enter_context(recorded(work.store, work.run.fused_key(number - 1), begun_with.sha256))
+        expected = layout(base)
+        sound: list[Contribution] = []
+        manifests: list[Manifest] = []
+        left_out = list(waited.missing)
+        refused: list[Delivery] = []
+        spoiled: set[str] = set()
+        bases = {each: work.run.model_after(each - 1) for each in {delivery.round for delivery in waited.delivered}}
+        for delivery in waited.delivered:
+            try:
+                contribution, manifest = _checked(work, task, stack, delivery, bases[delivery.round], expected)
+            except (InvalidInput, NotFound) as error:
+                left_out.append(LeftOut(edge=delivery.edge, reason=str(error)))
+                refused.append(delivery)
+                if isinstance(error, SpoiledModel):
+                    spoiled.add(delivery.edge)
+                work.say(f"{delivery.edge} is left out: {error}")
+                work.log("left-out", round=number, edge=delivery.edge, reason=str(error))
+                continue
+            sound.append(contribution)
+            manifests.append(manifest)
+        needed = max(asked.quorum or len(sound) + len(left_out), 1)
+        if len(sound) < needed:
+            for delivery in refused:
+                work.run.take_back(delivery)
+            # The round is open again: when the run goes on, those edges are asked anew.
+            work.store.delete(work.run.round_key(number, "wait.json"))
+            raise QuorumMissed(_shortage(number, needed, len(sound), left_out, spoiled))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=work.scratch())))
+        output, next_state = folder / "fused.safetensors", folder / "optimizer.safetensors"
+        state = _optimizer_state(work, stack, number - 1)
+        score = _scorer(task, lambda: work.samples_at(cloud_data)) if cloud_data else None
+        outcome = fuse_files(base, sound, asked.fusion, output, score=score, state=state, next_state=next_state)
+        if next_state.exists():
+            work.store.put_file(work.run.round_key(number, "optimizer.safetensors"), next_state)
+        work.store.put_file(work.run.fused_key(number), output)
+    record = _record(work, task, number, begun_with.sha256, outcome, sound, manifests, left_out)
+    _log_files_passed_over(work, record)
+    _log_unmeasured(work, record)
+    work.run.put(work.run.round_key(number, "fusion.json"), record)
+    for one in outcome.notes:
+        work.say(f"Round {number}: {one}")
+    work.say(f"Round {number}: {len(sound)} models fused by the rule {asked.fusion.rule}, {len(left_out)} left out.")
+    return record
+
+
+def _checked(
+    work: Step, task: Task, stack: ExitStack, delivery: Delivery, base: _Base, expected: dict[str, TensorInfo]
+) -> tuple[Contribution, Manifest]:
+    """What an edge delivered, as fusion takes it, and its manifest without the epochs: of all edges they would fill the memory.
+
+    Raises:
+        InvalidInput: it is not to be believed.
+        NotFound: it is not there.
+    """
+    at = delivery.round, delivery.edge, delivery.attempt
+    key = work.run.result_key(*at, "manifest.json")
+    manifest = parse(Manifest, work.store.get(key, MAX_MANIFEST_BYTES), key).model_copy(update={"history": ()})
+    sha256, size, scores = _claims(manifest, task)
+    if base is None or manifest.base_sha256 != base.sha256:
+        raise InvalidModel(f"its model was trained from another base than that of round {delivery.round}")
+    key, most = work.run.result_key(*at, "model.safetensors"), most_model_bytes(base.size)
+    entry = work.store.stat(key)
+    if entry is not None and entry.size > most:
+        raise InvalidModel(f"its model has {entry.size} bytes, more than the {most} that it may have, and was not read")
+    path = stack.enter_context(work.store.local(key))
+    check(path, expected, sha256=sha256, size=size, most=_MOST)
+    contribution = Contribution(
+        edge=delivery.edge,
+        path=path,
+        samples=manifest.samples,
+        accuracy=scores.measured,
+        round=delivery.round,
+        sha256=sha256,
+    )
+    return contribution, manifest
+
+
+def _claims(manifest: Manifest, task: Task) -> tuple[str, int, Scores]:
+    """Digest, size and scores of the model that a manifest is about.
+
+    Raises:
+        InvalidModel: it is about none, or contradicts itself or the task.
+    """
+    if manifest.model_sha256 is None or manifest.model_size is None:
+        raise InvalidModel("its manifest names no model")
+    if manifest.samples == 0:
+        raise InvalidModel("it trained on no sample")
+    strangers = sorted(manifest.label_histogram.keys() - set(task.data.classes))
+    if strangers:
+        raise InvalidModel(f"its manifest counts samples of {strangers[0]!r}, which is no class of the task")
+    counted = sum(manifest.label_histogram.values())
+    if manifest.samples != counted:
+        raise InvalidModel(f"its manifest claims {manifest.samples} samples, but counts {counted} by class")
+    scores = manifest.scores.get("result")
+    if scores is None:
+        raise InvalidModel("its manifest has no scores of the trained model")
+    return manifest.model_sha256, manifest.model_size, scores
+
+
+def _log_files_passed_over(work: Step, record: FusionRecord) -> None:
+    """Say it of each edge when it is another number than in the round before."""
+    former = work.run.fusion(record.round - 1) if record.round > 1 else None
+    said = {c.edge: c.files_passed_over for c in former.contributions} if former else {}
+    for c in record.contributions:
+        if c.files_passed_over and said.get(c.edge) != c.files_passed_over:
+            work.log("files-passed-over", round=record.round, edge=c.edge, files=c.files_passed_over)
+
+
+def _log_unmeasured(work: Step, record: FusionRecord) -> None:
+    """Say of which edges' models nobody knows how good they are, when they are others than in the round before."""
+    former = work.run.fusion(record.round - 1) if record.round > 1 else None
+    said, now = ([c.edge for c in each.contributions if c.accuracy is None] if each else [] for each in (former, record))
+    if now and now != said:
+        work.log("unmeasured", round=record.round, edges=now, of=len(record.contributions))
+
+
+def _shortage(number: int, needed: int, sound: int, left_out: list[LeftOut], spoiled: Collection[str]) -> str:
+    lines = [f"Round {number} has {sound} sound models of the {needed} it needs:"]
+    lines += [f"  - {one.edge}: {one.reason}" for one in left_out]
+    if len(spoiled) < len(left_out):
+        lines.append(
+            "Mend what is wrong there and run the same task again, which asks them anew; "
+            "or allow a smaller quorum in a new task."
+        )
+    if spoiled:
+        lines.append(DIVERGES_AGAIN)
+    return "\n".join(lines)
+
+
+def _optimizer_state(work: Step, stack: ExitStack, number: int) -> Path | None:
+    key = work.run.round_key(number, "optimizer.safetensors")
+    return stack.enter_context(work.store.local(key)) if work.store.stat(key) else None
+
+
+def _scorer(task: Task, cloud_data: Callable[[], Path]) -> Callable[[Path], float]:
+    """Measures a model on the cloud's held-out samples. Most fusions need none of it, so PyTorch is loaded when it is asked."""
+    held_out: list[Samples] = []
+
+    def score(path: Path) -> float:
+        from cloudedge.data import load_samples, split
+        from cloudedge.models import build
+        from cloudedge.training import evaluate
+        from cloudedge.weights import load
+
+        if not held_out:
+            held_out.append(split(load_samples(cloud_data(), task.data), task.data.held_out)[1])
+        model = build(task.model, task.data, task.seed)
+        model.load_state_dict(load(path))
+        return evaluate(model, held_out[0]).accuracy
+
+    return score
+
+
+def _record(
+    work: Step,
+    task: Task,
+    number: int,
+    base_sha256: str,
+    outcome: FusionOutcome,
+    sound: list[Contribution],
+    manifests: list[Manifest],
+    left_out: list[LeftOut],
+) -> FusionRecord:
+    return FusionRecord(
+        run=work.run.id,
+        round=number,
+        rule=task.collaboration.fusion.rule,
+        parameters=task.collaboration.fusion.parameters,
+        base_sha256=base_sha256,
+        base_weight=outcome.base_weight,
+        base_accuracy=_base_accuracy(manifests),
+        contributions=tuple(
+            ContributionRecord(
+                edge=c.edge,
+                round=c.round,
+                sha256=c.sha256,
+                samples=c.samples,
+                accuracy=c.accuracy,
+                weight=weight,
+                files_passed_over=manifest.files_passed_over,
+            )
+            for c, manifest, weight in zip(sound, manifests, outcome.weights, strict=True)
+        ),
+        left_out=tuple(left_out),
+        sha256=outcome.sha256,
+        size=outcome.size,
+        seconds=outcome.seconds,
+        bytes_read=outcome.bytes_read,
+        notes=outcome.notes,
+    )
+
+
+def _base_accuracy(manifests: list[Manifest]) -> float | None:
+    measured = [manifest.scores["base"] for manifest in manifests if "base" in manifest.scores]
+    total = sum(scores.samples for scores in measured)
+    return sum(scores.accuracy * scores.samples for scores in measured) / total if total else None
+
+
+def _track(work: Step, record: FusionRecord) -> None:
+    # The time of the record itself, so that a repeated step gives MLflow the same points.
+    at = work.written_at(work.run.round_key(record.round, "fusion.json"))
+    points: list[MetricPoint] = []
+    if record.base_accuracy is not None:
+        # First, as MLflow draws a run's first metric when two runs are compared.
+        points.append(MetricPoint(key="accuracy_on_edges", value=record.base_accuracy, step=record.round - 1, at=at))
+    values = {"contributions": float(len(record.contributions)), "left_out": float(len(record.left_out))}
+    measured = [c.accuracy for c in record.contributions if c.accuracy is not None]
+    if measured:
+        values = {"accuracy_of_edge_models": sum(measured) / len(measured)} | values
+    points += [MetricPoint(key=key, value=value, step=record.round, at=at) for key, value in values.items()]
+    work.track(f"fuse-{record.round:06d}", TrackingRecord(at=at, metrics=tuple(points)))

@@ -1,1 +1,0 @@
-"""The fusion rules, one a file; a new file is a new rule. What a rule must be: `components.fuse.rule`."""

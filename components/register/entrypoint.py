@@ -1,0 +1,14 @@
+"""From a registration to the name of the model."""
+
+from cloud.entrypoints.entrypoint import door
+from components.register.step import register_model
+
+
+@door
+def run_register(run_id: str) -> tuple[str, str]:
+    """Register a run's model.
+
+    Returns:
+        Id of the run, and name of the registered model, or an empty text.
+    """
+    return run_id, register_model(run_id)

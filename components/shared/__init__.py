@@ -1,1 +1,0 @@
-"""What several pipeline steps need and the edge never sees: settings, the run's objects, inboxes, tracking, the log."""

@@ -1,0 +1,19 @@
+"""From a waited-for round to its artifacts."""
+
+from typing import Any
+
+from cloud.entrypoints.artifacts import put_page
+from cloud.entrypoints.entrypoint import door
+from components.wait.step import wait_round
+
+
+@door
+def run_wait(run_id: str, round_number: int, page: Any) -> tuple[str, int]:
+    """Wait for a round and fill the step's page.
+
+    Returns:
+        Id of the run, and number of results.
+    """
+    results, html = wait_round(run_id, round_number)
+    put_page(html, page)
+    return run_id, results

@@ -1,0 +1,1 @@
+"""The runner: does what its inbox says, and survives whatever happens to it."""

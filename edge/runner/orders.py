@@ -1,0 +1,348 @@
+"""Decides what becomes of each order, and has it in the ledger before it has an effect anywhere else."""
+
+import logging
+import random
+import signal
+import time
+from dataclasses import replace
+from typing import NamedTuple
+
+from cloudedge.documents import Inbox, Manifest, Phase, WorkError, parse
+from cloudedge.errors import CloudedgeError, InvalidDocument
+from edge.folders import Folders
+from edge.messages import Job, Message
+from edge.runner import memory
+from edge.runner.backoff import pause_seconds
+from edge.runner.clock import now
+from edge.runner.ledger import Entry, Ledger
+from edge.runner.outbox import Outcome
+from edge.runner.reconciling import settle
+from edge.runner.settings import Settings
+from edge.runner.supervisor import Supervisor, Work
+from edge.runner.tidying import tidy
+from edge.runner.uplink import Correspondence
+
+_log = logging.getLogger(__name__)
+
+MOST_CRASHES = 3
+"""Deaths of an order's work in a row, without another epoch in between, that make it fail."""
+
+_AT_WORK = (Phase.ACCEPTED, Phase.FETCHING, Phase.COLLECTING, Phase.TRAINING, Phase.EVALUATING)
+
+
+class _Pause(NamedTuple):
+    """Until when an order's work is not tried again, by the monotonic clock, and how often in a row it was interrupted."""
+
+    until: float
+    interruptions: int
+
+
+_NO_PAUSE = _Pause(0.0, 0)
+
+
+class Orders:
+    """The orders that are not closed, and the work on one of them.
+
+    Each method that raises StoreFailed has changed nothing; called again, it decides the same.
+
+    Attributes:
+        work: The work going on, which may still be dying.
+    """
+
+    def __init__(self, settings: Settings, ledger: Ledger, letters: Correspondence) -> None:
+        """Take up what the ledger holds.
+
+        Raises:
+            StoreFailed: the ledger cannot be read.
+        """
+        self.work: Work | None = None
+        self._settings = settings
+        self._folders = Folders(settings.state)
+        self._ledger = ledger
+        self._letters = letters
+        self._supervisor = Supervisor(self._folders.socket, settings.workers, settings.keep_workers_seconds)
+        self._generation = int(ledger.fact("generation") or -1)
+        self._edge = ledger.fact("edge")
+        self._open = {entry.order.id: entry for entry in ledger.entries()}
+        self._pauses: dict[str, _Pause] = {}
+        for entry in self._open.values():
+            self._send_files(entry)
+        self._tidy()
+
+    def follow(self, inbox: Inbox) -> None:
+        """Put an inbox into effect, unless it is older than one that was.
+
+        Raises:
+            InvalidDocument: it is another edge's.
+            StoreFailed: the ledger cannot be written.
+        """
+        if self._edge not in (None, inbox.edge):
+            remedy = f"the state directory belongs to the edge {self._edge}; give each edge its own"
+            raise InvalidDocument("The inbox is another edge's:", [f"edge: found {inbox.edge!r}; {remedy}"])
+        if inbox.generation <= self._generation:
+            if inbox.generation < self._generation:
+                _log.warning("an inbox of generation %d, older than %d, is ignored", inbox.generation, self._generation)
+            return
+        changes = settle(inbox, self._open, self._ledger.issued_at, now(), self._ledger.samples())
+        self._ledger.apply(
+            inbox.generation,
+            inbox.edge,
+            changes.accepted,
+            changes.renewed,
+            changes.cancelled,
+            changes.unasked,
+            changes.superseded,
+        )
+        self._generation, self._edge = inbox.generation, inbox.edge
+        for text, order_id in changes.remarks:
+            _log.warning("%s", text, extra={"order": order_id})
+        for order_id in changes.superseded:
+            _log.warning("issued again since it was last accepted; done anew", extra={"order": order_id})
+            self._stop_work(order_id)
+            self._letters.end(order_id)
+            self._open.pop(order_id, None)
+            self._pauses.pop(order_id, None)
+        for order in changes.renewed:
+            self._open[order.id] = replace(self._open[order.id], order=order)
+            self._send_files(self._open[order.id])
+            self._pauses.pop(order.id, None)
+            if self._open[order.id].phase is Phase.FETCHING:
+                self._stop_work(order.id)  # It goes on at once, with the new URLs.
+        for entry in changes.cancelled:
+            _log.info("cancelled", extra={"order": entry.order.id})
+            self._over(entry)
+        for entry in changes.accepted:
+            _log.info("%s: %s, round %d", entry.phase, entry.order.kind, entry.order.round, extra={"order": entry.order.id})
+            self._update(entry, urgent=True)
+        for order_id in changes.unasked:
+            self._forget(order_id)
+
+    def start_work(self) -> None:
+        """Begin the first order that is to be worked on and was not interrupted just now, if nothing goes on.
+
+        Raises:
+            StoreFailed: no process can be started now.
+        """
+        wanted = [entry for entry in self._open.values() if entry.phase in _AT_WORK]
+        self._supervisor.tend(needed=self.work is not None or bool(wanted))
+        # An order that cannot go on for now, as its store is away, holds up no other one.
+        entry = min(wanted, key=self._paused_until, default=None)
+        ready = entry is not None and self._paused_until(entry) <= time.monotonic()
+        if self.work is None and entry is not None and ready:
+            samples = self._settings.samples
+            self.work = self._supervisor.start(
+                Job(
+                    order=entry.order,
+                    begun=entry.phase is not Phase.ACCEPTED,
+                    state=str(self._settings.state),
+                    samples=str(samples) if samples else None,
+                    mirror_samples=self._settings.mirror_samples,
+                    file_roots=tuple(str(root) for root in self._settings.file_roots),
+                )
+            )
+
+    def _paused_until(self, entry: Entry) -> float:
+        return self._pauses.get(entry.order.id, _NO_PAUSE).until
+
+    def end_overdue(self) -> None:
+        """Fail orders whose time is up.
+
+        Raises:
+            StoreFailed: the ledger cannot be written.
+        """
+        for entry in [entry for entry in self._open.values() if entry.phase in _AT_WORK]:
+            limit = entry.order.time_limit_seconds
+            if entry.accepted.seconds_until(now()) >= limit:
+                message = f"The deadline passed: the work did not end within {limit:g} s of its acceptance. Allow more time."
+                self._fail(entry, WorkError(kind="deadline", message=message))
+
+    def report(self) -> None:
+        """Send the reports that are due."""
+        for entry in self._open.values():
+            self._letters.report(entry)
+
+    def at_safe_point(self) -> bool:
+        """Whether ending now loses no work: a fetch or a collection goes on where it was, an epoch would begin anew."""
+        entry = self._worked_on()
+        return entry is None or entry.phase not in (Phase.TRAINING, Phase.EVALUATING)
+
+    def end(self) -> None:
+        """Stop what goes on; the next start takes it up."""
+        if self.work is not None:
+            self.work.stop()
+        self._supervisor.end()
+
+    def bury_work(self) -> None:
+        """Take note that the process at work has ended.
+
+        Raises:
+            StoreFailed: the ledger cannot be written.
+        """
+        entry = self._worked_on()
+        if entry is not None:
+            self._crashed(entry, "its fork server ended")
+        self.work = None
+        self._tidy()
+
+    def hear(self, message: Message) -> None:
+        """Act on what the work says.
+
+        Raises:
+            StoreFailed: the ledger cannot be written.
+        """
+        entry = self._worked_on()
+        if entry is None:
+            return
+        if message.epoch is not None:
+            self._hear_epoch(entry, message)
+        elif message.progress is not None:
+            self._update(replace(entry, progress=message.progress), urgent=False)
+        elif message.phase is not None:
+            samples = entry.samples if message.samples is None else message.samples
+            recollections = entry.recollections if message.recollections is None else message.recollections
+            trouble = entry.trouble
+            if message.phase is not Phase.FETCHING:  # The store has given what was asked for.
+                trouble = None
+                self._pauses.pop(entry.order.id, None)
+            entry = replace(entry, phase=message.phase, samples=samples, recollections=recollections, trouble=trouble)
+            self._ledger.stand(entry)
+            self._update(entry, urgent=True)
+        elif message.interrupted is not None:
+            _log.warning("interrupted, tried again: %s", message.interrupted.message, extra={"order": entry.order.id})
+            before = self._pauses.get(entry.order.id, _NO_PAUSE).interruptions
+            self._pauses[entry.order.id] = _Pause(time.monotonic() + pause_seconds(before, random.random()), before + 1)
+            self._update(replace(entry, trouble=message.interrupted), urgent=True)
+            self._stop_work(entry.order.id)
+        elif message.failed is not None:
+            self._fail(entry, message.failed)
+        elif message.done:
+            self._finish(entry)
+        elif message.exit is not None:
+            self._crashed(entry, _how(message.exit))
+
+    def _hear_epoch(self, entry: Entry, message: Message) -> None:
+        record = message.epoch
+        if record is not None and (not entry.history or record.epoch > entry.history[-1].epoch):
+            self._ledger.add_epoch(entry.order.id, record)
+            self._pauses.pop(entry.order.id, None)
+            self._update(replace(entry, history=(*entry.history, record), crashes=0, progress=None, trouble=None), urgent=True)
+
+    def _finish(self, entry: Entry) -> None:
+        path = self._folders.manifest(entry.order.id)
+        try:
+            manifest = parse(Manifest, path.read_bytes(), str(path))
+        except (OSError, InvalidDocument) as error:
+            self._fail(entry, WorkError(kind="WorkFailed", message=f"The work's manifest cannot be read: {error}"))
+            return
+        files = [("manifest", path)]
+        if entry.order.result is not None:
+            files.insert(0, ("result", self._folders.model(entry.order)))
+        history = manifest.history or entry.history
+        entry = replace(entry, phase=Phase.UPLOADING, crashes=0, history=history, progress=None, trouble=None)
+        self._ledger.finish_work(entry, manifest, files)
+        if self.work is not None:
+            self._supervisor.keep(self.work)
+            self.work = None
+        _log.info("done after %.2f s; uploading", manifest.seconds, extra={"order": entry.order.id})
+        self._update(entry, urgent=True)
+        self._send_files(entry)
+
+    def _crashed(self, entry: Entry, how: str) -> None:
+        entry = replace(entry, crashes=entry.crashes + 1, progress=None)
+        error = WorkError(kind="WorkFailed", message=f"The work died: {how}. It is tried again from its checkpoint.")
+        if entry.crashes >= MOST_CRASHES:
+            hint = "If memory ran out, lower the batch size or take a smaller model."
+            self._fail(entry, WorkError(kind="WorkFailed", message=f"The work died {entry.crashes} times: {how}. {hint}"))
+            return
+        _log.warning("%s", error.message, extra={"order": entry.order.id})
+        self._ledger.stand(entry)
+        self._update(replace(entry, trouble=error), urgent=True)
+        self._stop_work(entry.order.id)
+
+    def _fail(self, entry: Entry, error: WorkError) -> None:
+        _log.error("failed: %s", _one_line(error.message), extra={"order": entry.order.id})
+        entry = replace(entry, phase=Phase.FAILED, error=error, progress=None, trouble=None)
+        self._ledger.stand(entry)
+        self._over(entry)
+
+    def take_note(self, outcome: Outcome) -> None:
+        """Act on what became of something sent.
+
+        Raises:
+            StoreFailed: the ledger cannot be written.
+        """
+        order_id, error = outcome.order_id, outcome.error
+        entry = self._open.get(order_id)
+        if error is not None:
+            _log.warning("the %s was not sent: %s", outcome.name, _one_line(error), extra={"order": order_id})
+        if entry is None:
+            return
+        if outcome.name == "last report":
+            if entry.phase.over and (error is None or outcome.given_up):
+                self._ledger.close(order_id)
+                self._forget(order_id)
+        elif outcome.name == "report" or entry.phase is not Phase.UPLOADING:
+            return
+        elif error is None:
+            if outcome.name == "manifest":
+                entry = replace(entry, phase=Phase.DONE)
+            entry = replace(entry, trouble=None)
+            self._ledger.uploaded(entry, outcome.name)
+            if entry.phase.over:
+                _log.info("uploaded", extra={"order": order_id})
+                self._over(entry)
+        elif outcome.given_up:
+            self._fail(entry, _work_error(error))
+        else:
+            self._ledger.upload_failed(order_id, outcome.name, str(error))
+            self._update(replace(entry, trouble=_work_error(error)), urgent=False)
+
+    def _update(self, entry: Entry, *, urgent: bool) -> None:
+        self._open[entry.order.id] = entry
+        self._letters.changed(entry.order.id, urgent=urgent)
+
+    def _send_files(self, entry: Entry) -> None:
+        if entry.phase is Phase.UPLOADING:
+            self._letters.send(entry, self._ledger.uploads(entry.order.id))
+
+    def _stop_work(self, order_id: str) -> None:
+        if self.work is not None and self.work.job.order.id == order_id:
+            self.work.stop()
+
+    def _over(self, entry: Entry) -> None:
+        """Stop all that goes on for an order. It is closed once the cloud has its last report."""
+        self._stop_work(entry.order.id)
+        self._pauses.pop(entry.order.id, None)
+        self._letters.keep_files(entry.order.id)
+        self._update(entry, urgent=True)
+
+    def _forget(self, order_id: str) -> None:
+        self._letters.end(order_id)
+        self._open.pop(order_id, None)
+        self._tidy()
+        if not self._open:
+            memory.release()
+
+    def _tidy(self) -> None:
+        busy = {*self._open, *([self.work.job.order.id] if self.work is not None else [])}
+        tidy(self._folders, self._ledger, busy, self._settings.keep_models)
+
+    def _worked_on(self) -> Entry | None:
+        """The order at work, if its work is still wanted."""
+        entry = self._open.get(self.work.job.order.id) if self.work is not None and not self.work.stopping else None
+        return entry if entry is not None and entry.phase in _AT_WORK else None
+
+
+def _how(code: int) -> str:
+    if code < 0:
+        name = signal.Signals(-code).name
+        return f"{name} killed it" + (", as happens when memory runs out" if name == "SIGKILL" else "")
+    return f"its process ended with {code}"
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())
+
+
+def _work_error(error: CloudedgeError) -> WorkError:
+    return WorkError(kind=type(error).__name__, message=str(error)[:10_000])

@@ -1,0 +1,99 @@
+"""What a new inbox changes: pure, so that every case can be looked at on its own."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from cloudedge.documents import Inbox, Order, Phase
+from edge.runner.clock import Moment
+from edge.runner.ledger import Entry
+
+
+@dataclass(frozen=True)
+class Changes:
+    """All that follows from one inbox.
+
+    Attributes:
+        accepted: New orders; one that arrives cancelled is kept as such, so that it is answered and never begun.
+        superseded: Ids among them under which an order is known that was issued earlier: what stands of that one is put away.
+        renewed: Known orders with new URLs.
+        cancelled: Orders to be stopped.
+        unasked: Orders that are over, or cancelled by this inbox, and that the cloud lists no more: nobody waits for a word.
+        remarks: What is odd, and the order that it is about.
+    """
+
+    accepted: list[Entry] = field(default_factory=list)
+    superseded: list[str] = field(default_factory=list)
+    renewed: list[Order] = field(default_factory=list)
+    cancelled: list[Entry] = field(default_factory=list)
+    unasked: list[str] = field(default_factory=list)
+    remarks: list[tuple[str, str]] = field(default_factory=list)
+
+
+def settle(
+    inbox: Inbox,
+    open_entries: Mapping[str, Entry],
+    issued_at: Callable[[str], datetime | None],
+    moment: Moment,
+    samples: int = 0,
+) -> Changes:
+    """Compare what the cloud wants with what the ledger holds.
+
+    Args:
+        inbox: All that the cloud wants now.
+        open_entries: Orders that are not closed, by id.
+        issued_at: When an order that was ever accepted was issued. It is not done again, unless it was issued again since: then
+            the cloud has lost what came of it, as where a store's folder was deleted.
+        moment: When new orders count as accepted.
+        samples: How many were last counted here.
+    """
+    changes = Changes()
+    for order in inbox.orders:
+        entry = open_entries.get(order.id)
+        issued = entry.order.issued_at if entry else issued_at(order.id)
+        issued_since = issued is not None and order.issued_at > issued
+        if entry is not None and not (issued_since and _serves_no_more(entry, order)):
+            _settle_known(order, entry, changes)
+        elif issued is None or issued_since:
+            phase = Phase.ACCEPTED if order.state == "run" else Phase.CANCELLED
+            changes.accepted.append(Entry(order, phase, moment, 0, samples, recollections=0, error=None, history=()))
+            if issued_since:
+                changes.superseded.append(order.id)
+    listed = {order.id for order in inbox.orders}
+    for order_id, entry in open_entries.items():
+        if order_id not in listed:
+            if not entry.phase.over:
+                changes.cancelled.append(_cancelled(entry))
+            changes.unasked.append(order_id)
+    return changes
+
+
+def _serves_no_more(entry: Entry, order: Order) -> bool:
+    """Whether nothing of an open order's work is of use to the order that was issued in its place."""
+    return entry.phase.over or _work(order) != _work(entry.order)
+
+
+def _settle_known(order: Order, entry: Entry, changes: Changes) -> None:
+    other = _work(order) != _work(entry.order)
+    if other:
+        text = "the order came again with other work under the same id; the work accepted first is done"
+        changes.remarks.append((text, order.id))
+    if other or order.issued_at < entry.order.issued_at:
+        order = entry.order.model_copy(update={"state": order.state})
+    if order != entry.order:
+        changes.renewed.append(order)
+    if order.state == "cancelled" and not entry.phase.over:
+        changes.cancelled.append(_cancelled(replace(entry, order=order)))
+
+
+def _cancelled(entry: Entry) -> Entry:
+    return replace(entry, phase=Phase.CANCELLED, progress=None, trouble=None)
+
+
+def _work(order: Order) -> dict[str, Any]:
+    """What an order asks for, without what may change while it is open: its state, URLs and time limit."""
+    work = order.model_dump(exclude={"state", "issued_at", "time_limit_seconds", "report", "result", "manifest"})
+    for file in work["inputs"].values():
+        del file["url"]
+    return work

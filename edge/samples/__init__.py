@@ -1,0 +1,1 @@
+"""The samples that an edge has collected."""

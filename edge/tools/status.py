@@ -1,0 +1,56 @@
+"""How an edge stands, read from its disk: for a person beside the machine, whether or not its runner is at work."""
+
+from dataclasses import asdict
+from typing import Any
+
+from cloudedge.errors import NotFound
+from edge.folders import Folders
+from edge.runner.ledger import Entry, Ledger
+from edge.runner.lock import is_locked
+from edge.samples.store import SampleStore
+
+_LATEST = 20
+"""Orders shown that are closed."""
+
+
+def standing(folders: Folders) -> dict[str, Any]:
+    """All there is to say, fit for JSON.
+
+    Returns:
+        running, edge, generation, inbox_fault, orders (open ones and the latest closed ones), uploads, samples, bad_files.
+
+    Raises:
+        NotFound: no runner has used this directory, and no sample was added.
+    """
+    if not folders.ledger.exists() and not folders.samples.exists():
+        raise NotFound(f"No runner has used {folders.state} yet. Correct --state, or start a runner.")
+    ledger = Ledger(folders.ledger)
+    store = SampleStore(folders.samples)
+    entries = ledger.entries(latest=_LATEST)
+    return {
+        "running": is_locked(folders.lock),
+        "edge": ledger.fact("edge"),
+        "generation": ledger.fact("generation"),
+        "inbox_fault": ledger.fact("inbox_fault"),
+        "orders": [_order(entry) for entry in entries],
+        "uploads": [
+            {"order": upload.order_id, "name": upload.name, "tries": upload.tries, "trouble": upload.trouble}
+            for upload in ledger.uploads()
+        ],
+        "samples": store.count(),
+        "bad_files": [asdict(file) for file in store.bad_files()],
+    }
+
+
+def _order(entry: Entry) -> dict[str, Any]:
+    last = entry.history[-1] if entry.history else None
+    return {
+        "id": entry.order.id,
+        "kind": entry.order.kind,
+        "phase": entry.phase.value,
+        "epoch": last.epoch if last else None,
+        "accuracy": last.scores.measured if last else None,
+        "accepted_at": entry.accepted.iso(),
+        "recollections": entry.recollections,
+        "error": entry.error.message if entry.error else None,
+    }

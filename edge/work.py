@@ -1,0 +1,67 @@
+"""What the child process does: finds the kind of its order, does the work, and says how it ended.
+
+Everything here may be killed at any moment and started again: files appear whole or not at all, a manifest marks work that
+is done, and what is random or collected is settled before it is used. So the second try ends with the bytes of the first.
+"""
+
+import sqlite3
+import traceback
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import get_args
+
+from cloudedge.documents import Order, WorkError
+from cloudedge.errors import CloudedgeError, StoreFailed
+from cloudedge.files import disk_errors
+from edge import kinds
+from edge.folders import Folders
+from edge.messages import Job, Message, Say
+from edge.samples.store import SampleStore
+
+
+def run(job: Job, say: Say) -> bool:
+    """Do a job and say how it ended; whether it is done, so that this process is fit for another."""
+    try:
+        folders = Folders(Path(job.state))
+        if not job.begun:
+            _put_away_former(job.order.id, folders)
+        if not folders.manifest(job.order.id).exists():
+            _kind(job.order.kind)(job, say)
+        say(Message(done=True))
+        return True
+    except (StoreFailed, sqlite3.Error) as error:
+        say(Message(interrupted=work_error(error)))
+    except CloudedgeError as error:
+        say(Message(failed=work_error(error)))
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # The runner is gone; it asks again when it is back.
+    except Exception as error:
+        traceback.print_exc()
+        message = f"The work broke: {type(error).__name__}: {error}. The runner's log holds the details."
+        say(Message(failed=WorkError(kind=type(error).__name__, message=message[:10_000])))
+    return False
+
+
+def load_kinds() -> None:
+    """Import all kinds of work, and with them what they need: torch above all."""
+    for kind in get_args(Order.model_fields["kind"].annotation):
+        _kind(kind)
+
+
+def _kind(name: str) -> Callable[[Job, Say], None]:
+    work: Callable[[Job, Say], None] = import_module(f"{kinds.__name__}.{name}").work
+    return work
+
+
+def _put_away_former(order_id: str, folders: Folders) -> None:
+    """Remove what stands of an order that had this id before, and that the cloud has issued again since."""
+    for path in (folders.manifest(order_id), folders.checkpoint(order_id)):
+        with disk_errors(path):
+            path.unlink(missing_ok=True)
+    SampleStore(folders.samples).unsettle(order_id)
+
+
+def work_error(error: Exception) -> WorkError:
+    """An error as reports carry it."""
+    return WorkError(kind=type(error).__name__, message=str(error)[:10_000])

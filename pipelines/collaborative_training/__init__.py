@@ -1,0 +1,1 @@
+"""Collaborative training: its pipelines, their form, their packages and its demo."""

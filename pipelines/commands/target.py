@@ -1,0 +1,70 @@
+"""Where the runs are that a command is about: a laptop's home, or a cluster that the environment names."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from cloud.inboxes import Inboxes
+from cloudedge.errors import NotFound
+from cloudedge.store import DirectoryStore, Store
+from pipelines.laptop.home import DEFAULT, Home
+
+if TYPE_CHECKING:
+    from cloud.settings import Settings
+
+_PATIENCE_SECONDS = "10"
+"""A person who waits is told sooner than a step that has all night."""
+
+
+class Place(NamedTuple):
+    """Runs, and the edges that work for them."""
+
+    store: Store
+    inboxes: Inboxes
+    home: Home | None
+    """Whose they are on a laptop."""
+
+    def where(self, key: str) -> str:
+        """An object's place, for a person: its file, or its key and the cluster's store."""
+        if isinstance(self.store, DirectoryStore):
+            return str(self.store.root / key)
+        return f"{key} in {os.environ['CLOUDEDGE_STORE']}"
+
+
+def open_place(home: Path | None) -> Place:
+    """The home if one is given; else the cluster of CLOUDEDGE_STORE, if that is set; else the home in this folder.
+
+    Raises:
+        NotFound: nothing has run in that home yet.
+        InvalidInput: the environment names no cluster rightly.
+    """
+    if home is None and "CLOUDEDGE_STORE" in os.environ:
+        settings = _settings()
+        return Place(settings.open_store(), settings.open_inboxes(), None)
+    found = Home(home or DEFAULT)
+    if not found.store.root.is_dir():
+        raise NotFound(
+            f"Nothing has run in {home or DEFAULT} yet: run a task first (cloudedge demo), name another folder with --home, "
+            "or set CLOUDEDGE_STORE and CLOUDEDGE_INBOXES to those of a cluster."
+        )
+    return Place(found.store, found.inboxes, found)
+
+
+def clusters_store() -> Store | None:
+    """The store of the cluster, if the environment names it; who only looks at runs needs no way to the edges.
+
+    Raises:
+        InvalidInput: the environment names it wrongly.
+    """
+    if "CLOUDEDGE_STORE" not in os.environ:
+        return None
+    return _settings(inboxes=os.environ.get("CLOUDEDGE_INBOXES", "")).open_store()
+
+
+def _settings(**values: str) -> "Settings":
+    from cloud.settings import Settings
+
+    os.environ.setdefault("CLOUDEDGE_SCRATCH", str(Path(tempfile.gettempdir()) / "cloudedge"))
+    os.environ.setdefault("CLOUDEDGE_PATIENCE_SECONDS", _PATIENCE_SECONDS)
+    return Settings(**values)

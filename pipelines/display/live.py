@@ -1,0 +1,209 @@
+"""What a run is doing, on the terminal while it does it.
+
+On a terminal a picture that is redrawn; elsewhere a line for each thing that happened. Always on standard error, so that
+standard output holds results alone.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from cloud.orders.watch import RoundWatch, Watched
+from cloud.pages.words import share
+from cloud.runs.events import events
+from cloud.runs.run import Run
+from cloudedge.documents import EpochRecord, Phase
+from cloudedge.errors import CloudedgeError
+
+_REDRAW_SECONDS = 0.25
+_MOST_EDGES = 20
+_BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+class RunDisplay:
+    """Shows one run; call it again and again with the run."""
+
+    def __init__(self, console: Console, between: Callable[[], str]) -> None:
+        """Draw on a console; `between` says in a line what goes on while no edge is at work."""
+        self._console = console
+        self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+        self._between = between
+        self._watch: tuple[int, RoundWatch] | None = None
+        self._accuracies: dict[int, float] = {}
+        self._told: str | None = None
+        self._looked = 0.0
+        self._began = time.monotonic()
+
+    def __enter__(self) -> Self:
+        """Begin to draw."""
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Leave the terminal as it was."""
+        if self._live:
+            self._live.stop()
+
+    def __call__(self, run: Run) -> None:
+        """Bring the picture up to date; cheap when called too often."""
+        now = time.monotonic()
+        if now - self._looked < _REDRAW_SECONDS:
+            return
+        self._looked = now
+        try:
+            self._tell(run)
+            if self._live:
+                self._live.update(self._picture(run))
+        except CloudedgeError:
+            return
+
+    def _tell(self, run: Run) -> None:
+        if self._told is None:
+            # What an earlier try did is known; only what is new is told.
+            self._told = max((key for key, _ in events(run.store, run.id)), default="")
+        for key, event in events(run.store, run.id, after=self._told):
+            self._told = key
+            line = _sentence(event.action, event.details)
+            if line:
+                self._console.print(Text(f"{time.monotonic() - self._began:6.1f} s  {line}"))
+
+    def _picture(self, run: Run) -> Group:
+        parts: list[Text | Table] = []
+        number = self._current_round(run)
+        if number is None:
+            parts.append(Text(self._between(), style="dim"))
+        else:
+            watch = self._watched(run, number)
+            watch.look()
+            parts.append(self._table(watch))
+            self._accuracies.update(_base_accuracy(run, number))
+        if len(self._accuracies) > 1:
+            values = [value for _, value in sorted(self._accuracies.items())]
+            parts.append(Text(f"accuracy on the edges  {sparkline(values)}  {values[0]:.3f} → {values[-1]:.3f}"))
+        return Group(*parts)
+
+    def _current_round(self, run: Run) -> int | None:
+        rounds = run.store.folders(run.key("rounds"))
+        number = int(rounds[-1]) if rounds else 0
+        return number if number and run.dispatched(number) and not run.waited(number) else None
+
+    def _watched(self, run: Run, number: int) -> RoundWatch:
+        if self._watch is None or self._watch[0] != number:
+            self._watch = (number, RoundWatch.of(run, number))
+        return self._watch[1]
+
+    def _table(self, watch: RoundWatch) -> Table:
+        table = Table(box=None, pad_edge=False, show_header=True, header_style="dim")
+        for title in ("edge", "phase", "", "epoch", "before", "now", "samples"):
+            table.add_column(title)
+        for edge, watched in sorted(watch.edges.items())[:_MOST_EDGES]:
+            table.add_row(edge, *_cells(watched))
+        if len(watch.edges) > _MOST_EDGES:
+            table.add_row(f"and {len(watch.edges) - _MOST_EDGES} more", "", "", "", "", "", "")
+        return table
+
+
+def last_words(log: Path) -> str:
+    """The last line that a pipeline's step said to a log."""
+    try:
+        with log.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - 4000))
+            lines = file.read().decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return "starting"
+    said = [line.strip() for line in lines if line.strip()[2:3] == ":" and line.strip()[5:6] == ":" and "INFO" not in line]
+    return said[-1] if said else "starting"
+
+
+def sparkline(values: list[float]) -> str:
+    """A row of blocks as high as the values."""
+    low, high = min(values), max(values)
+    span = (high - low) or 1.0
+    return "".join(_BLOCKS[round((value - low) / span * (len(_BLOCKS) - 1))] for value in values[-60:])
+
+
+def _cells(watched: Watched) -> tuple[str | ProgressBar, ...]:
+    report = watched.report
+    if watched.manifest:
+        history = watched.manifest.history
+        return ("done", ProgressBar(1, 1, width=20), *_accuracy(history, len(history) - 1), str(watched.manifest.samples or ""))
+    if report is None:
+        return ("ordered", ProgressBar(1, 0, width=20), "", "", "", "")
+    total = max(report.epochs * max(report.batches, 1), 1)
+    done = max(report.epoch - 1, 0) * max(report.batches, 1) + report.batch
+    phase = watched.state() if report.phase in (Phase.FAILED, Phase.CANCELLED) else str(report.phase)
+    return (
+        phase,
+        ProgressBar(total, min(done, total), width=20),
+        *_accuracy(report.history, report.epoch),
+        str(report.samples),
+    )
+
+
+def _accuracy(history: tuple[EpochRecord, ...], epoch: int) -> tuple[str, str, str]:
+    if not history:
+        return "", "", ""
+    return str(max(epoch, 0)), share(history[0].scores.measured), share(history[-1].scores.measured)
+
+
+def _base_accuracy(run: Run, number: int) -> dict[int, float]:
+    record = run.fusion(number - 1) if number > 1 else None
+    return {number - 2: record.base_accuracy} if record and record.base_accuracy is not None else {}
+
+
+def _unmeasured(edges: list[str], *, all_of_them: bool) -> str:
+    shown = ", ".join(edges[:_MOST_EDGES]) + (f" and {len(edges) - _MOST_EDGES} more" if len(edges) > _MOST_EDGES else "")
+    what = "so no model can be measured there, and none is registered" if all_of_them else "so no model is measured there"
+    return f"Too few samples of each class to hold one out at {shown}: {what}. What is trained there counts all the same."
+
+
+def _sentence(action: str, details: dict[str, object]) -> str:
+    number = details.get("round")
+    match action:
+        case "created":
+            return f"Run created: {details.get('name')}."
+        case "pretrained":
+            took, accuracy = details.get("seconds", 0), details.get("accuracy")
+            measured = "none was held out" if accuracy is None else f"accuracy {accuracy:.3f} on held-out cloud samples"
+            return f"Pretrained in {took:.1f} s: {measured}."
+        case "fused":
+            edges = details.get("edges")
+            base = details.get("base_accuracy")
+            before = f"; on the edges its base had {base:.3f}" if isinstance(base, float) else ""
+            return f"Round {number}: {len(edges) if isinstance(edges, list) else 0} models fused{before}."
+        case "files-passed-over":
+            return (
+                f"Round {number}: {details.get('edge')} passed over files of samples ({details.get('files')}): "
+                "'cloudedge-edge status' there says which and why."
+            )
+        case "unmeasured" if isinstance(edges := details.get("edges"), list):
+            return _unmeasured(edges, all_of_them=len(edges) == details.get("of"))
+        case "left-out":
+            return f"Round {number}: {details.get('edge')} is left out."
+        case "evaluated" if isinstance(gate := details.get("gate"), dict):
+            if gate["fused"] is None:
+                return "No edge has a held-out sample, so that nobody could measure the fused model."
+            return f"On the edges' held-out samples: pretrained {gate['pretrained']:.3f}, fused {gate['fused']:.3f}."
+        case "refused":
+            return "The regression gate refused the fused model: nothing is registered."
+        case "registered":
+            return f"Registered as {details.get('model')}."
+        case "unregistered":
+            return str(details.get("reason"))
+        case "resumed":
+            return f"The pipeline {details.get('why')}; it goes on where it was."
+        case "failed":
+            return "The run failed."
+        case "stopped" | "cancelled":
+            return f"The run was {action}."
+    return ""

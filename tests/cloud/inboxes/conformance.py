@@ -1,0 +1,181 @@
+"""What every carrier of inboxes does. A carrier's own tests inherit `InboxConformance` and give it a fixture `inboxes`."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from cloud.inboxes import Inboxes, MakeOrders
+from cloudedge.documents import DataFormat, Field, Inbox, Order
+from cloudedge.documents.order import MAX_INBOX_BYTES, MAX_ORDER_BYTES
+from cloudedge.errors import InvalidInput, NotFound
+from tests.cloud.runs.builders import DATA, order
+
+BAD_NAMES = ["", "..", "../edge-1", "/edge-1", "Edge", "edge_1", "edge-1\n", "-edge", "edge-", "e" * 54, "edge 1", "a/b"]
+
+
+def adding(*new: Order) -> MakeOrders:
+    """Adds orders to those that are there."""
+    return lambda orders: [*orders, *new]
+
+
+def unchanged(orders: Sequence[Order]) -> Sequence[Order]:
+    return list(orders)
+
+
+class InboxConformance:
+    """The suite."""
+
+    def test_nobody_is_enrolled_at_first(self, inboxes: Inboxes) -> None:
+        assert inboxes.edges() == []
+
+    def test_an_enrolled_edge_has_an_empty_inbox(self, inboxes: Inboxes) -> None:
+        inboxes.enroll("edge-2")
+        inboxes.enroll("edge-1")
+        assert inboxes.edges() == ["edge-1", "edge-2"]
+        assert inboxes.read("edge-1") == Inbox(edge="edge-1", generation=0)
+
+    def test_all_inboxes_are_those_of_the_edges(self, inboxes: Inboxes) -> None:
+        assert list(inboxes.all()) == []
+        for edge in ("edge-2", "edge-10", "edge-1"):
+            inboxes.enroll(edge)
+        inboxes.update("edge-10", adding(order("run", "edge-10")))
+        assert list(inboxes.all()) == [inboxes.read(edge) for edge in inboxes.edges()]
+
+    def test_to_enroll_again_changes_nothing(self, inboxes: Inboxes) -> None:
+        inboxes.enroll("edge-1")
+        inbox = inboxes.update("edge-1", adding(order("run", "edge-1")))
+        inboxes.enroll("edge-1")
+        assert inboxes.edges() == ["edge-1"]
+        assert inboxes.read("edge-1") == inbox
+
+    def test_every_change_is_one_generation(self, inboxes: Inboxes) -> None:
+        inboxes.enroll("edge-1")
+        for number in range(1, 6):
+            inbox = inboxes.update("edge-1", adding(order("run", "edge-1", number)))
+            assert inbox.generation == number
+            assert inboxes.read("edge-1") == inbox
+        assert [order.round for order in inbox.orders] == [1, 2, 3, 4, 5]
+        emptied = inboxes.update("edge-1", lambda orders: [])
+        assert (emptied.generation, emptied.orders) == (6, ())
+
+    def test_an_inbox_made_anew_is_newer_than_the_one_that_was_lost(
+        self, inboxes: Inboxes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("cloud.inboxes.base.time", lambda: 1000.5)
+        inboxes.enroll("edge-1")
+        assert inboxes.read("edge-1").generation == 0
+        assert [inboxes.update("edge-1", adding(order("run", "edge-1", n))).generation for n in (1, 2)] == [1000, 1001]
+        monkeypatch.setattr("cloud.inboxes.base.time", lambda: 10.0)  # A clock that was set back.
+        assert inboxes.update("edge-1", adding(order("run", "edge-1", 3))).generation == 1002
+
+    def test_what_stays_as_it_is_costs_no_generation(self, inboxes: Inboxes) -> None:
+        inboxes.enroll("edge-1")
+        inbox = inboxes.update("edge-1", adding(order("run", "edge-1")))
+        assert inboxes.update("edge-1", unchanged) == inbox
+        assert inboxes.read("edge-1") == inbox
+
+    def test_inboxes_are_separate(self, inboxes: Inboxes) -> None:
+        for edge in ("edge-1", "edge-2"):
+            inboxes.enroll(edge)
+        inboxes.update("edge-1", adding(order("run", "edge-1")))
+        assert inboxes.read("edge-2") == Inbox(edge="edge-2", generation=0)
+
+    @pytest.mark.parametrize("known", [[], ["edge-1", "edge-2"]])
+    def test_an_unknown_edge_is_told_of_with_those_that_are_known(self, inboxes: Inboxes, known: list[str]) -> None:
+        for edge in known:
+            inboxes.enroll(edge)
+        told = f"No edge 'edge-9' is enrolled; enrolled are: {', '.join(known) or 'none'}."
+        with pytest.raises(NotFound) as raised:
+            inboxes.read("edge-9")
+        assert str(raised.value) == told
+        with pytest.raises(NotFound) as raised:
+            inboxes.update("edge-9", unchanged)
+        assert str(raised.value) == told
+        assert inboxes.edges() == known
+
+    @pytest.mark.parametrize("name", BAD_NAMES)
+    def test_what_is_no_name_is_refused(self, inboxes: Inboxes, name: str) -> None:
+        refused = pytest.raises(InvalidInput, match="is not a name of an edge")
+        with refused:
+            inboxes.enroll(name)
+        with refused:
+            inboxes.read(name)
+        with refused:
+            inboxes.update(name, unchanged)
+        assert inboxes.edges() == []
+
+    def test_an_order_that_is_too_large_is_refused_with_the_way_out(self, inboxes: Inboxes) -> None:
+        inboxes.enroll("edge-1")
+        names = tuple(f"{number:05d}{'x' * 40}" for number in range(2000))
+        large = order("run", "edge-1", data=DataFormat(storage="csv", fields=(Field(name="x", shape=(1,)),), classes=names))
+        with pytest.raises(InvalidInput, match=f"run.1.edge-1.1 has .* more than {MAX_ORDER_BYTES}; make the task's data"):
+            inboxes.update("edge-1", adding(large))
+        assert inboxes.read("edge-1") == Inbox(edge="edge-1", generation=0)
+
+    @pytest.mark.parametrize(("count", "classes"), [(300, 100), (1001, 2)])
+    def test_an_inbox_that_is_full_is_refused_with_the_way_out(self, inboxes: Inboxes, count: int, classes: int) -> None:
+        inboxes.enroll("edge-1")
+        data = DATA.model_copy(update={"classes": tuple(f"class {number:020d}" for number in range(classes))})
+        orders = [order("run", "edge-1", number, data=data) for number in range(1, count + 1)]
+        told = f"inbox of edge-1 is full: {count} orders are more than the {MAX_INBOX_BYTES} bytes.*cancel some tasks"
+        with pytest.raises(InvalidInput, match=told):
+            inboxes.update("edge-1", adding(*orders))
+        assert inboxes.read("edge-1").orders == ()
+
+    def test_an_inbox_may_be_nearly_full(self, inboxes: Inboxes) -> None:
+        inboxes.enroll("edge-1")
+        size = len(inboxes.update("edge-1", adding(order("run", "edge-1"))).to_json())
+        count = MAX_INBOX_BYTES // size
+        inbox = inboxes.update("edge-1", lambda _: [order("run", "edge-1", number) for number in range(1, count + 1)])
+        assert len(inbox.to_json()) > 0.9 * MAX_INBOX_BYTES
+        assert inboxes.read("edge-1") == inbox
+
+    def test_who_cannot_make_orders_leaves_the_inbox_as_it_was(self, inboxes: Inboxes) -> None:
+        inboxes.enroll("edge-1")
+
+        def breaks(_: Sequence[Order]) -> Sequence[Order]:
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            inboxes.update("edge-1", breaks)
+        assert inboxes.update("edge-1", adding(order("run", "edge-1"))).generation == 1
+
+    def test_to_hurry_inboxes_changes_none(self, inboxes: Inboxes, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("cloud.inboxes.nudging.FIRST_PAUSE_SECONDS", 0.01)
+        for edge in ("edge-1", "edge-2"):
+            inboxes.enroll(edge)
+            inboxes.update(edge, adding(order("run", edge)))
+        before = list(inboxes.all())
+        with inboxes.nudging(("edge-1", "edge-2", "edge-9"), lambda edge: edge == "edge-2"):
+            time.sleep(0.1)
+            assert list(inboxes.all()) == before
+
+    def test_updates_at_once_lose_nothing(self, inboxes: Inboxes) -> None:
+        inboxes.enroll("edge-1")
+        with ThreadPoolExecutor(8) as writers:
+            list(writers.map(lambda number: inboxes.update("edge-1", adding(order("run", "edge-1", number))), range(1, 25)))
+        inbox = inboxes.read("edge-1")
+        assert inbox.generation == 24
+        assert sorted(order.round for order in inbox.orders) == list(range(1, 25))
+
+    def test_to_enroll_at_once_is_to_enroll_once(self, inboxes: Inboxes) -> None:
+        with ThreadPoolExecutor(8) as writers:
+            list(writers.map(lambda _: inboxes.enroll("edge-1"), range(8)))
+            list(writers.map(lambda number: inboxes.update("edge-1", adding(order("run", "edge-1", number))), range(1, 9)))
+            list(writers.map(lambda _: inboxes.enroll("edge-1"), range(8)))
+        assert inboxes.read("edge-1").generation == 8
+
+    def test_a_reader_always_finds_the_edge_while_it_is_updated(self, inboxes: Inboxes) -> None:
+        inboxes.enroll("edge-1")
+
+        def read(_: int) -> int:
+            assert inboxes.edges() == ["edge-1"]
+            return inboxes.read("edge-1").generation
+
+        with ThreadPoolExecutor(3) as readers:
+            seen = readers.map(read, range(600))
+            for number in range(200):
+                inboxes.update("edge-1", lambda _, number=number: [order("run", "edge-1", number)])  # type: ignore[misc]
+        assert set(seen) <= set(range(201))

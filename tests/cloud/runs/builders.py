@@ -1,0 +1,62 @@
+"""Runs to test with: real stores and inboxes in a folder, and orders as they are dispatched."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cloud.inboxes import DirectoryInboxes
+from cloud.runs.records import RunState
+from cloud.runs.run import Run
+from cloudedge.documents import DataFormat, Field, ModelSpec, Order, RemoteFile, Task, UploadTarget, order_id
+from cloudedge.store import DirectoryStore
+
+DATA = DataFormat(storage="json-lines", fields=(Field(name="x", shape=(4,)),), classes=("low", "high"))
+NOW = datetime(2026, 7, 1, tzinfo=UTC)
+
+
+class Cloud:
+    """A store and inboxes."""
+
+    def __init__(self, folder: Path, *edges: str) -> None:
+        self.store = DirectoryStore(folder / "store")
+        self.inboxes = DirectoryInboxes(folder / "inboxes")
+        for edge in edges:
+            self.inboxes.enroll(edge)
+
+    def run(self, name: str, state: Any = None) -> Run:
+        """A run that was created."""
+        run = Run(self.store, name)
+        run.create(Task(name=name, id=name, data=DATA))
+        if state:
+            run.put(run.key("state.json"), RunState(state=state, at=NOW))
+        return run
+
+    def dispatch(self, run: str, *edges: str) -> None:
+        """Put an order of a run into inboxes."""
+        for edge in edges:
+            self.inboxes.update(edge, lambda orders, edge=edge: [*orders, order(run, edge)])  # type: ignore[misc]
+
+    def open_orders(self) -> list[str]:
+        """Ids of all open orders."""
+        return [order.id for edge in self.inboxes.edges() for order in self.inboxes.read(edge).orders]
+
+
+def order(run: str, edge: str, number: int = 1, **changes: Any) -> Order:
+    """An order to train."""
+    target = UploadTarget(url="file:///store/object", max_bytes=1000, once=True)
+    values: dict[str, Any] = {
+        "id": order_id(run, number, edge, 1),
+        "kind": "train",
+        "run": run,
+        "round": number,
+        "edge": edge,
+        "issued_at": NOW,
+        "time_limit_seconds": 600,
+        "model": ModelSpec(),
+        "inputs": {"base": RemoteFile(url="file:///store/base", sha256="0" * 64, size=1)},
+        "data": DATA,
+        "report": target,
+        "result": target,
+        "manifest": target,
+    }
+    return Order(**{**values, **changes})

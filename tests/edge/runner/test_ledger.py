@@ -1,0 +1,153 @@
+"""The ledger: what is in it survives, and what is removed is what nobody needs."""
+
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cloudedge.documents import EpochRecord, Manifest, Phase, Scores, WorkError
+from cloudedge.errors import Conflict, StoreFailed
+from edge.folders import Folders
+from edge.runner.ledger import Entry, Ledger
+from edge.runner.lock import is_locked, locked
+from edge.runner.tidying import tidy
+from tests.edge.runner.test_reconciling import an_entry, an_order, issued_again
+
+SCORES = Scores(samples=4, loss=0.5, accuracy=0.75, recall=0.7)
+RECORD = EpochRecord(epoch=0, scores=SCORES, seconds=0.1)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Folders:
+    return Folders(tmp_path)
+
+
+@pytest.fixture
+def ledger(folders: Folders) -> Ledger:
+    return Ledger(folders.ledger)
+
+
+def finished(ledger: Ledger, folders: Folders, number: int) -> Entry:
+    """An order whose work is done and whose files are on the disk."""
+    order = an_order(number)
+    entry = an_entry(order, Phase.UPLOADING)
+    ledger.apply(number, "edge-1", [an_entry(order, Phase.ACCEPTED)], [], [], [])
+    for path in (folders.model(order), folders.received(order.id) / "model.safetensors", folders.checkpoint(order.id)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    manifest = Manifest(
+        order=order.id,
+        run="run",
+        round=number,
+        edge="edge-1",
+        attempt=1,
+        model_sha256="0" * 64,
+        model_size=1,
+        samples=5,
+        history=(RECORD,),
+        scores={"result": SCORES},
+        seconds=1,
+    )
+    files = [("result", folders.model(order)), ("manifest", folders.manifest(order.id))]
+    ledger.finish_work(entry, manifest, files)
+    return entry
+
+
+def test_an_order_comes_back_as_it_was_kept(folders: Folders, ledger: Ledger) -> None:
+    entry = replace(an_entry(an_order(1)), phase=Phase.ACCEPTED, samples=0)
+    ledger.apply(3, "edge-1", [entry], [], [], [])
+    assert Ledger(folders.ledger).entries() == [entry]
+    failed = replace(entry, phase=Phase.FAILED, crashes=2, samples=9, recollections=1, error=WorkError(kind="x", message="y"))
+    ledger.stand(failed)
+    ledger.add_epoch(entry.order.id, RECORD)
+    assert Ledger(folders.ledger).entries() == [replace(failed, history=(RECORD,))]
+    assert (ledger.fact("generation"), ledger.fact("edge")) == ("3", "edge-1")
+
+
+def test_a_closed_order_is_known_but_not_open(ledger: Ledger) -> None:
+    entry = an_entry(an_order(1), Phase.ACCEPTED)
+    ledger.apply(1, "edge-1", [entry], [], [], [])
+    ledger.close(entry.order.id)
+    assert ledger.entries() == []
+    assert ledger.issued_at(entry.order.id) == entry.order.issued_at
+    assert ledger.issued_at("run.2.edge-1.1") is None
+    assert [found.order.id for found in ledger.entries(latest=1)] == [entry.order.id]
+
+
+def test_an_inbox_is_put_into_effect_whole_or_not_at_all(ledger: Ledger) -> None:
+    entry = an_entry(an_order(1), Phase.ACCEPTED)
+    with pytest.raises(StoreFailed):
+        ledger.apply(1, "edge-1", [entry, entry], [], [], [])
+    assert ledger.entries() == []
+    assert ledger.fact("generation") is None
+
+
+def test_the_manifest_is_uploaded_last_and_ends_the_order(ledger: Ledger, folders: Folders) -> None:
+    entry = finished(ledger, folders, 1)
+    assert [upload.name for upload in ledger.uploads()] == ["result", "manifest"]
+    ledger.uploaded(entry, "result")
+    ledger.upload_failed(entry.order.id, "manifest", "the store is away")
+    (left,) = ledger.uploads()
+    assert (left.name, left.tries, left.trouble) == ("manifest", 1, "the store is away")
+    ledger.uploaded(replace(entry, phase=Phase.DONE), "manifest")
+    assert ledger.uploads() == []
+    assert ledger.entries()[0].phase is Phase.DONE
+
+
+def test_a_cancelled_order_has_nothing_to_upload(ledger: Ledger, folders: Folders) -> None:
+    entry = finished(ledger, folders, 1)
+    ledger.apply(2, "edge-1", [], [], [replace(entry, phase=Phase.CANCELLED)], [entry.order.id])
+    assert ledger.uploads() == []
+    assert ledger.entries() == []
+
+
+def test_nothing_stays_of_an_order_that_was_issued_again(ledger: Ledger, folders: Folders) -> None:
+    former = finished(ledger, folders, 1)
+    again = an_entry(issued_again(former.order), Phase.ACCEPTED)
+    ledger.apply(2, "edge-1", [again], [], [], [], [former.order.id])
+    assert ledger.entries() == [again]
+    assert ledger.issued_at(former.order.id) == again.order.issued_at
+    assert (ledger.uploads(), ledger.models(), ledger.history(former.order.id)) == ([], [], ())
+
+
+def test_only_the_newest_models_keep_their_files_and_all_their_figures(ledger: Ledger, folders: Folders) -> None:
+    orders = [finished(ledger, folders, number).order for number in (1, 2, 3, 4)]
+    tidy(folders, ledger, busy={orders[0].id}, keep_models=2)
+    assert [folders.model(order).exists() for order in orders] == [True, False, True, True]
+    assert [folders.received(order.id).exists() for order in orders] == [True, False, True, True]
+    assert [folders.checkpoint(order.id).exists() for order in orders] == [True, False, False, False]
+    assert [model.path is None for model in ledger.models()] == [False, True, False, False]
+    assert {model.accuracy for model in ledger.models()} == {0.75}
+
+
+def test_a_file_that_is_being_written_is_not_tidied_away(ledger: Ledger, folders: Folders) -> None:
+    order = finished(ledger, folders, 1).order
+    half = folders.all_checkpoints / ".part-abc"
+    half.write_bytes(b"")
+    tidy(folders, ledger, busy={order.id}, keep_models=1)
+    assert half.exists()
+    tidy(folders, ledger, busy=set(), keep_models=1)
+    assert not half.exists()
+
+
+def test_tables_of_another_version_are_refused(folders: Folders, ledger: Ledger) -> None:
+    with sqlite3.connect(folders.ledger) as database:
+        database.execute("PRAGMA user_version = 9")
+    with pytest.raises(Conflict, match="version 9"):
+        Ledger(folders.ledger)
+
+
+def test_a_file_that_is_no_database_is_told_of(folders: Folders) -> None:
+    folders.ledger.write_bytes(b"no database" * 100)
+    with pytest.raises(StoreFailed, match=r"ledger\.db"):
+        Ledger(folders.ledger)
+
+
+def test_a_lock_is_held_once_and_freed_with_its_file(folders: Folders) -> None:
+    assert not is_locked(folders.lock)
+    with locked(folders.lock):
+        assert is_locked(folders.lock)
+        with pytest.raises(Conflict):
+            locked(folders.lock)
+    assert not is_locked(folders.lock)

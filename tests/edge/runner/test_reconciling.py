@@ -1,0 +1,134 @@
+"""What an inbox changes, case by case."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloudedge.documents import DataFormat, Inbox, ModelSpec, Order, Phase, RemoteFile, Training, UploadTarget, order_id
+from cloudedge.documents.data import Field
+from edge.runner.clock import Moment
+from edge.runner.ledger import Entry
+from edge.runner.reconciling import Changes, settle
+
+NOW = Moment("boot", 100.0, 1000.0)
+DATA = DataFormat(storage="csv", fields=(Field(name="x"),), classes=("a", "b"))
+
+
+def an_order(number: int, state: str = "run", url: str = "https://store/1", epochs: int = 1) -> Order:
+    target = UploadTarget(url=url, max_bytes=10, once=True)
+    return Order(
+        id=order_id("run", number, "edge-1", 1),
+        kind="train",
+        state=state,  # type: ignore[arg-type]
+        run="run",
+        round=number,
+        edge="edge-1",
+        issued_at=datetime(2026, 1, 1, tzinfo=UTC),
+        time_limit_seconds=60,
+        model=ModelSpec(),
+        inputs={"base": RemoteFile(url=url, sha256="0" * 64, size=1)},
+        data=DATA,
+        training=Training(epochs=epochs),
+        report=target,
+        result=target,
+        manifest=target,
+    )
+
+
+def issued_again(order: Order, seconds: float = 1) -> Order:
+    return order.model_copy(update={"issued_at": order.issued_at + timedelta(seconds=seconds)})
+
+
+def an_entry(order: Order, phase: Phase = Phase.TRAINING) -> Entry:
+    return Entry(order, phase, NOW, crashes=0, samples=5, recollections=0, error=None, history=())
+
+
+def changes(listed: list[Order], known: list[Entry], closed: list[Order] | None = None) -> Changes:
+    inbox = Inbox(edge="edge-1", generation=2, orders=tuple(listed))
+    entries = {entry.order.id: entry for entry in known}
+    issued = {order.id: order.issued_at for order in [*(entry.order for entry in known), *(closed or ())]}
+    return settle(inbox, entries, issued.get, NOW)
+
+
+def test_a_new_order_is_accepted() -> None:
+    order = an_order(1)
+    assert changes([order], []) == Changes(accepted=[replace(an_entry(order, Phase.ACCEPTED), samples=0)])
+
+
+def test_a_new_order_that_is_cancelled_is_kept_as_cancelled() -> None:
+    order = an_order(1, "cancelled")
+    assert changes([order], []) == Changes(accepted=[replace(an_entry(order, Phase.CANCELLED), samples=0)])
+
+
+def test_an_order_that_was_closed_changes_nothing() -> None:
+    assert changes([an_order(1)], [], closed=[an_order(1)]) == Changes()
+
+
+def test_a_closed_order_that_was_issued_again_is_done_anew() -> None:
+    again = issued_again(an_order(1))
+    anew = replace(an_entry(again, Phase.ACCEPTED), samples=0)
+    assert changes([again], [], closed=[an_order(1)]) == Changes(accepted=[anew], superseded=[again.id])
+
+
+def test_an_order_from_before_it_was_issued_again_changes_nothing() -> None:
+    replayed = an_order(1, url="https://store/2")
+    assert changes([replayed], [], closed=[issued_again(replayed)]) == Changes()
+    assert changes([replayed], [an_entry(issued_again(an_order(1)))]) == Changes()
+
+
+def test_an_open_order_that_was_issued_again_goes_on_with_its_work() -> None:
+    again = issued_again(an_order(1))
+    assert changes([again], [an_entry(an_order(1))]) == Changes(renewed=[again])
+
+
+@pytest.mark.parametrize("phase", [Phase.DONE, Phase.FAILED, Phase.CANCELLED])
+def test_an_order_that_is_over_and_was_issued_again_is_done_anew(phase: Phase) -> None:
+    again = issued_again(an_order(1))
+    anew = replace(an_entry(again, Phase.ACCEPTED), samples=0)
+    assert changes([again], [an_entry(an_order(1), phase)]) == Changes(accepted=[anew], superseded=[again.id])
+
+
+def test_an_order_that_was_issued_again_with_other_work_is_done_anew() -> None:
+    again = issued_again(an_order(1, epochs=2))
+    anew = replace(an_entry(again, Phase.ACCEPTED), samples=0)
+    assert changes([again], [an_entry(an_order(1))]) == Changes(accepted=[anew], superseded=[again.id])
+
+
+def test_an_order_that_is_open_changes_nothing() -> None:
+    assert changes([an_order(1)], [an_entry(an_order(1))]) == Changes()
+
+
+def test_new_urls_replace_the_old_ones() -> None:
+    renewed = an_order(1, url="https://store/2")
+    assert changes([renewed], [an_entry(an_order(1))]) == Changes(renewed=[renewed])
+
+
+def test_other_work_under_the_same_id_is_remarked_and_not_done() -> None:
+    found = changes([an_order(1, epochs=2)], [an_entry(an_order(1))])
+    assert [order_id for _, order_id in found.remarks] == [an_order(1).id]
+    assert replace(found, remarks=[]) == Changes()
+
+
+def test_a_cancelled_order_is_cancelled_and_answered() -> None:
+    order = an_order(1, "cancelled")
+    found = changes([order], [an_entry(an_order(1))])
+    assert found == Changes(renewed=[order], cancelled=[an_entry(order, Phase.CANCELLED)])
+
+
+def test_an_order_listed_no_more_is_cancelled_and_needs_no_answer() -> None:
+    entry = an_entry(an_order(1))
+    assert changes([], [entry]) == Changes(cancelled=[replace(entry, phase=Phase.CANCELLED)], unasked=[entry.order.id])
+
+
+def test_an_order_that_is_over_and_listed_no_more_needs_no_answer() -> None:
+    assert changes([], [an_entry(an_order(1), Phase.FAILED)]) == Changes(unasked=[an_order(1).id])
+
+
+@given(st.sets(st.integers(1, 6)), st.sets(st.integers(1, 6)), st.sampled_from(list(Phase)))
+def test_what_is_over_is_never_begun_or_cancelled_again(listed: set[int], known: set[int], phase: Phase) -> None:
+    found = changes([an_order(number) for number in sorted(listed)], [an_entry(an_order(number), phase) for number in known])
+    assert {entry.order.round for entry in found.accepted} == listed - known
+    assert {entry.order.round for entry in found.cancelled} == (set() if phase.over else known - listed)

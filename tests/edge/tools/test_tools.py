@@ -1,0 +1,148 @@
+"""The site engineer's commands, as they are typed, without a cloud and beside a running runner."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge.cli import main
+from edge.folders import Folders
+from edge.runner.ledger import Ledger
+from tests.edge.site import DATA, Site, write_samples
+from tests.terminal import Ended, called
+from tests.waiting import until
+
+
+def edge(*arguments: str | Path) -> Ended:
+    """Run one of the tools."""
+    return called(*arguments, program=main)
+
+
+def script(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    """Run cloudedge-edge as the installed script does."""
+    command = [sys.executable, "-c", "from edge.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def form(tmp_path: Path) -> Path:
+    path = tmp_path / "format.json"
+    path.write_bytes(DATA.model_dump_json().encode())
+    return path
+
+
+def test_samples_are_added_listed_and_deleted(tmp_path: Path, form: Path) -> None:
+    state, file = tmp_path / "state", tmp_path / "in.jsonl"
+    write_samples(file, 5)
+    assert edge("samples", "add", file, "--state", state, "--format", form).out == f"{file}: 5 new samples\n"
+    again = edge("samples", "add", file, "--state", state, "--format", form, "--json")
+    assert json.loads(again.out) == {"added": {str(file): 0}}
+    listed = json.loads(edge("samples", "query", "--state", state, "--json").out)
+    assert [sample["id"] for sample in listed] == [1, 2, 3, 4, 5]
+    assert edge("samples", "delete", "1", "3", "--state", state).out == "2 samples deleted\n"
+    highs = json.loads(edge("samples", "query", "--state", state, "--label", "high", "--json").out)
+    assert {sample["label"] for sample in highs} <= {"high"}
+    table = edge("samples", "query", "--state", state, "--limit", "1").out.splitlines()
+    assert table[0] == "samples:"
+    assert table[1].split() == ["ID", "CLASS", "DIGEST", "ADDED", "FROM"]
+    assert len(table) == 3
+    assert edge("samples", "delete", "--state", state, "--source", file).out == "3 samples deleted\n"
+
+
+def test_a_task_file_serves_as_a_format(tmp_path: Path) -> None:
+    task, file = tmp_path / "task.json", tmp_path / "in.jsonl"
+    task.write_text(json.dumps({"name": "x", "id": "x", "data": DATA.model_dump(mode="json")}))
+    write_samples(file, 2)
+    found = edge("samples", "add", file, "--state", tmp_path / "state", "--format", task)
+    assert found.out == f"{file}: 2 new samples\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["status", "--state", "{dir}/none"], 3, "No runner has used {dir}/none yet"),
+        (["models", "query", "--state", "{dir}/none"], 3, "No runner has used"),
+        (["samples", "query", "--state", "{dir}/none"], 3, "No sample was ever collected"),
+        (["samples", "delete", "--state", "{dir}/none"], 2, "Say which samples to delete"),
+        (["samples", "add", "{dir}/x", "--state", "{dir}/s", "--format", "{dir}/none.json"], 2, "Cannot read {dir}/none.json"),
+        (["samples", "add", "{dir}/x", "--state", "{dir}/s", "--format", "{dir}/format.json"], 3, "no file or folder {dir}/x"),
+    ],
+)
+def test_mistakes_end_with_a_message_and_an_exit_code(
+    tmp_path: Path, form: Path, arguments: list[str], code: int, said: str
+) -> None:
+    found = edge(*(argument.replace("{dir}", str(tmp_path)) for argument in arguments))
+    assert found.code == code
+    assert said.replace("{dir}", str(tmp_path)) in found.err
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["run", "--inbox", "{dir}"], 2, "--state"),
+        (["run", "--inbox", "{dir}", "--state", "{dir}/format.json/x"], 5, "choose another --state"),
+        (["workers", "--socket", "{dir}/format.json/x"], 5, "Choose another --socket"),
+        (["status", "--state", "{dir}/none"], 3, "No runner has used {dir}/none yet"),
+    ],
+)
+def test_the_installed_script_ends_with_the_same_codes(
+    tmp_path: Path, form: Path, arguments: list[str], code: int, said: str
+) -> None:
+    found = script(*(argument.replace("{dir}", str(tmp_path)) for argument in arguments))
+    assert (found.returncode, "Traceback" in found.stderr) == (code, False)
+    assert said.replace("{dir}", str(tmp_path)) in found.stderr
+
+
+def test_status_tells_of_the_runner_its_orders_and_what_is_wrong(site: Site) -> None:
+    (site.samples / "bad.jsonl").write_text("{\n")
+    order = site.order()
+    site.want(order)
+    with site.running():
+        site.finish(order)
+        until(lambda: json.loads(edge("status", "--state", site.state, "--json").out)["orders"][0]["phase"] == "done")
+        found = json.loads(edge("status", "--state", site.state, "--json").out)
+        assert found["running"]
+        assert (found["edge"], found["generation"], found["samples"]) == ("edge-1", "1", 40)
+        assert [bad["path"] for bad in found["bad_files"]] == [str(site.samples / "bad.jsonl")]
+    text = edge("status", "--state", site.state).out
+    assert "runner:  not running" in text
+    assert f"{order.id}  train  done" in text
+
+
+def test_models_are_listed_with_their_epochs_and_deleted_once_their_order_is_over(site: Site) -> None:
+    order = site.order(result=site.target("late", "model.safetensors"))
+    (site.cloud / "late").write_bytes(b"")  # A file where a folder is needed: the result cannot be sent.
+    site.want(order)
+    with site.running():
+        until(lambda: json.loads(edge("models", "query", "--state", site.state, "--json").out or "[]"), timeout=60)
+        refused = edge("models", "delete", order.id, "--state", site.state)
+        assert (refused.code, "is not over" in refused.err) == (4, True)
+        (site.cloud / "late").unlink()
+        site.finish(order)
+        until(lambda: not list(Ledger(Folders(site.state).ledger).entries()), what="the order's closing")
+    (model,) = json.loads(edge("models", "query", "--state", site.state, "--json").out)
+    assert model["sha256"] == site.manifest(order).model_sha256
+    assert model["accuracy"] == site.manifest(order).scores["result"].accuracy
+    epochs = json.loads(edge("models", "query", order.id, "--state", site.state, "--json").out)
+    assert [record["epoch"] for record in epochs] == [0, 1, 2, 3]
+    assert "RECALL" in edge("models", "query", order.id, "--state", site.state).out
+    assert edge("models", "delete", order.id, "--state", site.state).out == f"model of {order.id} deleted\n"
+    assert not Path(model["path"]).exists()
+    assert edge("models", "delete", order.id, "--state", site.state).code == 3
+
+
+def test_help_names_every_command() -> None:
+    text = edge("--help").out
+    for command in ("run", "workers", "status", "samples", "models"):
+        assert command in text
+    assert "--inbox" in script("run", "--help").stdout
+    assert "--socket" in script("workers", "--help").stdout
+
+
+def test_the_idle_runner_loads_nothing_big() -> None:
+    big = ("torch", "numpy", "typer", "rich", "urllib3", "mlflow", "kfp")
+    code = f"import sys, edge.runner; print([name for name in {big} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
