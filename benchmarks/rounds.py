@@ -129,7 +129,7 @@ def _pick_ups(home: Home, rounds: int) -> list[float]:
             accepted = dict(database.execute("SELECT id, wall FROM orders"))
         run = Run(home.store, "bench")
         for number in range(2, rounds + 1):
-            order = run.order(number, ledger.parent.name)
+            order = run.order(str(number), ledger.parent.name)
             if order:
                 found.append(accepted[order.id] - order.issued_at.timestamp())
     return found

@@ -30,13 +30,13 @@ from cloud.image import EDGE_IMAGE
 from cloud.inboxes.config_maps import ConfigMapInboxes, labels_of
 from cloud.kubernetes_api import Namespace
 from cloud.orders.dispatch import dispatch
-from cloud.orders.issue import ModelFile
-from cloud.orders.watch import RoundWatch
+from cloud.orders.issue import Assignment, StoredFile
+from cloud.orders.watch import OrderWatch
 from cloud.runs.run import Run
 from cloud.settings import Settings
 from cloud.step import Step
 from cloud.stores import open_store
-from cloudedge.documents import Collaboration, Manifest, Phase, Report, Scores, Task
+from cloudedge.documents import Collaboration, Manifest, OutputFile, Phase, Report, Scores, Task, Train, Trained
 from cloudedge.transport import Transport
 from pipelines.collaborative_training.demo.digits import DATA
 from tests.cluster.control_plane import ControlPlane
@@ -87,12 +87,13 @@ def measure(plane: ControlPlane, minio: MinioServer, edges: int, folder: Path) -
             pass  # None is kept, as they would count as memory of dispatch.
     task = Task(name="Scale", id="scale", data=DATA, collaboration=Collaboration(edges=names, rounds=1))
     run.create(task)
-    base = ModelFile("base.safetensors", sha256="0" * 64, size=len(MODEL))
+    base = StoredFile("base.safetensors", sha256="0" * 64, size=len(MODEL))
+    asked = Assignment("1", Train(model=task.model, data=DATA), {"base": base}, {"model": 10**6}, 3600)
     requests = Requests()
-    dispatched = timed(lambda: dispatch(work, task, 1, "train", {"base": base}))
-    asked = requests.count()
-    watches: list[RoundWatch] = []
-    opened = timed(lambda: watches.append(RoundWatch.of(run, 1)))
+    dispatched = timed(lambda: dispatch(work, asked, names))
+    requested = requests.count()
+    watches: list[OrderWatch] = []
+    opened = timed(lambda: watches.append(OrderWatch.of(run, "1")))
     (watch,) = watches
     with watch.told():
         until(lambda: looked(watch, 1)[1] == 0, what="being told by the store")
@@ -109,7 +110,7 @@ def measure(plane: ControlPlane, minio: MinioServer, edges: int, folder: Path) -
         "enrolment (ConfigMaps), s": enrolled,
         "dispatch, s": dispatched,
         "dispatch, ms per edge": dispatched * 1000 / edges,
-        "dispatch, requests per edge": asked / edges,
+        "dispatch, requests per edge": requested / edges,
         "wait: opening the round, s": opened,
         "wait: a poll when nobody has answered, ms": silent[0] * 1000,
         "wait: requests of that poll": silent[1],
@@ -138,7 +139,7 @@ class Nudged(ConfigMapInboxes):
         self.times.append(time.monotonic())
 
 
-def nudged_again(inboxes: Nudged, watch: RoundWatch, pause: float) -> tuple[float, float]:
+def nudged_again(inboxes: Nudged, watch: OrderWatch, pause: float) -> tuple[float, float]:
     """Seconds in which all are nudged again while they are waited for, as none has accepted; and of the longest look then."""
     inboxes.times.clear()
     looks = []
@@ -149,7 +150,7 @@ def nudged_again(inboxes: Nudged, watch: RoundWatch, pause: float) -> tuple[floa
     return inboxes.times[-1] - inboxes.times[0], max(looks)
 
 
-def looked(watch: RoundWatch, times: int) -> tuple[float, float]:
+def looked(watch: OrderWatch, times: int) -> tuple[float, float]:
     """Median seconds of a look, and requests of one."""
     requests = Requests()
     seconds = statistics.median(timed(watch.look) for _ in range(times))
@@ -164,29 +165,21 @@ def pod(edge: str) -> dict[str, Any]:
 
 def answer(run: Run, edge: str) -> None:
     """What an edge sends for an order that took no work."""
-    order = run.order(1, edge)
+    order = run.order("1", edge)
     assert order is not None
-    assert order.result is not None
     scores = Scores(accuracy=0.5, recall=0.5, loss=1.0, samples=10)
     transport = Transport()
     report = Report(order=order.id, edge=edge, sequence=1, phase=Phase.DONE, heartbeat_at=datetime.now(UTC), runner_version="0")
     manifest = Manifest(
         order=order.id,
-        run=order.run,
-        round=1,
         edge=edge,
-        attempt=1,
-        model_sha256="0" * 64,
-        model_size=len(MODEL),
-        base_sha256="0" * 64,
-        samples=10,
-        data_fingerprint="0" * 64,
-        scores={"base": scores, "result": scores},
+        outputs={"model": OutputFile(sha256="0" * 64, size=len(MODEL))},
+        result=Trained(base_sha256="0" * 64, samples=10, data_fingerprint="0" * 64, scores={"base": scores, "model": scores}),
         seconds=1,
         runner_version="0",
     )
     transport.put(order.report, report.to_json())
-    transport.put(order.result, MODEL)
+    transport.put(order.outputs["model"], MODEL)
     transport.put(order.manifest, manifest.to_json())
 
 

@@ -23,11 +23,11 @@ FIELD_NAME = r"^[A-Za-z_][A-Za-z0-9_.-]{0,99}$"
 SHA256 = r"^[0-9a-f]{64}$"
 """A SHA-256 digest in lower-case hexadecimal digits."""
 
-ORDER_ID = r"^[a-z0-9-]{1,53}\.[0-9]{1,6}\.[a-z0-9-]{1,53}\.[0-9]{1,4}$"
-"""run.round.edge.attempt"""
+ORDER_ID = r"^[a-z0-9-]{1,53}\.[a-z0-9-]{1,53}\.[a-z0-9-]{1,53}\.[0-9]{1,4}$"
+"""run.step.edge.attempt"""
 
-ROUNDS, ATTEMPTS = 999_999, 9_999
-"""The largest numbers that have a place in it."""
+ATTEMPTS = 9_999
+"""The largest number that has a place in it."""
 
 _SYSTEM = frozenset(
     {
@@ -48,7 +48,7 @@ IN_WORDS = {
     FIELD_NAME: "use a letter or underscore, then letters, digits, dots, underscores and hyphens, at most 100 characters; what "
     'the files call it goes, as it stands there, into "column" (of the label: "label_column")',
     SHA256: "give 64 lower-case hexadecimal digits",
-    ORDER_ID: "give run.round.edge.attempt",
+    ORDER_ID: "give run.step.edge.attempt",
 }
 """What to say to a person whose text does not match a pattern."""
 

@@ -14,8 +14,6 @@ Order ids and file names were checked against their patterns when the order was 
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloudedge.documents.order import Order
-
 
 @dataclass(frozen=True)
 class Folders:
@@ -65,10 +63,6 @@ class Folders:
     def trained(self, order_id: str) -> Path:
         """Folder of what an order's work made."""
         return self.all_trained / order_id
-
-    def model(self, order: Order) -> Path:
-        """File of the model that an order trains."""
-        return self.trained(order.id) / order.model_file_name
 
     def manifest(self, order_id: str) -> Path:
         """Manifest of what an order's work made; written after the model, so it marks finished work."""

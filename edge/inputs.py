@@ -7,9 +7,8 @@ import torch
 
 from cloudedge import weights
 from cloudedge.data import Samples, to_samples
-from cloudedge.documents import Order, Phase, RemoteFile
+from cloudedge.documents import DataFormat, Order, Phase, RemoteFile
 from cloudedge.errors import InvalidSamples
-from cloudedge.models import build
 from cloudedge.names import sha256_of
 from cloudedge.seeds import derived_seed
 from cloudedge.transport import Transport
@@ -18,9 +17,9 @@ from edge.messages import Job, Message, Say
 from edge.samples.store import BadFile, Collection, SampleStore
 
 
-def seed_of(order: Order) -> int:
-    """The seed of this edge's work in this round: another one at every edge and in every round, the same at every try."""
-    return derived_seed(order.seed, "work", order.edge, order.round)
+def seed_of(order: Order, seed: int) -> int:
+    """The seed of this edge's work in this step: another one at every edge and in every step, the same at every try."""
+    return derived_seed(seed, "work", order.edge, order.step)
 
 
 def fetch(job: Job, file: RemoteFile, path: Path) -> Path:
@@ -36,11 +35,6 @@ def fetch(job: Job, file: RemoteFile, path: Path) -> Path:
     return path
 
 
-def network(order: Order) -> torch.nn.Module:
-    """The order's network, with whatever weights it was born with."""
-    return build(order.model, order.data, seed_of(order))
-
-
 def load_checked(model: torch.nn.Module, file: RemoteFile, path: Path) -> None:
     """Give a network the weights of a fetched file.
 
@@ -54,9 +48,10 @@ def load_checked(model: torch.nn.Module, file: RemoteFile, path: Path) -> None:
 class Collector:
     """Gathers samples for one order."""
 
-    def __init__(self, job: Job, say: Say) -> None:
+    def __init__(self, job: Job, data: DataFormat, say: Say) -> None:
         """Open the sample store."""
-        self._order = job.order
+        self._order_id = job.order.id
+        self._data = data
         self._directory = Path(job.samples) if job.samples else None
         self._mirror = job.mirror_samples
         self._say = say
@@ -68,39 +63,39 @@ class Collector:
         Raises:
             StoreFailed: the disk refuses.
         """
-        collection = self._store.collection(self._order.id)
+        collection = self._store.collection(self._order_id)
         if collection is None:
             self._say(Message(phase=Phase.COLLECTING))
             if self._directory is not None:
                 take = self._store.mirror if self._mirror else self._store.collect
-                take(self._directory, self._order.data)
-            collection = self._store.settle(self._order.id, 0)
+                take(self._directory, self._data)
+            collection = self._store.settle(self._order_id, 0)
         return collection
 
-    def next(self, former: Collection) -> Collection | None:
-        """Wait for samples beyond a collection; None if none came in the time that the order gives."""
+    def next(self, former: Collection, wait_seconds: float) -> Collection | None:
+        """Wait for samples beyond a collection; None if none came in this time, in seconds."""
         self._say(Message(phase=Phase.COLLECTING))
-        end = time.monotonic() + self._order.recollection.wait_seconds
+        end = time.monotonic() + wait_seconds
         while True:
             if self._directory is not None:
-                self._store.collect(self._directory, self._order.data)
-            if self._store.has_more(self._order.data, former):
-                return self._store.settle(self._order.id, former.number + 1)
+                self._store.collect(self._directory, self._data)
+            if self._store.has_more(self._data, former):
+                return self._store.settle(self._order_id, former.number + 1)
             if time.monotonic() >= end:
                 return None
             time.sleep(min(1.0, max(0.0, end - time.monotonic())))
 
     def samples(self, collection: Collection, *, held_out: bool) -> Samples:
         """A collection's samples to measure on, or to train on."""
-        return to_samples(self._store.records(self._order.data, collection, held_out=held_out), self._order.data)
+        return to_samples(self._store.records(self._data, collection, held_out=held_out), self._data)
 
     def fingerprint(self, collection: Collection) -> str:
         """Digest over a collection's samples."""
-        return self._store.fingerprint(self._order.data, collection)
+        return self._store.fingerprint(self._data, collection)
 
     def bad_files(self) -> list[BadFile]:
         """The files that gave no samples in the order's format."""
-        return self._store.bad_files(self._order.data)
+        return self._store.bad_files(self._data)
 
     def require(self, samples: Samples) -> Samples:
         """The samples to train on, if there are any.

@@ -9,9 +9,10 @@ import traceback
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import get_args
+from typing import Any
 
-from cloudedge.documents import Order, WorkError
+from cloudedge.documents import WorkError
+from cloudedge.documents import kinds as asked
 from cloudedge.errors import CloudedgeError, StoreFailed
 from cloudedge.files import disk_errors
 from edge import kinds
@@ -27,7 +28,7 @@ def run(job: Job, say: Say) -> bool:
         if not job.begun:
             _put_away_former(job.order.id, folders)
         if not folders.manifest(job.order.id).exists():
-            _kind(job.order.kind)(job, say)
+            _kind(job.order.work.kind)(job, job.order.work, say)
         say(Message(done=True))
         return True
     except (StoreFailed, sqlite3.Error) as error:
@@ -45,12 +46,12 @@ def run(job: Job, say: Say) -> bool:
 
 def load_kinds() -> None:
     """Import all kinds of work, and with them what they need: torch above all."""
-    for kind in get_args(Order.model_fields["kind"].annotation):
+    for kind in asked.kinds():
         _kind(kind)
 
 
-def _kind(name: str) -> Callable[[Job, Say], None]:
-    work: Callable[[Job, Say], None] = import_module(f"{kinds.__name__}.{name}").work
+def _kind(name: str) -> Callable[[Job, Any, Say], None]:
+    work: Callable[[Job, Any, Say], None] = import_module(f"{kinds.__name__}.{name}").work
     return work
 
 

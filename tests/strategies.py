@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from hypothesis import strategies as st
 from pydantic import AwareDatetime, BaseModel
 
-from cloudedge.documents import Collaboration, DataFormat, Field, Inbox, Order, order_id
+from cloudedge.documents import Collaboration, DataFormat, Field, Inbox, Order, RemoteFile, order_id
 from cloudedge.documents.data import LEAST_SCALE
 from cloudedge.names import folded
 
@@ -126,16 +126,17 @@ def _collaboration(values: Values) -> Values:
 
 
 def _order(values: Values) -> Values:
-    values["id"] = order_id(values["run"], values["round"], values["edge"], values["attempt"])
-    if values["kind"] == "train":
-        values["inputs"] = {"base": next(iter(values["inputs"].values()))}
-        values["result"] = values["result"] or values["manifest"]
+    values["id"] = order_id(values["run"], values["step"], values["edge"], values["attempt"])
+    trains = values["work"].kind == "train"
+    file = RemoteFile(url="https://store/base", sha256="0" * 64, size=1)
+    values["inputs"] = {"base": file} if trains else values["inputs"]
+    values["outputs"] = {"model": values["manifest"]} if trains else {}
     return values
 
 
 def _inbox(values: Values) -> Values:
     orders = (
-        order.model_copy(update={"edge": values["edge"], "id": order_id(order.run, order.round, values["edge"], order.attempt)})
+        order.model_copy(update={"edge": values["edge"], "id": order_id(order.run, order.step, values["edge"], order.attempt)})
         for order in values["orders"]
     )
     return values | {"orders": tuple({order.id: order for order in orders}.values())}

@@ -4,14 +4,17 @@ import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from cloud.runs.records import IssuedOrder
+from cloud.runs.run import OfAnOrder
 from cloud.step import Step
-from cloudedge.documents import Order, RemoteFile, Task, order_id
+from cloudedge.documents import Order, RemoteFile, UploadTarget, Work, order_id
+from cloudedge.documents.manifest import MAX_MANIFEST_BYTES
 from cloudedge.documents.order import OrderName
-from cloudedge.documents.report import MAX_MANIFEST_BYTES, MAX_REPORT_BYTES
+from cloudedge.documents.report import MAX_REPORT_BYTES
 from cloudedge.errors import NotFound
 
 AT_ONCE = 16
@@ -27,18 +30,37 @@ _MODEL_MARGIN_BYTES = 1024 * 1024
 """A trained model may have this much more than its base, for its header's metadata."""
 
 
-class ModelFile(NamedTuple):
-    """A model in the store; its size is in bytes."""
+class StoredFile(NamedTuple):
+    """A file in the store; its size is in bytes."""
 
     key: str
     sha256: str
     size: int
 
 
-def inputs_of(work: Step, models: Mapping[str, ModelFile], limit_seconds: float) -> dict[str, RemoteFile]:
-    """Models as edges fetch them for an order with this time limit, by name."""
+@dataclass(frozen=True)
+class Assignment:
+    """What edges are to do in a step of a run.
+
+    Attributes:
+        step: Name of the step; of a round, its number.
+        work: What to do, of whatever kind.
+        inputs: Files that the work begins with, by their names in that kind.
+        most_bytes: How large each file may become that the work makes, by its name in that kind.
+        limit_seconds: How long an edge may work, from when it accepts its order.
+    """
+
+    step: str
+    work: Work
+    inputs: Mapping[str, StoredFile]
+    most_bytes: Mapping[str, int]
+    limit_seconds: float
+
+
+def inputs_of(work: Step, files: Mapping[str, StoredFile], limit_seconds: float) -> dict[str, RemoteFile]:
+    """Files as edges fetch them for an order with this time limit, by name."""
     expires = _url_seconds(limit_seconds)
-    return {name: work.store.download(*model, expires_seconds=expires) for name, model in models.items()}
+    return {name: work.store.download(*file, expires_seconds=expires) for name, file in files.items()}
 
 
 def most_model_bytes(base_size: int) -> int:
@@ -46,31 +68,21 @@ def most_model_bytes(base_size: int) -> int:
     return base_size + _MODEL_MARGIN_BYTES
 
 
-def new_order(
-    work: Step, task: Task, round_number: int, kind: str, edge: str, inputs: Mapping[str, RemoteFile], attempt: int
-) -> Order:
+def new_order(work: Step, asked: Assignment, edge: str, inputs: Mapping[str, RemoteFile], attempt: int) -> Order:
     """An order that was never issued."""
-    limit = task.collaboration.round_deadline_seconds
-    most = most_model_bytes(inputs["base"].size) if kind == "train" else None
-    fields = {
-        "id": order_id(work.run.id, round_number, edge, attempt),
-        "kind": kind,
-        "run": work.run.id,
-        "round": round_number,
-        "edge": edge,
-        "attempt": attempt,
-        "issued_at": datetime.now(UTC),
-        "time_limit_seconds": limit,
-        "model": task.model,
-        "inputs": dict(inputs),
-        "model_file_name": task.model_file_name,
-        "data": task.data,
-        "training": task.collaboration.training,
-        "recollection": task.collaboration.recollection,
-        "seed": task.seed,
-        **_targets(work, round_number, edge, attempt, most, limit),
-    }
-    return Order.model_validate(fields)
+    name = OrderName(work.run.id, asked.step, edge, attempt)
+    return Order(
+        id=order_id(*name),
+        run=name.run,
+        step=name.step,
+        edge=edge,
+        attempt=attempt,
+        issued_at=datetime.now(UTC),
+        time_limit_seconds=asked.limit_seconds,
+        work=asked.work,
+        inputs=dict(inputs),
+        **_targets(work, name, asked.most_bytes, asked.limit_seconds),
+    )
 
 
 def renewed_every(work: Step, limit_seconds: float) -> float:
@@ -87,22 +99,19 @@ def renew(work: Step, orders: Sequence[IssuedOrder]) -> None:
 
     They stay the orders that they are: an edge goes on with its work, and takes the new URLs as soon as they arrive.
     """
-    records = {number: work.run.dispatched(number) for number in {order.round for order in orders}}
-    models = {number: record.models for number, record in records.items() if record}
+    records = {step: work.run.dispatched(step) for step in {order.step for order in orders}}
+    keys = {step: record.models for step, record in records.items() if record}
 
     def renew_one(issued: IssuedOrder) -> bool:
         """Whether it was open."""
-        former = work.run.order(issued.round, issued.edge)
+        former = work.run.order(issued.step, issued.edge)
         if former is None or former.id != issued.id:
             return False
-        files = {name: ModelFile(models[issued.round][name], file.sha256, file.size) for name, file in former.inputs.items()}
-        limit, most = former.time_limit_seconds, former.result.max_bytes if former.result else None
-        changes = {
-            "inputs": inputs_of(work, files, limit),
-            **_targets(work, issued.round, issued.edge, issued.attempt, most, limit),
-        }
+        files = {name: StoredFile(keys[issued.step][name], file.sha256, file.size) for name, file in former.inputs.items()}
+        limit, most = former.time_limit_seconds, {name: target.max_bytes for name, target in former.outputs.items()}
+        changes = {"inputs": inputs_of(work, files, limit), **_targets(work, issued, most, limit)}
         order = former.model_copy(update=changes)
-        work.run.put(work.run.order_key(issued.round, issued.edge), order)
+        work.run.put(work.run.order_key(issued.step, issued.edge), order)
         with contextlib.suppress(NotFound):  # It was removed since.
             inbox = work.inboxes.update(
                 issued.edge, lambda others: [order if other.id == order.id else other for other in others]
@@ -121,20 +130,15 @@ def _url_seconds(limit_seconds: float) -> float:
     return 2 * limit_seconds + _URL_MARGIN_SECONDS
 
 
-def _targets(
-    work: Step, round_number: int, edge: str, attempt: int, most_bytes: int | None, limit_seconds: float
-) -> dict[str, Any]:
-    """Where an order's report, its manifest and, if it may have so many bytes, its model go."""
-    expires = _url_seconds(limit_seconds)
-    report, manifest, model = (
-        work.run.report_key(OrderName(work.run.id, round_number, edge, attempt)),
-        work.run.result_key(round_number, edge, attempt, "manifest.json"),
-        work.run.result_key(round_number, edge, attempt, "model.safetensors"),
-    )
+def _targets(work: Step, order: OfAnOrder, most_bytes: Mapping[str, int], limit_seconds: float) -> dict[str, Any]:
+    """Where an order's report, its manifest and what its work makes go."""
+    expires, run, store = _url_seconds(limit_seconds), work.run, work.store
+
+    def once(key: str, most: int) -> UploadTarget:
+        return store.upload(key, max_bytes=most, once=True, expires_seconds=expires)
+
     return {
-        "report": work.store.upload(report, max_bytes=MAX_REPORT_BYTES, once=False, expires_seconds=expires),
-        "manifest": work.store.upload(manifest, max_bytes=MAX_MANIFEST_BYTES, once=True, expires_seconds=expires),
-        "result": None
-        if most_bytes is None
-        else work.store.upload(model, max_bytes=most_bytes, once=True, expires_seconds=expires),
+        "report": store.upload(run.report_key(order), max_bytes=MAX_REPORT_BYTES, once=False, expires_seconds=expires),
+        "manifest": once(run.manifest_key(order), MAX_MANIFEST_BYTES),
+        "outputs": {name: once(run.output_key(order, name), most) for name, most in most_bytes.items()},
     }

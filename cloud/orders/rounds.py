@@ -1,9 +1,10 @@
 """The rounds of a collaboration: which of them a run needs, and what each orders."""
 
+from cloud.fusion.rule import find_rule
 from cloud.orders.dispatch import dispatch
-from cloud.orders.issue import ModelFile
+from cloud.orders.issue import Assignment, StoredFile, most_model_bytes
 from cloud.step import Step
-from cloudedge.documents import Task
+from cloudedge.documents import Task, Train
 from cloudedge.errors import NotFound
 
 
@@ -23,8 +24,26 @@ def order_training(work: Step, task: Task, round_number: int) -> int:
     Returns:
         Number of edges that take part.
     """
-    base = ModelFile(work.run.fused_key(round_number - 1), *_digest_before(work, round_number))
-    issued, late = dispatch(work, task, round_number, "train", {"base": base})
+    asked = task.collaboration
+    base = StoredFile(work.run.fused_key(round_number - 1), *_digest_before(work, round_number))
+    training = Train(
+        model=task.model,
+        model_file_name=task.model_file_name,
+        data=task.data,
+        training=asked.training,
+        recollection=asked.recollection,
+        seed=task.seed,
+    )
+    before = work.run.waited(round_number - 1)
+    issued, late = dispatch(
+        work,
+        Assignment(
+            str(round_number), training, {"base": base}, {"model": most_model_bytes(base.size)}, asked.round_deadline_seconds
+        ),
+        asked.edges,
+        before.late if before else None,
+        lambda edges: find_rule(asked.fusion.rule, asked.fusion.parameters, edges),
+    )
     work.log("dispatched", round=round_number, orders=issued)
     return len(issued) + len(late)
 

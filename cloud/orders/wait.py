@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 from cloud.advice import DIVERGES_AGAIN
 from cloud.orders.issue import renew, renewed_every
-from cloud.orders.watch import RoundWatch, Watched
+from cloud.orders.watch import OrderWatch, Watched
 from cloud.runs.records import Delivery, WaitRecord
+from cloud.runs.run import step_detail, step_title
 from cloud.step import Step
 from cloudedge.clocks import passed
 from cloudedge.documents import LeftOut
@@ -20,8 +21,7 @@ _RENEWAL_AGAIN_SECONDS = 60.0
 
 def wait_for(
     work: Step,
-    watch: RoundWatch,
-    round_number: int,
+    watch: OrderWatch,
     quorum: int,
     deadline_seconds: float,
     grace_seconds: float,
@@ -36,7 +36,7 @@ def wait_for(
         QuorumMissed: too few results at the deadline, or for certain.
         Cancelled: somebody cancelled the run.
     """
-    started = time.monotonic()
+    started, title = time.monotonic(), step_title(watch.step)
     quorum_since: float | None = None
     renewal = _Renewal(work, watch, deadline_seconds)
     relayed = said = float("-inf")
@@ -51,10 +51,8 @@ def wait_for(
             delivered, pending = len(watch.delivered), len(watch.pending)
             if changed or now - said > _SAY_SECONDS:
                 said = now
-                work.say(
-                    f"Round {round_number}: {delivered} of {len(watch.edges)} edges have delivered, {pending} are at work."
-                )
-            _log_faults(work, round_number, changed, named)
+                work.say(f"{title}: {delivered} of {len(watch.edges)} edges have delivered, {pending} are at work.")
+            _log_faults(work, watch.step, changed, named)
             if quorum_since is None and delivered >= quorum:
                 quorum_since = now
             if last or pending == 0 or delivered + pending < quorum:
@@ -73,16 +71,16 @@ def wait_for(
     if delivered < quorum:
         for watched in watch.edges.values():
             if watched.refusal:
-                work.run.take_back(_delivery(watched))
+                work.run.take_back(watched.order)
         diverged = {edge for edge, watched in watch.edges.items() if watched.diverged}
-        raise QuorumMissed(_shortage(round_number, quorum, record, diverged, timed_out=now - started >= deadline_seconds))
+        raise QuorumMissed(_shortage(title, quorum, record, diverged, timed_out=now - started >= deadline_seconds))
     return record
 
 
 class _Renewal:
-    """Renews the open orders of a round for as long as it is waited for; URLs end while this machine sleeps, too."""
+    """Renews the open orders of a step for as long as it is waited for; URLs end while this machine sleeps, too."""
 
-    def __init__(self, work: Step, watch: RoundWatch, limit_seconds: float) -> None:
+    def __init__(self, work: Step, watch: OrderWatch, limit_seconds: float) -> None:
         self._work, self._watch = work, watch
         self._pause = renewed_every(work, limit_seconds)
         # Whoever waited before may have renewed them since they were issued; to do it again costs little.
@@ -101,21 +99,21 @@ class _Renewal:
         self._due = passed() + pause
 
 
-def _log_faults(work: Step, round_number: int, changed: Sequence[Watched], named: set[tuple[str, str]]) -> None:
+def _log_faults(work: Step, step: str, changed: Sequence[Watched], named: set[tuple[str, str]]) -> None:
     """Say who is left out and whose reports are not believed, each with the reason and once, as reports may go on coming."""
     for watched in changed:
         for action, fault in (("left-out", watched.refusal), ("misreported", watched.misreport)):
             if fault and (watched.order.edge, action) not in named:
                 named.add((watched.order.edge, action))
                 work.say(f"{watched.order.edge}: {fault}")
-                work.log(action, round=round_number, edge=watched.order.edge, reason=fault)
+                work.log(action, **step_detail(step), edge=watched.order.edge, reason=fault)
 
 
 def _delivery(watched: Watched) -> Delivery:
-    return Delivery(edge=watched.order.edge, round=watched.order.round, attempt=watched.order.attempt)
+    return Delivery(edge=watched.order.edge, step=watched.order.step, attempt=watched.order.attempt)
 
 
-def _record(watch: RoundWatch, seconds: float) -> WaitRecord:
+def _record(watch: OrderWatch, seconds: float) -> WaitRecord:
     delivered, missing, late = [], [], {}
     for edge, watched in sorted(watch.edges.items()):
         if watched.delivered:
@@ -123,13 +121,13 @@ def _record(watch: RoundWatch, seconds: float) -> WaitRecord:
             continue
         missing.append(LeftOut(edge=edge, reason=watched.state()))
         if watched.pending and watched.report is not None:
-            late[edge] = watched.order.round
+            late[edge] = watched.order.step
     return WaitRecord(delivered=tuple(delivered), missing=tuple(missing), late=late, seconds=seconds)
 
 
-def _shortage(round_number: int, quorum: int, record: WaitRecord, diverged: Collection[str], *, timed_out: bool) -> str:
+def _shortage(title: str, quorum: int, record: WaitRecord, diverged: Collection[str], *, timed_out: bool) -> str:
     why = "before the deadline" if timed_out else "and no more can come"
-    lines = [f"Round {round_number} got {len(record.delivered)} results of the {quorum} it needs {why}:"]
+    lines = [f"{title} got {len(record.delivered)} results of the {quorum} it needs {why}:"]
     lines += [f"  - {missing.edge}: {missing.reason}" for missing in record.missing]
     if len(diverged) < len(record.missing):
         lines.append(

@@ -1,7 +1,7 @@
-"""What is known of a round's edges, brought up to date by looks.
+"""What is known of the edges of a step, brought up to date by looks.
 
 A store that says what was written makes a look cost what has changed. Where it does not, and now and then in any case, the
-round's reports and results are listed, so that nothing is ever missed; but only objects whose version has changed are read.
+step's reports and results are listed, so that nothing is ever missed; but only objects whose version has changed are read.
 """
 
 import time
@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from cloud.runs.records import IssuedOrder
-from cloud.runs.run import Run
-from cloudedge.documents import Manifest, Phase, Report, parse
-from cloudedge.documents.report import MAX_MANIFEST_BYTES, MAX_REPORT_BYTES
+from cloud.runs.run import Run, step_title
+from cloudedge.documents import Manifest, Phase, Report, Trained, parse
+from cloudedge.documents.manifest import MAX_MANIFEST_BYTES
+from cloudedge.documents.report import MAX_REPORT_BYTES
 from cloudedge.errors import Diverged, InvalidInput, NotFound
 from cloudedge.store import Changes
 
@@ -41,6 +42,12 @@ class Watched:
     def delivered(self) -> bool:
         """Whether there is a result that is believed."""
         return self.manifest is not None and not self.refusal
+
+    @property
+    def trained(self) -> Trained | None:
+        """What training came to, if that was asked and is done."""
+        result = self.manifest.result if self.manifest else None
+        return result if isinstance(result, Trained) else None
 
     @property
     def failed(self) -> bool:
@@ -77,17 +84,19 @@ class Watched:
 
 
 @dataclass
-class RoundWatch:
-    """All edges of a round.
+class OrderWatch:
+    """All edges of a step that has issued orders.
 
     Attributes:
         run: The run.
+        step: The step's name.
         edges: What is known of each edge.
         delivered: Edges with a result that is believed.
         pending: Edges from which something may still come.
     """
 
     run: Run
+    step: str
     edges: dict[str, Watched]
     delivered: set[str] = field(default_factory=set)
     pending: set[str] = field(default_factory=set)
@@ -97,16 +106,16 @@ class RoundWatch:
     _list_again_at: float = 0.0
 
     @classmethod
-    def of(cls, run: Run, number: int) -> "RoundWatch":
-        """Watch all who take part in a round, those included who are still at work on an earlier one.
+    def of(cls, run: Run, step: str) -> "OrderWatch":
+        """Watch all who take part in a step, those included who are still at work on an earlier one.
 
         Raises:
             NotFound: it was not dispatched.
         """
-        record = run.dispatched(number)
+        record = run.dispatched(step)
         if record is None or not record.orders:
-            raise NotFound(f"Round {number} of {run.id} was not dispatched yet: run that step first.")
-        watch = cls(run, {order.edge: Watched(order) for order in record.orders})
+            raise NotFound(f"{step_title(step)} of {run.id} was not dispatched yet: run that step first.")
+        watch = cls(run, step, {order.edge: Watched(order) for order in record.orders})
         watch.pending = set(watch.edges)
         for watched in watch.edges.values():
             watch._by_key[run.report_key(watched.order)] = watched
@@ -116,7 +125,7 @@ class RoundWatch:
     @contextmanager
     def told(self) -> Iterator[None]:
         """For as long as this lasts, let the store say what was written, if it can."""
-        with self.run.store.changes(self.run.key("rounds")) as self._changes:
+        with self.run.store.changes(self.run.key()) as self._changes:
             try:
                 yield
             finally:
@@ -163,9 +172,9 @@ class RoundWatch:
         """Versions of all reports and results by key; reports first, so that no result of those that are done is missing."""
         began = time.monotonic()
         found: dict[str, str] = {}
-        for number in sorted({watched.order.round for watched in self.edges.values()}):
+        for step in sorted({watched.order.step for watched in self.edges.values()}):
             for folder in ("reports", "results"):
-                found.update((entry.key, entry.version) for entry in self.run.store.list(self.run.round_key(number, folder)))
+                found.update((entry.key, entry.version) for entry in self.run.store.list(self.run.step_key(step, folder)))
         now = time.monotonic()
         self._list_again_at = now + max(_LEAST_SECONDS_BETWEEN_LISTINGS, (now - began) / _LISTINGS_SHARE)
         return found

@@ -1,11 +1,11 @@
 """Documents that pipeline steps leave in the store for each other. They never go to an edge."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BeforeValidator, model_validator
 from pydantic import Field as Described
 
-from cloudedge.documents import EpochRecord, LeftOut, Scores
+from cloudedge.documents import EpochRecord, LeftOut, Scores, earlier
 from cloudedge.documents.base import Document, Part
 from cloudedge.names import NAME, ORDER_ID, SHA256
 
@@ -55,23 +55,34 @@ class PretrainingRecord(Document):
         return scores.accuracy if scores.samples else None
 
 
-class IssuedOrder(Part):
-    """Which order an edge has in a round: what whoever waits for it must know."""
+StepName = Annotated[str, BeforeValidator(lambda name: str(name) if isinstance(name, int) else name), Described(pattern=NAME)]
+"""Of a step that issues orders: a round's number, or another name. Up to version 0.1 all were numbers."""
+
+
+class _OfAStep(Part):
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, value: Any) -> Any:
+        return earlier.with_step(value)
+
+
+class IssuedOrder(_OfAStep):
+    """Which order an edge has in a step: what whoever waits for it must know."""
 
     id: str = Described(pattern=ORDER_ID, description="Id of the order.")
     edge: str = Described(pattern=NAME, description="Edge.")
-    round: int = Described(ge=0, description="Round that the order is of.")
-    attempt: int = Described(ge=1, description="Attempt of the edge in that round.")
+    step: StepName = Described(description="Step that the order is of.")
+    attempt: int = Described(ge=1, description="Attempt of the edge in that step.")
     issued_at: AwareDatetime = Described(description="When it was issued, by the cloud's clock.")
 
 
 class DispatchRecord(Document):
-    """Who takes part in a round."""
+    """Who takes part in a step."""
 
     edges: tuple[str, ...] = Described(description="Edges that got an order, sorted.")
-    late: dict[str, int] = Described(
+    late: dict[str, StepName] = Described(
         default_factory=dict,
-        description="Edges still at work on an earlier round's order, and that round; their model joins this one.",
+        description="Edges still at work on an earlier step's order, and that step; their result joins this one.",
     )
     orders: tuple[IssuedOrder, ...] = Described(
         default=(), description="Their orders, late ones' earlier orders among them, by edge; none before all are issued."
@@ -82,11 +93,11 @@ class DispatchRecord(Document):
     )
 
 
-class Delivery(Part):
+class Delivery(_OfAStep):
     """A result that arrived."""
 
     edge: str = Described(pattern=NAME, description="Edge.")
-    round: int = Described(ge=0, description="Round that the order was of.")
+    step: StepName = Described(description="Step that the order was of.")
     attempt: int = Described(ge=1, description="Attempt that delivered.")
 
 
@@ -95,8 +106,8 @@ class WaitRecord(Document):
 
     delivered: tuple[Delivery, ...] = Described(description="Results that are in time, ordered by edge.")
     missing: tuple[LeftOut, ...] = Described(description="Edges without a result, and why.")
-    late: dict[str, int] = Described(
-        default_factory=dict, description="Edges among them still at work, and the round of their order."
+    late: dict[str, StepName] = Described(
+        default_factory=dict, description="Edges among them still at work, and the step of their order."
     )
     seconds: float = Described(ge=0, description="Duration of waiting.")
 

@@ -7,12 +7,13 @@
         kubeflow.json                                 Kubeflow's run that last began to work on it
         alive                                         touched while a step works, and says when it is done; for the reaper
         pretrained/{model.safetensors,record.json}    the pretrained model                        (folder Q1)
-        rounds/<k>/dispatch.json                      who takes part in round k, and with which order
+        rounds/<k>/dispatch.json                      who takes part in round k, six digits long, and with which order
         rounds/<k>/orders/<edge>.json
         rounds/<k>/reports/<edge>-<attempt>.json
         rounds/<k>/results/<edge>-<attempt>/{model.safetensors,manifest.json}  models from the edges  (folder Q4)
         rounds/<k>/wait.json                          who delivered, who did not
         rounds/<k>/{fused.safetensors,fusion.json,optimizer.safetensors}
+        steps/evaluate/                               the same of the step in which the edges measure
         evaluation.json  report.html
         events/<time>-<n>.json                        the operation log
         tracking/                                     what MLflow is told
@@ -26,14 +27,12 @@ The folders Q2 (received models) and Q3 (trained models) are at the edge, below 
 import re
 from collections.abc import Iterator
 from itertools import islice
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from cloud.runs.records import (
     Deletion,
-    Delivery,
     DispatchRecord,
     Evaluation,
-    IssuedOrder,
     KubeflowRecord,
     PretrainingRecord,
     RunState,
@@ -41,7 +40,6 @@ from cloud.runs.records import (
 )
 from cloudedge.documents import FusionRecord, Order, Task, canonical_json, parse
 from cloudedge.documents.base import Part
-from cloudedge.documents.order import OrderName
 from cloudedge.errors import Conflict, NotFound
 from cloudedge.names import NAME, checked_name
 from cloudedge.store import Store
@@ -50,7 +48,29 @@ _MOST_BYTES = 64 * 1024 * 1024
 _MOST_NAMED = 20
 """So many runs are named to who asks for one that is not there."""
 
+_ENDINGS = {"model": ".safetensors"}
+"""Of the names of files that people open, by the output's name."""
+
+EVALUATE = "evaluate"
+"""Name of the step in which the edges measure models."""
+
 PartT = TypeVar("PartT", bound=Part)
+
+
+class OfAnOrder(Protocol):
+    """What tells an order from the others of its run."""
+
+    @property
+    def step(self) -> str:
+        """Step that it is of."""
+
+    @property
+    def edge(self) -> str:
+        """Edge that it is for."""
+
+    @property
+    def attempt(self) -> int:
+        """Attempt of the edge in the step."""
 
 
 class Run:
@@ -69,9 +89,14 @@ class Run:
         """Key of an object of this run."""
         return "/".join(["runs", self.id, *map(str, parts)])
 
+    def step_key(self, step: str, *parts: object) -> str:
+        """Key of an object of a step that issues orders; a round is a step whose name is its number."""
+        folder = ("rounds", f"{int(step):06d}") if step.isdigit() else ("steps", step)
+        return self.key(*folder, *parts)
+
     def round_key(self, number: int, *parts: object) -> str:
         """Key of an object of one round."""
-        return self.key("rounds", f"{number:06d}", *parts)
+        return self.step_key(str(number), *parts)
 
     @property
     def pretrained_key(self) -> str:
@@ -199,9 +224,9 @@ class Run:
         """The record of pretraining, once it is done."""
         return self._find(PretrainingRecord, self.key("pretrained", "record.json"))
 
-    def dispatched(self, number: int) -> DispatchRecord | None:
-        """Who takes part in a round, once that is settled."""
-        return self._find(DispatchRecord, self.round_key(number, "dispatch.json"))
+    def dispatched(self, step: str) -> DispatchRecord | None:
+        """Who takes part in a step, once that is settled."""
+        return self._find(DispatchRecord, self.step_key(step, "dispatch.json"))
 
     def waited(self, number: int) -> WaitRecord | None:
         """Who delivered in a round, once that is settled."""
@@ -215,9 +240,9 @@ class Run:
         """The evaluation, once it is done."""
         return self._find(Evaluation, self.key("evaluation.json"))
 
-    def order(self, number: int, edge: str) -> Order | None:
-        """The newest order to an edge in a round."""
-        return self._find(Order, self.order_key(number, edge))
+    def order(self, step: str, edge: str) -> Order | None:
+        """The newest order to an edge in a step."""
+        return self._find(Order, self.order_key(step, edge))
 
     def rounds_fused(self) -> int:
         """Number of the last round that was fused; 0 if none was."""
@@ -227,25 +252,25 @@ class Run:
                 return int(name)
         return 0
 
-    def order_key(self, number: int, edge: str) -> str:
-        """Key of the newest order to an edge in a round."""
-        return self.round_key(number, "orders", f"{edge}.json")
+    def order_key(self, step: str, edge: str) -> str:
+        """Key of the newest order to an edge in a step."""
+        return self.step_key(step, "orders", f"{edge}.json")
 
-    def report_key(self, order: Order | IssuedOrder | OrderName) -> str:
+    def report_key(self, order: OfAnOrder) -> str:
         """Key of the reports on an order."""
-        return self.round_key(order.round, "reports", f"{order.edge}-{order.attempt}.json")
+        return self.step_key(order.step, "reports", f"{order.edge}-{order.attempt}.json")
 
-    def result_key(self, number: int, edge: str, attempt: int, name: str) -> str:
-        """Key of one file of an edge's result: model.safetensors or manifest.json."""
-        return self.round_key(number, "results", f"{edge}-{attempt}", name)
+    def output_key(self, order: OfAnOrder, name: str) -> str:
+        """Key of a file that an order's work makes."""
+        return self.step_key(order.step, "results", f"{order.edge}-{order.attempt}", f"{name}{_ENDINGS.get(name, '')}")
 
-    def manifest_key(self, order: Order | IssuedOrder) -> str:
+    def manifest_key(self, order: OfAnOrder) -> str:
         """Key of the manifest of an order's result."""
-        return self.result_key(order.round, order.edge, order.attempt, "manifest.json")
+        return self.step_key(order.step, "results", f"{order.edge}-{order.attempt}", "manifest.json")
 
-    def take_back(self, delivery: Delivery) -> None:
+    def take_back(self, order: OfAnOrder) -> None:
         """Let a result that is not sound exist no more, so that its edge gets another order when the run goes on."""
-        self.store.delete(self.result_key(delivery.round, delivery.edge, delivery.attempt, "manifest.json"))
+        self.store.delete(self.manifest_key(order))
 
     def put(self, key: str, document: Part) -> None:
         """Write a document."""
@@ -259,6 +284,16 @@ class Run:
             return self._read(kind, key)
         except NotFound:
             return None
+
+
+def step_title(step: str) -> str:
+    """What a person calls a step that issues orders."""
+    return f"Round {step}" if step.isdigit() else step.capitalize()
+
+
+def step_detail(step: str) -> dict[str, object]:
+    """How the operation log names a step that issues orders."""
+    return {"round": int(step)} if step.isdigit() else {"step": step}
 
 
 def run_ids(store: Store) -> Iterator[str]:

@@ -8,8 +8,12 @@ from cloudedge.documents.base import Document, canonical_json, parse
 from cloudedge.documents.data import DataFormat, Field
 from cloudedge.documents.event import Event
 from cloudedge.documents.fusion import ContributionRecord, FusionRecord, LeftOut
-from cloudedge.documents.order import Inbox, Order, RemoteFile, UploadTarget, order_id
-from cloudedge.documents.report import EpochRecord, Manifest, Phase, Report, Scores, WorkError
+from cloudedge.documents.kinds import Result, Work
+from cloudedge.documents.kinds.evaluate import Evaluate, Evaluated
+from cloudedge.documents.kinds.train import Train, Trained
+from cloudedge.documents.manifest import Manifest, OutputFile
+from cloudedge.documents.order import Envelope, Inbox, Order, RemoteFile, UploadTarget, order_id
+from cloudedge.documents.report import EpochRecord, Phase, Report, Scores, WorkError
 from cloudedge.documents.task import Collaboration, Fusion, ModelSpec, Recollection, Task, Training
 
 __all__ = [
@@ -17,7 +21,10 @@ __all__ = [
     "ContributionRecord",
     "DataFormat",
     "Document",
+    "Envelope",
     "EpochRecord",
+    "Evaluate",
+    "Evaluated",
     "Event",
     "Field",
     "Fusion",
@@ -27,14 +34,19 @@ __all__ = [
     "Manifest",
     "ModelSpec",
     "Order",
+    "OutputFile",
     "Phase",
     "Recollection",
     "RemoteFile",
     "Report",
+    "Result",
     "Scores",
     "Task",
+    "Train",
+    "Trained",
     "Training",
     "UploadTarget",
+    "Work",
     "WorkError",
     "canonical_json",
     "order_id",

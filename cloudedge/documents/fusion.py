@@ -20,6 +20,7 @@ class ContributionRecord(Part):
 
     edge: str = Described(pattern=NAME, description="Edge that trained it.")
     round: int = Described(ge=0, description="Round that it was trained in; an earlier one than the fusion's if it came late.")
+    attempt: int = Described(default=1, ge=1, description="Attempt of the edge in that round that brought it.")
     sha256: str = Described(pattern=SHA256, description="Digest of its file.")
     samples: int = Described(ge=0, description="Samples it was trained on.")
     accuracy: float | None = Described(
@@ -27,6 +28,11 @@ class ContributionRecord(Part):
     )
     files_passed_over: int = Described(default=0, ge=0, description="Files of samples at its edge that do not fit the format.")
     weight: float = Described(description="Its share in the fused model; of rules that do not average, 1 if used and 0 if not.")
+
+    @property
+    def step(self) -> str:
+        """Step that its order was of."""
+        return str(self.round)
 
 
 class LeftOut(Part):

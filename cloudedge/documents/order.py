@@ -1,19 +1,27 @@
 """What the cloud wants of an edge."""
 
 import re
-from typing import Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import AwareDatetime, model_validator
+from pydantic import AwareDatetime, ConfigDict, model_validator
 from pydantic import Field as Described
 
-from cloudedge.documents.base import Document, Part
-from cloudedge.documents.data import DataFormat
-from cloudedge.documents.task import ModelSpec, Recollection, Training
+from cloudedge.documents import earlier
+from cloudedge.documents.base import Document, Part, Told
+from cloudedge.documents.kinds import Work, any_of
 from cloudedge.errors import InvalidInput
-from cloudedge.names import ATTEMPTS, FILE_NAME, IN_WORDS, NAME, ORDER_ID, ROUNDS, SHA256
+from cloudedge.names import ATTEMPTS, IN_WORDS, NAME, ORDER_ID, SHA256
+
+if TYPE_CHECKING:
+    AnyWork = Work
+else:
+    AnyWork = any_of("WORK")
 
 MAX_ORDER_BYTES = 64 * 1024
 MAX_INBOX_BYTES = 1_000_000
+
+FileName = Annotated[str, Described(pattern=NAME)]
+"""Of an input or an output, as its kind of work has it."""
 
 
 class RemoteFile(Part):
@@ -35,42 +43,57 @@ class UploadTarget(Part):
     once: bool = Described(description="Whether the object can be written only once; a second PUT is refused.")
 
 
-class Order(Document):
-    """One piece of work for one edge. It carries no weights and no credential."""
+class Envelope(Document, Told):
+    """What must be known of an order to refuse it, whatever else it says."""
 
-    id: str = Described(pattern=ORDER_ID, description="run.round.edge.attempt; the same work has the same id.")
-    kind: Literal["train", "evaluate"] = Described(description="Kind of work.")
+    id: str = Described(pattern=ORDER_ID, description="run.step.edge.attempt; the same work has the same id.")
     state: Literal["run", "cancelled"] = Described(default="run", description="What the cloud wants of this order now.")
     run: str = Described(pattern=NAME, description="Run that the order belongs to.")
-    round: int = Described(ge=0, le=ROUNDS, description="Round, counted from 1.")
+    step: str = Described(pattern=NAME, description="Step of the run that issued it: a round's number, or another name.")
     edge: str = Described(pattern=NAME, description="Edge that the order is for.")
-    attempt: int = Described(default=1, ge=1, le=ATTEMPTS, description="Attempt of this edge in this round, counted from 1.")
+    attempt: int = Described(default=1, ge=1, le=ATTEMPTS, description="Attempt of this edge in this step, counted from 1.")
     issued_at: AwareDatetime = Described(
         description="When the cloud wrote it, by the cloud's clock. Of two orders with the same id the later one holds: an "
         "edge that is done with the earlier one does it anew, as the cloud has lost what came of it."
     )
+    report: UploadTarget = Described(description="Where reports go; overwritten as work goes on.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, value: Any) -> Any:
+        return earlier.order(value)
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if self.id != order_id(self.run, self.step, self.edge, self.attempt):
+            raise ValueError(f"id {self.id!r} is not run.step.edge.attempt of the other fields")
+        return self
+
+
+class Order(Envelope):
+    """One piece of work for one edge. It carries no weights and no credential."""
+
+    model_config = ConfigDict(extra="forbid")
+
     time_limit_seconds: float = Described(
         gt=0, le=10_000_000, description="How long the edge may work, in seconds from acceptance, by the edge's own clock."
     )
-    model: ModelSpec = Described(description="The network that the files belong to.")
-    inputs: dict[str, RemoteFile] = Described(
-        min_length=1, max_length=64, description="Models to fetch: 'base' for train; each is scored for evaluate."
+    work: AnyWork = Described(description="What to do, by its kind.")
+    inputs: dict[FileName, RemoteFile] = Described(
+        default_factory=dict, max_length=64, description="Files to fetch, by the names that the kind of work has for them."
     )
-    model_file_name: str = Described(default="model.safetensors", pattern=FILE_NAME, description="Name of the model's file.")
-    data: DataFormat = Described(description="Format of the samples.")
-    training: Training = Described(default_factory=Training, description="How to train.")
-    recollection: Recollection = Described(default_factory=Recollection, description="What to do below target.")
-    seed: int = Described(default=0, ge=0, description="All randomness of the work follows from it.")
-    report: UploadTarget = Described(description="Where reports go; overwritten as work goes on.")
-    result: UploadTarget | None = Described(default=None, description="Where the trained model goes; none for evaluate.")
+    outputs: dict[FileName, UploadTarget] = Described(
+        default_factory=dict, max_length=64, description="Where the files go that the work makes, by their names."
+    )
     manifest: UploadTarget = Described(description="Where the manifest goes, last of all.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.id != order_id(self.run, self.round, self.edge, self.attempt):
-            raise ValueError(f"id {self.id!r} is not run.round.edge.attempt of the other fields")
-        if self.kind == "train" and (self.result is None or set(self.inputs) != {"base"}):
-            raise ValueError("an order to train has one input, 'base', and a result")
+        wanted = self.work.inputs
+        if wanted is not None and set(self.inputs) != wanted:
+            raise ValueError(f"an order to {self.work.kind} has the inputs {', '.join(sorted(wanted)) or 'none'}")
+        if set(self.outputs) != self.work.outputs:
+            raise ValueError(f"an order to {self.work.kind} has the outputs {', '.join(sorted(self.work.outputs)) or 'none'}")
         return self
 
 
@@ -94,11 +117,19 @@ class Inbox(Document):
         return self
 
 
+class InboxFrame(Document, Told):
+    """An inbox whose orders are not read yet, so that one of them that cannot be read holds up no other."""
+
+    edge: str = Described(pattern=NAME, description="Edge that the inbox is for.")
+    generation: int = Described(ge=0, description="Grows with every change.")
+    orders: tuple[dict[str, Any], ...] = Described(default=(), max_length=1000, description="All open orders of the edge.")
+
+
 class OrderName(NamedTuple):
     """What an order's id says."""
 
     run: str
-    round: int
+    step: str
     edge: str
     attempt: int
 
@@ -111,10 +142,10 @@ class OrderName(NamedTuple):
         """
         if not re.fullmatch(ORDER_ID, text):
             raise InvalidInput(f"{text!r} is no id of an order: {IN_WORDS[ORDER_ID]}.")
-        run, number, edge, attempt = text.split(".")
-        return cls(run, int(number), edge, int(attempt))
+        run, step, edge, attempt = text.split(".")
+        return cls(run, step, edge, int(attempt))
 
 
-def order_id(run: str, round_number: int, edge: str, attempt: int) -> str:
+def order_id(run: str, step: str, edge: str, attempt: int) -> str:
     """The one id that this work has."""
-    return f"{run}.{round_number}.{edge}.{attempt}"
+    return f"{run}.{step}.{edge}.{attempt}"

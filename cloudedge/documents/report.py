@@ -1,4 +1,4 @@
-"""What an edge says of its work: reports while it goes on, a manifest when it is done."""
+"""What an edge says of its work while it goes on."""
 
 from collections.abc import Sized
 from datetime import UTC, datetime
@@ -10,11 +10,10 @@ from pydantic import Field as Described
 from pydantic_core import PydanticKnownError
 
 from cloudedge.documents.base import Document, Told
-from cloudedge.names import ATTEMPTS, NAME, ORDER_ID, ROUNDS, SHA256
+from cloudedge.names import NAME, ORDER_ID
 from cloudedge.texts import readable
 
 MAX_REPORT_BYTES = 4 * 1024 * 1024
-MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 
 MOST_EPOCHS = 10_000
 """About 2.5 MB of JSON; reports and manifests may have 4 MiB."""
@@ -26,11 +25,11 @@ of the numbers that there are."""
 MOST_SECONDS = 20_000_000
 """Twice the longest time limit of an order. Even all epochs of a history together stay within a calendar."""
 
-_LONGEST_NAME, _MOST_CLASSES, _MOST_MODELS = 200, 100_000, 64
+_LONGEST_NAME, MOST_CLASSES, MOST_MODELS = 200, 100_000, 64
 """As tasks and orders may have them."""
 
 
-def _at_most(most: int) -> BeforeValidator:
+def at_most(most: int) -> BeforeValidator:
     """Refuses a longer list or object unread: a million entries have millions of faults, each of which takes a kilobyte."""
 
     def checked(value: Any) -> Any:
@@ -92,7 +91,10 @@ class EpochRecord(Told):
     seconds: Seconds = Described(description="Duration of the epoch.")
 
 
-History = Annotated[tuple[EpochRecord, ...], Described(max_length=MOST_EPOCHS), _at_most(MOST_EPOCHS)]
+History = Annotated[tuple[EpochRecord, ...], Described(max_length=MOST_EPOCHS), at_most(MOST_EPOCHS)]
+
+
+ScoresByModel = Annotated[dict[Name, Scores], Described(max_length=MOST_MODELS), at_most(MOST_MODELS)]
 
 
 class WorkError(Told):
@@ -127,40 +129,3 @@ class Report(Document, Told):
     heartbeat_at: Time = Described(description="When this was written, by the edge's clock.")
     runner_version: Text = Described(default="", max_length=100, description="Version of the runner's software.")
     error: WorkError | None = Described(default=None, description="Why it failed, if it did.")
-
-
-class Manifest(Document, Told):
-    """The commit mark of a result: written last. A result without it does not exist."""
-
-    order: str = Described(pattern=ORDER_ID, description="Id of the order.")
-    run: str = Described(pattern=NAME, description="Run.")
-    round: int = Described(ge=0, le=ROUNDS, description="Round that the work was ordered in.")
-    edge: str = Described(pattern=NAME, description="Edge.")
-    attempt: int = Described(ge=1, le=ATTEMPTS, description="Attempt.")
-    model_sha256: str | None = Described(
-        default=None, pattern=SHA256, description="Digest of the model file; none for evaluate."
-    )
-    model_size: Count | None = Described(default=None, description="Length of the model file in bytes; none for evaluate.")
-    base_sha256: str | None = Described(
-        default=None, pattern=SHA256, description="Digest of the model that training began from."
-    )
-    samples: Count = Described(description="Samples trained on, held-out ones excluded; for evaluate: 0.")
-    label_histogram: Annotated[dict[Name, Count], _at_most(_MOST_CLASSES)] = Described(
-        default_factory=dict, max_length=_MOST_CLASSES, description="Training samples of each class."
-    )
-    data_fingerprint: str = Described(
-        default="", pattern=r"^([0-9a-f]{64})?$", description="Digest over the digests of all samples used."
-    )
-    files_passed_over: Count = Described(
-        default=0, description="Files of samples that do not fit the data format; the edge's status names them."
-    )
-    history: History = Described(default=(), description="All epochs, epoch 0 first.")
-    scores: Annotated[dict[Name, Scores], _at_most(_MOST_MODELS)] = Described(
-        default_factory=dict,
-        max_length=_MOST_MODELS,
-        description="Held-out scores by model: 'result' and 'base' for train, each input for evaluate.",
-    )
-    target_met: bool = Described(default=True, description="Whether the target accuracy was reached, or none was set.")
-    recollections: Count = Described(default=0, description="Collections of further samples.")
-    seconds: Seconds = Described(description="Duration of the work.")
-    runner_version: Text = Described(default="", max_length=100, description="Version of the runner's software.")

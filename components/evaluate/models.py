@@ -122,9 +122,7 @@ def _first_models(work: Step, rounds: int) -> dict[str, tuple[int, str, str]]:
     """Of each edge the first model that was fused: round of its order, digest and key."""
     first: dict[str, tuple[int, str, str]] = {}
     for number in range(1, rounds + 1):
-        record, waited = work.run.fusion(number), work.run.waited(number)
-        attempts = {delivery.edge: delivery.attempt for delivery in waited.delivered} if waited else {}
+        record = work.run.fusion(number)
         for c in record.contributions if record else ():
-            key = work.run.result_key(c.round, c.edge, attempts.get(c.edge, 1), "model.safetensors")
-            first.setdefault(c.edge, (c.round, c.sha256, key))
+            first.setdefault(c.edge, (c.round, c.sha256, work.run.output_key(c, "model")))
     return first

@@ -6,14 +6,15 @@ No sample travels: an edge gets the models and answers with numbers.
 from collections.abc import Iterable
 
 from cloud.orders.dispatch import dispatch
-from cloud.orders.issue import ModelFile
+from cloud.orders.issue import Assignment, StoredFile
 from cloud.orders.wait import wait_for
-from cloud.orders.watch import RoundWatch, Watched
+from cloud.orders.watch import OrderWatch, Watched
 from cloud.runs.closing import close_orders
 from cloud.runs.records import Evaluation, Gate
+from cloud.runs.run import EVALUATE
 from cloud.step import Step, step
 from cloud.tracking import MetricPoint, TrackingRecord
-from cloudedge.documents import LeftOut, Scores, Task
+from cloudedge.documents import Evaluate, Evaluated, LeftOut, Scores, Task
 from cloudedge.errors import NotFound
 from components.evaluate.models import score_on_test_data
 
@@ -56,18 +57,18 @@ def _evaluate(work: Step, task: Task, test_data: str) -> Evaluation:
 
 def _gate(work: Step, task: Task, rounds: int) -> Gate:
     asked = task.collaboration
-    number = asked.rounds + 1
     pretrained, fused = work.run.pretraining(), work.run.fusion(rounds)
     if pretrained is None or fused is None:
         raise NotFound(f"Run {work.run.id} has not both a pretrained and a fused model: run its steps before.")
     models = {
-        "pretrained": ModelFile(work.run.pretrained_key, pretrained.sha256, pretrained.size),
-        "fused": ModelFile(work.run.fused_key(rounds), fused.sha256, fused.size),
+        "pretrained": StoredFile(work.run.pretrained_key, pretrained.sha256, pretrained.size),
+        "fused": StoredFile(work.run.fused_key(rounds), fused.sha256, fused.size),
     }
-    dispatch(work, task, number, "evaluate", models)
-    watch = RoundWatch.of(work.run, number)
+    measuring = Evaluate(model=task.model, data=task.data, training=asked.training, seed=task.seed)
+    dispatch(work, Assignment(EVALUATE, measuring, models, {}, asked.round_deadline_seconds), asked.edges)
+    watch = OrderWatch.of(work.run, EVALUATE)
     quorum = asked.quorum or len(watch.edges)
-    wait_for(work, watch, number, quorum, asked.round_deadline_seconds, asked.straggler_grace_seconds)
+    wait_for(work, watch, quorum, asked.round_deadline_seconds, asked.straggler_grace_seconds)
     gate = _judged(sorted(watch.edges.items()))
     for one in gate.left_out:
         work.say(f"{one.edge} does not measure: {one.reason}")
@@ -83,7 +84,8 @@ def _judged(edges: Iterable[tuple[str, Watched]]) -> Gate:
     scores: dict[str, dict[str, Scores]] = {}
     left_out = []
     for edge, watched in edges:
-        found = watched.manifest.scores if watched.manifest and watched.delivered else None
+        result = watched.manifest.result if watched.manifest and watched.delivered else None
+        found = result.scores if isinstance(result, Evaluated) else None
         if found is None:
             left_out.append(LeftOut(edge=edge, reason=watched.state()))
         elif set(found) != {"pretrained", "fused"}:

@@ -6,8 +6,8 @@ from pathlib import PurePath
 from cloud.runs.records import Evaluation
 from cloud.step import Step, step
 from cloud.tracking import Ancestor, Registration, TrackingRecord
-from cloudedge.documents import Manifest, Task, parse
-from cloudedge.documents.report import MAX_MANIFEST_BYTES
+from cloudedge.documents import Manifest, Task, Trained, parse
+from cloudedge.documents.manifest import MAX_MANIFEST_BYTES
 from cloudedge.errors import NotFound
 from components.register.description import description
 
@@ -95,11 +95,9 @@ def _ancestors(work: Step, rounds: int) -> tuple[Ancestor, ...]:
     if record is None:
         return tuple(ancestors)
     ancestors.append(Ancestor(role="base", round=rounds - 1, sha256=record.base_sha256, weight=record.base_weight))
-    waited = work.run.waited(rounds)
-    deliveries = {delivery.edge: delivery for delivery in waited.delivered} if waited else {}
     for c in record.contributions:
-        key = work.run.result_key(c.round, c.edge, deliveries[c.edge].attempt, "manifest.json")
-        manifest = parse(Manifest, work.store.get(key, MAX_MANIFEST_BYTES), key)
+        key = work.run.manifest_key(c)
+        trained = parse(Manifest, work.store.get(key, MAX_MANIFEST_BYTES), key).result
         ancestors.append(
             Ancestor(
                 role="edge",
@@ -108,7 +106,7 @@ def _ancestors(work: Step, rounds: int) -> tuple[Ancestor, ...]:
                 sha256=c.sha256,
                 weight=c.weight,
                 samples=c.samples,
-                data_fingerprint=manifest.data_fingerprint,
+                data_fingerprint=trained.data_fingerprint if isinstance(trained, Trained) else "",
             )
         )
     return tuple(ancestors)

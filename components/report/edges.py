@@ -52,12 +52,12 @@ def _first_of(model: ModelScores) -> str:
 
 def _row(story: EdgeStory, found: Findings, rounds: int, *, judged: bool, sparks: bool) -> list[Html]:
     last = story.turns[-1] if story.turns else None
-    manifest = last.manifest if last else None
+    trained = last.trained if last else None
     cells = [
         element("th", story.name, scope="row"),
-        number(f"{manifest.samples:,}" if manifest else ""),
-        element("td", histogram(manifest.label_histogram, found.task.data.classes) if manifest else ""),
-        number(f"{manifest.history[-1].epoch:,}" if manifest and manifest.history else ""),
+        number(f"{trained.samples:,}" if trained else ""),
+        element("td", histogram(trained.label_histogram, found.task.data.classes) if trained else ""),
+        number(f"{trained.history[-1].epoch:,}" if trained and trained.history else ""),
     ]
     pretrained, fused = story.judged.get("pretrained"), story.judged.get("fused")
     if judged:
@@ -94,13 +94,13 @@ def _remarks(story: EdgeStory, rounds: int) -> list[Html]:
     measured = story.turns[-1].accuracy is not None if story.turns else False
     if story.turns and not measured:
         remarks.append("Its model is not measured: too few samples of each class to hold one out.")
-    manifest = story.turns[-1].manifest if story.turns else None
-    if manifest and manifest.recollections:
-        remarks.append(f"Collected samples {count(manifest.recollections, 'more time')}.")
-    if manifest and manifest.files_passed_over:
-        passed_over = count(manifest.files_passed_over, "file")
+    trained = story.turns[-1].trained if story.turns else None
+    if trained and trained.recollections:
+        remarks.append(f"Collected samples {count(trained.recollections, 'more time')}.")
+    if trained and trained.files_passed_over:
+        passed_over = count(trained.files_passed_over, "file")
         remarks.append(f"Passed over {passed_over} of samples: 'cloudedge-edge status' there says which and why.")
-    if manifest and measured and not manifest.target_met:
+    if trained and measured and not trained.target_met:
         remarks.append("Below its target accuracy.")
     return [element("div", remark, title=remark) for remark in remarks]
 

@@ -6,8 +6,8 @@ from cloud.pages.words import MOST_EDGES, MOST_ENVIRONMENTS, natural
 from cloud.runs.events import events
 from cloud.runs.records import Evaluation, ModelScores, PretrainingRecord, RunState
 from cloud.runs.run import Run
-from cloudedge.documents import Event, FusionRecord, Manifest, Scores, Task, parse
-from cloudedge.documents.report import MAX_MANIFEST_BYTES
+from cloudedge.documents import ContributionRecord, Event, FusionRecord, Manifest, Scores, Task, Trained, parse
+from cloudedge.documents.manifest import MAX_MANIFEST_BYTES
 from cloudedge.errors import InvalidInput, NotFound
 
 EVERYTHING = "all"
@@ -26,7 +26,8 @@ class Turn:
     before: float | None
     """Of the model that it began from, on the same samples."""
     weight: float
-    manifest: Manifest | None
+    trained: Trained | None
+    """What training came to; none: its manifest was cleared away."""
 
 
 @dataclass(frozen=True)
@@ -145,14 +146,12 @@ def _stories(
     turns: dict[str, list[Turn]] = {name: [] for name in names}
     absences: dict[str, list[tuple[int, str]]] = {name: [] for name in names}
     for record in fusions:
-        waited = run.waited(record.round)
-        attempts = {delivery.edge: delivery.attempt for delivery in waited.delivered} if waited else {}
         for c in record.contributions:
             if c.edge in turns:
-                manifest = _manifest(run, c.round, c.edge, attempts.get(c.edge, 1))
-                base = manifest.scores.get("base") if manifest else None
+                trained = _trained(run, c)
+                base = trained.scores.get("base") if trained else None
                 before = base.measured if base else None
-                turns[c.edge].append(Turn(record.round, c.round, c.accuracy, before, c.weight, manifest))
+                turns[c.edge].append(Turn(record.round, c.round, c.accuracy, before, c.weight, trained))
         for left_out in record.left_out:
             if left_out.edge in absences:
                 absences[left_out.edge].append((record.round, left_out.reason))
@@ -165,9 +164,10 @@ def _stories(
     )
 
 
-def _manifest(run: Run, number: int, edge: str, attempt: int) -> Manifest | None:
-    key = run.round_key(number, "results", f"{edge}-{attempt}", "manifest.json")
+def _trained(run: Run, contribution: ContributionRecord) -> Trained | None:
+    key = run.manifest_key(contribution)
     try:
-        return parse(Manifest, run.store.get(key, MAX_MANIFEST_BYTES), key)
+        result = parse(Manifest, run.store.get(key, MAX_MANIFEST_BYTES), key).result
+        return result if isinstance(result, Trained) else None
     except (NotFound, InvalidInput):
         return None  # Cleared away since it was fused; the page does without its details.

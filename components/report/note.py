@@ -44,7 +44,7 @@ def _row(story: EdgeStory) -> tuple[str, ...]:
         story.name,
         str(len(story.turns)),
         share(last.weight) if last else "",
-        f"{last.manifest.samples:,}" if last and last.manifest else "",
+        f"{last.trained.samples:,}" if last and last.trained else "",
         share(judged.get("pretrained")),
         share(story.alone),
         share(judged.get("fused")),

@@ -2,7 +2,7 @@
 
 from html import escape
 
-from cloud.orders.watch import RoundWatch
+from cloud.orders.watch import OrderWatch
 from cloud.runs.records import WaitRecord
 from cloudedge.documents import EpochRecord, Phase
 
@@ -22,15 +22,16 @@ def _accuracy(record: EpochRecord) -> str:
     return "not measured" if record.scores.measured is None else f"{record.scores.measured:.3f}"
 
 
-def page(round_number: int, watch: RoundWatch, record: WaitRecord) -> str:
+def page(round_number: int, watch: OrderWatch, record: WaitRecord) -> str:
     """One HTML page with a row for each edge of a round."""
     rows = []
     delivered = {delivery.edge for delivery in record.delivered}
     for edge, watched in sorted(watch.edges.items()):
-        history = watched.manifest.history if watched.manifest else watched.report.history if watched.report else ()
+        trained = watched.trained
+        history = trained.history if trained else watched.report.history if watched.report else ()
         before, after = (_accuracy(history[end]) if history else "" for end in (0, -1))
         state = Phase.DONE if edge in delivered else watched.state()
-        samples = watched.manifest.samples if watched.manifest else ""
+        samples = trained.samples if trained else ""
         cells = (edge, state, samples, max(len(history) - 1, 0), before, after)
         rows.append(
             "<tr>"

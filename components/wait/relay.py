@@ -8,7 +8,7 @@ from cloud.orders.watch import Watched
 from cloud.step import Step
 from cloud.tracking import Dataset, MetricPoint, TrackingRecord
 from cloud.tracking.figures import epoch_points
-from cloudedge.documents import Manifest
+from cloudedge.documents import Trained
 from cloudedge.documents.task import Collaboration
 
 _MOST_POINTS = 100_000
@@ -40,7 +40,8 @@ class EdgeFigures:
 
     def _record(self, watched: Watched) -> TrackingRecord | None:
         order = watched.order
-        source = watched.manifest or watched.report
+        trained = watched.trained
+        source = trained or watched.report
         history = source.history if source else ()
         fresh = history[self._kept.get(order.id, 0) :]
         status: Literal["running", "finished", "failed"] | None = None if self._kept.get(order.id) else "running"
@@ -48,19 +49,18 @@ class EdgeFigures:
         if not fresh and watched.pending:
             return None
         epochs = self._asked.training.epochs * (1 + self._asked.recollection.most)
-        before = (order.round - 1) * (epochs + 1)
+        number = int(order.step)
+        before = (number - 1) * (epochs + 1)
         points = epoch_points(history, order.issued_at, first=len(history) - len(fresh), before=before, most=epochs)
         at = order.issued_at + timedelta(seconds=sum(record.seconds for record in history))
         tags: dict[str, str] = {}
         dataset: Dataset | None = None
-        if watched.manifest:
+        if watched.manifest and trained:
             status = "finished"
-            points += _points_of_the_round(self._asked, watched.manifest, order.round, at)
-            tags = {
-                "cloudedge.sha256": watched.manifest.model_sha256 or "",
-                "cloudedge.base_sha256": watched.manifest.base_sha256 or "",
-            }
-            fingerprint, samples = watched.manifest.data_fingerprint, watched.manifest.samples
+            points += _points_of_the_round(self._asked, trained, number, at)
+            model = watched.manifest.outputs.get("model")
+            tags = {"cloudedge.sha256": model.sha256 if model else "", "cloudedge.base_sha256": trained.base_sha256}
+            fingerprint, samples = trained.data_fingerprint, trained.samples
             dataset = Dataset(name=order.edge, fingerprint=fingerprint, samples=samples) if fingerprint else None
         elif watched.failed:
             status = "failed"
@@ -82,17 +82,17 @@ def _in_parts(records: Iterable[TrackingRecord]) -> Iterator[list[TrackingRecord
         yield part
 
 
-def _points_of_the_round(asked: Collaboration, manifest: Manifest, number: int, at: datetime) -> tuple[MetricPoint, ...]:
+def _points_of_the_round(asked: Collaboration, trained: Trained, number: int, at: datetime) -> tuple[MetricPoint, ...]:
     """What became of an edge's order, with the round as step."""
-    measured = {"base": "received_accuracy", "result": "trained_accuracy"}
+    measured = {"base": "received_accuracy", "model": "trained_accuracy"}
     values: dict[str, float] = {
-        key: manifest.scores[name].accuracy
+        key: trained.scores[name].accuracy
         for name, key in measured.items()
-        if name in manifest.scores and manifest.scores[name].samples
+        if name in trained.scores and trained.scores[name].samples
     }
-    values["samples"] = manifest.samples
+    values["samples"] = trained.samples
     if asked.training.target_accuracy:
-        values["target_met"] = float(manifest.target_met)
+        values["target_met"] = float(trained.target_met)
     if asked.recollection.most:
-        values["recollections"] = manifest.recollections
+        values["recollections"] = trained.recollections
     return tuple(MetricPoint(key=f"round/{key}", value=value, step=number, at=at) for key, value in values.items())

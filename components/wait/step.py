@@ -2,7 +2,7 @@
 
 from cloud.orders.rounds import finished_before, order_training
 from cloud.orders.wait import wait_for
-from cloud.orders.watch import RoundWatch
+from cloud.orders.watch import OrderWatch
 from cloud.step import step
 from components.wait.page import page
 from components.wait.relay import EdgeFigures
@@ -26,14 +26,12 @@ def wait_round(run_id: str, round_number: int) -> tuple[int, str]:
         if record is None and work.resumed:
             # This step was ended before, or came so late that the run was taken for dead; either closed the orders.
             order_training(work, task, round_number)
-        watch = RoundWatch.of(work.run, round_number)
+        watch = OrderWatch.of(work.run, str(round_number))
         if record is None:
             asked = task.collaboration
             quorum = asked.quorum or len(watch.edges)
             keep = EdgeFigures(work, asked, round_number).keep
-            record = wait_for(
-                work, watch, round_number, quorum, asked.round_deadline_seconds, asked.straggler_grace_seconds, keep
-            )
+            record = wait_for(work, watch, quorum, asked.round_deadline_seconds, asked.straggler_grace_seconds, keep)
             work.run.put(work.run.round_key(round_number, "wait.json"), record)
             work.log("waited", round=round_number, delivered=len(record.delivered), missing=[m.edge for m in record.missing])
         else:

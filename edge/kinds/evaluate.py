@@ -4,15 +4,16 @@ import time
 from pathlib import Path
 
 from cloudedge import __version__
-from cloudedge.documents import Manifest, Phase
+from cloudedge.documents import Evaluate, Evaluated, Manifest, Phase
 from cloudedge.files import atomic_write
+from cloudedge.models import build
 from cloudedge.training import device, evaluate, use_threads
 from edge.folders import Folders
-from edge.inputs import Collector, fetch, load_checked, network
+from edge.inputs import Collector, fetch, load_checked, seed_of
 from edge.messages import Job, Message, Say
 
 
-def work(job: Job, say: Say) -> None:
+def work(job: Job, asked: Evaluate, say: Say) -> None:
     """Do an order to evaluate.
 
     Raises:
@@ -20,32 +21,30 @@ def work(job: Job, say: Say) -> None:
     """
     started = time.monotonic()
     order, folders = job.order, Folders(Path(job.state))
-    use_threads(order.training.threads)
+    use_threads(asked.training.threads)
     say(Message(phase=Phase.FETCHING))
     models = {
         name: fetch(job, file, folders.received(order.id) / f"{file.sha256}.safetensors")
         for name, file in sorted(order.inputs.items())
     }
-    collector = Collector(job, say)
+    collector = Collector(job, asked.data, say)
     collection = collector.first()
     # Without any it answers all the same, as measured on 0 samples: that is for the cloud to know, and no failure of the work.
     held_out = collector.samples(collection, held_out=True)
     say(Message(phase=Phase.EVALUATING))
-    model = network(order)
+    model = build(asked.model, asked.data, seed_of(order, asked.seed))
     scores = {}
     for name, path in models.items():
         load_checked(model, order.inputs[name], path)
-        scores[name] = evaluate(model.to(device()), held_out, order.training.loss)
+        scores[name] = evaluate(model.to(device()), held_out, asked.training.loss)
     manifest = Manifest(
         order=order.id,
-        run=order.run,
-        round=order.round,
         edge=order.edge,
-        attempt=order.attempt,
-        samples=0,
-        data_fingerprint=collector.fingerprint(collection),
-        files_passed_over=len(collector.bad_files()),
-        scores=scores,
+        result=Evaluated(
+            data_fingerprint=collector.fingerprint(collection),
+            files_passed_over=len(collector.bad_files()),
+            scores=scores,
+        ),
         seconds=time.monotonic() - started,
         runner_version=__version__,
     )

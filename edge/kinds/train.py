@@ -5,20 +5,21 @@ from pathlib import Path
 
 from cloudedge import __version__, weights
 from cloudedge.data import histogram
-from cloudedge.documents import EpochRecord, Manifest, Phase
+from cloudedge.documents import EpochRecord, Manifest, OutputFile, Phase, Train, Trained
 from cloudedge.files import atomic_write
+from cloudedge.models import build
 from cloudedge.names import sha256_of
 from cloudedge.training import Progress, device, evaluate, train, use_threads
 from edge import messages
 from edge.folders import Folders
 from edge.history import thinned
-from edge.inputs import Collector, fetch, load_checked, network, seed_of
+from edge.inputs import Collector, fetch, load_checked, seed_of
 from edge.messages import Job, Message, Say
 
 _PROGRESS_SECONDS = 0.5
 
 
-def work(job: Job, say: Say) -> None:
+def work(job: Job, asked: Train, say: Say) -> None:
     """Do an order to train.
 
     Raises:
@@ -26,16 +27,16 @@ def work(job: Job, say: Say) -> None:
     """
     started = time.monotonic()
     order, folders = job.order, Folders(Path(job.state))
-    use_threads(order.training.threads)
+    use_threads(asked.training.threads)
     base = order.inputs["base"]
     say(Message(phase=Phase.FETCHING))
-    received = fetch(job, base, folders.received(order.id) / order.model_file_name)
-    model = network(order)
+    received = fetch(job, base, folders.received(order.id) / asked.model_file_name)
+    model = build(asked.model, asked.data, seed_of(order, asked.seed))
     load_checked(model, base, received)
     received_state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     model.to(device())
 
-    collector, teller = Collector(job, say), _Teller(say)
+    collector, teller = Collector(job, asked.data, say), _Teller(say)
     collection = collector.first()
     while True:
         training = collector.require(collector.samples(collection, held_out=False))
@@ -46,46 +47,44 @@ def work(job: Job, say: Say) -> None:
             model,
             training,
             held_out,
-            order.training,
-            seed_of(order),
+            asked.training,
+            seed_of(order, asked.seed),
             checkpoint=folders.checkpoint(order.id),
-            extra_epochs=collection.number * order.training.epochs,
+            extra_epochs=collection.number * asked.training.epochs,
             on_batch=teller.on_batch,
             on_epoch=teller.on_epoch,
         )
         teller.flush()
-        if outcome.target_met or collection.number >= order.recollection.most:
+        if outcome.target_met or collection.number >= asked.recollection.most:
             break
-        further = collector.next(collection)
+        further = collector.next(collection, asked.recollection.wait_seconds)
         if further is None:
             break
         collection = further
 
     say(Message(phase=Phase.EVALUATING))
     model.load_state_dict(received_state)
-    scores = {"base": evaluate(model, held_out, order.training.loss)}
+    scores = {"base": evaluate(model, held_out, asked.training.loss)}
     model.load_state_dict(outcome.state)
-    scores["result"] = evaluate(model, held_out, order.training.loss)
-    result = folders.model(order)
-    lineage = {"run": order.run, "round": str(order.round), "edge": order.edge, "base_sha256": base.sha256}
-    weights.save({name: tensor.cpu() for name, tensor in outcome.state.items()}, result, lineage)
+    scores["model"] = evaluate(model, held_out, asked.training.loss)
+    trained = folders.trained(order.id) / asked.model_file_name
+    lineage = {"run": order.run, "round": order.step, "edge": order.edge, "base_sha256": base.sha256}
+    weights.save({name: tensor.cpu() for name, tensor in outcome.state.items()}, trained, lineage)
     manifest = Manifest(
         order=order.id,
-        run=order.run,
-        round=order.round,
         edge=order.edge,
-        attempt=order.attempt,
-        model_sha256=sha256_of(result),
-        model_size=result.stat().st_size,
-        base_sha256=base.sha256,
-        samples=len(training),
-        label_histogram=histogram(training.labels, order.data),
-        data_fingerprint=collector.fingerprint(collection),
-        files_passed_over=len(collector.bad_files()),
-        history=thinned(outcome.history),
-        scores=scores,
-        target_met=outcome.target_met,
-        recollections=collection.number,
+        outputs={"model": OutputFile(file=trained.name, sha256=sha256_of(trained), size=trained.stat().st_size)},
+        result=Trained(
+            base_sha256=base.sha256,
+            samples=len(training),
+            label_histogram=histogram(training.labels, asked.data),
+            data_fingerprint=collector.fingerprint(collection),
+            files_passed_over=len(collector.bad_files()),
+            history=thinned(outcome.history),
+            scores=scores,
+            target_met=outcome.target_met,
+            recollections=collection.number,
+        ),
         seconds=time.monotonic() - started,
         runner_version=__version__,
     )

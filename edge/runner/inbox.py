@@ -6,16 +6,38 @@ ever. A removed directory, or an inbox that was there and is gone, therefore tel
 anew with a good mount.
 """
 
+import json
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-from cloudedge.documents import Inbox, parse
-from cloudedge.documents.order import MAX_INBOX_BYTES
+from cloudedge.documents import Envelope, Order, parse
+from cloudedge.documents.order import MAX_INBOX_BYTES, InboxFrame
+from cloudedge.errors import InvalidDocument
 from cloudedge.mount import DATA
 
 FILE = "inbox.json"
 _GONE_SECONDS = 1.0
 """How long an inbox must be missing before it counts as dead: writers that are no kubelet may take a moment."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What an inbox says, as far as it is understood here.
+
+    Attributes:
+        edge: Edge that it is for.
+        generation: The highest one holds.
+        orders: The orders that can be read.
+        refused: Those that cannot, of which is known whom to tell, and why: as of a kind that this version does not know.
+        unreadable: Ids, or what stands in their place, of those of which not even that is known, and why.
+    """
+
+    edge: str
+    generation: int
+    orders: tuple[Order, ...] = ()
+    refused: tuple[tuple[Envelope, str], ...] = ()
+    unreadable: tuple[tuple[str, str], ...] = ()
 
 
 class InboxDirectory:
@@ -32,11 +54,11 @@ class InboxDirectory:
         """Whether no inbox can come here any more."""
         return self._missing_since is not None and time.monotonic() - self._missing_since >= _GONE_SECONDS
 
-    def poll(self) -> Inbox | None:
+    def poll(self) -> Wanted | None:
         """The inbox, if it has changed since it was last taken.
 
         Raises:
-            InvalidDocument: it is malformed; it is not looked at again until it changes.
+            InvalidDocument: it is malformed as a whole; it is not looked at again until it changes.
         """
         try:
             target = str((self._directory / DATA).readlink())
@@ -53,7 +75,7 @@ class InboxDirectory:
             return None
         self._missing_since = None
         self._taken = target
-        return parse(Inbox, content, str(self._directory / FILE), MAX_INBOX_BYTES, stored=True)
+        return understood(content, str(self._directory / FILE))
 
     def _removed(self) -> bool:
         """Whether the directory is only there for us, who have it mounted."""
@@ -65,3 +87,32 @@ class InboxDirectory:
     def retry(self) -> None:
         """Take the same content again at the next look: it could not be put into effect."""
         self._taken = ""
+
+
+def understood(content: bytes, source: str) -> Wanted:
+    """What an inbox's JSON says.
+
+    Raises:
+        InvalidDocument: it is malformed as a whole, or two of its orders have the same id.
+    """
+    frame = parse(InboxFrame, content, source, MAX_INBOX_BYTES, stored=True)
+    orders: dict[str, Order] = {}
+    refused: list[tuple[Envelope, str]] = []
+    unreadable: list[tuple[str, str]] = []
+    for number, said in enumerate(frame.orders):
+        name = str(said.get("id", f"orders.{number}"))
+        try:
+            envelope = parse(Envelope, json.dumps(said), f"{source}: order {name}", stored=True)
+            if envelope.edge != frame.edge:
+                raise InvalidDocument(f"{source}: order {name} is for another edge:", [f"edge: found {envelope.edge!r}"])
+        except InvalidDocument as error:
+            unreadable.append((name, str(error)))
+            continue
+        try:
+            order = parse(Order, json.dumps(said), f"{source}: order {name}", stored=True)
+        except InvalidDocument as error:
+            refused.append((envelope, str(error)))
+            continue
+        if orders.setdefault(order.id, order) is not order:
+            raise InvalidDocument(f"{source} is not a valid inbox:", [f"orders: two of them have the id {order.id}"])
+    return Wanted(frame.edge, frame.generation, tuple(orders.values()), tuple(refused), tuple(unreadable))

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from cloudedge.documents import EpochRecord, Manifest, Order, Phase, WorkError
+from pydantic import ValidationError
+
+from cloudedge.documents import Envelope, EpochRecord, Manifest, Order, Phase, Trained, WorkError
 from cloudedge.documents.base import STORED
 from edge.database import connect, disk_trouble, transaction
 from edge.messages import Progress
 from edge.runner.clock import Moment
 
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE orders (
@@ -46,6 +48,9 @@ CREATE TABLE models (
 ) WITHOUT ROWID
 """
 
+_UPGRADES = {1: ("UPDATE uploads SET name = 'model' WHERE name = 'result'",)}
+"""From a version to the next: a result has as many files as its kind of work makes, each with its name."""
+
 _PUTTING_AWAY = (
     "DELETE FROM orders WHERE id = ?",
     "DELETE FROM epochs WHERE order_id = ?",
@@ -62,7 +67,7 @@ class Entry:
     """An order as it stands in the ledger.
 
     Attributes:
-        order: The order, with the newest URLs.
+        order: The order, with the newest URLs; of one that was refused what could be read of it.
         phase: Where it stands.
         accepted: When it was accepted.
         crashes: How often in a row its work died without finishing another epoch.
@@ -74,7 +79,7 @@ class Entry:
         trouble: What holds the work up; of the moment, not kept in the ledger.
     """
 
-    order: Order
+    order: Order | Envelope
     phase: Phase
     accepted: Moment
     crashes: int
@@ -88,7 +93,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that the cloud does not have yet: `name` is 'result' or 'manifest'."""
+    """A file that the cloud does not have yet: `name` is an output's, or 'manifest'."""
 
     order_id: str
     name: str
@@ -124,7 +129,7 @@ class Ledger:
             Conflict: it was written by another version.
         """
         self._path = path
-        self._database = connect(path, _SCHEMA, _VERSION)
+        self._database = connect(path, _SCHEMA, _VERSION, _UPGRADES)
 
     def fact(self, name: str) -> str | None:
         """A single remembered value: edge, generation, incarnation, starts, inbox_fault."""
@@ -156,7 +161,7 @@ class Ledger:
         )
         return [
             Entry(
-                order=Order.model_validate_json(row["document"], context=STORED),
+                order=_order(row["document"]),
                 phase=Phase(row["phase"]),
                 accepted=Moment(row["boot"], row["up"], row["wall"]),
                 crashes=row["crashes"],
@@ -171,7 +176,7 @@ class Ledger:
     def issued_at(self, order_id: str) -> datetime | None:
         """When the order was issued, if it was ever accepted."""
         row = self._one("SELECT document FROM orders WHERE id = ?", order_id)
-        return Order.model_validate_json(row["document"], context=STORED).issued_at if row else None
+        return _order(row["document"]).issued_at if row else None
 
     def samples(self) -> int:
         """Samples that the latest order trains on that has counted them; 0 before the first."""
@@ -222,7 +227,7 @@ class Ledger:
         """Keep that the work is done: its epochs, its model, and what is to be uploaded, in this order."""
         order_id = entry.order.id
         writes = self._standing(entry)
-        for record in manifest.history:
+        for record in entry.history:
             writes.append(
                 ("INSERT OR REPLACE INTO epochs VALUES (?, ?, ?)", (order_id, record.epoch, record.model_dump_json()))
             )
@@ -230,11 +235,11 @@ class Ledger:
             writes.append(
                 ("INSERT OR IGNORE INTO uploads (order_id, name, path) VALUES (?, ?, ?)", (order_id, name, str(path)))
             )
-            if name == "result":
-                scores = manifest.scores["result"]
+            if name == "model" and isinstance(trained := manifest.result, Trained):
+                scores, file = trained.scores["model"], manifest.outputs["model"]
                 created = datetime.now(UTC).isoformat(timespec="seconds")
-                figures = (manifest.samples, scores.accuracy, scores.recall, scores.loss, manifest.target_met, created)
-                model = (order_id, str(path), manifest.model_sha256, manifest.model_size, *figures)
+                figures = (trained.samples, scores.accuracy, scores.recall, scores.loss, trained.target_met, created)
+                model = (order_id, str(path), file.sha256, file.size, *figures)
                 writes.append(("INSERT OR REPLACE INTO models VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", model))
         self._write(writes)
 
@@ -297,6 +302,14 @@ class Ledger:
         with disk_trouble(self._path), transaction(self._database):
             for statement, values in writes:
                 self._database.execute(statement, values)
+
+
+def _order(document: str) -> Order | Envelope:
+    """An order as it was kept. Of one that was refused only what could be read was."""
+    try:
+        return Order.model_validate_json(document, context=STORED)
+    except ValidationError:
+        return Envelope.model_validate_json(document, context=STORED)
 
 
 def _closing(order_id: str) -> _Write:

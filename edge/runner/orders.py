@@ -7,13 +7,14 @@ import time
 from dataclasses import replace
 from typing import NamedTuple
 
-from cloudedge.documents import Inbox, Manifest, Phase, WorkError, parse
+from cloudedge.documents import Manifest, Order, Phase, Trained, WorkError, parse
 from cloudedge.errors import CloudedgeError, InvalidDocument
 from edge.folders import Folders
 from edge.messages import Job, Message
 from edge.runner import memory
 from edge.runner.backoff import pause_seconds
 from edge.runner.clock import now
+from edge.runner.inbox import Wanted
 from edge.runner.ledger import Entry, Ledger
 from edge.runner.outbox import Outcome
 from edge.runner.reconciling import settle
@@ -69,7 +70,7 @@ class Orders:
             self._send_files(entry)
         self._tidy()
 
-    def follow(self, inbox: Inbox) -> None:
+    def follow(self, inbox: Wanted) -> None:
         """Put an inbox into effect, unless it is older than one that was.
 
         Raises:
@@ -112,7 +113,12 @@ class Orders:
             _log.info("cancelled", extra={"order": entry.order.id})
             self._over(entry)
         for entry in changes.accepted:
-            _log.info("%s: %s, round %d", entry.phase, entry.order.kind, entry.order.round, extra={"order": entry.order.id})
+            if isinstance(entry.order, Order):
+                _log.info("%s: %s", entry.phase, entry.order.work.kind, extra={"order": entry.order.id})
+            else:
+                _log.error(
+                    "refused: %s", _one_line(entry.error.message if entry.error else ""), extra={"order": entry.order.id}
+                )
             self._update(entry, urgent=True)
         for order_id in changes.unasked:
             self._forget(order_id)
@@ -123,12 +129,12 @@ class Orders:
         Raises:
             StoreFailed: no process can be started now.
         """
-        wanted = [entry for entry in self._open.values() if entry.phase in _AT_WORK]
+        wanted = self._at_work()
         self._supervisor.tend(needed=self.work is not None or bool(wanted))
         # An order that cannot go on for now, as its store is away, holds up no other one.
         entry = min(wanted, key=self._paused_until, default=None)
         ready = entry is not None and self._paused_until(entry) <= time.monotonic()
-        if self.work is None and entry is not None and ready:
+        if self.work is None and entry is not None and isinstance(entry.order, Order) and ready:
             samples = self._settings.samples
             self.work = self._supervisor.start(
                 Job(
@@ -150,8 +156,8 @@ class Orders:
         Raises:
             StoreFailed: the ledger cannot be written.
         """
-        for entry in [entry for entry in self._open.values() if entry.phase in _AT_WORK]:
-            limit = entry.order.time_limit_seconds
+        for entry in self._at_work():
+            limit = entry.order.time_limit_seconds if isinstance(entry.order, Order) else 0
             if entry.accepted.seconds_until(now()) >= limit:
                 message = f"The deadline passed: the work did not end within {limit:g} s of its acceptance. Allow more time."
                 self._fail(entry, WorkError(kind="deadline", message=message))
@@ -234,10 +240,9 @@ class Orders:
         except (OSError, InvalidDocument) as error:
             self._fail(entry, WorkError(kind="WorkFailed", message=f"The work's manifest cannot be read: {error}"))
             return
-        files = [("manifest", path)]
-        if entry.order.result is not None:
-            files.insert(0, ("result", self._folders.model(entry.order)))
-        history = manifest.history or entry.history
+        files = [*((name, path.with_name(file.file)) for name, file in manifest.outputs.items()), ("manifest", path)]
+        told = manifest.result.history if isinstance(manifest.result, Trained) else ()
+        history = told or entry.history
         entry = replace(entry, phase=Phase.UPLOADING, crashes=0, history=history, progress=None, trouble=None)
         self._ledger.finish_work(entry, manifest, files)
         if self.work is not None:
@@ -296,6 +301,9 @@ class Orders:
         else:
             self._ledger.upload_failed(order_id, outcome.name, str(error))
             self._update(replace(entry, trouble=_work_error(error)), urgent=False)
+
+    def _at_work(self) -> list[Entry]:
+        return [entry for entry in self._open.values() if entry.phase in _AT_WORK]
 
     def _update(self, entry: Entry, *, urgent: bool) -> None:
         self._open[entry.order.id] = entry

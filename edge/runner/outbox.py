@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Parcel:
-    """One object to send: 'report', 'last report', 'result' or 'manifest'."""
+    """One object to send: 'report', 'last report', an output or 'manifest'."""
 
     name: str
     target: UploadTarget

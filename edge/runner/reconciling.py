@@ -5,8 +5,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from cloudedge.documents import Inbox, Order, Phase
+from cloudedge.documents import Order, Phase, WorkError
+from cloudedge.errors import InvalidDocument
 from edge.runner.clock import Moment
+from edge.runner.inbox import Wanted
 from edge.runner.ledger import Entry
 
 
@@ -15,7 +17,7 @@ class Changes:
     """All that follows from one inbox.
 
     Attributes:
-        accepted: New orders; one that arrives cancelled is kept as such, so that it is answered and never begun.
+        accepted: New orders; one that arrives cancelled, or that is refused, is kept as such: it is answered and never begun.
         superseded: Ids among them under which an order is known that was issued earlier: what stands of that one is put away.
         renewed: Known orders with new URLs.
         cancelled: Orders to be stopped.
@@ -32,7 +34,7 @@ class Changes:
 
 
 def settle(
-    inbox: Inbox,
+    wanted: Wanted,
     open_entries: Mapping[str, Entry],
     issued_at: Callable[[str], datetime | None],
     moment: Moment,
@@ -41,7 +43,7 @@ def settle(
     """Compare what the cloud wants with what the ledger holds.
 
     Args:
-        inbox: All that the cloud wants now.
+        wanted: All that the cloud wants now.
         open_entries: Orders that are not closed, by id.
         issued_at: When an order that was ever accepted was issued. It is not done again, unless it was issued again since: then
             the cloud has lost what came of it, as where a store's folder was deleted.
@@ -49,7 +51,7 @@ def settle(
         samples: How many were last counted here.
     """
     changes = Changes()
-    for order in inbox.orders:
+    for order in wanted.orders:
         entry = open_entries.get(order.id)
         issued = entry.order.issued_at if entry else issued_at(order.id)
         issued_since = issued is not None and order.issued_at > issued
@@ -60,7 +62,17 @@ def settle(
             changes.accepted.append(Entry(order, phase, moment, 0, samples, recollections=0, error=None, history=()))
             if issued_since:
                 changes.superseded.append(order.id)
-    listed = {order.id for order in inbox.orders}
+    for envelope, why in wanted.refused:
+        entry = open_entries.get(envelope.id)
+        issued = entry.order.issued_at if entry else issued_at(envelope.id)
+        # What was accepted while it could be read is done.
+        if issued is None or (envelope.issued_at > issued and (entry is None or entry.phase.over)):
+            error = WorkError(kind=InvalidDocument.__name__, message=why[:10_000])
+            changes.accepted.append(Entry(envelope, Phase.FAILED, moment, 0, 0, recollections=0, error=error, history=()))
+            if issued is not None:
+                changes.superseded.append(envelope.id)
+    changes.remarks.extend((why, name) for name, why in wanted.unreadable)
+    listed = {*(order.id for order in (*wanted.orders, *(each for each, _ in wanted.refused))), *dict(wanted.unreadable)}
     for order_id, entry in open_entries.items():
         if order_id not in listed:
             if not entry.phase.over:
@@ -71,10 +83,12 @@ def settle(
 
 def _serves_no_more(entry: Entry, order: Order) -> bool:
     """Whether nothing of an open order's work is of use to the order that was issued in its place."""
-    return entry.phase.over or _work(order) != _work(entry.order)
+    return entry.phase.over or not isinstance(entry.order, Order) or _work(order) != _work(entry.order)
 
 
 def _settle_known(order: Order, entry: Entry, changes: Changes) -> None:
+    if not isinstance(entry.order, Order):
+        return  # It was refused by an earlier version, and whoever waits for it knows.
     other = _work(order) != _work(entry.order)
     if other:
         text = "the order came again with other work under the same id; the work accepted first is done"
@@ -93,7 +107,7 @@ def _cancelled(entry: Entry) -> Entry:
 
 def _work(order: Order) -> dict[str, Any]:
     """What an order asks for, without what may change while it is open: its state, URLs and time limit."""
-    work = order.model_dump(exclude={"state", "issued_at", "time_limit_seconds", "report", "result", "manifest"})
+    work = order.model_dump(exclude={"state", "issued_at", "time_limit_seconds", "report", "outputs", "manifest"})
     for file in work["inputs"].values():
         del file["url"]
     return work

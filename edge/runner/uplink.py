@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloudedge import __version__
-from cloudedge.documents import Report
+from cloudedge.documents import Order, Report, Train
 from edge.history import thinned
 from edge.runner.ledger import Entry, Upload
 from edge.runner.outbox import Lane, Outcome, Parcel
@@ -85,8 +85,10 @@ class Correspondence:
 
     def send(self, entry: Entry, uploads: Sequence[Upload]) -> None:
         """Send the files of an order, with the order's newest URLs."""
-        targets = {"result": entry.order.result, "manifest": entry.order.manifest}
-        parcels = [Parcel(upload.name, target, upload.path) for upload in uploads if (target := targets[upload.name])]
+        if not isinstance(entry.order, Order):
+            return
+        targets = {**entry.order.outputs, "manifest": entry.order.manifest}
+        parcels = [Parcel(upload.name, targets[upload.name], upload.path) for upload in uploads if upload.name in targets]
         self._files.put(entry.order.id, parcels)
 
     def keep_files(self, order_id: str) -> None:
@@ -112,7 +114,8 @@ class Correspondence:
 
 def _written(entry: Entry, incarnation: str, sequence: int) -> bytes:
     order, progress, history = entry.order, entry.progress, entry.history
-    planned = order.training.epochs * (1 + entry.recollections) if order.kind == "train" else 0
+    asked = order.work if isinstance(order, Order) else None
+    planned = asked.training.epochs * (1 + entry.recollections) if isinstance(asked, Train) else 0
     report = Report(
         order=order.id,
         edge=order.edge,

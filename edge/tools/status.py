@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
+from cloudedge.documents import Order
 from cloudedge.errors import NotFound
 from edge.folders import Folders
 from edge.runner.ledger import Entry, Ledger
@@ -46,7 +47,7 @@ def _order(entry: Entry) -> dict[str, Any]:
     last = entry.history[-1] if entry.history else None
     return {
         "id": entry.order.id,
-        "kind": entry.order.kind,
+        "kind": entry.order.work.kind if isinstance(entry.order, Order) else "refused",
         "phase": entry.phase.value,
         "epoch": last.epoch if last else None,
         "accuracy": last.scores.measured if last else None,

@@ -112,7 +112,7 @@ def show(edge: EdgeArgument, as_json: JsonOption = False) -> None:
     orders = [
         {
             "id": order.id,
-            "kind": order.kind,
+            "kind": order.work.kind,
             "state": order.state,
             "issued_at": order.issued_at,
             **_last_words(store, order.id),

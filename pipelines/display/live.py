@@ -16,10 +16,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cloud.orders.watch import RoundWatch, Watched
+from cloud.orders.watch import OrderWatch, Watched
 from cloud.pages.words import share
 from cloud.runs.events import events
-from cloud.runs.run import Run
+from cloud.runs.run import EVALUATE, Run, step_title
 from cloudedge.documents import EpochRecord, Phase
 from cloudedge.errors import CloudedgeError
 
@@ -36,7 +36,7 @@ class RunDisplay:
         self._console = console
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
         self._between = between
-        self._watch: tuple[int, RoundWatch] | None = None
+        self._watch: OrderWatch | None = None
         self._accuracies: dict[int, float] = {}
         self._told: str | None = None
         self._looked = 0.0
@@ -78,30 +78,33 @@ class RunDisplay:
 
     def _picture(self, run: Run) -> Group:
         parts: list[Text | Table] = []
-        number = self._current_round(run)
-        if number is None:
+        step = self._current_step(run)
+        if step is None:
             parts.append(Text(self._between(), style="dim"))
         else:
-            watch = self._watched(run, number)
+            watch = self._watched(run, step)
             watch.look()
             parts.append(self._table(watch))
-            self._accuracies.update(_base_accuracy(run, number))
+            self._accuracies.update(_base_accuracy(run, run.rounds_fused() + 1))
         if len(self._accuracies) > 1:
             values = [value for _, value in sorted(self._accuracies.items())]
             parts.append(Text(f"accuracy on the edges  {sparkline(values)}  {values[0]:.3f} → {values[-1]:.3f}"))
         return Group(*parts)
 
-    def _current_round(self, run: Run) -> int | None:
+    def _current_step(self, run: Run) -> str | None:
+        """The step whose orders are out."""
+        if run.dispatched(EVALUATE):
+            return None if run.evaluation() else EVALUATE
         rounds = run.store.folders(run.key("rounds"))
         number = int(rounds[-1]) if rounds else 0
-        return number if number and run.dispatched(number) and not run.waited(number) else None
+        return str(number) if number and run.dispatched(str(number)) and not run.waited(number) else None
 
-    def _watched(self, run: Run, number: int) -> RoundWatch:
-        if self._watch is None or self._watch[0] != number:
-            self._watch = (number, RoundWatch.of(run, number))
-        return self._watch[1]
+    def _watched(self, run: Run, step: str) -> OrderWatch:
+        if self._watch is None or self._watch.step != step:
+            self._watch = OrderWatch.of(run, step)
+        return self._watch
 
-    def _table(self, watch: RoundWatch) -> Table:
+    def _table(self, watch: OrderWatch) -> Table:
         table = Table(box=None, pad_edge=False, show_header=True, header_style="dim")
         for title in ("edge", "phase", "", "epoch", "before", "now", "samples"):
             table.add_column(title)
@@ -135,8 +138,9 @@ def sparkline(values: list[float]) -> str:
 def _cells(watched: Watched) -> tuple[str | ProgressBar, ...]:
     report = watched.report
     if watched.manifest:
-        history = watched.manifest.history
-        return ("done", ProgressBar(1, 1, width=20), *_accuracy(history, len(history) - 1), str(watched.manifest.samples or ""))
+        trained = watched.trained
+        history, samples = (trained.history, trained.samples) if trained else ((), 0)
+        return ("done", ProgressBar(1, 1, width=20), *_accuracy(history, len(history) - 1), str(samples or ""))
     if report is None:
         return ("ordered", ProgressBar(1, 0, width=20), "", "", "", "")
     total = max(report.epochs * max(report.batches, 1), 1)
@@ -189,7 +193,7 @@ def _sentence(action: str, details: dict[str, object]) -> str:
         case "unmeasured" if isinstance(edges := details.get("edges"), list):
             return _unmeasured(edges, all_of_them=len(edges) == details.get("of"))
         case "left-out":
-            return f"Round {number}: {details.get('edge')} is left out."
+            return f"{step_title(str(details.get('step', number)))}: {details.get('edge')} is left out."
         case "evaluated" if isinstance(gate := details.get("gate"), dict):
             if gate["fused"] is None:
                 return "No edge has a held-out sample, so that nobody could measure the fused model."

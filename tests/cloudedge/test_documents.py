@@ -291,12 +291,12 @@ def test_any_json_is_a_document_or_a_list_of_faults_and_never_anything_else(valu
 @slow_to_make
 @given(documents(Order))
 def test_an_order_has_the_id_of_its_work_and_of_no_other(order: Order) -> None:
-    assert order.id == order_id(order.run, order.round, order.edge, order.attempt)
+    assert order.id == order_id(order.run, order.step, order.edge, order.attempt)
     changed = order.model_dump(mode="json") | {"attempt": order.attempt % 9999 + 1}
 
     (fault,) = faults_of(Order, changed)
 
-    assert fault.endswith("is not run.round.edge.attempt of the other fields")
+    assert fault.endswith("is not run.step.edge.attempt of the other fields")
 
 
 @slow_to_make

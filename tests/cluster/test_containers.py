@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 
 from cloud.fleet.enrolment import USER, Runner, deployment
 from cloudedge import __version__
-from cloudedge.documents import Manifest, Task, parse
+from cloudedge.documents import Manifest, Task, Trained, parse
 from cloudedge.errors import InvalidInput
 from cloudedge.names import sha256_of
 from components.collaborative_training.pretrain.parameters import parameters_of
@@ -117,7 +117,7 @@ def test_an_enrolled_runner_trains_with_a_pytorch_that_is_mounted(containerd: Co
             site.order(
                 inputs={"base": store.holds("/base", Path(urlsplit(site.base().url).path).read_bytes())},
                 report=store.target("/report"),
-                result=store.target("/result", once=True),
+                outputs={"model": store.target("/result", once=True)},
                 manifest=store.target("/manifest", once=True),
             )
         )
@@ -128,8 +128,9 @@ def test_an_enrolled_runner_trains_with_a_pytorch_that_is_mounted(containerd: Co
         manifest = parse(Manifest, store.objects["/manifest"], "manifest")
         model = tmp_path / "model.safetensors"
         model.write_bytes(store.objects["/result"])
-    assert manifest.samples == 30
-    assert manifest.model_sha256 == sha256_of(model)
+    assert isinstance(manifest.result, Trained)
+    assert manifest.result.samples == 30
+    assert manifest.outputs["model"].sha256 == sha256_of(model)
 
 
 def test_a_model_of_ones_own_is_in_an_image_made_upon_ours(containerd: Containerd, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from cloud.inboxes.config_maps import ConfigMapInboxes
 from cloud.kubernetes_api import Namespace
+from cloud.runs.run import Run
 from tests.cloud.inboxes.conformance import adding
 from tests.cloud.runs.builders import order
 from tests.cloud.tracking.server import MlflowServer
@@ -22,6 +23,12 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 NAME = EDGES[0]
 """The edge of the tests that need but one."""
+
+
+def delivered(run: Run, edge: str) -> bool:
+    """Whether an edge's result of the first round is there."""
+    asked = run.order("1", edge)
+    return asked is not None and run.store.stat(run.manifest_key(asked)) is not None
 
 
 def test_a_run_on_kubeedge_nodes_gives_the_laptops_bytes(
@@ -48,7 +55,7 @@ def test_a_run_outlives_what_happens_to_edges_and_servers(
             site.put_samples(samples)
             pipeline = site.pipeline(task, "compact")
             run = site.run(task)
-            site.until(lambda: run.order(1, EDGES[0]), pipeline, "the first order")
+            site.until(lambda: run.order("1", EDGES[0]), pipeline, "the first order")
             first.cut()
             second.kill_edgecore()
             mlflow.kill()
@@ -57,9 +64,9 @@ def test_a_run_outlives_what_happens_to_edges_and_servers(
             edge_tier.minio.start()
             edge_tier.control_plane.start_api_server()
             mlflow.start()
-            site.until(lambda: run.store.stat(run.result_key(1, EDGES[1], 1, "manifest.json")), pipeline, "a result")
+            site.until(lambda: delivered(run, EDGES[1]), pipeline, "a result")
             first.heal()
-            site.until(lambda: run.order(2, EDGES[1]), pipeline, "the second round")
+            site.until(lambda: run.order("2", EDGES[1]), pipeline, "the second round")
             second.power_off()
             second.start()
             edge_tier.cloud.kill()

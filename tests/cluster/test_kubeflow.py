@@ -344,7 +344,7 @@ def test_edges_stop_when_the_reaper_has_looked_after_a_run_was_terminated_in_kub
     run = site.run(task)
 
     def phases() -> set[Phase]:
-        orders = [order for edge in EDGES if (order := run.order(1, edge))]
+        orders = [order for edge in EDGES if (order := run.order("1", edge))]
         reports = [
             run.store.get(run.report_key(order), MAX_REPORT_BYTES) for order in orders if run.store.stat(run.report_key(order))
         ]

@@ -104,7 +104,7 @@ def test_a_run_that_is_terminated_leaves_its_edges_idle_and_goes_on_when_it_is_s
     away.cut()
     try:
         site.submit(task, "--compact")
-        until(lambda: site.run(task).order(1, EDGES[1]), 300, "an order for an edge that is away")
+        until(lambda: site.run(task).order("1", EDGES[1]), 300, "an order for an edge that is away")
         said = ("logs", task.id, "--task", "All rounds")
         until(lambda: "edges have delivered" in site.said(*said), 60, "what a running step says")
         assert site.orders(task)

@@ -34,7 +34,7 @@ def test_orders_whose_urls_have_ended_get_new_ones_from_whoever_waits_for_them(
     pretrain(task, str(samples / "cloud"))
     dispatch_round(task.id, 1)
     run = site.run(task)
-    former = run.order(1, EDGES[0])
+    former = run.order("1", EDGES[0])
     assert former is not None
     until(lambda: urllib3.request("GET", former.inputs["base"].url).status == 403, what="the end of a URL")
 
@@ -44,7 +44,7 @@ def test_orders_whose_urls_have_ended_get_new_ones_from_whoever_waits_for_them(
             (results, _) = waiting.result()
 
     assert results == len(EDGES)
-    renewed = run.order(1, EDGES[0])
+    renewed = run.order("1", EDGES[0])
     assert renewed is not None
     assert (renewed.id, renewed.issued_at) == (former.id, former.issued_at)
     assert "renewed" in {event.action for _, event in events(run.store, run.id)}

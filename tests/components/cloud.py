@@ -1,6 +1,6 @@
 """A cloud to run steps in, with a real store and real inboxes; the test plays the edges by writing what edges write."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +9,21 @@ from typing import Any
 from cloud.inboxes import DirectoryInboxes
 from cloud.runs.run import Run
 from cloudedge import weights
-from cloudedge.documents import EpochRecord, Manifest, Order, Phase, Report, Scores, Task, WorkError
+from cloudedge.documents import (
+    EpochRecord,
+    Evaluated,
+    Manifest,
+    Order,
+    OutputFile,
+    Phase,
+    Report,
+    Result,
+    Scores,
+    Task,
+    Train,
+    Trained,
+    WorkError,
+)
 from cloudedge.names import sha256_of
 from cloudedge.store import DirectoryStore
 from cloudedge.transport import Transport
@@ -81,13 +95,14 @@ class Cloud:
     ) -> None:
         """Let an edge report on its order."""
         (order,) = self.orders(edge)
+        assert isinstance(order.work, Train)
         report = Report(
             order=order.id,
             edge=edge,
             sequence=sequence,
             phase=phase,
             epoch=len(accuracies),
-            epochs=order.training.epochs,
+            epochs=order.work.training.epochs,
             history=epochs(accuracies),
             heartbeat_at=datetime.now(UTC),
             error=WorkError(kind=kind, message=error) if error else None,
@@ -101,7 +116,9 @@ class Cloud:
         *,
         order: Order | None = None,
         change: Callable[[dict[str, Any]], None] | None = None,
-        **fields: Any,
+        model: OutputFile | None = None,
+        names_a_model: bool = True,
+        **said: Any,
     ) -> Path:
         """Let an edge deliver a result.
 
@@ -110,39 +127,31 @@ class Cloud:
             shift: What its training added to every number of the base.
             order: Its order; the one in its inbox if none.
             change: What to do to the tensors.
-            fields: What its manifest says otherwise.
+            model: What its manifest says of the model's file, if not the truth.
+            names_a_model: Whether its manifest says anything of it.
+            said: What its manifest says otherwise of the training.
 
         Returns:
             The model's file in the store.
         """
         order = order or self.orders(edge)[0]
-        assert order.result is not None
         tensors = {name: tensor + shift for name, tensor in weights.load(self._path(order.inputs["base"].url)).items()}
         if change:
             change(tensors)
         path = self.root / "trained" / f"{order.id}.safetensors"
         path.parent.mkdir(exist_ok=True)
         weights.save(tensors, path)
-        self._transport.put(order.result, path)
-        said: dict[str, Any] = {
-            "model_sha256": sha256_of(path),
-            "model_size": path.stat().st_size,
-            "base_sha256": order.inputs["base"].sha256,
-            "samples": 12,
-            "history": epochs([0.4, 0.8]),
-            "scores": {"base": scores(0.4), "result": scores(0.8)},
-        }
-        said.update(fields)
-        said.setdefault("label_histogram", {"0": said["samples"]})
-        self._transport.put(order.manifest, manifest(order, **said).to_json())
-        return self._path(order.result.url)
+        self._transport.put(order.outputs["model"], path)
+        outputs = {"model": model or file_at(path)} if names_a_model else {}
+        self._transport.put(order.manifest, manifest(order, trained(order, **said), outputs).to_json())
+        return self._path(order.outputs["model"].url)
 
     def judge(self, edge: str, pretrained: float, fused: float, samples: int = 20) -> None:
         """Let an edge answer an order to evaluate."""
         (order,) = self.orders(edge)
-        assert order.kind == "evaluate"
+        assert order.work.kind == "evaluate"
         answer = {"pretrained": scores(pretrained, samples), "fused": scores(fused, samples)}
-        self._transport.put(order.manifest, manifest(order, samples=0, scores=answer).to_json())
+        self._transport.put(order.manifest, manifest(order, Evaluated(scores=answer)).to_json())
 
     @property
     def _transport(self) -> Transport:
@@ -152,10 +161,26 @@ class Cloud:
         return Path(url.removeprefix("file://"))
 
 
-def manifest(order: Order, **fields: Any) -> Manifest:
-    """A manifest of an order's result."""
-    said = {"order": order.id, "run": order.run, "round": order.round, "edge": order.edge, "attempt": order.attempt}
-    return Manifest.model_validate({**said, "seconds": 1.0, **fields})
+def manifest(order: Order, result: Result, outputs: Mapping[str, OutputFile] | None = None) -> Manifest:
+    """A manifest of what came of an order."""
+    return Manifest(order=order.id, edge=order.edge, outputs=dict(outputs or {}), result=result, seconds=1.0)
+
+
+def trained(order: Order, **said: Any) -> Trained:
+    """What training came to, as an honest edge says it, but for what is given."""
+    fields: dict[str, Any] = {
+        "base_sha256": order.inputs["base"].sha256,
+        "samples": 12,
+        "history": epochs([0.4, 0.8]),
+        "scores": {"base": scores(0.4), "model": scores(0.8)},
+        **said,
+    }
+    return Trained.model_validate({"label_histogram": {"0": fields["samples"]}, **fields})
+
+
+def file_at(path: Path) -> OutputFile:
+    """What an honest edge says of a file that it made."""
+    return OutputFile(sha256=sha256_of(path), size=path.stat().st_size)
 
 
 def scores(accuracy: float, samples: int = 10) -> Scores:

@@ -56,7 +56,7 @@ def judge_all(cloud: Cloud) -> threading.Thread:
 
     def judge() -> None:
         for edge in EDGES:
-            until(lambda edge=edge: [order.kind for order in cloud.orders(edge)] == ["evaluate"])  # type: ignore[misc]
+            until(lambda edge=edge: [order.work.kind for order in cloud.orders(edge)] == ["evaluate"])  # type: ignore[misc]
             cloud.judge(edge, 0.5, 0.75)
 
     thread = threading.Thread(target=judge)
@@ -341,7 +341,7 @@ def test_a_reason_too_long_for_a_pods_message_is_cut(monkeypatch: pytest.MonkeyP
 
 def test_scores_without_samples_do_not_break_the_page(cloud: Cloud, made: Any) -> None:
     cloud.pretrained(edges=("edge-1",)).dispatched()
-    cloud.deliver("edge-1", scores={"result": Scores(samples=0, loss=0, accuracy=0, recall=0)}, history=())
+    cloud.deliver("edge-1", scores={"model": Scores(samples=0, loss=0, accuracy=0, recall=0)}, history=())
     page = made(dsl.HTML, "waited")
 
     assert wait.python_func(edges_in_round=page, run="digits", round_number=1) == ("digits", 1)

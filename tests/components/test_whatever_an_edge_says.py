@@ -26,15 +26,28 @@ from cloud.fusion.files import Contribution, FusionOutcome
 from cloud.fusion.rule import Averaging, Candidates, find_rule
 from cloud.inboxes import DirectoryInboxes
 from cloud.orders.wait import _record, _shortage
-from cloud.orders.watch import RoundWatch
+from cloud.orders.watch import OrderWatch
 from cloud.runs.events import events
-from cloud.runs.records import DispatchRecord, Evaluation, IssuedOrder, RunState, WaitRecord
+from cloud.runs.records import Delivery, DispatchRecord, Evaluation, IssuedOrder, RunState, WaitRecord
 from cloud.runs.run import Run
 from cloud.settings import Settings
 from cloud.step import Step
 from cloud.tracking import Ancestor, TrackingLog
 from cloud.tracking.runs import _milliseconds, news_of
-from cloudedge.documents import Collaboration, EpochRecord, FusionRecord, Manifest, Phase, Report, Scores, parse
+from cloudedge.documents import (
+    Collaboration,
+    EpochRecord,
+    Evaluated,
+    FusionRecord,
+    Manifest,
+    OutputFile,
+    Phase,
+    Report,
+    Result,
+    Scores,
+    Trained,
+    parse,
+)
 from cloudedge.documents.report import MOST_COUNT, MOST_EPOCHS, MOST_SECONDS
 from cloudedge.errors import InvalidModel, QuorumMissed
 from cloudedge.store import DirectoryStore
@@ -55,7 +68,7 @@ from tests.digits import EDGES, digits_task
 from tests.strategies import JSON_VALUES, documents
 
 ISSUED = datetime(2026, 1, 1, tzinfo=UTC)
-ORDERS = [IssuedOrder(id=f"digits.1.{edge}.1", edge=edge, round=1, attempt=1, issued_at=ISSUED) for edge in EDGES]
+ORDERS = [IssuedOrder(id=f"digits.1.{edge}.1", edge=edge, step="1", attempt=1, issued_at=ISSUED) for edge in EDGES]
 HONEST, TALKER = ORDERS[0], ORDERS[2]
 TASK = digits_task()
 
@@ -82,7 +95,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> DirectoryStore:
     return DirectoryStore(tmp_path_factory.mktemp("words"))
 
 
-GoesOn = Callable[[RoundWatch], None]
+GoesOn = Callable[[OrderWatch], None]
 
 
 @pytest.fixture(scope="module")
@@ -97,26 +110,30 @@ def honest_report(order: IssuedOrder, **said: Any) -> Report:
     return Report.model_validate({**fields, "epoch": 2, "epochs": 5, "history": epochs([0.1, 0.2]), **said})
 
 
-def honest_manifest(order: IssuedOrder, **said: Any) -> Manifest:
+def honest_manifest(order: IssuedOrder, result: Result) -> Manifest:
+    outputs = {"model": OutputFile(sha256=digest(order.id), size=10)} if isinstance(result, Trained) else {}
+    return Manifest(order=order.id, edge=order.edge, outputs=outputs, result=result, seconds=1.0)
+
+
+def honest_training(**said: Any) -> Trained:
     fields: dict[str, Any] = {
-        **{"order": order.id, "run": "digits", "round": 1, "edge": order.edge, "attempt": 1, "seconds": 1.0},
-        **{
-            "model_sha256": digest(order.id),
-            "model_size": 10,
-            "base_sha256": digest("base"),
-            "data_fingerprint": digest("data"),
-        },
+        **{"base_sha256": digest("base"), "data_fingerprint": digest("data")},
         **{"samples": 12, "label_histogram": {"0": 12}, "history": epochs([0.4, 0.8])},
-        "scores": {"base": scores(0.4), "result": scores(0.8), "pretrained": scores(0.4), "fused": scores(0.8)},
+        "scores": {"base": scores(0.4), "model": scores(0.8)},
     }
-    return Manifest.model_validate({**fields, **said})
+    return Trained.model_validate({**fields, **said})
+
+
+MEASURED = Evaluated(data_fingerprint=digest("data"), scores={"pretrained": scores(0.4), "fused": scores(0.8)})
+"""What an honest edge says when it was asked to measure."""
 
 
 @st.composite
 def talks(draw: st.DrawFn) -> tuple[bytes, bytes]:
     """A report and a manifest of the edge as it may have written them: what an honest one says, with some of it replaced."""
     written = []
-    for document in (honest_report(TALKER), honest_manifest(TALKER)):
+    result = draw(st.sampled_from([honest_training(), MEASURED]))
+    for document in (honest_report(TALKER), honest_manifest(TALKER, result)):
         value = json.loads(document.to_json())
         for _ in range(draw(st.integers(0, 3))):
             odd = draw(st.sampled_from([*ODD_NUMBERS, *ODD_TEXTS]) | JSON_VALUES)
@@ -138,17 +155,17 @@ def _replacements(value: Any) -> Iterator[Callable[[Any], None]]:
             yield from _replacements(inner)
 
 
-def watched_round(store: DirectoryStore, report: bytes, manifest: bytes) -> RoundWatch:
+def watched_round(store: DirectoryStore, report: bytes, manifest: bytes) -> OrderWatch:
     """A round with an honest edge, a silent one and the talker, as whoever waits sees it."""
     run = Run(store, "digits")
     run.put(run.round_key(1, "dispatch.json"), DispatchRecord(edges=EDGES, orders=tuple(ORDERS)))
     for order, said, done in (
-        (HONEST, honest_report(HONEST).to_json(), honest_manifest(HONEST).to_json()),
+        (HONEST, honest_report(HONEST).to_json(), honest_manifest(HONEST, honest_training()).to_json()),
         (TALKER, report, manifest),
     ):
         store.put(run.report_key(order), said)
         store.put(run.manifest_key(order), done)
-    return RoundWatch.of(run, 1)
+    return OrderWatch.of(run, "1")
 
 
 def step_at(store: DirectoryStore) -> Step:
@@ -157,7 +174,7 @@ def step_at(store: DirectoryStore) -> Step:
     return Step("wait-1", places, store, DirectoryInboxes(folder), Run(store, "digits"))
 
 
-def do_everything(store: DirectoryStore, found: Findings, watch: RoundWatch) -> None:
+def do_everything(store: DirectoryStore, found: Findings, watch: OrderWatch) -> None:
     watch.look(everywhere=True)
     assert HONEST.edge in watch.delivered
     talker = watch.edges[TALKER.edge]
@@ -169,15 +186,15 @@ def do_everything(store: DirectoryStore, found: Findings, watch: RoundWatch) -> 
         assert "<script>" not in text
 
 
-def _is_waited_for(watch: RoundWatch) -> str:
+def _is_waited_for(watch: OrderWatch) -> str:
     record = _record(watch, 1.0)
     parse(WaitRecord, record.model_dump_json(), "wait.json")
-    told = _shortage(1, 3, record, {TALKER.edge}, timed_out=True)
+    told = _shortage("Round 1", 3, record, {TALKER.edge}, timed_out=True)
     RunState(state="failed", message=told, at=ISSUED)
     return page(1, watch, record) + escape(told)
 
 
-def _is_relayed(store: DirectoryStore, watch: RoundWatch) -> str:
+def _is_relayed(store: DirectoryStore, watch: OrderWatch) -> str:
     """In two goes, as a report and then a manifest are: MLflow takes each record."""
     log = TrackingLog(store, "digits")
     figures = EdgeFigures(step_at(store), Collaboration(), 1)
@@ -195,7 +212,7 @@ def _is_relayed(store: DirectoryStore, watch: RoundWatch) -> str:
     return ""
 
 
-def _is_drawn(watch: RoundWatch) -> str:
+def _is_drawn(watch: OrderWatch) -> str:
     console = Console(file=io.StringIO(), width=150)
     console.print(RunDisplay(console, str)._table(watch))
     shown = [_shown(one.report.heartbeat_at) for one in watch.edges.values() if one.report]
@@ -205,13 +222,14 @@ def _is_drawn(watch: RoundWatch) -> str:
 
 def _is_fused(store: DirectoryStore, manifest: Manifest) -> str:
     try:
-        sha256, _, measured = _claims(manifest, TASK)
+        file, trained, measured = _claims(manifest, TASK)
     except InvalidModel as refusal:
         return escape(str(refusal))
-    manifests = [honest_manifest(HONEST), manifest]
+    results = [honest_training(), trained]
+    deliveries = [Delivery(edge=order.edge, step=order.step, attempt=order.attempt) for order in (HONEST, TALKER)]
     contributions = [
         Contribution(HONEST.edge, Path("a"), 12, 0.8, 1, digest("a")),
-        Contribution(TALKER.edge, Path("b"), manifest.samples, measured.measured, 1, sha256),
+        Contribution(TALKER.edge, Path("b"), trained.samples, measured.measured, 1, file.sha256),
     ]
     for name in ("samples", "uniform", "accuracy"):
         rule, setting = find_rule(name, {})
@@ -220,14 +238,16 @@ def _is_fused(store: DirectoryStore, manifest: Manifest) -> str:
         assert all(math.isfinite(weight) and weight >= 0 for weight in weights)
         assert sum(weights) > 0
         outcome = FusionOutcome(0.0, tuple(weights), digest("fused"), 10, 1.0, 30, ())
-        record = fusion_record(step_at(store), TASK, 1, digest("base"), outcome, contributions, manifests, [])
+        record = fusion_record(step_at(store), TASK, 1, digest("base"), outcome, contributions, deliveries, results, [])
         parse(FusionRecord, record.model_dump_json(), "fusion.json")
         assert record.base_accuracy is None or 0 <= record.base_accuracy <= 1 + 1e-9
     return ""
 
 
-def _is_evaluated(watch: RoundWatch) -> str:
-    gate = _judged(sorted(watch.edges.items()))
+def _is_evaluated(watch: OrderWatch) -> str:
+    answered = replace(watch.edges[HONEST.edge], manifest=honest_manifest(HONEST, MEASURED))
+    gate = _judged(sorted({**watch.edges, HONEST.edge: answered}.items()))
+    assert HONEST.edge in gate.edges
     evaluation = Evaluation(rounds=1, sha256=digest("fused"), size=10, gate=gate)
     parse(Evaluation, evaluation.model_dump_json(), "evaluation.json")
     assert gate.fused is None or 0 <= gate.fused <= 1 + 1e-9
@@ -236,8 +256,9 @@ def _is_evaluated(watch: RoundWatch) -> str:
 
 
 def _is_told_of(found: Findings, manifest: Manifest) -> str:
-    result, base = manifest.scores.get("result"), manifest.scores.get("base")
-    turn = Turn(1, 1, result.measured if result else None, base.measured if base else None, 0.5, manifest)
+    trained = manifest.result if isinstance(manifest.result, Trained) else None
+    model, base = (trained.scores.get(name) if trained else None for name in ("model", "base"))
+    turn = Turn(1, 1, model.measured if model else None, base.measured if base else None, 0.5, trained)
     story = EdgeStory(TALKER.edge, (turn, replace(turn, round=2)), ((2, "gone"),), {}, "it has no held-out sample")
     told = replace(found, edges=(story,))
     return edge_table(told) + escape(note(told))
@@ -258,6 +279,16 @@ def with_losses(history: tuple[EpochRecord, ...], loss: float) -> tuple[EpochRec
     )
 
 
+def with_names(result: Result, loss: float) -> Result:
+    """The same with the names that whoever reads it looks for, and with this loss everywhere."""
+    assert isinstance(result, Trained | Evaluated)
+    names = ("model", "base") if isinstance(result, Trained) else ("pretrained", "fused")
+    said: dict[str, Any] = {"scores": dict(zip(names, result.scores.values(), strict=False))}
+    if isinstance(result, Trained):
+        said["history"] = with_losses(result.history, loss)
+    return result.model_copy(update=said)
+
+
 FURTHEST = tuple(
     EpochRecord(epoch=MOST_COUNT, scores=Scores(samples=MOST_COUNT, loss=math.inf, accuracy=1, recall=1), seconds=MOST_SECONDS)
     for _ in range(MOST_EPOCHS)
@@ -271,9 +302,8 @@ def test_whatever_can_be_said_within_the_bounds_lets_all_go_on(
 ) -> None:
     of_order = {"order": TALKER.id, "edge": TALKER.edge}
     report = report.model_copy(update={**of_order, "history": with_losses(report.history, loss), "loss": loss})
-    named = dict(zip(("result", "base", "pretrained", "fused"), manifest.scores.values(), strict=False))
-    said = {"history": with_losses(manifest.history, loss), "scores": named}
-    manifest = manifest.model_copy(update={**of_order, **said})
+    outputs = dict(zip(("model", "another"), manifest.outputs.values(), strict=False))
+    manifest = manifest.model_copy(update={**of_order, "outputs": outputs, "result": with_names(manifest.result, loss)})
 
     assert_both_are_believed_and_all_goes_on(store, goes_on, report, manifest)
 
@@ -281,9 +311,9 @@ def test_whatever_can_be_said_within_the_bounds_lets_all_go_on(
 def test_the_longest_history_at_the_largest_numbers_lets_all_go_on(store: DirectoryStore, goes_on: GoesOn) -> None:
     largest = {"epoch": MOST_COUNT, "epochs": MOST_COUNT, "batch": MOST_COUNT, "batches": MOST_COUNT, "samples": MOST_COUNT}
     report = honest_report(TALKER, history=FURTHEST, **largest)
-    manifest = honest_manifest(TALKER, history=FURTHEST, samples=MOST_COUNT, label_histogram={"0": MOST_COUNT})
+    trained = honest_training(history=FURTHEST, samples=MOST_COUNT, label_histogram={"0": MOST_COUNT})
 
-    assert_both_are_believed_and_all_goes_on(store, goes_on, report, manifest)
+    assert_both_are_believed_and_all_goes_on(store, goes_on, report, honest_manifest(TALKER, trained))
 
 
 def assert_both_are_believed_and_all_goes_on(
@@ -298,14 +328,14 @@ def assert_both_are_believed_and_all_goes_on(
 
 SIZED = [
     (kind, name)
-    for kind in (Report, Manifest)
+    for kind in (Report, Manifest, Trained, Evaluated)
     for name, field in kind.model_json_schema()["properties"].items()
     if field.get("type") in ("array", "object")
 ]
 
 
 @pytest.mark.parametrize(("kind", "name"), SIZED, ids=lambda value: getattr(value, "__name__", value))
-def test_a_document_full_of_faults_has_few(kind: type[Report | Manifest], name: str) -> None:
+def test_a_document_full_of_faults_has_few(kind: type[Report | Manifest | Result], name: str) -> None:
     """Each fault costs a kilobyte, and a document has room for millions of them."""
     entries: list[dict[str, Any]] = [{}] * 200_000
     with pytest.raises(ValidationError) as refused:
@@ -372,7 +402,7 @@ def test_a_manifest_beyond_the_bounds_leaves_its_edge_out_and_is_asked_for_anew_
     (order,) = cloud.orders(TALKER.edge)
     key = cloud.run.manifest_key(order)
     honest = json.loads(cloud.store.get(key, 1 << 22))
-    cloud.store.put(key, json.dumps(honest | said).encode())
+    cloud.store.put(key, json.dumps(honest | {"result": honest["result"] | said}).encode())
 
     with pytest.raises(QuorumMissed, match=TALKER.edge):
         all_that_follows(cloud)

@@ -13,7 +13,6 @@ import typer
 
 from cloud.fusion.rule import rule_names
 from cloudedge.documents import DataFormat, Task, parse
-from edge.runner.runner import main as runner
 from edge.tools.commands import app as edge_app
 from pipelines.commands.app import COMMANDS, Commands
 from pipelines.commands.app import app as cloud_app
@@ -39,7 +38,7 @@ def known() -> dict[str, set[str]]:
     found = dict(options(commands, "cloudedge"))
     found |= dict(options(typer.main.get_command(edge_app), "cloudedge-edge"))
     shown = subprocess.run(
-        [sys.executable, "-m", runner.__module__, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "edge.runner", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     found["cloudedge-edge run"] = set(re.findall(r"--[a-z-]+", shown.stdout))
     return found

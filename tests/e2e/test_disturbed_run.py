@@ -95,15 +95,15 @@ def kill(*processes: psutil.Process) -> None:
 
 
 def manifest(laptop: Laptop, edge: str) -> Callable[[], object]:
-    order = laptop.run.order(1, edge)
+    order = laptop.run.order("1", edge)
     assert order
     return lambda: laptop.store.stat(laptop.run.manifest_key(order))
 
 
 def flip_a_byte(laptop: Laptop, edge: str) -> None:
-    order = laptop.run.order(1, edge)
+    order = laptop.run.order("1", edge)
     assert order
-    path: Path = laptop.store.root / laptop.run.result_key(1, edge, order.attempt, "model.safetensors")
+    path: Path = laptop.store.root / laptop.run.output_key(order, "model")
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)

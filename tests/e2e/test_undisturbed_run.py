@@ -1,6 +1,7 @@
 """A whole run, as a person sees it afterwards: the summary, the log, the report, MLflow, and nothing left at work."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from cloudedge.names import sha256_of
 from tests.cloud.tracking.told import WARNINGS_OF_MLFLOW
 from tests.components.cloud import content
 from tests.digits import EDGES
+from tests.docs.pages import ROOT
 from tests.e2e.conftest import Finished
 from tests.terminal import Cloudedge, cloudedge
 
@@ -35,6 +37,18 @@ def test_the_summary_holds_the_model_its_accuracies_and_the_seconds_of_each_step
     assert set(on_edges["edges"]) == set(on_test["edges_alone"]) == set(EDGES)
     assert set(on_test["pretrained"]) == set(on_test["fused"]) == {"all", "clean", "others"}
     assert on_test["rounds"] == [on_test["pretrained"]["all"], on_test["rounds"][1], on_test["fused"]["all"]]
+
+
+def test_a_run_consists_of_the_objects_that_are_documented(flat: Finished) -> None:
+    page = (ROOT / "docs" / "how-it-works.md").read_text()
+    listed = page.partition("```text\nruns/<run>/\n")[2].partition("```")[0]
+    documented = {line.split()[0]: re.sub(r"<[a-z]+>", "[a-z0-9-]+", line.split()[0]) for line in listed.splitlines()}
+    prefix = flat.laptop.run.key("")
+    keys = [entry.key.removeprefix(prefix) for entry in flat.laptop.store.list(flat.laptop.run.key())]
+
+    assert [key for key in keys if not any(re.match(pattern, key) for pattern in documented.values())] == []
+    absent = {name for name, pattern in documented.items() if not any(re.match(pattern, key) for key in keys)}
+    assert absent == {"cancelled.json", "kubeflow.json", "rounds/<k>/optimizer.safetensors"}
 
 
 def test_collaboration_bought_something(flat: Finished) -> None:
@@ -64,10 +78,12 @@ def test_the_folders_of_the_model_at_the_edge_are_there(flat: Finished) -> None:
     for edge in EDGES:
         state = flat.laptop.home.edge_state(edge)
         for number in (1, 2):
-            order = f"digits.{number}.{edge}.1"
-            assert (state / "received" / order / "tiny-digits.safetensors").is_file()
-            trained = state / "trained" / order / "tiny-digits.safetensors"
-            delivered = flat.laptop.run.result_key(number, edge, 1, "model.safetensors")
+            order = flat.laptop.run.order(str(number), edge)
+            assert order is not None
+            assert order.id == f"digits.{number}.{edge}.1"
+            assert (state / "received" / order.id / "tiny-digits.safetensors").is_file()
+            trained = state / "trained" / order.id / "tiny-digits.safetensors"
+            delivered = flat.laptop.run.output_key(order, "model")
             assert trained.read_bytes() == flat.laptop.store.get(delivered, 1 << 20)
 
 

@@ -19,14 +19,17 @@ import psutil
 from cloudedge import weights
 from cloudedge.documents import (
     DataFormat,
+    Evaluate,
+    Evaluated,
     Inbox,
     Manifest,
     ModelSpec,
     Order,
     Phase,
-    Recollection,
     RemoteFile,
     Report,
+    Train,
+    Trained,
     Training,
     UploadTarget,
     order_id,
@@ -92,23 +95,25 @@ class Site:
 
     def order(self, number: int = 1, kind: str = "train", **changes: Any) -> Order:
         """An order of the given round."""
-        name = order_id("run", number, "edge-1", 1)
+        name = order_id("run", str(number), "edge-1", 1)
+        work: dict[str, Any] = {"model": MODEL, "data": DATA, "training": TRAINING, "seed": 7}
+        asked: Train | Evaluate
+        if kind == "train":
+            names = Train.model_fields.keys() & changes.keys()
+            asked = Train(**{**work, **{name: changes.pop(name) for name in names}})
+        else:
+            asked = Evaluate(**work)
         values: dict[str, Any] = {
             "id": name,
-            "kind": kind,
             "run": "run",
-            "round": number,
+            "step": str(number),
             "edge": "edge-1",
             "issued_at": datetime.now(UTC),
             "time_limit_seconds": 600,
-            "model": MODEL,
+            "work": asked,
             "inputs": changes.get("inputs") or {"base": self.base()},
-            "data": DATA,
-            "training": TRAINING,
-            "recollection": Recollection(),
-            "seed": 7,
             "report": self.target(name, "report.json", once=False),
-            "result": self.target(name, "model.safetensors") if kind == "train" else None,
+            "outputs": {"model": self.target(name, "model.safetensors")} if kind == "train" else {},
             "manifest": self.target(name, "manifest.json"),
         }
         return Order(**{**values, **changes})
@@ -135,6 +140,18 @@ class Site:
     def manifest(self, order: Order) -> Manifest:
         path = self.cloud / order.id / "manifest.json"
         return parse(Manifest, path.read_bytes(), str(path))
+
+    def trained(self, order: Order) -> Trained:
+        """What training came to, as its manifest says."""
+        result = self.manifest(order).result
+        assert isinstance(result, Trained)
+        return result
+
+    def evaluated(self, order: Order) -> Evaluated:
+        """What measuring came to, as its manifest says."""
+        result = self.manifest(order).result
+        assert isinstance(result, Evaluated)
+        return result
 
     def model_digest(self, order: Order) -> str:
         return hashlib.sha256((self.cloud / order.id / "model.safetensors").read_bytes()).hexdigest()

@@ -17,8 +17,8 @@ from cloud.settings import Settings
 from cloud.step import Step, step
 from cloud.stores.recorded import recorded
 from cloud.tracking import MetricPoint, TrackingRecord
-from cloudedge.documents import ContributionRecord, FusionRecord, LeftOut, Manifest, Scores, Task, parse
-from cloudedge.documents.report import MAX_MANIFEST_BYTES
+from cloudedge.documents import ContributionRecord, FusionRecord, LeftOut, Manifest, Scores, Task, Trained, parse
+from cloudedge.documents.manifest import MAX_MANIFEST_BYTES, OutputFile
 from cloudedge.errors import CloudedgeError, InvalidInput, InvalidModel, NotFound, QuorumMissed, SpoiledModel
 from cloudedge.weights import TensorInfo, check, layout
 
@@ -110,14 +110,15 @@ def _fuse(work: Step, task: Task, number: int, cloud_data: str) -> FusionRecord:
         base = stack.enter_context(recorded(work.store, work.run.fused_key(number - 1), begun_with.sha256))
         expected = layout(base)
         sound: list[Contribution] = []
-        manifests: list[Manifest] = []
+        used: list[Delivery] = []
+        results: list[Trained] = []
         left_out = list(waited.missing)
         refused: list[Delivery] = []
         spoiled: set[str] = set()
-        bases = {each: work.run.model_after(each - 1) for each in {delivery.round for delivery in waited.delivered}}
+        bases = {step: work.run.model_after(int(step) - 1) for step in {delivery.step for delivery in waited.delivered}}
         for delivery in waited.delivered:
             try:
-                contribution, manifest = _checked(work, task, stack, delivery, bases[delivery.round], expected)
+                contribution, trained = _checked(work, task, stack, delivery, bases[delivery.step], expected)
             except (InvalidInput, NotFound) as error:
                 left_out.append(LeftOut(edge=delivery.edge, reason=str(error)))
                 refused.append(delivery)
@@ -127,7 +128,8 @@ def _fuse(work: Step, task: Task, number: int, cloud_data: str) -> FusionRecord:
                 work.log("left-out", round=number, edge=delivery.edge, reason=str(error))
                 continue
             sound.append(contribution)
-            manifests.append(manifest)
+            used.append(delivery)
+            results.append(trained)
         needed = max(asked.quorum or len(sound) + len(left_out), 1)
         if len(sound) < needed:
             for delivery in refused:
@@ -143,7 +145,7 @@ def _fuse(work: Step, task: Task, number: int, cloud_data: str) -> FusionRecord:
         if next_state.exists():
             work.store.put_file(work.run.round_key(number, "optimizer.safetensors"), next_state)
         work.store.put_file(work.run.fused_key(number), output)
-    record = _record(work, task, number, begun_with.sha256, outcome, sound, manifests, left_out)
+    record = _record(work, task, number, begun_with.sha256, outcome, sound, used, results, left_out)
     _log_files_passed_over(work, record)
     _log_unmeasured(work, record)
     work.run.put(work.run.round_key(number, "fusion.json"), record)
@@ -155,56 +157,57 @@ def _fuse(work: Step, task: Task, number: int, cloud_data: str) -> FusionRecord:
 
 def _checked(
     work: Step, task: Task, stack: ExitStack, delivery: Delivery, base: _Base, expected: dict[str, TensorInfo]
-) -> tuple[Contribution, Manifest]:
-    """What an edge delivered, as fusion takes it, and its manifest without the epochs: of all edges they would fill the memory.
+) -> tuple[Contribution, Trained]:
+    """What an edge delivered, as fusion takes it, and what training came to.
+
+    That is without the epochs: of all edges they would fill the memory.
 
     Raises:
         InvalidInput: it is not to be believed.
         NotFound: it is not there.
     """
-    at = delivery.round, delivery.edge, delivery.attempt
-    key = work.run.result_key(*at, "manifest.json")
-    manifest = parse(Manifest, work.store.get(key, MAX_MANIFEST_BYTES), key).model_copy(update={"history": ()})
-    sha256, size, scores = _claims(manifest, task)
-    if base is None or manifest.base_sha256 != base.sha256:
-        raise InvalidModel(f"its model was trained from another base than that of round {delivery.round}")
-    key, most = work.run.result_key(*at, "model.safetensors"), most_model_bytes(base.size)
+    key = work.run.manifest_key(delivery)
+    file, trained, scores = _claims(parse(Manifest, work.store.get(key, MAX_MANIFEST_BYTES), key), task)
+    if base is None or trained.base_sha256 != base.sha256:
+        raise InvalidModel(f"its model was trained from another base than that of round {delivery.step}")
+    key, most = work.run.output_key(delivery, "model"), most_model_bytes(base.size)
     entry = work.store.stat(key)
     if entry is not None and entry.size > most:
         raise InvalidModel(f"its model has {entry.size} bytes, more than the {most} that it may have, and was not read")
     path = stack.enter_context(work.store.local(key))
-    check(path, expected, sha256=sha256, size=size, most=_MOST)
+    check(path, expected, sha256=file.sha256, size=file.size, most=_MOST)
     contribution = Contribution(
         edge=delivery.edge,
         path=path,
-        samples=manifest.samples,
+        samples=trained.samples,
         accuracy=scores.measured,
-        round=delivery.round,
-        sha256=sha256,
+        round=int(delivery.step),
+        sha256=file.sha256,
     )
-    return contribution, manifest
+    return contribution, trained.model_copy(update={"history": ()})
 
 
-def _claims(manifest: Manifest, task: Task) -> tuple[str, int, Scores]:
-    """Digest, size and scores of the model that a manifest is about.
+def _claims(manifest: Manifest, task: Task) -> tuple[OutputFile, Trained, Scores]:
+    """The model that a manifest is about, what training came to, and the model's scores.
 
     Raises:
         InvalidModel: it is about none, or contradicts itself or the task.
     """
-    if manifest.model_sha256 is None or manifest.model_size is None:
+    trained, file = manifest.result, manifest.outputs.get("model")
+    if not isinstance(trained, Trained) or file is None:
         raise InvalidModel("its manifest names no model")
-    if manifest.samples == 0:
+    if trained.samples == 0:
         raise InvalidModel("it trained on no sample")
-    strangers = sorted(manifest.label_histogram.keys() - set(task.data.classes))
+    strangers = sorted(trained.label_histogram.keys() - set(task.data.classes))
     if strangers:
         raise InvalidModel(f"its manifest counts samples of {strangers[0]!r}, which is no class of the task")
-    counted = sum(manifest.label_histogram.values())
-    if manifest.samples != counted:
-        raise InvalidModel(f"its manifest claims {manifest.samples} samples, but counts {counted} by class")
-    scores = manifest.scores.get("result")
+    counted = sum(trained.label_histogram.values())
+    if trained.samples != counted:
+        raise InvalidModel(f"its manifest claims {trained.samples} samples, but counts {counted} by class")
+    scores = trained.scores.get("model")
     if scores is None:
         raise InvalidModel("its manifest has no scores of the trained model")
-    return manifest.model_sha256, manifest.model_size, scores
+    return file, trained, scores
 
 
 def _log_files_passed_over(work: Step, record: FusionRecord) -> None:
@@ -268,7 +271,8 @@ def _record(
     base_sha256: str,
     outcome: FusionOutcome,
     sound: list[Contribution],
-    manifests: list[Manifest],
+    deliveries: list[Delivery],
+    results: list[Trained],
     left_out: list[LeftOut],
 ) -> FusionRecord:
     return FusionRecord(
@@ -278,18 +282,19 @@ def _record(
         parameters=task.collaboration.fusion.parameters,
         base_sha256=base_sha256,
         base_weight=outcome.base_weight,
-        base_accuracy=_base_accuracy(manifests),
+        base_accuracy=_base_accuracy(results),
         contributions=tuple(
             ContributionRecord(
                 edge=c.edge,
                 round=c.round,
+                attempt=delivery.attempt,
                 sha256=c.sha256,
                 samples=c.samples,
                 accuracy=c.accuracy,
                 weight=weight,
-                files_passed_over=manifest.files_passed_over,
+                files_passed_over=trained.files_passed_over,
             )
-            for c, manifest, weight in zip(sound, manifests, outcome.weights, strict=True)
+            for c, delivery, trained, weight in zip(sound, deliveries, results, outcome.weights, strict=True)
         ),
         left_out=tuple(left_out),
         sha256=outcome.sha256,
@@ -300,8 +305,8 @@ def _record(
     )
 
 
-def _base_accuracy(manifests: list[Manifest]) -> float | None:
-    measured = [manifest.scores["base"] for manifest in manifests if "base" in manifest.scores]
+def _base_accuracy(results: list[Trained]) -> float | None:
+    measured = [trained.scores["base"] for trained in results if "base" in trained.scores]
     total = sum(scores.samples for scores in measured)
     return sum(scores.accuracy * scores.samples for scores in measured) / total if total else None
 

@@ -56,7 +56,7 @@ class InboxConformance:
             inbox = inboxes.update("edge-1", adding(order("run", "edge-1", number)))
             assert inbox.generation == number
             assert inboxes.read("edge-1") == inbox
-        assert [order.round for order in inbox.orders] == [1, 2, 3, 4, 5]
+        assert [order.step for order in inbox.orders] == ["1", "2", "3", "4", "5"]
         emptied = inboxes.update("edge-1", lambda orders: [])
         assert (emptied.generation, emptied.orders) == (6, ())
 
@@ -158,7 +158,7 @@ class InboxConformance:
             list(writers.map(lambda number: inboxes.update("edge-1", adding(order("run", "edge-1", number))), range(1, 25)))
         inbox = inboxes.read("edge-1")
         assert inbox.generation == 24
-        assert sorted(order.round for order in inbox.orders) == list(range(1, 25))
+        assert sorted(int(order.step) for order in inbox.orders) == list(range(1, 25))
 
     def test_to_enroll_at_once_is_to_enroll_once(self, inboxes: Inboxes) -> None:
         with ThreadPoolExecutor(8) as writers:

@@ -66,7 +66,7 @@ for number in range(first, first + 10):
         writer.communicate()
         assert writer.returncode == 0
     inbox = inboxes.read("edge-1")
-    assert sorted(order.round for order in inbox.orders) == list(range(40))
+    assert sorted(int(order.step) for order in inbox.orders) == list(range(40))
 
 
 def test_a_runner_that_looks_during_200_updates_sees_whole_inboxes_that_never_grow_older(inboxes: DirectoryInboxes) -> None:
@@ -96,7 +96,7 @@ def test_a_runner_that_looks_during_200_updates_sees_whole_inboxes_that_never_gr
     runner.join()
     found = [parse(Inbox, content, "inbox") for content in seen[1:]]
     assert [inbox.generation for inbox in found] == sorted({inbox.generation for inbox in found})
-    assert all([order.round for order in inbox.orders] == [inbox.generation - 1][: inbox.generation] for inbox in found)
+    assert all([int(order.step) for order in inbox.orders] == [inbox.generation - 1][: inbox.generation] for inbox in found)
     assert len(gone) == len(set(gone))
 
 
@@ -156,7 +156,7 @@ class AsSets(RuleBasedStateMachine):
     def inboxes_are_as_wanted(self) -> None:
         found = {edge: self.inboxes.read(edge) for edge in self.inboxes.edges()}
         assert {
-            edge: (inbox.generation, {order.round for order in inbox.orders}) for edge, inbox in found.items()
+            edge: (inbox.generation, {int(order.step) for order in inbox.orders}) for edge, inbox in found.items()
         } == self.model
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import urllib3
 
-from cloud.orders.watch import RoundWatch
+from cloud.orders.watch import OrderWatch
 from cloud.runs.records import DispatchRecord, IssuedOrder
 from cloud.runs.run import Run
 from cloud.stores import open_store
-from cloudedge.documents import Manifest, Phase, Report, order_id
+from cloudedge.documents import Manifest, Phase, Report, Trained, order_id
 from tests.cluster.object_store import MinioServer
 from tests.waiting import until
 
@@ -25,7 +25,9 @@ def dispatched(minio: MinioServer, monkeypatch: pytest.MonkeyPatch, folder: Path
         monkeypatch.setenv(name, value)
     run = Run(open_store(f"{minio.url}/{minio.bucket()}", for_edges="", scratch=folder, patience_seconds=60), "run")
     names = tuple(f"edge-{number:03d}" for number in range(edges))
-    orders = tuple(IssuedOrder(id=order_id("run", 1, edge, 1), edge=edge, round=1, attempt=1, issued_at=NOW) for edge in names)
+    orders = tuple(
+        IssuedOrder(id=order_id("run", "1", edge, 1), edge=edge, step="1", attempt=1, issued_at=NOW) for edge in names
+    )
     run.put(run.round_key(1, "dispatch.json"), DispatchRecord(edges=names, orders=orders))
     return run
 
@@ -36,8 +38,8 @@ def report(run: Run, order: IssuedOrder, sequence: int = 1) -> None:
 
 
 def deliver(run: Run, order: IssuedOrder) -> None:
-    fields: dict[str, Any] = {"order": order.id, "run": run.id, "round": 1, "edge": order.edge, "attempt": 1}
-    run.put(run.manifest_key(order), Manifest(**fields, samples=1, seconds=1))
+    trained = Trained(base_sha256="0" * 64, samples=1)
+    run.put(run.manifest_key(order), Manifest(order=order.id, edge=order.edge, result=trained, seconds=1))
 
 
 class Requests:
@@ -53,7 +55,7 @@ class Requests:
 
         monkeypatch.setattr(urllib3.connectionpool.HTTPConnectionPool, "urlopen", urlopen)
 
-    def of(self, watch: RoundWatch) -> tuple[list[str], Sequence[str]]:
+    def of(self, watch: OrderWatch) -> tuple[list[str], Sequence[str]]:
         """Edges with a change, and what was asked for to know it."""
         self.asked.clear()
         changed = [watched.order.edge for watched in watch.look()]
@@ -65,7 +67,7 @@ def test_a_look_asks_for_what_changed_and_for_nothing_else(
     minio: MinioServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, edges: int
 ) -> None:
     run = dispatched(minio, monkeypatch, tmp_path, edges)
-    watch = RoundWatch.of(run, 1)
+    watch = OrderWatch.of(run, "1")
     orders = [watched.order for watched in watch.edges.values()]
     for order in orders:
         report(run, order)
@@ -83,7 +85,7 @@ def test_what_is_delivered_while_the_store_starts_again_is_seen(
     own_minio: MinioServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     run = dispatched(own_minio, monkeypatch, tmp_path, 3)
-    watch = RoundWatch.of(run, 1)
+    watch = OrderWatch.of(run, "1")
     orders = [watched.order for watched in watch.edges.values()]
     requests = Requests(monkeypatch)
     with watch.told():

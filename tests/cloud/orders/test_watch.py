@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.orders.watch import RoundWatch, Watched, _take
+from cloud.orders.watch import OrderWatch, Watched, _take
 from cloud.runs.records import DispatchRecord, IssuedOrder
 from cloud.runs.run import Run
 from cloudedge.documents import Phase, Report, order_id
@@ -21,11 +21,11 @@ def test_a_report_that_is_deleted_as_it_is_read_is_read_when_it_comes_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Run(DirectoryStore(tmp_path), "run")
-    order = IssuedOrder(id=order_id("run", 1, "edge-1", 1), edge="edge-1", round=1, attempt=1, issued_at=NOW)
+    order = IssuedOrder(id=order_id("run", "1", "edge-1", 1), edge="edge-1", step="1", attempt=1, issued_at=NOW)
     run.put(run.round_key(1, "dispatch.json"), DispatchRecord(edges=("edge-1",), orders=(order,)))
     report = Report(order=order.id, edge="edge-1", sequence=1, phase=Phase.TRAINING, heartbeat_at=NOW)
     run.put(run.report_key(order), report)
-    watch = RoundWatch.of(run, 1)
+    watch = OrderWatch.of(run, "1")
 
     listed = run.store.list
 
@@ -49,12 +49,12 @@ LIVES = st.lists(
 
 
 def report_of(life: int, sequence: int, phase: Phase) -> Report:
-    order = order_id("run", 1, "edge-1", 1)
+    order = order_id("run", "1", "edge-1", 1)
     return Report(order=order, edge="edge-1", incarnation=f"{life:032x}", sequence=sequence, phase=phase, heartbeat_at=NOW)
 
 
 def watched() -> Watched:
-    return Watched(IssuedOrder(id=order_id("run", 1, "edge-1", 1), edge="edge-1", round=1, attempt=1, issued_at=NOW))
+    return Watched(IssuedOrder(id=order_id("run", "1", "edge-1", 1), edge="edge-1", step="1", attempt=1, issued_at=NOW))
 
 
 @given(LIVES, st.sampled_from([Phase.TRAINING, Phase.FAILED]), st.data())

@@ -7,7 +7,7 @@ from typing import Any
 from cloud.inboxes import DirectoryInboxes
 from cloud.runs.records import RunState
 from cloud.runs.run import Run
-from cloudedge.documents import DataFormat, Field, ModelSpec, Order, RemoteFile, Task, UploadTarget, order_id
+from cloudedge.documents import DataFormat, Field, ModelSpec, Order, RemoteFile, Task, Train, UploadTarget, order_id
 from cloudedge.store import DirectoryStore
 
 DATA = DataFormat(storage="json-lines", fields=(Field(name="x", shape=(4,)),), classes=("low", "high"))
@@ -45,18 +45,16 @@ def order(run: str, edge: str, number: int = 1, **changes: Any) -> Order:
     """An order to train."""
     target = UploadTarget(url="file:///store/object", max_bytes=1000, once=True)
     values: dict[str, Any] = {
-        "id": order_id(run, number, edge, 1),
-        "kind": "train",
+        "id": order_id(run, str(number), edge, 1),
         "run": run,
-        "round": number,
+        "step": str(number),
         "edge": edge,
         "issued_at": NOW,
         "time_limit_seconds": 600,
-        "model": ModelSpec(),
+        "work": Train(model=ModelSpec(), data=DATA),
         "inputs": {"base": RemoteFile(url="file:///store/base", sha256="0" * 64, size=1)},
-        "data": DATA,
         "report": target,
-        "result": target,
+        "outputs": {"model": target},
         "manifest": target,
     }
     return Order(**{**values, **changes})

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from cloud.orders.dispatch import dispatch
-from cloud.orders.issue import ModelFile, renew
+from cloud.orders.issue import Assignment, StoredFile, renew
 from cloud.runs.closing import close_orders
 from cloud.runs.lifecycle import cancel
 from cloud.step import step
-from cloudedge.documents import Fusion, Phase, RemoteFile
+from cloudedge.documents import Evaluate, Fusion, Phase, RemoteFile, Train
 from cloudedge.errors import Cancelled, InvalidInput, NotFound
 from cloudedge.store import DirectoryStore
 from components.collaborative_training.pretrain.step import pretrain
@@ -28,14 +28,14 @@ def test_each_edge_gets_an_order_for_the_pretrained_model(cloud: Cloud) -> None:
     assert record is not None
     for edge in EDGES:
         (order,) = cloud.orders(edge)
-        assert order == cloud.run.order(1, edge)
+        assert order == cloud.run.order("1", edge)
         assert order.id == f"digits.1.{edge}.1"
-        assert (order.kind, order.state, order.model_file_name) == ("train", "run", "tiny-digits.safetensors")
+        assert isinstance(order.work, Train)
+        assert (order.work.kind, order.state, order.work.model_file_name) == ("train", "run", "tiny-digits.safetensors")
         assert (order.inputs["base"].sha256, order.inputs["base"].size) == (record.sha256, record.size)
-        assert order.training == cloud.task.collaboration.training
+        assert order.work.training == cloud.task.collaboration.training
         assert order.time_limit_seconds == cloud.task.collaboration.round_deadline_seconds
-        assert order.result is not None
-        assert (order.result.once, order.manifest.once, order.report.once) == (True, True, False)
+        assert (order.outputs["model"].once, order.manifest.once, order.report.once) == (True, True, False)
 
 
 def test_without_named_edges_all_enrolled_ones_take_part(cloud: Cloud) -> None:
@@ -202,7 +202,7 @@ def test_a_run_cancelled_while_orders_went_out_leaves_none_open(cloud: Cloud) ->
 
 def test_only_orders_that_are_open_are_renewed_and_an_edge_that_was_removed_is_passed_over(cloud: Cloud) -> None:
     cloud.pretrained().dispatched()
-    record = cloud.run.dispatched(1)
+    record = cloud.run.dispatched("1")
     assert record is not None
     cloud.inboxes.update("edge-2", lambda _: [])
     shutil.rmtree(cloud.root / "inboxes" / "edge-3")
@@ -223,11 +223,11 @@ def test_a_late_order_and_one_to_evaluate_are_renewed_with_the_models_that_they_
     cloud.report("edge-3", Phase.TRAINING)
     cloud.round(1, EDGES[:2])
     cloud.dispatched(2)
-    record, pretraining, fused = cloud.run.dispatched(2), cloud.run.pretraining(), cloud.run.fusion(1)
+    record, pretraining, fused = cloud.run.dispatched("2"), cloud.run.pretraining(), cloud.run.fusion(1)
     assert record is not None
     assert pretraining is not None
     assert fused is not None
-    assert record.late == {"edge-3": 1}
+    assert record.late == {"edge-3": "1"}
     download = DirectoryStore.download
 
     def with_another_url(*arguments: Any, **options: Any) -> RemoteFile:
@@ -248,15 +248,16 @@ def test_a_late_order_and_one_to_evaluate_are_renewed_with_the_models_that_they_
     assert bases["edge-1"].url.endswith("rounds/000001/fused.safetensors?new")
 
     models = {
-        "pretrained": ModelFile(cloud.run.pretrained_key, pretraining.sha256, pretraining.size),
-        "fused": ModelFile(cloud.run.fused_key(1), fused.sha256, fused.size),
+        "pretrained": StoredFile(cloud.run.pretrained_key, pretraining.sha256, pretraining.size),
+        "fused": StoredFile(cloud.run.fused_key(1), fused.sha256, fused.size),
     }
     with step(cloud.task.id, "evaluate") as work:
-        dispatch(work, cloud.task, 3, "evaluate", models)
-        evaluating = cloud.run.dispatched(3)
+        judging_them = Evaluate(model=cloud.task.model, data=cloud.task.data)
+        dispatch(work, Assignment("evaluate", judging_them, models, {}, 60), EDGES)
+        evaluating = cloud.run.dispatched("evaluate")
         assert evaluating is not None
         renew(work, evaluating.orders)
-    judging = [order for order in cloud.orders("edge-1") if order.kind == "evaluate"]
+    judging = [order for order in cloud.orders("edge-1") if order.work.kind == "evaluate"]
     assert [{name: file.sha256 for name, file in order.inputs.items()} for order in judging] == [
         {"pretrained": pretraining.sha256, "fused": fused.sha256}
     ]

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from cloud.tracking import TrackingLog
-from cloudedge.documents import LeftOut, Order
+from cloudedge.documents import Evaluated, LeftOut, Order
 from cloudedge.errors import InvalidModel, InvalidSamples, NotFound, QuorumMissed
 from cloudedge.places import shown_path
 from components.collaborative_training.pretrain.step import pretrain
@@ -31,7 +31,7 @@ def judged(cloud: Cloud, answers: dict[str, tuple[float, float, int]], test_data
     at_work = threading.Thread(target=lambda: found.append(evaluate_run(cloud.task.id, test_data)))
     at_work.start()
     for edge, answer in answers.items():
-        until(lambda edge=edge: [order.kind for order in cloud.orders(edge)] == ["evaluate"])  # type: ignore[misc]
+        until(lambda edge=edge: [order.work.kind for order in cloud.orders(edge)] == ["evaluate"])  # type: ignore[misc]
         cloud.judge(edge, *answer)
     at_work.join(60)
     (evaluation,) = found
@@ -47,7 +47,7 @@ class Judging:
         self._at_work = threading.Thread(target=lambda: self._found.append(evaluate_run(cloud.task.id)))
         self._at_work.start()
         for edge in cloud.task.collaboration.edges:
-            until(lambda edge=edge: [order.kind for order in cloud.orders(edge)] == ["evaluate"])  # type: ignore[misc]
+            until(lambda edge=edge: [order.work.kind for order in cloud.orders(edge)] == ["evaluate"])  # type: ignore[misc]
 
     def __call__(self, edge: str) -> Order:
         return self._cloud.orders(edge)[0]
@@ -79,12 +79,12 @@ def test_each_edge_gets_both_models_and_no_place_for_a_result(cloud: Cloud) -> N
     with pytest.raises(QuorumMissed):
         evaluate_run(cloud.task.id)
 
-    order = cloud.run.order(3, "edge-1")
+    order = cloud.run.order("evaluate", "edge-1")
     pretraining, fusion = cloud.run.pretraining(), cloud.run.fusion(1)
     assert order is not None
     assert pretraining is not None
     assert fusion is not None
-    assert (order.kind, order.result) == ("evaluate", None)
+    assert (order.id, order.work.kind, order.outputs) == ("digits.evaluate.edge-1.1", "evaluate", {})
     assert {name: file.sha256 for name, file in order.inputs.items()} == {
         "pretrained": pretraining.sha256,
         "fused": fusion.sha256,
@@ -136,7 +136,7 @@ def test_an_edge_that_measured_the_models_on_different_samples_does_not_judge(cl
     cloud.judge("edge-1", 0.5, 0.6)
     order = order_of("edge-2")
     uneven = {"pretrained": scores(1.0, 2**53 - 1), "fused": scores(0.0, 1)}
-    cloud.store.put(cloud.run.manifest_key(order), manifest(order, samples=0, scores=uneven).to_json())
+    cloud.store.put(cloud.run.manifest_key(order), manifest(order, Evaluated(scores=uneven)).to_json())
 
     gate = order_of.end().gate
 
@@ -149,7 +149,8 @@ def test_an_answer_about_other_models_does_not_count(cloud: Cloud) -> None:
     order_of = Judging(cloud)
     cloud.judge("edge-1", 0.5, 0.6)
     order = order_of("edge-2")
-    cloud.store.put(cloud.run.manifest_key(order), manifest(order, samples=0, scores={"another": scores(0.1)}).to_json())
+    other = Evaluated(scores={"another": scores(0.1)})
+    cloud.store.put(cloud.run.manifest_key(order), manifest(order, other).to_json())
 
     gate = order_of.end().gate
 
@@ -182,7 +183,9 @@ def test_of_each_edge_the_first_model_is_measured_and_one_of_round_1_is_what_it_
     first, second, late = EDGES
     cloud.pretrained(quorum=2, round_deadline_seconds=0.5).round(1, [first, second])
     cloud.round(2, EDGES)
-    cloud.store.delete(cloud.run.result_key(2, first, 1, "model.safetensors"))
+    order = cloud.run.order("2", first)
+    assert order is not None
+    cloud.store.delete(cloud.run.output_key(order, "model"))
 
     evaluation = judged(cloud, dict.fromkeys(EDGES, (0.5, 0.5, 20)), str(digits / "test"))
 
@@ -215,7 +218,7 @@ def test_an_environment_may_be_called_as_its_folder_can_be(cloud: Cloud, digits:
 def test_repeated_it_asks_nobody_and_changes_nothing(cloud: Cloud) -> None:
     cloud.pretrained().round(1, EDGES)
     evaluation = judged(cloud, dict.fromkeys(EDGES, (0.5, 0.6, 20)))
-    places = [cloud.run.key(place) for place in ("rounds", "tracking")]
+    places = [cloud.run.key(place) for place in ("rounds", "steps", "tracking")]
     before = content(cloud.store, *places)
 
     assert evaluate_run(cloud.task.id) == evaluation

@@ -20,8 +20,10 @@ from cloudedge.documents import (
     LeftOut,
     Manifest,
     ModelSpec,
+    OutputFile,
     Scores,
     Task,
+    Trained,
     Training,
     order_id,
 )
@@ -116,11 +118,15 @@ class RunBuilder:
 
     def _round(self, run: Run, number: int) -> None:
         self._did(
-            f"dispatch-{number}", "dispatched", 0.3, round=number, orders=[order_id("digits", number, e, 1) for e in self.edges]
+            f"dispatch-{number}",
+            "dispatched",
+            0.3,
+            round=number,
+            orders=[order_id("digits", str(number), e, 1) for e in self.edges],
         )
         present = [edge for edge in self.edges if (number, edge) not in self.left_out]
         missing = tuple(LeftOut(edge=edge, reason=self.left_out[number, edge]) for edge in self.edges if edge not in present)
-        delivered = tuple(Delivery(edge=edge, round=self.late.get((number, edge), number), attempt=1) for edge in present)
+        delivered = tuple(Delivery(edge=edge, step=str(self.late.get((number, edge), number)), attempt=1) for edge in present)
         seconds = 4.2 + number % 3
         run.put(run.round_key(number, "wait.json"), WaitRecord(delivered=delivered, missing=missing, seconds=seconds))
         self._did(
@@ -129,16 +135,18 @@ class RunBuilder:
         contributions = []
         for delivery in delivered:
             index = self.edges.index(delivery.edge)
-            manifest = self._manifest(number, delivery, index)
-            key = run.round_key(delivery.round, "results", f"{delivery.edge}-1", "manifest.json")
-            run.put(key, manifest)
+            trained = self._trained(number, index)
+            model = OutputFile(sha256=digest(f"{delivery.edge} {delivery.step}"), size=23_144)
+            order = order_id("digits", delivery.step, delivery.edge, 1)
+            manifest = Manifest(order=order, edge=delivery.edge, outputs={"model": model}, result=trained, seconds=2.0)
+            run.put(run.manifest_key(delivery), manifest)
             contributions.append(
                 ContributionRecord(
                     edge=delivery.edge,
-                    round=delivery.round,
-                    sha256=digest(f"{delivery.edge} {delivery.round}"),
-                    samples=manifest.samples,
-                    accuracy=manifest.scores["result"].accuracy,
+                    round=int(delivery.step),
+                    sha256=model.sha256,
+                    samples=trained.samples,
+                    accuracy=trained.scores["model"].accuracy,
                     weight=0.9 / len(present),
                 )
             )
@@ -159,28 +167,20 @@ class RunBuilder:
         run.put(run.round_key(number, "fusion.json"), record)
         self._did(f"fuse-{number}", "fused", 0.5, round=number, sha256=record.sha256, edges=present)
 
-    def _manifest(self, number: int, delivery: Delivery, index: int) -> Manifest:
+    def _trained(self, number: int, index: int) -> Trained:
         before = self.accuracy(number - 1) + wobble(f"{index} {number}", 0.06)
         after = min(0.9 + 0.02 * (number - 1) / max(self.rounds - 1, 1) + wobble(f"{index} {number} after", 0.04), 1.0)
         counts = {name: round(8 + 52 * abs(wobble(f"{index} {name}", 1.0)) ** 2) for name in self.classes}
         counts[self.classes[index % len(self.classes)]] = 0
-        return Manifest(
-            order=order_id("digits", delivery.round, delivery.edge, 1),
-            run="digits",
-            round=delivery.round,
-            edge=delivery.edge,
-            attempt=1,
-            model_sha256=digest(f"{delivery.edge} {delivery.round}"),
-            model_size=23_144,
+        return Trained(
             base_sha256=digest(f"round {number - 1}"),
             samples=sum(counts.values()),
             label_histogram=counts,
             history=(epoch(0, before), epoch(5, after)),
-            scores={"base": scores(before, 60), "result": scores(after, 60)},
+            scores={"base": scores(before, 60), "model": scores(after, 60)},
             target_met=index != 2,
             recollections=2 if index == 2 else 0,
             files_passed_over=3 if index == 2 else 0,
-            seconds=2.0,
         )
 
     def _evaluation(self) -> Evaluation:

@@ -37,7 +37,7 @@ def work(tmp_path: Path) -> Step:
 
 
 def watched(edge: str, epochs: int) -> Watched:
-    order = IssuedOrder(id=f"digits.1.{edge}.1", edge=edge, round=1, attempt=1, issued_at=NOW)
+    order = IssuedOrder(id=f"digits.1.{edge}.1", edge=edge, step="1", attempt=1, issued_at=NOW)
     history = (LONGEST,) * epochs
     said = Report(order=order.id, edge=edge, sequence=1, phase=Phase.TRAINING, history=history, heartbeat_at=NOW)
     return Watched(order, report=said)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cloud.inboxes import DirectoryInboxes, Inboxes
-from cloud.orders.watch import RoundWatch
+from cloud.orders.watch import OrderWatch
 from cloud.runs.events import events
 from cloud.runs.lifecycle import cancel, reap
 from cloud.runs.state import BETWEEN_STEPS, OVER
@@ -24,7 +24,7 @@ from cloudedge.errors import Cancelled, QuorumMissed, StoreFailed
 from cloudedge.store import Changes, DirectoryStore, Entry
 from components.collaborative_training.fuse.step import fuse_round
 from components.wait.step import wait_round
-from tests.components.cloud import Cloud, content, manifest, scores
+from tests.components.cloud import Cloud, content, manifest, scores, trained
 from tests.components.cloud import epochs as epochs_of
 from tests.digits import EDGES
 from tests.waiting import until
@@ -39,7 +39,7 @@ def test_when_all_have_delivered_the_round_is_over(cloud: Cloud) -> None:
 
     record = cloud.run.waited(1)
     assert record is not None
-    assert [(one.edge, one.round, one.attempt) for one in record.delivered] == [(edge, 1, 1) for edge in EDGES]
+    assert [(one.edge, one.step, one.attempt) for one in record.delivered] == [(edge, "1", 1) for edge in EDGES]
     assert (record.missing, record.late) == ((), {})
 
 
@@ -48,7 +48,7 @@ def test_an_edge_that_says_done_before_its_manifest_is_seen_is_waited_for(cloud:
     cloud.pretrained().dispatched()
     for edge in EDGES:
         cloud.report(edge, Phase.DONE, [0.1, 0.2])
-    watch = RoundWatch.of(cloud.run, 1)
+    watch = OrderWatch.of(cloud.run, "1")
 
     watch.look()
 
@@ -69,7 +69,7 @@ def test_with_its_quorum_a_round_does_not_wait_for_stragglers(cloud: Cloud) -> N
     record = cloud.run.waited(1)
     assert record is not None
     assert [(one.edge, one.reason) for one in record.missing] == [("edge-3", "still training, epoch 2 of 40")]
-    assert record.late == {"edge-3": 1}
+    assert record.late == {"edge-3": "1"}
 
 
 def test_in_the_grace_time_stragglers_may_still_deliver(cloud: Cloud) -> None:
@@ -240,9 +240,10 @@ def test_a_straggler_that_never_gave_a_sign_gets_the_next_rounds_order(cloud: Cl
 def test_results_that_are_no_results_count_as_missing(cloud: Cloud) -> None:
     cloud.pretrained(quorum=1).dispatched()
     cloud.deliver("edge-1")
-    foreign = manifest(cloud.orders("edge-3")[0], samples=3)
+    other = cloud.orders("edge-3")[0]
+    foreign = manifest(other, trained(other, samples=3))
     cloud.store.put(cloud.run.manifest_key(cloud.orders("edge-2")[0]), foreign.to_json())
-    cloud.store.put(cloud.run.manifest_key(cloud.orders("edge-3")[0]), b'{"samples": -1}')
+    cloud.store.put(cloud.run.manifest_key(cloud.orders("edge-3")[0]), b'{"result": {"kind": "train", "samples": -1}}')
 
     assert cloud.waited() == 1
 
@@ -250,7 +251,7 @@ def test_results_that_are_no_results_count_as_missing(cloud: Cloud) -> None:
     assert record is not None
     reasons = {one.edge: one.reason for one in record.missing}
     assert "is about digits.1.edge-3.1, not digits.1.edge-2.1" in reasons["edge-2"]
-    assert "samples: found -1; give 0 or more" in reasons["edge-3"]
+    assert "result.train.samples: found -1; give 0 or more" in reasons["edge-3"]
     logged = [event.details for _, event in events(cloud.store, cloud.task.id) if event.action == "left-out"]
     assert {one["edge"]: one["reason"] for one in logged} == reasons
 
@@ -273,7 +274,7 @@ def test_a_report_that_is_none_costs_its_edge_no_result(cloud: Cloud) -> None:
 
 def test_after_a_report_that_is_none_the_next_one_counts(cloud: Cloud) -> None:
     cloud.pretrained().dispatched()
-    watch = RoundWatch.of(cloud.run, 1)
+    watch = OrderWatch.of(cloud.run, "1")
     cloud.store.put(cloud.run.report_key(cloud.orders("edge-1")[0]), b"{")
     watch.look()
     assert watch.edges["edge-1"].pending
@@ -299,7 +300,7 @@ def test_a_refused_result_is_asked_for_anew_when_the_run_goes_on(cloud: Cloud) -
 
 def test_an_older_report_never_replaces_a_newer_one(cloud: Cloud) -> None:
     cloud.pretrained().dispatched()
-    watch = RoundWatch.of(cloud.run, 1)
+    watch = OrderWatch.of(cloud.run, "1")
     cloud.report("edge-1", Phase.TRAINING, [0.1, 0.2], sequence=5)
     watch.look()
     cloud.report("edge-1", Phase.ACCEPTED, sequence=4)
@@ -415,7 +416,7 @@ def test_a_look_lists_reports_and_results_and_reads_only_what_changed(cloud: Clo
     for edge in edges:
         cloud.report(edge, Phase.TRAINING, [0.1])
     store = CountingStore(cloud.store.root)
-    watch = RoundWatch.of(type(cloud.run)(store, cloud.task.id), 1)
+    watch = OrderWatch.of(type(cloud.run)(store, cloud.task.id), "1")
     store.calls.clear()
 
     watch.look()
@@ -435,7 +436,7 @@ def test_to_open_a_round_is_one_object_however_many_take_part(cloud: Cloud) -> N
     cloud.pretrained(edges=tuple(f"edge-{number}" for number in range(1, 31))).dispatched()
     store = CountingStore(cloud.store.root)
 
-    watch = RoundWatch.of(type(cloud.run)(store, cloud.task.id), 1)
+    watch = OrderWatch.of(type(cloud.run)(store, cloud.task.id), "1")
 
     assert store.calls == {"get dispatch.json": 1}
     assert {edge: watched.order.id for edge, watched in watch.edges.items()} == {
@@ -489,7 +490,7 @@ def test_at_the_deadline_a_result_that_was_not_told_counts(cloud: Cloud, monkeyp
     cloud.pretrained(round_deadline_seconds=0.5).dispatched()
     store = DeafStore(cloud.store.root)
     monkeypatch.setattr(Settings, "open_store", lambda self: store)
-    watch = RoundWatch.of(type(cloud.run)(store, cloud.task.id), 1)
+    watch = OrderWatch.of(type(cloud.run)(store, cloud.task.id), "1")
     with watch.told():
         watch.look()
         for edge in EDGES:

@@ -69,8 +69,8 @@ def test_kills_at_any_epoch_change_no_byte(
     finally:
         runner.kill()
     assert site.model_digest(order) == undisturbed
-    assert site.manifest(order).model_sha256 == undisturbed
-    assert [record.epoch for record in site.manifest(order).history] == list(range(WORK.epochs + 1))
+    assert site.manifest(order).outputs["model"].sha256 == undisturbed
+    assert [record.epoch for record in site.trained(order).history] == list(range(WORK.epochs + 1))
 
 
 def ended(site: Site, order: Order) -> bool:
@@ -112,7 +112,7 @@ def test_samples_that_arrive_after_a_crash_wait_for_the_next_order(site: Site, u
     finally:
         runner.kill()
     assert site.model_digest(order) == undisturbed
-    assert site.manifest(later).samples == 60
+    assert site.trained(later).samples == 60
 
 
 def test_a_kill_between_collections_changes_no_byte(site: Site, tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_kill_between_collections_changes_no_byte(site: Site, tmp_path: Path) 
             place.finish(order)
         finally:
             runner.kill()
-        assert place.manifest(order).recollections == 1
+        assert place.trained(order).recollections == 1
         digests.append(place.model_digest(order))
     assert digests[0] == digests[1]
 
@@ -276,7 +276,7 @@ def test_a_dead_inbox_ends_a_runner_after_an_epoch_and_work_goes_on_from_its_che
     saved.rename(site.inbox)
     with site.running():
         site.finish(order)
-    assert len(site.manifest(order).history) == SLOW.epochs + 1
+    assert len(site.trained(order).history) == SLOW.epochs + 1
 
 
 def test_a_full_disk_holds_work_up_and_loses_nothing(site: Site) -> None:
@@ -297,4 +297,4 @@ def test_a_full_disk_holds_work_up_and_loses_nothing(site: Site) -> None:
         for process in (psutil.Process(runner.process.pid), *runner.family()):
             process.rlimit(limit, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
         alone.finish(order, timeout=90)
-    assert alone.manifest(order).samples == 1530
+    assert alone.trained(order).samples == 1530

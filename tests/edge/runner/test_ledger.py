@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudedge.documents import EpochRecord, Manifest, Phase, Scores, WorkError
+from cloudedge.documents import Envelope, EpochRecord, Manifest, Order, OutputFile, Phase, Scores, Trained, WorkError
 from cloudedge.errors import Conflict, StoreFailed
 from edge.folders import Folders
 from edge.runner.ledger import Entry, Ledger
@@ -28,28 +28,28 @@ def ledger(folders: Folders) -> Ledger:
     return Ledger(folders.ledger)
 
 
+def trained_file(folders: Folders, order: Order | Envelope) -> Path:
+    """Where the work leaves an order's model."""
+    return folders.trained(order.id) / "model.safetensors"
+
+
 def finished(ledger: Ledger, folders: Folders, number: int) -> Entry:
     """An order whose work is done and whose files are on the disk."""
     order = an_order(number)
     entry = an_entry(order, Phase.UPLOADING)
     ledger.apply(number, "edge-1", [an_entry(order, Phase.ACCEPTED)], [], [], [])
-    for path in (folders.model(order), folders.received(order.id) / "model.safetensors", folders.checkpoint(order.id)):
+    model = trained_file(folders, order)
+    for path in (model, folders.received(order.id) / "model.safetensors", folders.checkpoint(order.id)):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
     manifest = Manifest(
         order=order.id,
-        run="run",
-        round=number,
         edge="edge-1",
-        attempt=1,
-        model_sha256="0" * 64,
-        model_size=1,
-        samples=5,
-        history=(RECORD,),
-        scores={"result": SCORES},
+        outputs={"model": OutputFile(sha256="0" * 64, size=1)},
+        result=Trained(base_sha256="0" * 64, samples=5, history=(RECORD,), scores={"model": SCORES}),
         seconds=1,
     )
-    files = [("result", folders.model(order)), ("manifest", folders.manifest(order.id))]
+    files = [("model", model), ("manifest", folders.manifest(order.id))]
     ledger.finish_work(entry, manifest, files)
     return entry
 
@@ -85,8 +85,8 @@ def test_an_inbox_is_put_into_effect_whole_or_not_at_all(ledger: Ledger) -> None
 
 def test_the_manifest_is_uploaded_last_and_ends_the_order(ledger: Ledger, folders: Folders) -> None:
     entry = finished(ledger, folders, 1)
-    assert [upload.name for upload in ledger.uploads()] == ["result", "manifest"]
-    ledger.uploaded(entry, "result")
+    assert [upload.name for upload in ledger.uploads()] == ["model", "manifest"]
+    ledger.uploaded(entry, "model")
     ledger.upload_failed(entry.order.id, "manifest", "the store is away")
     (left,) = ledger.uploads()
     assert (left.name, left.tries, left.trouble) == ("manifest", 1, "the store is away")
@@ -104,7 +104,7 @@ def test_a_cancelled_order_has_nothing_to_upload(ledger: Ledger, folders: Folder
 
 def test_nothing_stays_of_an_order_that_was_issued_again(ledger: Ledger, folders: Folders) -> None:
     former = finished(ledger, folders, 1)
-    again = an_entry(issued_again(former.order), Phase.ACCEPTED)
+    again = an_entry(issued_again(an_order(1)), Phase.ACCEPTED)
     ledger.apply(2, "edge-1", [again], [], [], [], [former.order.id])
     assert ledger.entries() == [again]
     assert ledger.issued_at(former.order.id) == again.order.issued_at
@@ -114,7 +114,7 @@ def test_nothing_stays_of_an_order_that_was_issued_again(ledger: Ledger, folders
 def test_only_the_newest_models_keep_their_files_and_all_their_figures(ledger: Ledger, folders: Folders) -> None:
     orders = [finished(ledger, folders, number).order for number in (1, 2, 3, 4)]
     tidy(folders, ledger, busy={orders[0].id}, keep_models=2)
-    assert [folders.model(order).exists() for order in orders] == [True, False, True, True]
+    assert [trained_file(folders, order).exists() for order in orders] == [True, False, True, True]
     assert [folders.received(order.id).exists() for order in orders] == [True, False, True, True]
     assert [folders.checkpoint(order.id).exists() for order in orders] == [True, False, False, False]
     assert [model.path is None for model in ledger.models()] == [False, True, False, False]

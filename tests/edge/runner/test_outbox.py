@@ -38,23 +38,23 @@ def parcel(folder: Path, name: str, content: bytes | Path = b"x", *, most: int =
 
 
 def test_parcels_of_an_order_go_in_their_order(tmp_path: Path, lane: Lane, told: "queue.SimpleQueue[Outcome]") -> None:
-    lane.put("a", [parcel(tmp_path, "result"), parcel(tmp_path, "manifest")])
-    assert [told.get(timeout=10) for _ in range(2)] == [Outcome("a", name, None, False) for name in ("result", "manifest")]
+    lane.put("a", [parcel(tmp_path, "model"), parcel(tmp_path, "manifest")])
+    assert [told.get(timeout=10) for _ in range(2)] == [Outcome("a", name, None, False) for name in ("model", "manifest")]
 
 
 def test_what_was_written_before_counts_as_sent(tmp_path: Path, lane: Lane, told: "queue.SimpleQueue[Outcome]") -> None:
-    (tmp_path / "result").write_bytes(b"y")
-    lane.put("a", [parcel(tmp_path, "result")])
-    assert told.get(timeout=10) == Outcome("a", "result", None, False)
-    assert (tmp_path / "result").read_bytes() == b"y"
+    (tmp_path / "model").write_bytes(b"y")
+    lane.put("a", [parcel(tmp_path, "model")])
+    assert told.get(timeout=10) == Outcome("a", "model", None, False)
+    assert (tmp_path / "model").read_bytes() == b"y"
 
 
 def test_what_can_never_be_sent_is_given_up_with_what_follows(
     tmp_path: Path, lane: Lane, told: "queue.SimpleQueue[Outcome]"
 ) -> None:
-    lane.put("a", [parcel(tmp_path, "result", b"too long", most=3), parcel(tmp_path, "manifest")])
+    lane.put("a", [parcel(tmp_path, "model", b"too long", most=3), parcel(tmp_path, "manifest")])
     outcome = told.get(timeout=10)
-    assert (outcome.name, outcome.given_up) == ("result", True)
+    assert (outcome.name, outcome.given_up) == ("model", True)
     lane.put("b", [parcel(tmp_path, "other")])
     assert told.get(timeout=10).name == "other"
     assert not (tmp_path / "manifest").exists()
@@ -62,21 +62,21 @@ def test_what_can_never_be_sent_is_given_up_with_what_follows(
 
 def test_what_fails_is_tried_again_while_others_pass(tmp_path: Path, lane: Lane, told: "queue.SimpleQueue[Outcome]") -> None:
     (tmp_path / "blocked").write_bytes(b"")
-    stuck = parcel(tmp_path / "blocked", "result")
+    stuck = parcel(tmp_path / "blocked", "model")
     lane.put("a", [stuck])
     outcome = told.get(timeout=10)
     assert (outcome.order_id, outcome.given_up, outcome.error is not None) == ("a", False, True)
     lane.put("b", [parcel(tmp_path, "other")])
     assert told.get(timeout=10) == Outcome("b", "other", None, False)
     (tmp_path / "blocked").unlink()
-    while told.get(timeout=10) != Outcome("a", "result", None, False):
+    while told.get(timeout=10) != Outcome("a", "model", None, False):
         pass
-    assert (tmp_path / "blocked" / "result").read_bytes() == b"x"
+    assert (tmp_path / "blocked" / "model").read_bytes() == b"x"
 
 
 def test_a_dropped_order_is_not_sent(tmp_path: Path, lane: Lane, told: "queue.SimpleQueue[Outcome]") -> None:
     (tmp_path / "blocked").write_bytes(b"")
-    lane.put("a", [parcel(tmp_path / "blocked", "result")])
+    lane.put("a", [parcel(tmp_path / "blocked", "model")])
     assert told.get(timeout=10).error is not None
     lane.drop("a")
     (tmp_path / "blocked").unlink()
@@ -148,12 +148,12 @@ def test_whoever_waits_is_overtaken_once_by_each_other_order_however_often_that_
 def test_a_result_is_followed_by_its_manifest_before_another_order_has_its_turn() -> None:
     turns = Turns()
     for order_id in ("b", "a"):
-        turns.put(order_id, [Parcel(name, TARGET, b"") for name in ("result", "manifest")])
+        turns.put(order_id, [Parcel(name, TARGET, b"") for name in ("model", "manifest")])
     sent = []
     while taken := turns.next(0.0):
         turns.tried(taken, None, 0.0, 0.0)
         sent.append((taken.order_id, taken.parcel.name))
-    assert sent == [("b", "result"), ("b", "manifest"), ("a", "result"), ("a", "manifest")]
+    assert sent == [("b", "model"), ("b", "manifest"), ("a", "model"), ("a", "manifest")]
 
 
 def test_the_last_report_of_an_order_waits_for_one_report_of_each_other_at_the_most() -> None:

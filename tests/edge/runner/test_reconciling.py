@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudedge.documents import DataFormat, Inbox, ModelSpec, Order, Phase, RemoteFile, Training, UploadTarget, order_id
+from cloudedge.documents import DataFormat, ModelSpec, Order, Phase, RemoteFile, Train, Training, UploadTarget, order_id
 from cloudedge.documents.data import Field
 from edge.runner.clock import Moment
+from edge.runner.inbox import Wanted
 from edge.runner.ledger import Entry
 from edge.runner.reconciling import Changes, settle
 
@@ -20,20 +21,17 @@ DATA = DataFormat(storage="csv", fields=(Field(name="x"),), classes=("a", "b"))
 def an_order(number: int, state: str = "run", url: str = "https://store/1", epochs: int = 1) -> Order:
     target = UploadTarget(url=url, max_bytes=10, once=True)
     return Order(
-        id=order_id("run", number, "edge-1", 1),
-        kind="train",
+        id=order_id("run", str(number), "edge-1", 1),
         state=state,  # type: ignore[arg-type]
         run="run",
-        round=number,
+        step=str(number),
         edge="edge-1",
         issued_at=datetime(2026, 1, 1, tzinfo=UTC),
         time_limit_seconds=60,
-        model=ModelSpec(),
         inputs={"base": RemoteFile(url=url, sha256="0" * 64, size=1)},
-        data=DATA,
-        training=Training(epochs=epochs),
+        work=Train(model=ModelSpec(), data=DATA, training=Training(epochs=epochs)),
         report=target,
-        result=target,
+        outputs={"model": target},
         manifest=target,
     )
 
@@ -47,10 +45,10 @@ def an_entry(order: Order, phase: Phase = Phase.TRAINING) -> Entry:
 
 
 def changes(listed: list[Order], known: list[Entry], closed: list[Order] | None = None) -> Changes:
-    inbox = Inbox(edge="edge-1", generation=2, orders=tuple(listed))
+    wanted = Wanted("edge-1", 2, tuple(listed))
     entries = {entry.order.id: entry for entry in known}
     issued = {order.id: order.issued_at for order in [*(entry.order for entry in known), *(closed or ())]}
-    return settle(inbox, entries, issued.get, NOW)
+    return settle(wanted, entries, issued.get, NOW)
 
 
 def test_a_new_order_is_accepted() -> None:
@@ -130,5 +128,5 @@ def test_an_order_that_is_over_and_listed_no_more_needs_no_answer() -> None:
 @given(st.sets(st.integers(1, 6)), st.sets(st.integers(1, 6)), st.sampled_from(list(Phase)))
 def test_what_is_over_is_never_begun_or_cancelled_again(listed: set[int], known: set[int], phase: Phase) -> None:
     found = changes([an_order(number) for number in sorted(listed)], [an_entry(an_order(number), phase) for number in known])
-    assert {entry.order.round for entry in found.accepted} == listed - known
-    assert {entry.order.round for entry in found.cancelled} == (set() if phase.over else known - listed)
+    assert {int(entry.order.step) for entry in found.accepted} == listed - known
+    assert {int(entry.order.step) for entry in found.cancelled} == (set() if phase.over else known - listed)

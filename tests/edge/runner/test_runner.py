@@ -27,16 +27,16 @@ def test_an_order_to_train_ends_with_a_model_a_manifest_and_a_last_report(site: 
     site.want(order)
     with site.running():
         report = site.finish(order)
-    manifest = site.manifest(order)
-    assert manifest.model_sha256 == site.model_digest(order)
-    assert manifest.base_sha256 == order.inputs["base"].sha256
-    assert manifest.samples == report.samples == 30
-    assert sum(manifest.label_histogram.values()) == 30
-    assert manifest.scores["result"].samples == 10
-    assert manifest.scores["base"] == manifest.history[0].scores
-    assert manifest.scores["result"] == manifest.history[-1].scores
+    assert site.manifest(order).outputs["model"].sha256 == site.model_digest(order)
+    trained = site.trained(order)
+    assert trained.base_sha256 == order.inputs["base"].sha256
+    assert trained.samples == report.samples == 30
+    assert sum(trained.label_histogram.values()) == 30
+    assert trained.scores["model"].samples == 10
+    assert trained.scores["base"] == trained.history[0].scores
+    assert trained.scores["model"] == trained.history[-1].scores
     assert [record.epoch for record in report.history] == list(range(TRAINING.epochs + 1))
-    assert report.history == manifest.history
+    assert report.history == trained.history
 
 
 def test_an_order_to_evaluate_scores_each_input_and_sends_no_model(site: Site) -> None:
@@ -50,9 +50,11 @@ def test_an_order_to_evaluate_scores_each_input_and_sends_no_model(site: Site) -
         site.want(order)
         assert site.finish(order).samples == 30  # Known since the order before.
     manifest = site.manifest(order)
-    assert manifest.samples == 0
-    assert manifest.scores == {"base": site.manifest(trained).scores["base"], "fused": site.manifest(trained).scores["result"]}
-    assert manifest.model_sha256 is None
+    assert manifest.outputs == {}
+    assert site.evaluated(order).scores == {
+        "base": site.trained(trained).scores["base"],
+        "fused": site.trained(trained).scores["model"],
+    }
     assert not (site.cloud / order.id / "model.safetensors").exists()
 
 
@@ -65,9 +67,9 @@ def test_an_edge_with_too_few_samples_to_hold_one_out_trains_and_answers_that_it
         site.finish(trained)
         site.want(order)
         site.finish(order)
-    assert site.manifest(trained).samples == 2
-    assert {name: scores.measured for name, scores in site.manifest(trained).scores.items()} == {"base": None, "result": None}
-    assert {name: scores.samples for name, scores in site.manifest(order).scores.items()} == {"base": 0}
+    assert site.trained(trained).samples == 2
+    assert {name: scores.measured for name, scores in site.trained(trained).scores.items()} == {"base": None, "model": None}
+    assert {name: scores.samples for name, scores in site.evaluated(order).scores.items()} == {"base": 0}
 
 
 def test_the_received_and_the_trained_model_are_kept_in_their_folders(site: Site) -> None:
@@ -128,7 +130,7 @@ def test_training_that_diverges_fails_its_order_by_that_name(site: Site) -> None
 
 def test_a_runner_that_lost_its_state_is_heard_by_whoever_waits(site: Site) -> None:
     order = site.order(training=LONG)
-    issued = IssuedOrder(id=order.id, edge=order.edge, round=order.round, attempt=order.attempt, issued_at=order.issued_at)
+    issued = IssuedOrder(id=order.id, edge=order.edge, step=order.step, attempt=order.attempt, issued_at=order.issued_at)
     waited_for = Watched(issued)
     site.want(order)
     with site.running():
@@ -428,7 +430,7 @@ def test_an_order_that_changes_its_work_under_the_same_id_keeps_the_first(site: 
     site.want(order)
     with site.running() as runner:
         until(lambda: site.epochs(order) > 0)
-        site.want(order.model_copy(update={"training": TRAINING}))
+        site.want(order.model_copy(update={"work": order.work.model_copy(update={"training": TRAINING})}))
         until(lambda: "other work under the same id" in runner.text())
         epoch = site.epochs(order)
         until(lambda: site.epochs(order) > epoch)
@@ -443,7 +445,7 @@ def test_an_order_issued_again_with_other_work_is_begun_anew(site: Site) -> None
         site.want(again)
         report = site.finish(again)
     assert [record.epoch for record in report.history] == list(range(TRAINING.epochs + 1))
-    assert site.manifest(again).history == report.history
+    assert site.trained(again).history == report.history
 
 
 def test_below_target_new_samples_are_collected_and_training_goes_on(site: Site) -> None:
@@ -458,11 +460,11 @@ def test_below_target_new_samples_are_collected_and_training_goes_on(site: Site)
                 added += 1
                 write_samples(site.samples / f"more-{added:02}.jsonl", 40, seed=added)
         site.finish(order)
-    manifest = site.manifest(order)
-    assert manifest.target_met
-    assert manifest.scores["result"].accuracy == 1.0
-    assert 1 <= manifest.recollections <= added
-    assert manifest.samples > 30
+    trained = site.trained(order)
+    assert trained.target_met
+    assert trained.scores["model"].accuracy == 1.0
+    assert 1 <= trained.recollections <= added
+    assert trained.samples > 30
 
 
 def test_a_recollection_that_finds_nothing_ends_with_the_best_model(site: Site) -> None:
@@ -471,10 +473,10 @@ def test_a_recollection_that_finds_nothing_ends_with_the_best_model(site: Site) 
     site.want(order)
     with site.running():
         site.finish(order)
-    manifest = site.manifest(order)
-    assert not manifest.target_met
-    assert manifest.recollections == 0
-    assert len(manifest.history) == 3
+    trained = site.trained(order)
+    assert not trained.target_met
+    assert trained.recollections == 0
+    assert len(trained.history) == 3
 
 
 def test_recollections_are_bounded(site: Site) -> None:
@@ -485,8 +487,8 @@ def test_recollections_are_bounded(site: Site) -> None:
         until(lambda: site.phase(order) is Phase.COLLECTING and site.epochs(order) == 2)
         write_samples(site.samples / "second.jsonl", 40, seed=1)
         site.finish(order)
-    manifest = site.manifest(order)
-    assert (manifest.recollections, len(manifest.history), manifest.target_met) == (1, 5, False)
+    trained = site.trained(order)
+    assert (trained.recollections, len(trained.history), trained.target_met) == (1, 5, False)
 
 
 def test_each_edge_and_round_shuffles_in_its_own_way_but_always_the_same(site: Site) -> None:

@@ -97,7 +97,7 @@ def order_at(site: Site, store: Store, **changes: Any) -> Order:
         return UploadTarget(url=f"{store.url}/{name}", headers=headers, max_bytes=10_000_000, once=once)
 
     base = site.base().model_copy(update={"url": f"{store.url}/base"})
-    targets = {"report": target("report", once=False), "result": target("result"), "manifest": target("manifest")}
+    targets = {"report": target("report", once=False), "outputs": {"model": target("model")}, "manifest": target("manifest")}
     return site.order(**{"inputs": {"base": base}, **targets, **changes})
 
 
@@ -115,17 +115,17 @@ def finish(store: Store, phase: Phase = Phase.DONE) -> Report:
 
 
 def test_errors_and_half_bodies_delay_the_work_only(site: Site, store: Store) -> None:
-    store.faults = {"GET base": ["500", "half", "half", ""], "PUT result": ["500", ""], "PUT manifest": ["500", ""]}
+    store.faults = {"GET base": ["500", "half", "half", ""], "PUT model": ["500", ""], "PUT manifest": ["500", ""]}
     order = order_at(site, store)
     site.want(order)
     with site.running():
         finish(store)
-    assert {"base", "result", "manifest", "report"} == set(store.objects)
-    assert store.puts.index("result") < store.puts.index("manifest")
+    assert {"base", "model", "manifest", "report"} == set(store.objects)
+    assert store.puts.index("model") < store.puts.index("manifest")
 
 
 def test_a_written_object_whose_answer_was_lost_counts_as_written(site: Site, store: Store) -> None:
-    store.faults = {"PUT result": ["lost answer", ""], "PUT manifest": ["lost answer", ""]}
+    store.faults = {"PUT model": ["lost answer", ""], "PUT manifest": ["lost answer", ""]}
     site.want(order_at(site, store))
     with site.running():
         finish(store)
@@ -145,7 +145,7 @@ def test_a_store_that_hangs_holds_up_neither_work_nor_cancel(site: Site, store: 
         finish(store, Phase.CANCELLED)
 
 
-@pytest.mark.parametrize(("refused", "phase"), [("GET base", Phase.FETCHING), ("PUT result", Phase.UPLOADING)])
+@pytest.mark.parametrize(("refused", "phase"), [("GET base", Phase.FETCHING), ("PUT model", Phase.UPLOADING)])
 def test_an_expired_url_of_one_order_holds_up_no_other(site: Site, store: Store, refused: str, phase: Phase) -> None:
     store.faults = {refused: ["500"]}
     stuck, other = order_at(site, store), site.order(2)
@@ -167,12 +167,12 @@ def test_a_url_that_the_store_refuses_for_good_fails_the_order(site: Site, store
 
 
 def test_work_goes_on_while_the_store_is_away_and_is_delivered_when_it_is_back(site: Site, store: Store) -> None:
-    store.faults = {"PUT report": ["500"], "PUT result": ["500"], "PUT manifest": ["500"]}
+    store.faults = {"PUT report": ["500"], "PUT model": ["500"], "PUT manifest": ["500"]}
     order = order_at(site, store)
     site.want(order)
     with site.running():
         until(lambda: (site.state / "trained" / order.id / "manifest.json").exists())
-        until(lambda: store.puts.count("result") >= 2)
+        until(lambda: store.puts.count("model") >= 2)
     assert "manifest" not in store.puts
     store.faults = {}
     with site.running():

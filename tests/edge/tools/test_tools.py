@@ -113,7 +113,7 @@ def test_status_tells_of_the_runner_its_orders_and_what_is_wrong(site: Site) -> 
 
 
 def test_models_are_listed_with_their_epochs_and_deleted_once_their_order_is_over(site: Site) -> None:
-    order = site.order(result=site.target("late", "model.safetensors"))
+    order = site.order(outputs={"model": site.target("late", "model.safetensors")})
     (site.cloud / "late").write_bytes(b"")  # A file where a folder is needed: the result cannot be sent.
     site.want(order)
     with site.running():
@@ -124,8 +124,8 @@ def test_models_are_listed_with_their_epochs_and_deleted_once_their_order_is_ove
         site.finish(order)
         until(lambda: not list(Ledger(Folders(site.state).ledger).entries()), what="the order's closing")
     (model,) = json.loads(edge("models", "query", "--state", site.state, "--json").out)
-    assert model["sha256"] == site.manifest(order).model_sha256
-    assert model["accuracy"] == site.manifest(order).scores["result"].accuracy
+    assert model["sha256"] == site.manifest(order).outputs["model"].sha256
+    assert model["accuracy"] == site.trained(order).scores["model"].accuracy
     epochs = json.loads(edge("models", "query", order.id, "--state", site.state, "--json").out)
     assert [record["epoch"] for record in epochs] == [0, 1, 2, 3]
     assert "RECALL" in edge("models", "query", order.id, "--state", site.state).out

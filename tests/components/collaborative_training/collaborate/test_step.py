@@ -44,7 +44,7 @@ def test_it_gives_what_the_single_steps_give(cloud: Cloud) -> None:
 
 def deliver_all(cloud: Cloud, number: int) -> None:
     for edge in EDGES:
-        until(lambda edge=edge: cloud.orders(edge) and cloud.orders(edge)[0].round == number)  # type: ignore[misc]
+        until(lambda edge=edge: cloud.orders(edge) and cloud.orders(edge)[0].step == str(number))  # type: ignore[misc]
         cloud.deliver(edge, 0.1 * number)
 
 

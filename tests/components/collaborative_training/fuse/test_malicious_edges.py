@@ -13,16 +13,16 @@ from cloud.runs.run import Run
 from cloud.settings import Settings
 from cloudedge import weights
 from cloudedge.documents import Manifest, Order, Task, UploadTarget
-from cloudedge.documents.report import MAX_MANIFEST_BYTES, MAX_REPORT_BYTES
+from cloudedge.documents.manifest import MAX_MANIFEST_BYTES
+from cloudedge.documents.report import MAX_REPORT_BYTES
 from cloudedge.errors import QuorumMissed
-from cloudedge.names import sha256_of
 from cloudedge.transport import Transport
 from components.collaborative_training.fuse.step import fuse_round
 from components.collaborative_training.pretrain.step import pretrain
 from components.dispatch.step import dispatch_round
 from components.wait.step import wait_round
 from tests.cluster.object_store import MinioServer
-from tests.components.cloud import Cloud, manifest, scores
+from tests.components.cloud import Cloud, file_at, manifest, trained
 from tests.digits import EDGES
 
 HONEST, THIEF = EDGES[:2], EDGES[2]
@@ -50,21 +50,13 @@ class Yard:
         return path
 
     def manifest(self, order: Order, model: Path, **said: Any) -> Manifest:
-        fields = {
-            "model_sha256": sha256_of(model),
-            "model_size": model.stat().st_size,
-            "base_sha256": order.inputs["base"].sha256,
-            "samples": 12,
-            "label_histogram": {"0": 12},
-            "scores": {"base": scores(0.4), "result": scores(0.8)},
-        }
-        return manifest(order, **{**fields, **said})
+        return manifest(order, trained(order, **said), {"model": file_at(model)})
 
     def deliver(self, *edges: str) -> None:
         for edge in edges:
             order = self.order(edge)
             model = self.model(order)
-            assert put(order.result, model.read_bytes()) == 200
+            assert put(order.outputs["model"], model.read_bytes()) == 200
             assert put(order.manifest, self.manifest(order, model).to_json()) == 200
 
     def dispatch(self, number: int = 1) -> None:
@@ -84,9 +76,8 @@ class Yard:
         return {event.details["edge"]: event.details["reason"] for event in told}
 
 
-def put(target: UploadTarget | None, content: bytes) -> int:
+def put(target: UploadTarget, content: bytes) -> int:
     """What the store says to content of any size."""
-    assert target is not None
     http = urllib3.PoolManager(retries=False)  # Its own, as a store that refuses closes the connection.
     return http.request("PUT", target.url, body=content, headers=target.headers).status
 
@@ -116,10 +107,9 @@ Misdeed = Callable[[Yard, Order], None]
 
 
 def too_large_a_model(yard: Yard, order: Order) -> None:
-    assert order.result is not None
     path = yard.scratch / "large"
-    path.write_bytes(bytes(order.result.max_bytes + 1))
-    assert put(order.result, path.read_bytes()) == 200
+    path.write_bytes(bytes(order.outputs["model"].max_bytes + 1))
+    assert put(order.outputs["model"], path.read_bytes()) == 200
     assert put(order.manifest, yard.manifest(order, path).to_json()) == 200
 
 
@@ -134,7 +124,7 @@ def the_manifest_of_another_edge(yard: Yard, order: Order) -> None:
 
 def the_manifest_of_another_run(yard: Yard, order: Order) -> None:
     honest = yard.manifest(order, yard.model(order))
-    foreign = honest.model_copy(update={"run": "other", "order": f"other.1.{THIEF}.1"})
+    foreign = honest.model_copy(update={"order": f"other.1.{THIEF}.1"})
     assert put(order.manifest, foreign.to_json()) == 200
 
 
@@ -178,12 +168,12 @@ def test_a_report_that_is_too_large_is_told_of_and_its_edges_result_counts(yard:
 
 
 def the_old_manifest(yard: Yard, order: Order, old: Order, model: Path) -> None:
-    assert put(order.result, model.read_bytes()) == 200
+    assert put(order.outputs["model"], model.read_bytes()) == 200
     assert put(order.manifest, yard.manifest(old, model).to_json()) == 200
 
 
 def the_old_result_under_the_new_order(yard: Yard, order: Order, old: Order, model: Path) -> None:
-    assert put(order.result, model.read_bytes()) == 200
+    assert put(order.outputs["model"], model.read_bytes()) == 200
     assert put(order.manifest, yard.manifest(order, model, base_sha256=old.inputs["base"].sha256).to_json()) == 200
 
 
@@ -243,7 +233,7 @@ def test_a_result_that_was_delivered_stays_whoever_writes_again(yard: Yard) -> N
     yard.deliver(*EDGES)
 
     for order in orders.values():
-        assert put(order.result, b"another model") == 412
+        assert put(order.outputs["model"], b"another model") == 412
         assert put(order.manifest, b"another manifest") == 412
     yard.end_round()
 

@@ -11,7 +11,7 @@ import torch
 from cloud.runs.events import events
 from cloud.tracking import TrackingLog
 from cloudedge import weights
-from cloudedge.documents import Fusion
+from cloudedge.documents import Fusion, OutputFile
 from cloudedge.errors import InvalidInput, InvalidModel, NotFound, QuorumMissed
 from cloudedge.names import sha256_of
 from components.collaborative_training.fuse.step import fuse_round
@@ -208,7 +208,7 @@ def test_an_edge_that_measures_nothing_contributes_and_is_in_no_average_of_accur
     cloud.pretrained(fusion=Fusion(rule="accuracy")).dispatched()
     cloud.deliver("edge-1")
     cloud.deliver("edge-2")
-    cloud.deliver("edge-3", scores={"base": scores(0, 0), "result": scores(0, 0)})
+    cloud.deliver("edge-3", scores={"base": scores(0, 0), "model": scores(0, 0)})
     cloud.waited()
 
     record = fuse_round(cloud.task.id, 1)
@@ -228,10 +228,9 @@ def test_an_edge_that_measures_nothing_contributes_and_is_in_no_average_of_accur
     [
         ({"samples": 0}, "it trained on no sample"),
         ({"samples": 10**15, "label_histogram": {"0": 12}}, "claims 1000000000000000 samples, but counts 12 by class"),
-        ({"model_sha256": None}, "its manifest names no model"),
-        ({"model_size": None}, "its manifest names no model"),
+        ({"names_a_model": False}, "its manifest names no model"),
         ({"scores": {"base": scores(0.5)}}, "no scores of the trained model"),
-        ({"model_size": 7}, "7"),
+        ({"model": OutputFile(sha256="0" * 64, size=7)}, "7"),
     ],
 )
 def test_a_manifest_that_cannot_be_true_is_left_out(cloud: Cloud, said: dict[str, Any], reason: str) -> None:
