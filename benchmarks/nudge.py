@@ -19,8 +19,8 @@ from pathlib import Path
 from kubernetes import client
 
 from benchmarks.tables import say, write
+from cloud.cluster.api import Namespace
 from cloud.inboxes.config_maps import ConfigMapInboxes, inbox_name
-from cloud.kubernetes_api import Namespace
 from tests.cloud.inboxes.conformance import adding
 from tests.cloud.runs.builders import order
 from tests.cluster.edge_tier import EdgeSite, EdgeTier

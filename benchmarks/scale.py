@@ -25,10 +25,10 @@ import urllib3
 from kubernetes import client
 
 from benchmarks.tables import say, write
+from cloud.cluster.api import Namespace
 from cloud.fleet.enrolment import runner_name
 from cloud.image import EDGE_IMAGE
 from cloud.inboxes.config_maps import ConfigMapInboxes, labels_of
-from cloud.kubernetes_api import Namespace
 from cloud.orders.dispatch import dispatch
 from cloud.orders.issue import Assignment, StoredFile
 from cloud.orders.watch import OrderWatch

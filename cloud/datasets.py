@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import Field as Described
+from pydantic import Field
 
 from cloudedge.documents import canonical_json, parse
 from cloudedge.documents.base import Document, Part
@@ -40,15 +40,15 @@ _ABANDONED_SECONDS = 86_400.0
 class DatasetFile(Part):
     """A file of samples."""
 
-    path: str = Described(max_length=1024, description="Its path below the folder that was put.")
-    sha256: str = Described(pattern=SHA256, description="Digest of its bytes.")
-    size: int = Described(ge=0, description="Its length in bytes.")
+    path: str = Field(max_length=1024, description="Its path below the folder that was put.")
+    sha256: str = Field(pattern=SHA256, description="Digest of its bytes.")
+    size: int = Field(ge=0, description="Its length in bytes.")
 
 
 class Dataset(Document):
     """What a dataset consists of. Written after its files, as its commit mark."""
 
-    files: tuple[DatasetFile, ...] = Described(min_length=1, description="All files, sorted by path.")
+    files: tuple[DatasetFile, ...] = Field(min_length=1, description="All files, sorted by path.")
 
 
 def put(store: Store, name: str, source: Path) -> Iterator[tuple[Path, int]]:

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy
 
-from cloudedge.documents import Collaboration, DataFormat, Field, ModelSpec, Task, Training
+from cloudedge.documents import Collaboration, DataFormat, ModelSpec, SampleField, Task, Training
 from pipelines.collaborative_training.demo.digits import originals
 
 EDGES = ("edge-1", "edge-2", "edge-3")
 DATA = DataFormat(
     storage="npz",
-    fields=(Field(name="image", shape=(1, 8, 8), dtype="uint8", scale=1 / 16),),
+    fields=(SampleField(name="image", shape=(1, 8, 8), dtype="uint8", scale=1 / 16),),
     classes=tuple("0123456789"),
 )
 

@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from hypothesis import strategies as st
 from pydantic import AwareDatetime, BaseModel
 
-from cloudedge.documents import Collaboration, DataFormat, Field, Inbox, Order, RemoteFile, order_id
+from cloudedge.documents import Collaboration, DataFormat, Inbox, Order, RemoteFile, SampleField, order_id
 from cloudedge.documents.data import LEAST_SCALE
 from cloudedge.names import folded
 
@@ -145,7 +145,7 @@ def _inbox(values: Values) -> Values:
 AGREEMENTS: dict[type[BaseModel], Callable[[Values], Values]] = {
     Collaboration: _collaboration,
     DataFormat: _data_format,
-    Field: _field,
+    SampleField: _field,
     Inbox: _inbox,
     Order: _order,
 }

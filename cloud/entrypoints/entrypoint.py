@@ -21,7 +21,7 @@ _MOST_BYTES = 4096
 """Of it that Kubernetes keeps."""
 
 
-def door(function: Callable[ArgumentsT, ResultT]) -> Callable[ArgumentsT, ResultT]:
+def entrypoint(function: Callable[ArgumentsT, ResultT]) -> Callable[ArgumentsT, ResultT]:
     """Have whatever ends a step before it is done be the last that the step itself says.
 
     A task's log is the only place where Kubeflow's pages show why it failed. They open it at its end, and mark lines that speak

@@ -31,7 +31,7 @@ _NODE = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 
 
 @dataclass(frozen=True)
-class Runner:
+class RunnerSpec:
     """How an edge's runner is to run.
 
     Attributes:
@@ -80,12 +80,12 @@ def runner_name(edge: str) -> str:
     return f"cloudedge-runner-{edge}"
 
 
-def objects(runner: Runner, namespace: str) -> list[dict[str, Any]]:
+def objects(runner: RunnerSpec, namespace: str) -> list[dict[str, Any]]:
     """The two objects of an edge; the ConfigMap as it is at first, to be made once and never replaced."""
     return [empty_inbox(runner.edge, namespace), deployment(runner, namespace)]
 
 
-def deployment(runner: Runner, namespace: str) -> dict[str, Any]:
+def deployment(runner: RunnerSpec, namespace: str) -> dict[str, Any]:
     """The Deployment of an edge's runner."""
     labels = labels_of(runner.edge, "runner")
     command = ["cloudedge-edge", "run", "--inbox", "/inbox", "--state", "/state"]

@@ -6,9 +6,9 @@ from typing import Any
 
 from kubernetes import client
 
-from cloud.fleet.enrolment import Runner, deployment, runner_name
+from cloud.cluster.api import Namespace
+from cloud.fleet.enrolment import RunnerSpec, deployment, runner_name
 from cloud.inboxes.config_maps import EDGE_LABEL, RUNNERS, ConfigMapInboxes, inbox_name
-from cloud.kubernetes_api import Namespace
 from cloudedge.documents import Inbox
 from cloudedge.errors import Conflict, NotFound
 
@@ -55,7 +55,7 @@ class Fleet:
         self._core = client.CoreV1Api(namespace.api)
         self._apps = client.AppsV1Api(namespace.api)
 
-    def enroll(self, runner: Runner) -> None:
+    def enroll(self, runner: RunnerSpec) -> None:
         """Make an edge known and have its runner started, or change how it is run; its inbox stays as it is.
 
         Raises:

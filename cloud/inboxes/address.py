@@ -26,8 +26,8 @@ def open_inboxes(address: str, *, patience_seconds: float) -> Inboxes:
     if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
         return DirectoryInboxes(Path(unquote(parts.path, errors="surrogateescape")))
     if parts.scheme == "configmaps" and _NAMESPACE.fullmatch(parts.netloc) and not parts.path.strip("/"):
+        from cloud.cluster.api import Namespace, connect
         from cloud.inboxes.config_maps import ConfigMapInboxes  # It takes a second, and laptops do without.
-        from cloud.kubernetes_api import Namespace, connect
 
         return ConfigMapInboxes(Namespace(parts.netloc, connect(), patience_seconds))
     raise InvalidInput(f"The inboxes' address is {address!r}; give file:///folder, or configmaps://namespace of a cluster.")

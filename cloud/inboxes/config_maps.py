@@ -18,9 +18,9 @@ import urllib3
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
+from cloud.cluster.api import TIMEOUT_SECONDS, Namespace, said
 from cloud.inboxes.base import MakeOrders, write_orders
 from cloud.inboxes.nudging import Arrivals, Nudges
-from cloud.kubernetes_api import TIMEOUT_SECONDS, Namespace, said
 from cloudedge.documents import Inbox, parse
 from cloudedge.documents.order import MAX_INBOX_BYTES
 from cloudedge.errors import Conflict, NotFound, StoreFailed

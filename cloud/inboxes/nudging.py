@@ -16,7 +16,7 @@ import urllib3
 from kubernetes import client, watch
 from kubernetes.client.exceptions import ApiException
 
-from cloud.kubernetes_api import TIMEOUT_SECONDS, Namespace, said
+from cloud.cluster.api import TIMEOUT_SECONDS, Namespace, said
 from cloudedge.errors import StoreFailed
 
 _log = logging.getLogger(__name__)

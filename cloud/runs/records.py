@@ -2,8 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BeforeValidator, model_validator
-from pydantic import Field as Described
+from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
 
 from cloudedge.documents import EpochRecord, LeftOut, Scores, earlier
 from cloudedge.documents.base import Document, Part
@@ -16,37 +15,37 @@ KUBEFLOW_ID = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 class RunState(Document):
     """Where a run stands."""
 
-    state: Literal["running", "finished", "stopped", "failed", "cancelled"] = Described(description="Where it stands.")
-    message: str = Described(default="", description="Why it failed or was cancelled.")
-    exit_code: int = Described(default=0, ge=0, le=255, description="Exit code of the command that runs it.")
-    at: AwareDatetime = Described(description="Since when, by the cloud's clock.")
+    state: Literal["running", "finished", "stopped", "failed", "cancelled"] = Field(description="Where it stands.")
+    message: str = Field(default="", description="Why it failed or was cancelled.")
+    exit_code: int = Field(default=0, ge=0, le=255, description="Exit code of the command that runs it.")
+    at: AwareDatetime = Field(description="Since when, by the cloud's clock.")
 
 
 class KubeflowRecord(Document):
     """Which of Kubeflow's runs works on a run."""
 
-    run: str = Described(pattern=KUBEFLOW_ID, description="Kubeflow's id of the last one that began to.")
+    run: str = Field(pattern=KUBEFLOW_ID, description="Kubeflow's id of the last one that began to.")
 
 
 class Deletion(Document):
     """That a run was deleted; what else there was of it is gone, or goes when it is deleted again."""
 
-    name: str = Described(default="", description="Name of its task.")
-    actor: str = Described(description="Who deleted it.")
-    at: AwareDatetime = Described(description="When, by the cloud's clock.")
+    name: str = Field(default="", description="Name of its task.")
+    actor: str = Field(description="Who deleted it.")
+    at: AwareDatetime = Field(description="When, by the cloud's clock.")
 
 
 class PretrainingRecord(Document):
     """The pretrained model and how it came about."""
 
-    sha256: str = Described(pattern=SHA256, description="Digest of the model's file.")
-    size: int = Described(ge=0, description="Length of the model's file in bytes.")
-    samples: int = Described(ge=0, description="Samples trained on.")
-    data_fingerprint: str = Described(default="", max_length=64, description="Digest over these samples.")
-    label_histogram: dict[str, int] = Described(description="Training samples of each class.")
-    history: tuple[EpochRecord, ...] = Described(description="All epochs, epoch 0 first.")
-    target_met: bool = Described(description="Whether the target accuracy was reached, or none was set.")
-    seconds: float = Described(ge=0, description="Duration of training.")
+    sha256: str = Field(pattern=SHA256, description="Digest of the model's file.")
+    size: int = Field(ge=0, description="Length of the model's file in bytes.")
+    samples: int = Field(ge=0, description="Samples trained on.")
+    data_fingerprint: str = Field(default="", max_length=64, description="Digest over these samples.")
+    label_histogram: dict[str, int] = Field(description="Training samples of each class.")
+    history: tuple[EpochRecord, ...] = Field(description="All epochs, epoch 0 first.")
+    target_met: bool = Field(description="Whether the target accuracy was reached, or none was set.")
+    seconds: float = Field(ge=0, description="Duration of training.")
 
     @property
     def accuracy(self) -> float | None:
@@ -55,7 +54,7 @@ class PretrainingRecord(Document):
         return scores.accuracy if scores.samples else None
 
 
-StepName = Annotated[str, BeforeValidator(lambda name: str(name) if isinstance(name, int) else name), Described(pattern=NAME)]
+StepName = Annotated[str, BeforeValidator(lambda name: str(name) if isinstance(name, int) else name), Field(pattern=NAME)]
 """Of a step that issues orders: a round's number, or another name. Up to version 0.1 all were numbers."""
 
 
@@ -69,25 +68,25 @@ class _OfAStep(Part):
 class IssuedOrder(_OfAStep):
     """Which order an edge has in a step: what whoever waits for it must know."""
 
-    id: str = Described(pattern=ORDER_ID, description="Id of the order.")
-    edge: str = Described(pattern=NAME, description="Edge.")
-    step: StepName = Described(description="Step that the order is of.")
-    attempt: int = Described(ge=1, description="Attempt of the edge in that step.")
-    issued_at: AwareDatetime = Described(description="When it was issued, by the cloud's clock.")
+    id: str = Field(pattern=ORDER_ID, description="Id of the order.")
+    edge: str = Field(pattern=NAME, description="Edge.")
+    step: StepName = Field(description="Step that the order is of.")
+    attempt: int = Field(ge=1, description="Attempt of the edge in that step.")
+    issued_at: AwareDatetime = Field(description="When it was issued, by the cloud's clock.")
 
 
 class DispatchRecord(Document):
     """Who takes part in a step."""
 
-    edges: tuple[str, ...] = Described(description="Edges that got an order, sorted.")
-    late: dict[str, StepName] = Described(
+    edges: tuple[str, ...] = Field(description="Edges that got an order, sorted.")
+    late: dict[str, StepName] = Field(
         default_factory=dict,
         description="Edges still at work on an earlier step's order, and that step; their result joins this one.",
     )
-    orders: tuple[IssuedOrder, ...] = Described(
+    orders: tuple[IssuedOrder, ...] = Field(
         default=(), description="Their orders, late ones' earlier orders among them, by edge; none before all are issued."
     )
-    models: dict[str, str] = Described(
+    models: dict[str, str] = Field(
         default_factory=dict,
         description="Keys of the models that its orders have as inputs, by their names there.",
     )
@@ -96,49 +95,47 @@ class DispatchRecord(Document):
 class Delivery(_OfAStep):
     """A result that arrived."""
 
-    edge: str = Described(pattern=NAME, description="Edge.")
-    step: StepName = Described(description="Step that the order was of.")
-    attempt: int = Described(ge=1, description="Attempt that delivered.")
+    edge: str = Field(pattern=NAME, description="Edge.")
+    step: StepName = Field(description="Step that the order was of.")
+    attempt: int = Field(ge=1, description="Attempt that delivered.")
 
 
 class WaitRecord(Document):
     """Who delivered in a round."""
 
-    delivered: tuple[Delivery, ...] = Described(description="Results that are in time, ordered by edge.")
-    missing: tuple[LeftOut, ...] = Described(description="Edges without a result, and why.")
-    late: dict[str, StepName] = Described(
+    delivered: tuple[Delivery, ...] = Field(description="Results that are in time, ordered by edge.")
+    missing: tuple[LeftOut, ...] = Field(description="Edges without a result, and why.")
+    late: dict[str, StepName] = Field(
         default_factory=dict, description="Edges among them still at work, and the step of their order."
     )
-    seconds: float = Described(ge=0, description="Duration of waiting.")
+    seconds: float = Field(ge=0, description="Duration of waiting.")
 
 
 class ModelScores(Part):
     """One model on all test sets."""
 
-    name: str = Described(description="pretrained, fused-<round> or an edge's name.")
-    round: int | None = Described(
+    name: str = Field(description="pretrained, fused-<round> or an edge's name.")
+    round: int | None = Field(
         default=None, ge=0, description="Round of a fused model, 0 for the pretrained one; none for an edge's."
     )
-    trained_in: int | None = Described(
+    trained_in: int | None = Field(
         default=None,
         ge=1,
         description="Round that an edge's model is of, which is the edge's first; none for models of the cloud, and in older "
         "records, which have the models of the last round.",
     )
-    scores: dict[str, Scores] = Described(description="Scores by environment; 'all' is every test sample.")
+    scores: dict[str, Scores] = Field(description="Scores by environment; 'all' is every test sample.")
 
 
 class Gate(Part):
     """The regression gate: the fused model against the pretrained one, on the edges' held-out samples."""
 
-    passed: bool = Described(description="Whether the fused model is not worse; if nobody measured, that is not known.")
-    pretrained: float | None = Described(
-        description="Accuracy of the pretrained model, weighted by samples; none: not measured."
-    )
-    fused: float | None = Described(description="Accuracy of the fused model, weighted by samples; none: not measured.")
-    samples: int = Described(ge=0, description="Held-out samples of all edges that measured.")
-    edges: dict[str, dict[str, Scores]] = Described(description="Scores by edge and model, of the edges that measured.")
-    left_out: tuple[LeftOut, ...] = Described(default=(), description="The others, and why they did not measure.")
+    passed: bool = Field(description="Whether the fused model is not worse; if nobody measured, that is not known.")
+    pretrained: float | None = Field(description="Accuracy of the pretrained model, weighted by samples; none: not measured.")
+    fused: float | None = Field(description="Accuracy of the fused model, weighted by samples; none: not measured.")
+    samples: int = Field(ge=0, description="Held-out samples of all edges that measured.")
+    edges: dict[str, dict[str, Scores]] = Field(description="Scores by edge and model, of the edges that measured.")
+    left_out: tuple[LeftOut, ...] = Field(default=(), description="The others, and why they did not measure.")
 
     @property
     def verdict(self) -> str:
@@ -156,12 +153,12 @@ class Gate(Part):
 class Evaluation(Document):
     """How good the run's models are."""
 
-    rounds: int = Described(ge=0, description="Rounds fused.")
-    sha256: str = Described(pattern=SHA256, description="Digest of the run's final model.")
-    size: int = Described(ge=0, description="Length of the final model's file in bytes.")
-    gate: Gate | None = Described(default=None, description="None without collaboration.")
-    models: tuple[ModelScores, ...] = Described(default=(), description="Scores on the test data, if there are any.")
-    confusion: tuple[tuple[int, ...], ...] = Described(
+    rounds: int = Field(ge=0, description="Rounds fused.")
+    sha256: str = Field(pattern=SHA256, description="Digest of the run's final model.")
+    size: int = Field(ge=0, description="Length of the final model's file in bytes.")
+    gate: Gate | None = Field(default=None, description="None without collaboration.")
+    models: tuple[ModelScores, ...] = Field(default=(), description="Scores on the test data, if there are any.")
+    confusion: tuple[tuple[int, ...], ...] = Field(
         default=(), description="Confusion matrix of the final model on all test data: rows are true classes."
     )
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import Field as Described
+from pydantic import Field
 
 from cloud.tracking.client import connect, mlflow_errors
 from cloud.tracking.log import MAX_BATCH_BYTES, TrackingLog
@@ -28,9 +28,9 @@ _log = logging.getLogger(__name__)
 class Cursor(Document):
     """How far a run's records have been carried."""
 
-    token: str = Described(pattern=r"^[0-9a-f]{32}$", description="What the run is found again by in MLflow.")
-    parent: str = Described(default="", description="MLflow's id of the run that was told.")
-    versions: dict[str, str] = Described(default_factory=dict, description="Version of each batch of records that was carried.")
+    token: str = Field(pattern=r"^[0-9a-f]{32}$", description="What the run is found again by in MLflow.")
+    parent: str = Field(default="", description="MLflow's id of the run that was told.")
+    versions: dict[str, str] = Field(default_factory=dict, description="Version of each batch of records that was carried.")
 
 
 class Relay:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy
 from numpy.typing import NDArray
 
-from cloudedge.documents import DataFormat, Field
+from cloudedge.documents import DataFormat, SampleField
 from cloudedge.names import folded
 from cloudedge.texts import shown
 
@@ -37,14 +37,14 @@ class Fault(Exception):
         """Keep what was found and what to do about it.
 
         Args:
-            text: Field, value found and remedy.
+            text: SampleField, value found and remedy.
             sample: Position in the block that was checked.
         """
         super().__init__(text)
         self.sample = sample
 
 
-def field_values(raw: NDArray[Any], field: Field) -> NDArray[Any]:
+def field_values(raw: NDArray[Any], field: SampleField) -> NDArray[Any]:
     """Check the values of one field in a block of samples, and give them the field's dtype.
 
     Args:
@@ -81,7 +81,7 @@ def field_values(raw: NDArray[Any], field: Field) -> NDArray[Any]:
     return raw.astype(dtype)
 
 
-def one_value(raw: object, field: Field) -> NDArray[Any]:
+def one_value(raw: object, field: SampleField) -> NDArray[Any]:
     """Check the value of one field in one sample, as `field_values` does.
 
     Args:
@@ -179,7 +179,7 @@ def _within(raw: NDArray[Any], bounds: "numpy.iinfo[Any]") -> NDArray[numpy.bool
     return (raw >= bounds.min) & (raw <= bounds.max)
 
 
-def _refuse(raw: NDArray[Any], good: NDArray[numpy.bool_], field: Field, remedy: str) -> None:
+def _refuse(raw: NDArray[Any], good: NDArray[numpy.bool_], field: SampleField, remedy: str) -> None:
     if good.all():
         return
     position = tuple(int(step) for step in numpy.argwhere(~good)[0])

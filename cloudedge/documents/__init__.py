@@ -5,7 +5,7 @@ the JSON Schema in `docs/schemas/` and the error messages come from there.
 """
 
 from cloudedge.documents.base import Document, canonical_json, parse
-from cloudedge.documents.data import DataFormat, Field
+from cloudedge.documents.data import DataFormat, SampleField
 from cloudedge.documents.event import Event
 from cloudedge.documents.fusion import ContributionRecord, FusionRecord, LeftOut
 from cloudedge.documents.kinds import Result, Work
@@ -26,7 +26,6 @@ __all__ = [
     "Evaluate",
     "Evaluated",
     "Event",
-    "Field",
     "Fusion",
     "FusionRecord",
     "Inbox",
@@ -40,6 +39,7 @@ __all__ = [
     "RemoteFile",
     "Report",
     "Result",
+    "SampleField",
     "Scores",
     "Task",
     "Train",

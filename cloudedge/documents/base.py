@@ -4,8 +4,7 @@ import json
 from collections import Counter
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo
-from pydantic import Field as Described
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
 
 from cloudedge import __version__
 from cloudedge.errors import InvalidDocument
@@ -22,7 +21,7 @@ class Part(BaseModel):
 class Document(Part):
     """A whole document, with its version."""
 
-    schema_version: Literal[1] = Described(default=1, description="Version of this document's form.")
+    schema_version: Literal[1] = Field(default=1, description="Version of this document's form.")
 
     def to_json(self) -> bytes:
         """The document as indented UTF-8 JSON with a final newline."""

@@ -5,8 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field as Described
-from pydantic import ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from cloudedge.documents.base import Part, each_once, is_stored
 from cloudedge.names import FIELD_NAME, folded, is_passed_over
@@ -21,39 +20,39 @@ _FOLDER_BYTES = 255
 """Longest name that a file system gives a folder."""
 
 Dtype = Literal["uint8", "int16", "int32", "int64", "float32", "float64"]
-ClassName = Annotated[str, Described(min_length=1, max_length=200)]
-Length = Annotated[int, Described(ge=1)]
-Column = Annotated[str, Described(min_length=1, max_length=200)]
+ClassName = Annotated[str, Field(min_length=1, max_length=200)]
+Length = Annotated[int, Field(ge=1)]
+Column = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class Field(Part):
+class SampleField(Part):
     """One named part of a sample that the model reads."""
 
-    name: str = Described(
+    name: str = Field(
         pattern=FIELD_NAME,
         description="Key in a JSON line, column (or prefix of columns name_0, name_1, ...) in a CSV file, array in an npz "
         "file; in an image folder the one field is the image.",
     )
-    column: Column | None = Described(
+    column: Column | None = Field(
         default=None,
         exclude_if=lambda column: column is None,
         description="What the files call it, where that is no such name, for example 'sepal length (cm)': the CSV column (or "
         "the prefix of columns), the key or the array; by default the field's name.",
     )
-    shape: tuple[Length, ...] = Described(
+    shape: tuple[Length, ...] = Field(
         default=(),
         max_length=4,
         description="Shape of one sample's value, without the batch; () for a single number. "
         "Images: (channels, height, width).",
     )
-    dtype: Dtype = Described(default="float32", description="Type of the stored numbers; the model gets float32.")
-    scale: float = Described(
+    dtype: Dtype = Field(default="float32", description="Type of the stored numbers; the model gets float32.")
+    scale: float = Field(
         default=1.0,
         gt=-1e12,
         lt=1e12,
         description="The model gets (value - offset) * scale. For 8-bit pixels: 1/255. Never 0.",
     )
-    offset: float = Described(default=0.0, gt=-1e12, lt=1e12, description="Subtracted from each value before scaling.")
+    offset: float = Field(default=0.0, gt=-1e12, lt=1e12, description="Subtracted from each value before scaling.")
 
     @field_validator("shape")
     @classmethod
@@ -83,31 +82,31 @@ class Field(Part):
 class DataFormat(Part):
     """How samples are stored and what the model gets of them."""
 
-    storage: Literal["image-folder", "csv", "json-lines", "npz"] = Described(
+    storage: Literal["image-folder", "csv", "json-lines", "npz"] = Field(
         description="image-folder: <label>/<file>.png; csv: a header and a row a sample; json-lines: an object a line; "
         "npz: arrays whose first axis counts samples (never pickled)."
     )
-    fields: tuple[Field, ...] = Described(
+    fields: tuple[SampleField, ...] = Field(
         min_length=1, max_length=1000, description="What the model reads; several fields are flattened and joined."
     )
-    label: str = Described(
+    label: str = Field(
         default="label",
         pattern=FIELD_NAME,
         description="Name of the label's key, column or array; in an image folder a folder's name is the label.",
     )
-    label_column: Column | None = Described(
+    label_column: Column | None = Field(
         default=None,
         validate_default=True,
         exclude_if=lambda column: column is None,
         description="What the files call the label, where that is another name; as a field's column.",
     )
-    classes: tuple[ClassName, ...] = Described(
+    classes: tuple[ClassName, ...] = Field(
         min_length=2,
         max_length=100_000,
         description="Names of the classes; a label is one of them. Where no class is named like a number, a label may also be "
         "the index of one.",
     )
-    held_out: float = Described(
+    held_out: float = Field(
         default=0.2,
         gt=0,
         lt=1,
@@ -116,7 +115,7 @@ class DataFormat(Part):
 
     @field_validator("fields")
     @classmethod
-    def _fields_differ(cls, fields: tuple[Field, ...], info: ValidationInfo) -> tuple[Field, ...]:
+    def _fields_differ(cls, fields: tuple[SampleField, ...], info: ValidationInfo) -> tuple[SampleField, ...]:
         each_once(tuple(field.name for field in fields))
         if info.data.get("storage") == "image-folder":
             _require_image(fields, is_stored(info))
@@ -184,7 +183,7 @@ def _not_blank(name: str) -> str:
     return name
 
 
-def _require_image(fields: tuple[Field, ...], stored: bool) -> None:
+def _require_image(fields: tuple[SampleField, ...], stored: bool) -> None:
     if len(fields) != 1 or len(fields[0].shape) != 3:
         raise ValueError("an image folder has one field, of shape (channels, height, width)")
     if fields[0].column is not None:
@@ -209,7 +208,7 @@ def _require_folder_name(name: str) -> None:
         )
 
 
-def _require_own_columns(names: Sequence[str], fields: Sequence[Field]) -> None:
+def _require_own_columns(names: Sequence[str], fields: Sequence[SampleField]) -> None:
     """Make sure that no field of a shape reads one of these CSV columns as one of its own name_0, name_1, ..."""
     shaped = {folded(field.stored_as): field for field in fields if field.shape}
     for name in names:

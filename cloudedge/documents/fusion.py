@@ -2,8 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator
-from pydantic import Field as Described
+from pydantic import AfterValidator, Field
 
 from cloudedge.documents.base import Document, Part
 from cloudedge.names import NAME, SHA256
@@ -18,16 +17,16 @@ def _bounded(reason: str) -> str:
 class ContributionRecord(Part):
     """A model that took part in a fusion."""
 
-    edge: str = Described(pattern=NAME, description="Edge that trained it.")
-    round: int = Described(ge=0, description="Round that it was trained in; an earlier one than the fusion's if it came late.")
-    attempt: int = Described(default=1, ge=1, description="Attempt of the edge in that round that brought it.")
-    sha256: str = Described(pattern=SHA256, description="Digest of its file.")
-    samples: int = Described(ge=0, description="Samples it was trained on.")
-    accuracy: float | None = Described(
+    edge: str = Field(pattern=NAME, description="Edge that trained it.")
+    round: int = Field(ge=0, description="Round that it was trained in; an earlier one than the fusion's if it came late.")
+    attempt: int = Field(default=1, ge=1, description="Attempt of the edge in that round that brought it.")
+    sha256: str = Field(pattern=SHA256, description="Digest of its file.")
+    samples: int = Field(ge=0, description="Samples it was trained on.")
+    accuracy: float | None = Field(
         default=None, ge=0, le=1, description="On the edge's held-out samples; none: it has no such sample."
     )
-    files_passed_over: int = Described(default=0, ge=0, description="Files of samples at its edge that do not fit the format.")
-    weight: float = Described(description="Its share in the fused model; of rules that do not average, 1 if used and 0 if not.")
+    files_passed_over: int = Field(default=0, ge=0, description="Files of samples at its edge that do not fit the format.")
+    weight: float = Field(description="Its share in the fused model; of rules that do not average, 1 if used and 0 if not.")
 
     @property
     def step(self) -> str:
@@ -38,26 +37,26 @@ class ContributionRecord(Part):
 class LeftOut(Part):
     """An edge without part in a fusion, or in a measurement."""
 
-    edge: str = Described(pattern=NAME, description="Edge.")
-    reason: Annotated[str, AfterValidator(_bounded)] = Described(description="Why; cut after 2000 characters.")
+    edge: str = Field(pattern=NAME, description="Edge.")
+    reason: Annotated[str, AfterValidator(_bounded)] = Field(description="Why; cut after 2000 characters.")
 
 
 class FusionRecord(Document):
     """How one round's models became one. Written after the fused model, as its commit mark."""
 
-    run: str = Described(pattern=NAME, description="Run.")
-    round: int = Described(ge=0, description="Round.")
-    rule: str = Described(description="Name of the fusion rule.")
-    parameters: dict[str, Any] = Described(default_factory=dict, description="The rule's settings.")
-    base_sha256: str = Described(pattern=SHA256, description="Digest of the round's base model.")
-    base_weight: float = Described(description="The base model's share in the fused model.")
-    base_accuracy: float | None = Described(
+    run: str = Field(pattern=NAME, description="Run.")
+    round: int = Field(ge=0, description="Round.")
+    rule: str = Field(description="Name of the fusion rule.")
+    parameters: dict[str, Any] = Field(default_factory=dict, description="The rule's settings.")
+    base_sha256: str = Field(pattern=SHA256, description="Digest of the round's base model.")
+    base_weight: float = Field(description="The base model's share in the fused model.")
+    base_accuracy: float | None = Field(
         default=None, description="The base model's mean accuracy on the edges' held-out samples, weighted by their number."
     )
-    contributions: tuple[ContributionRecord, ...] = Described(description="Models fused, ordered by edge.")
-    left_out: tuple[LeftOut, ...] = Described(default=(), description="Edges without part, and why.")
-    sha256: str = Described(pattern=SHA256, description="Digest of the fused model.")
-    size: int = Described(ge=0, description="Length of the fused model's file in bytes.")
-    seconds: float = Described(ge=0, description="Duration of the fusion.")
-    bytes_read: int = Described(ge=0, description="Bytes of models read.")
-    notes: tuple[str, ...] = Described(default=(), description="What a person should know of it.")
+    contributions: tuple[ContributionRecord, ...] = Field(description="Models fused, ordered by edge.")
+    left_out: tuple[LeftOut, ...] = Field(default=(), description="Edges without part, and why.")
+    sha256: str = Field(pattern=SHA256, description="Digest of the fused model.")
+    size: int = Field(ge=0, description="Length of the fused model's file in bytes.")
+    seconds: float = Field(ge=0, description="Duration of the fusion.")
+    bytes_read: int = Field(ge=0, description="Bytes of models read.")
+    notes: tuple[str, ...] = Field(default=(), description="What a person should know of it.")

@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field as Described
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from cloudedge.documents import earlier
 from cloudedge.documents.base import Document, Told
@@ -22,24 +21,22 @@ MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 class OutputFile(Told):
     """A file that work made."""
 
-    file: str = Described(
-        default="model.safetensors", pattern=FILE_NAME, description="Its name at the edge, beside the manifest."
-    )
-    sha256: str = Described(pattern=SHA256, description="Digest of its bytes.")
-    size: Count = Described(description="Its length in bytes.")
+    file: str = Field(default="model.safetensors", pattern=FILE_NAME, description="Its name at the edge, beside the manifest.")
+    sha256: str = Field(pattern=SHA256, description="Digest of its bytes.")
+    size: Count = Field(description="Its length in bytes.")
 
 
 class Manifest(Document, Told):
     """The commit mark of a result: written last. A result without it does not exist."""
 
-    order: str = Described(pattern=ORDER_ID, description="Id of the order.")
-    edge: str = Described(pattern=NAME, description="Edge.")
-    outputs: Annotated[dict[Name, OutputFile], at_most(MOST_MODELS)] = Described(
+    order: str = Field(pattern=ORDER_ID, description="Id of the order.")
+    edge: str = Field(pattern=NAME, description="Edge.")
+    outputs: Annotated[dict[Name, OutputFile], at_most(MOST_MODELS)] = Field(
         default_factory=dict, max_length=MOST_MODELS, description="The files that the work made, by their names in the order."
     )
-    result: AnyResult = Described(description="What the work came to, by its kind.")
-    seconds: Seconds = Described(description="Duration of the work.")
-    runner_version: Text = Described(default="", max_length=100, description="Version of the runner's software.")
+    result: AnyResult = Field(description="What the work came to, by its kind.")
+    seconds: Seconds = Field(description="Duration of the work.")
+    runner_version: Text = Field(default="", max_length=100, description="Version of the runner's software.")
 
     @model_validator(mode="before")
     @classmethod

@@ -3,8 +3,7 @@
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import AwareDatetime, ConfigDict, model_validator
-from pydantic import Field as Described
+from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
 from cloudedge.documents import earlier
 from cloudedge.documents.base import Document, Part, Told
@@ -20,43 +19,41 @@ else:
 MAX_ORDER_BYTES = 64 * 1024
 MAX_INBOX_BYTES = 1_000_000
 
-FileName = Annotated[str, Described(pattern=NAME)]
+FileName = Annotated[str, Field(pattern=NAME)]
 """Of an input or an output, as its kind of work has it."""
 
 
 class RemoteFile(Part):
     """A file that the edge fetches."""
 
-    url: str = Described(min_length=1, max_length=4096, description="Presigned URL for one GET (file:// on a laptop).")
-    sha256: str = Described(pattern=SHA256, description="Digest of the bytes.")
-    size: int = Described(ge=0, le=2**50, description="Length in bytes.")
+    url: str = Field(min_length=1, max_length=4096, description="Presigned URL for one GET (file:// on a laptop).")
+    sha256: str = Field(pattern=SHA256, description="Digest of the bytes.")
+    size: int = Field(ge=0, le=2**50, description="Length in bytes.")
 
 
 class UploadTarget(Part):
     """Where the edge may put one object."""
 
-    url: str = Described(min_length=1, max_length=4096, description="Presigned URL for one PUT (file:// on a laptop).")
-    headers: dict[str, str] = Described(
-        default_factory=dict, description="Headers that were signed and must be sent as they are."
-    )
-    max_bytes: int = Described(ge=1, le=2**50, description="Larger content is refused.")
-    once: bool = Described(description="Whether the object can be written only once; a second PUT is refused.")
+    url: str = Field(min_length=1, max_length=4096, description="Presigned URL for one PUT (file:// on a laptop).")
+    headers: dict[str, str] = Field(default_factory=dict, description="Headers that were signed and must be sent as they are.")
+    max_bytes: int = Field(ge=1, le=2**50, description="Larger content is refused.")
+    once: bool = Field(description="Whether the object can be written only once; a second PUT is refused.")
 
 
 class Envelope(Document, Told):
     """What must be known of an order to refuse it, whatever else it says."""
 
-    id: str = Described(pattern=ORDER_ID, description="run.step.edge.attempt; the same work has the same id.")
-    state: Literal["run", "cancelled"] = Described(default="run", description="What the cloud wants of this order now.")
-    run: str = Described(pattern=NAME, description="Run that the order belongs to.")
-    step: str = Described(pattern=NAME, description="Step of the run that issued it: a round's number, or another name.")
-    edge: str = Described(pattern=NAME, description="Edge that the order is for.")
-    attempt: int = Described(default=1, ge=1, le=ATTEMPTS, description="Attempt of this edge in this step, counted from 1.")
-    issued_at: AwareDatetime = Described(
+    id: str = Field(pattern=ORDER_ID, description="run.step.edge.attempt; the same work has the same id.")
+    state: Literal["run", "cancelled"] = Field(default="run", description="What the cloud wants of this order now.")
+    run: str = Field(pattern=NAME, description="Run that the order belongs to.")
+    step: str = Field(pattern=NAME, description="Step of the run that issued it: a round's number, or another name.")
+    edge: str = Field(pattern=NAME, description="Edge that the order is for.")
+    attempt: int = Field(default=1, ge=1, le=ATTEMPTS, description="Attempt of this edge in this step, counted from 1.")
+    issued_at: AwareDatetime = Field(
         description="When the cloud wrote it, by the cloud's clock. Of two orders with the same id the later one holds: an "
         "edge that is done with the earlier one does it anew, as the cloud has lost what came of it."
     )
-    report: UploadTarget = Described(description="Where reports go; overwritten as work goes on.")
+    report: UploadTarget = Field(description="Where reports go; overwritten as work goes on.")
 
     @model_validator(mode="before")
     @classmethod
@@ -75,17 +72,17 @@ class Order(Envelope):
 
     model_config = ConfigDict(extra="forbid")
 
-    time_limit_seconds: float = Described(
+    time_limit_seconds: float = Field(
         gt=0, le=10_000_000, description="How long the edge may work, in seconds from acceptance, by the edge's own clock."
     )
-    work: AnyWork = Described(description="What to do, by its kind.")
-    inputs: dict[FileName, RemoteFile] = Described(
+    work: AnyWork = Field(description="What to do, by its kind.")
+    inputs: dict[FileName, RemoteFile] = Field(
         default_factory=dict, max_length=64, description="Files to fetch, by the names that the kind of work has for them."
     )
-    outputs: dict[FileName, UploadTarget] = Described(
+    outputs: dict[FileName, UploadTarget] = Field(
         default_factory=dict, max_length=64, description="Where the files go that the work makes, by their names."
     )
-    manifest: UploadTarget = Described(description="Where the manifest goes, last of all.")
+    manifest: UploadTarget = Field(description="Where the manifest goes, last of all.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -100,12 +97,12 @@ class Order(Envelope):
 class Inbox(Document):
     """All that the cloud wants of one edge now: the whole desired state, not a message."""
 
-    edge: str = Described(pattern=NAME, description="Edge that the inbox is for.")
-    generation: int = Described(
+    edge: str = Field(pattern=NAME, description="Edge that the inbox is for.")
+    generation: int = Field(
         ge=0,
         description="Grows with every change, and is no less than its time in seconds since 1970; an older one is ignored.",
     )
-    orders: tuple[Order, ...] = Described(default=(), max_length=1000, description="All open orders of the edge.")
+    orders: tuple[Order, ...] = Field(default=(), max_length=1000, description="All open orders of the edge.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -120,9 +117,9 @@ class Inbox(Document):
 class InboxFrame(Document, Told):
     """An inbox whose orders are not read yet, so that one of them that cannot be read holds up no other."""
 
-    edge: str = Described(pattern=NAME, description="Edge that the inbox is for.")
-    generation: int = Described(ge=0, description="Grows with every change.")
-    orders: tuple[dict[str, Any], ...] = Described(default=(), max_length=1000, description="All open orders of the edge.")
+    edge: str = Field(pattern=NAME, description="Edge that the inbox is for.")
+    generation: int = Field(ge=0, description="Grows with every change.")
+    orders: tuple[dict[str, Any], ...] = Field(default=(), max_length=1000, description="All open orders of the edge.")
 
 
 class OrderName(NamedTuple):

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from typing import Annotated, Any
 
-from pydantic import Field as Described
+from pydantic import Field
 from torch import nn
 
 from cloudedge.documents.base import Part
@@ -16,16 +16,14 @@ _GRID = 4
 class Convnet(Part):
     """Parameters of the small convolutional network."""
 
-    channels: tuple[Annotated[int, Described(ge=1, le=4096)], ...] = Described(
+    channels: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
         default=(16, 32),
         min_length=1,
         max_length=8,
         description="Channels of each block; each but a 1-pixel one halves the image.",
     )
-    dropout: float = Described(
-        default=0.0, ge=0, lt=1, description="Share of the last features left out in each training step."
-    )
-    norm: Norm = Described(default="group", description="Normalisation after each convolution: group, batch or none.")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="Share of the last features left out in each training step.")
+    norm: Norm = Field(default="group", description="Normalisation after each convolution: group, batch or none.")
 
 
 def convnet(input_shape: tuple[int, ...], classes: int, **parameters: Any) -> nn.Module:

@@ -4,13 +4,13 @@ from collections import OrderedDict
 from math import prod
 from typing import Annotated, Any, Literal
 
-from pydantic import Field as Described
+from pydantic import Field
 from torch import nn
 
 from cloudedge.documents.base import Part
 from cloudedge.models.parameters import checked
 
-Width = Annotated[int, Described(ge=1, le=65_536)]
+Width = Annotated[int, Field(ge=1, le=65_536)]
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}
 
@@ -18,13 +18,13 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "t
 class Mlp(Part):
     """Parameters of the multilayer perceptron."""
 
-    layers: int = Described(default=2, ge=0, le=100, description="Number of hidden layers; with 0 the model is linear.")
-    width: Width = Described(default=64, description="Units in each hidden layer.")
-    widths: tuple[Width, ...] | None = Described(
+    layers: int = Field(default=2, ge=0, le=100, description="Number of hidden layers; with 0 the model is linear.")
+    width: Width = Field(default=64, description="Units in each hidden layer.")
+    widths: tuple[Width, ...] | None = Field(
         default=None, max_length=100, description="Units in each hidden layer by itself, instead of layers and width."
     )
-    dropout: float = Described(default=0.0, ge=0, lt=1, description="Share of hidden units left out in each training step.")
-    activation: Literal["relu", "gelu", "tanh"] = Described(default="relu", description="Function after each hidden layer.")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="Share of hidden units left out in each training step.")
+    activation: Literal["relu", "gelu", "tanh"] = Field(default="relu", description="Function after each hidden layer.")
 
 
 def mlp(input_shape: tuple[int, ...], classes: int, **parameters: Any) -> nn.Module:

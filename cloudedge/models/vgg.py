@@ -7,7 +7,7 @@ table 1, columns A and D.
 from collections import OrderedDict
 from typing import Any, Literal
 
-from pydantic import Field as Described
+from pydantic import Field
 from torch import nn
 
 from cloudedge.documents.base import Part
@@ -24,12 +24,10 @@ _GRID = 7
 class Vgg(Part):
     """Parameters of VGG."""
 
-    depth: Literal[11, 16] = Described(default=16, description="Layers with weights: 11 or 16.")
-    width_factor: float = Described(
-        default=1.0, gt=0, le=4, description="Factor on the paper's 64 to 512 channels and 4096 units."
-    )
-    dropout: float = Described(default=0.5, ge=0, lt=1, description="Share of the units left out in each training step.")
-    norm: Norm = Described(
+    depth: Literal[11, 16] = Field(default=16, description="Layers with weights: 11 or 16.")
+    width_factor: float = Field(default=1.0, gt=0, le=4, description="Factor on the paper's 64 to 512 channels and 4096 units.")
+    dropout: float = Field(default=0.5, ge=0, lt=1, description="Share of the units left out in each training step.")
+    norm: Norm = Field(
         default="group", description="Normalisation after each convolution: group, batch, or none as in the paper."
     )
 

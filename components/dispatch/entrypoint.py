@@ -1,10 +1,10 @@
 """From a dispatch to its number of orders."""
 
-from cloud.entrypoints.entrypoint import door
+from cloud.entrypoints.entrypoint import entrypoint
 from components.dispatch.step import dispatch_round
 
 
-@door
+@entrypoint
 def run_dispatch(run_id: str, round_number: int) -> tuple[str, int]:
     """Dispatch a round.
 

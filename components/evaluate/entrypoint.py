@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from cloud.entrypoints.entrypoint import door
+from cloud.entrypoints.entrypoint import entrypoint
 from cloud.runs.run import Run
 from cloud.settings import Settings
 from components.evaluate.step import evaluate_run
 
 
-@door
+@entrypoint
 def run_evaluate(run_id: str, test_data: str, metrics: Any, confusion: Any) -> tuple[str, bool]:
     """Evaluate a run and fill the step's artifacts.
 

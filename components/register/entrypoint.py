@@ -1,10 +1,10 @@
 """From a registration to the name of the model."""
 
-from cloud.entrypoints.entrypoint import door
+from cloud.entrypoints.entrypoint import entrypoint
 from components.register.step import register_model
 
 
-@door
+@entrypoint
 def run_register(run_id: str) -> tuple[str, str]:
     """Register a run's model.
 

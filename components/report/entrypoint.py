@@ -3,11 +3,11 @@
 from typing import Any
 
 from cloud.entrypoints.artifacts import put_page
-from cloud.entrypoints.entrypoint import door
+from cloud.entrypoints.entrypoint import entrypoint
 from components.report.step import report_run
 
 
-@door
+@entrypoint
 def fill_report(run_id: str, page: Any) -> None:
     """Write the report and fill the step's artifact."""
     put_page(report_run(run_id), page)

@@ -3,11 +3,11 @@
 from typing import Any
 
 from cloud.entrypoints.artifacts import put_page
-from cloud.entrypoints.entrypoint import door
+from cloud.entrypoints.entrypoint import entrypoint
 from components.wait.step import wait_round
 
 
-@door
+@entrypoint
 def run_wait(run_id: str, round_number: int, page: Any) -> tuple[str, int]:
     """Wait for a round and fill the step's page.
 

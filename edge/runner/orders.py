@@ -16,12 +16,12 @@ from edge.runner.backoff import pause_seconds
 from edge.runner.clock import now
 from edge.runner.inbox import Wanted
 from edge.runner.ledger import Entry, Ledger
-from edge.runner.outbox import Outcome
-from edge.runner.reconciling import settle
+from edge.runner.outbox import SendResult
+from edge.runner.reconciling import reconcile
 from edge.runner.settings import Settings
 from edge.runner.supervisor import Supervisor, Work
 from edge.runner.tidying import tidy
-from edge.runner.uplink import Correspondence
+from edge.runner.uplink import Uplink
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Orders:
         work: The work going on, which may still be dying.
     """
 
-    def __init__(self, settings: Settings, ledger: Ledger, letters: Correspondence) -> None:
+    def __init__(self, settings: Settings, ledger: Ledger, uplink: Uplink) -> None:
         """Take up what the ledger holds.
 
         Raises:
@@ -60,7 +60,7 @@ class Orders:
         self._settings = settings
         self._folders = Folders(settings.state)
         self._ledger = ledger
-        self._letters = letters
+        self._uplink = uplink
         self._supervisor = Supervisor(self._folders.socket, settings.workers, settings.keep_workers_seconds)
         self._generation = int(ledger.fact("generation") or -1)
         self._edge = ledger.fact("edge")
@@ -84,7 +84,7 @@ class Orders:
             if inbox.generation < self._generation:
                 _log.warning("an inbox of generation %d, older than %d, is ignored", inbox.generation, self._generation)
             return
-        changes = settle(inbox, self._open, self._ledger.issued_at, now(), self._ledger.samples())
+        changes = reconcile(inbox, self._open, self._ledger.issued_at, now(), self._ledger.samples())
         self._ledger.apply(
             inbox.generation,
             inbox.edge,
@@ -100,7 +100,7 @@ class Orders:
         for order_id in changes.superseded:
             _log.warning("issued again since it was last accepted; done anew", extra={"order": order_id})
             self._stop_work(order_id)
-            self._letters.end(order_id)
+            self._uplink.end(order_id)
             self._open.pop(order_id, None)
             self._pauses.pop(order_id, None)
         for order in changes.renewed:
@@ -165,7 +165,7 @@ class Orders:
     def report(self) -> None:
         """Send the reports that are due."""
         for entry in self._open.values():
-            self._letters.report(entry)
+            self._uplink.report(entry)
 
     def at_safe_point(self) -> bool:
         """Whether ending now loses no work: a fetch or a collection goes on where it was, an epoch would begin anew."""
@@ -178,7 +178,7 @@ class Orders:
             self.work.stop()
         self._supervisor.end()
 
-    def bury_work(self) -> None:
+    def end_work(self) -> None:
         """Take note that the process at work has ended.
 
         Raises:
@@ -270,7 +270,7 @@ class Orders:
         self._ledger.stand(entry)
         self._over(entry)
 
-    def take_note(self, outcome: Outcome) -> None:
+    def take_note(self, outcome: SendResult) -> None:
         """Act on what became of something sent.
 
         Raises:
@@ -307,11 +307,11 @@ class Orders:
 
     def _update(self, entry: Entry, *, urgent: bool) -> None:
         self._open[entry.order.id] = entry
-        self._letters.changed(entry.order.id, urgent=urgent)
+        self._uplink.changed(entry.order.id, urgent=urgent)
 
     def _send_files(self, entry: Entry) -> None:
         if entry.phase is Phase.UPLOADING:
-            self._letters.send(entry, self._ledger.uploads(entry.order.id))
+            self._uplink.send(entry, self._ledger.uploads(entry.order.id))
 
     def _stop_work(self, order_id: str) -> None:
         if self.work is not None and self.work.job.order.id == order_id:
@@ -321,11 +321,11 @@ class Orders:
         """Stop all that goes on for an order. It is closed once the cloud has its last report."""
         self._stop_work(entry.order.id)
         self._pauses.pop(entry.order.id, None)
-        self._letters.keep_files(entry.order.id)
+        self._uplink.keep_files(entry.order.id)
         self._update(entry, urgent=True)
 
     def _forget(self, order_id: str) -> None:
-        self._letters.end(order_id)
+        self._uplink.end(order_id)
         self._open.pop(order_id, None)
         self._tidy()
         if not self._open:

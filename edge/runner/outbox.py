@@ -1,6 +1,6 @@
 """Sends what the cloud shall know, in threads of their own, so that a slow or dead store never holds up the runner.
 
-Nothing here is durable: the runner fills a lane from its ledger when it starts, and learns by events what has arrived.
+Nothing here is durable: the runner fills a sender from its ledger when it starts, and learns by events what has arrived.
 """
 
 import logging
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Parcel:
+class Transfer:
     """One object to send: 'report', 'last report', an output or 'manifest'."""
 
     name: str
@@ -32,8 +32,8 @@ class Parcel:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of a try to send a parcel.
+class SendResult:
+    """What became of a try to send a transfer.
 
     Attributes:
         order_id: Its order.
@@ -52,14 +52,14 @@ class Outcome:
 class _Queue:
     """What waits of one order; `not_before` is of the clock that the turns are taken by."""
 
-    parcels: list[Parcel] = field(default_factory=list)
+    transfers: list[Transfer] = field(default_factory=list)
     turn: int = 0
     not_before: float = 0.0
     failures: int = 0
 
 
 class Turns:
-    """Whose parcel is sent next.
+    """Whose transfer is sent next.
 
     An order draws a number when something of it begins to wait, and the lowest number goes first. It keeps the number until all
     of it is sent, so that a result is soon followed by its manifest; and draws another one when something was put in the
@@ -73,12 +73,12 @@ class Turns:
         self._queues: dict[str, _Queue] = {}
         self._drawn = 0
 
-    def put(self, order_id: str, parcels: Sequence[Parcel]) -> None:
+    def put(self, order_id: str, transfers: Sequence[Transfer]) -> None:
         """Let these wait, in place of those of the same order that still do."""
         queue = self._queues.setdefault(order_id, _Queue())
-        if not queue.parcels:
+        if not queue.transfers:
             queue.turn = self._draw()
-        queue.parcels = list(parcels)
+        queue.transfers = list(transfers)
 
     def drop(self, order_id: str) -> None:
         """Let nothing of an order wait any more."""
@@ -91,15 +91,15 @@ class Turns:
             return None
         _, order_id = min(due)
         queue = self._queues[order_id]
-        return Taken(order_id, queue.parcels[0], queue)
+        return Taken(order_id, queue.transfers[0], queue)
 
     def due_at(self) -> float | None:
         """When the next try is due; none: nothing waits."""
         return min((queue.not_before for _, queue in self._waiting()), default=None)
 
-    def tried(self, taken: "Taken", error: CloudedgeError | None, now: float, jitter: float) -> Outcome | None:
+    def tried(self, taken: "Taken", error: CloudedgeError | None, now: float, jitter: float) -> SendResult | None:
         """Take note of a try; what became of it, unless its order was dropped meanwhile."""
-        queue, parcel = taken.queue, taken.parcel
+        queue, transfer = taken.queue, taken.transfer
         again = isinstance(error, StoreFailed)
         if again:
             queue.not_before = now + pause_seconds(queue.failures, jitter)
@@ -107,16 +107,16 @@ class Turns:
             queue.turn = self._draw()
         else:
             queue.not_before, queue.failures = 0.0, 0
-            if queue.parcels and queue.parcels[0] is parcel:
-                queue.parcels = [] if error else queue.parcels[1:]
+            if queue.transfers and queue.transfers[0] is transfer:
+                queue.transfers = [] if error else queue.transfers[1:]
             else:  # It was replaced in the meantime.
                 queue.turn = self._draw()
         if self._queues.get(taken.order_id) is not queue:  # There may be another with its id.
             return None
-        return Outcome(taken.order_id, parcel.name, error, given_up=error is not None and not again)
+        return SendResult(taken.order_id, transfer.name, error, given_up=error is not None and not again)
 
     def _waiting(self) -> list[tuple[str, _Queue]]:
-        return [(order_id, queue) for order_id, queue in self._queues.items() if queue.parcels]
+        return [(order_id, queue) for order_id, queue in self._queues.items() if queue.transfers]
 
     def _draw(self) -> int:
         self._drawn += 1
@@ -125,17 +125,17 @@ class Turns:
 
 @dataclass(frozen=True)
 class Taken:
-    """A parcel that is being sent; the queue is the one that it was taken from."""
+    """A transfer that is being sent; the queue is the one that it was taken from."""
 
     order_id: str
-    parcel: Parcel
+    transfer: Transfer
     queue: _Queue
 
 
-class Lane:
-    """A thread that sends the parcels of each order in their order, and tries again without end while the store fails."""
+class Sender:
+    """A thread that sends the transfers of each order in their order, and tries again without end while the store fails."""
 
-    def __init__(self, name: str, transport: "Callable[[], Transport]", notify: Callable[[Outcome], None]) -> None:
+    def __init__(self, name: str, transport: "Callable[[], Transport]", notify: Callable[[SendResult], None]) -> None:
         """Start the thread.
 
         Args:
@@ -149,10 +149,10 @@ class Lane:
         self._changed = threading.Condition()
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
-    def put(self, order_id: str, parcels: Sequence[Parcel]) -> None:
-        """Send these parcels, in place of those of the same order that still wait."""
+    def put(self, order_id: str, transfers: Sequence[Transfer]) -> None:
+        """Send these transfers, in place of those of the same order that still wait."""
         with self._changed:
-            self._turns.put(order_id, parcels)
+            self._turns.put(order_id, transfers)
             self._changed.notify()
 
     def drop(self, order_id: str) -> None:
@@ -163,7 +163,7 @@ class Lane:
     def _run(self) -> None:
         while True:
             taken = self._next()
-            error = self._try(taken.order_id, taken.parcel)
+            error = self._try(taken.order_id, taken.transfer)
             with self._changed:
                 outcome = self._turns.tried(taken, error, time.monotonic(), random.random())
                 if outcome is not None:
@@ -178,14 +178,14 @@ class Lane:
                 at = self._turns.due_at()
                 self._changed.wait(None if at is None else max(0.0, at - time.monotonic()))
 
-    def _try(self, order_id: str, parcel: Parcel) -> CloudedgeError | None:
+    def _try(self, order_id: str, transfer: Transfer) -> CloudedgeError | None:
         try:
-            self._transport().put(parcel.target, parcel.content)
+            self._transport().put(transfer.target, transfer.content)
         except Conflict:
             return None  # By a try whose answer was lost; were it another, the digest in the manifest would tell the cloud.
         except CloudedgeError as error:
             return error
         except Exception as error:
-            _log.exception("the %s cannot be sent", parcel.name, extra={"order": order_id})
-            return StoreFailed(f"The {parcel.name} cannot be sent: {type(error).__name__}: {error}. It is tried again.")
+            _log.exception("the %s cannot be sent", transfer.name, extra={"order": order_id})
+            return StoreFailed(f"The {transfer.name} cannot be sent: {type(error).__name__}: {error}. It is tried again.")
         return None

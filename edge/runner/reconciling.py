@@ -33,7 +33,7 @@ class Changes:
     remarks: list[tuple[str, str]] = field(default_factory=list)
 
 
-def settle(
+def reconcile(
     wanted: Wanted,
     open_entries: Mapping[str, Entry],
     issued_at: Callable[[str], datetime | None],
@@ -56,7 +56,7 @@ def settle(
         issued = entry.order.issued_at if entry else issued_at(order.id)
         issued_since = issued is not None and order.issued_at > issued
         if entry is not None and not (issued_since and _serves_no_more(entry, order)):
-            _settle_known(order, entry, changes)
+            _reconcile_known(order, entry, changes)
         elif issued is None or issued_since:
             phase = Phase.ACCEPTED if order.state == "run" else Phase.CANCELLED
             changes.accepted.append(Entry(order, phase, moment, 0, samples, recollections=0, error=None, history=()))
@@ -86,7 +86,7 @@ def _serves_no_more(entry: Entry, order: Order) -> bool:
     return entry.phase.over or not isinstance(entry.order, Order) or _work(order) != _work(entry.order)
 
 
-def _settle_known(order: Order, entry: Entry, changes: Changes) -> None:
+def _reconcile_known(order: Order, entry: Entry, changes: Changes) -> None:
     if not isinstance(entry.order, Order):
         return  # It was refused by an earlier version, and whoever waits for it knows.
     other = _work(order) != _work(entry.order)

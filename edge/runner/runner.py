@@ -26,7 +26,7 @@ from edge.runner.lock import locked
 from edge.runner.orders import Orders
 from edge.runner.settings import Settings
 from edge.runner.supervisor import Work
-from edge.runner.uplink import Correspondence
+from edge.runner.uplink import Uplink
 
 _log = logging.getLogger(__name__)
 
@@ -59,10 +59,10 @@ class Runner:
         self._heed_parent()
 
         self._inbox = InboxDirectory(settings.inbox)
-        self._letters = Correspondence(
+        self._uplink = Uplink(
             settings.file_roots, settings.report_seconds, self._ledger.incarnation(), starts * _REPORTS_PER_START, woken
         )
-        self._orders = Orders(settings, self._ledger, self._letters)
+        self._orders = Orders(settings, self._ledger, self._uplink)
         self._listened_to: Work | None = None
         self._unheard: list[Message] = []
 
@@ -82,9 +82,9 @@ class Runner:
             self._orders.end()
 
     def _turn(self) -> None:
-        while self._letters.outcomes:  # First, as the cloud may have dropped an order because it has its files.
-            self._orders.take_note(self._letters.outcomes[0])
-            self._letters.outcomes.popleft()  # Not before the ledger has it.
+        while self._uplink.outcomes:  # First, as the cloud may have dropped an order because it has its files.
+            self._orders.take_note(self._uplink.outcomes[0])
+            self._uplink.outcomes.popleft()  # Not before the ledger has it.
         self._look_into_inbox()
         self._hear_work()
         self._orders.end_overdue()
@@ -117,7 +117,7 @@ class Runner:
                 _log.info("an epoch is done and the inbox has died; ending, to be started anew")
                 self._ending = 0
         if self._orders.work is not None and self._orders.work.over:
-            self._orders.bury_work()
+            self._orders.end_work()
 
     def _wait(self) -> None:
         """Sleep until something happens, but not beyond the next look into the inbox."""

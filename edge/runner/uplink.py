@@ -15,7 +15,7 @@ from cloudedge import __version__
 from cloudedge.documents import Order, Report, Train
 from edge.history import thinned
 from edge.runner.ledger import Entry, Upload
-from edge.runner.outbox import Lane, Outcome, Parcel
+from edge.runner.outbox import Sender, SendResult, Transfer
 
 if TYPE_CHECKING:
     from cloudedge.transport import Transport
@@ -36,11 +36,11 @@ class _Told:
     urgent: bool = True
 
 
-class Correspondence:
-    """The runner's letters; its answers stand in `outcomes`, which the lanes' threads fill."""
+class Uplink:
+    """The runner's uplink; its answers stand in `outcomes`, which the senders' threads fill."""
 
     def __init__(self, file_roots: Sequence[Path], report_seconds: float, incarnation: str, sequence: int, wake: int) -> None:
-        """Start the lanes.
+        """Start the senders.
 
         Args:
             file_roots: Folders below which file:// URLs are accepted.
@@ -49,7 +49,7 @@ class Correspondence:
             sequence: Below the sequence of every report to come, above all earlier ones of this incarnation.
             wake: File descriptor that gets a byte whenever there is an outcome.
         """
-        self.outcomes: deque[Outcome] = deque()
+        self.outcomes: deque[SendResult] = deque()
         self._file_roots = file_roots
         self._report_seconds = report_seconds
         self._incarnation = incarnation
@@ -57,8 +57,8 @@ class Correspondence:
         self._wake = wake
         self._told: dict[str, _Told] = {}
         transport = _once(self._make_transport)
-        self._reports = Lane("reports", transport, self._heard)
-        self._files = Lane("files", transport, self._heard)
+        self._reports = Sender("reports", transport, self._heard)
+        self._files = Sender("files", transport, self._heard)
 
     def changed(self, order_id: str, *, urgent: bool) -> None:
         """Report an order soon, or when the next report is due."""
@@ -80,7 +80,7 @@ class Correspondence:
         self._sequence += 1
         name = "last report" if entry.phase.over else "report"
         content = _written(entry, self._incarnation, self._sequence)
-        self._reports.put(entry.order.id, [Parcel(name, entry.order.report, content)])
+        self._reports.put(entry.order.id, [Transfer(name, entry.order.report, content)])
         told.at, told.pending = time.monotonic(), False
 
     def send(self, entry: Entry, uploads: Sequence[Upload]) -> None:
@@ -88,8 +88,8 @@ class Correspondence:
         if not isinstance(entry.order, Order):
             return
         targets = {**entry.order.outputs, "manifest": entry.order.manifest}
-        parcels = [Parcel(upload.name, targets[upload.name], upload.path) for upload in uploads if upload.name in targets]
-        self._files.put(entry.order.id, parcels)
+        transfers = [Transfer(upload.name, targets[upload.name], upload.path) for upload in uploads if upload.name in targets]
+        self._files.put(entry.order.id, transfers)
 
     def keep_files(self, order_id: str) -> None:
         """Send no more files of an order."""
@@ -101,7 +101,7 @@ class Correspondence:
         self._files.drop(order_id)
         self._told.pop(order_id, None)
 
-    def _heard(self, outcome: Outcome) -> None:
+    def _heard(self, outcome: SendResult) -> None:
         self.outcomes.append(outcome)
         with contextlib.suppress(BlockingIOError):  # A full pipe wakes the runner as well.
             os.write(self._wake, b"\0")
@@ -138,7 +138,7 @@ def _written(entry: Entry, incarnation: str, sequence: int) -> bytes:
 
 
 def _once(make: "Callable[[], Transport]") -> "Callable[[], Transport]":
-    """Make the transport when it is first asked for, and then keep it; both lanes ask."""
+    """Make the transport when it is first asked for, and then keep it; both senders ask."""
     lock = threading.Lock()
     made: list[Transport] = []
 

@@ -18,7 +18,7 @@ from cloudedge.places import shown_path
 from edge.folders import Folders
 from edge.runner.ledger import Ledger
 from edge.samples.store import SampleStore
-from edge.tools.status import standing
+from edge.tools.status import status_of
 
 app = typer.Typer(
     help="The runner of an edge, and the site engineer's tools.",
@@ -52,7 +52,7 @@ def workers() -> None:
 @app.command()
 def status(state: State, as_json: AsJson = False) -> None:
     """Show what the runner does, what waits to be sent, and what is wrong."""
-    found = standing(Folders(state))
+    found = status_of(Folders(state))
     if as_json:
         _print_json(found)
         return

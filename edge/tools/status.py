@@ -14,7 +14,7 @@ _LATEST = 20
 """Orders shown that are closed."""
 
 
-def standing(folders: Folders) -> dict[str, Any]:
+def status_of(folders: Folders) -> dict[str, Any]:
     """All there is to say, fit for JSON.
 
     Returns:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from kfp import dsl, kubernetes
 
 from cloud.gpu import CLOUD_GPU
-from cloudedge.documents import Collaboration, DataFormat, Field, ModelSpec, Task, Training
+from cloudedge.documents import Collaboration, DataFormat, ModelSpec, SampleField, Task, Training
 from components.collaborative_training.pretrain.component import pretrain
 from components.collaborative_training.pretrain.parameters import PLACES, document_of, parameters_of
 from components.collaborative_training.pretrain_document.component import pretrain_document
@@ -25,7 +25,7 @@ EXAMPLE = Task(
     model=ModelSpec(architecture="mlp", parameters={"layers": 2, "width": 64}),
     data=DataFormat(
         storage="npz",
-        fields=(Field(name="image", shape=(1, 8, 8), dtype="uint8", scale=1 / 16),),
+        fields=(SampleField(name="image", shape=(1, 8, 8), dtype="uint8", scale=1 / 16),),
         classes=tuple("0123456789"),
     ),
     pretraining=Training(epochs=20),

@@ -11,7 +11,7 @@ from cloud.pages.words import count
 from cloudedge.places import shown_path
 from cloudedge.store import DirectoryStore
 from pipelines.commands.options import JsonOption, PlaceOption, print_json
-from pipelines.commands.target import open_place
+from pipelines.commands.target import open_target
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The dataset's name; a run names it as store:NAME.")]
 
@@ -31,7 +31,7 @@ def put(
     home: PlaceOption = None,
 ) -> None:
     """Put samples into the store, in place of those that have the name."""
-    store = open_place(home).store
+    store = open_target(home).store
     files = size = 0
     for path, bytes_of_it in datasets.put(store, name, source):
         files, size = files + 1, size + bytes_of_it
@@ -43,7 +43,7 @@ def put(
 
 def list_datasets(home: PlaceOption = None, as_json: JsonOption = False) -> None:
     """List the datasets in the store."""
-    found = datasets.names(open_place(home).store)
+    found = datasets.names(open_target(home).store)
     if as_json:
         print_json(found)
     else:
@@ -52,4 +52,4 @@ def list_datasets(home: PlaceOption = None, as_json: JsonOption = False) -> None
 
 def delete(name: NameArgument, home: PlaceOption = None) -> None:
     """Remove a dataset from the store."""
-    print(f"Files removed: {datasets.delete(open_place(home).store, name)}.")
+    print(f"Files removed: {datasets.delete(open_target(home).store, name)}.")

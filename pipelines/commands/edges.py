@@ -18,7 +18,7 @@ from cloudedge.documents.report import MAX_REPORT_BYTES
 from cloudedge.errors import InvalidInput, NotFound, StoreFailed
 from cloudedge.store import Store
 from pipelines.commands.options import JsonOption, print_json, print_table
-from pipelines.commands.target import open_place
+from pipelines.commands.target import open_target
 
 if TYPE_CHECKING:
     from cloud.fleet.fleet import Edge, Fleet
@@ -68,10 +68,10 @@ def enroll(
     render: Annotated[bool, typer.Option("--render", help="Print the manifests, for git, and apply nothing.")] = False,
 ) -> None:
     """Make an edge known and have its runner started; repeated, change how it is run. Its inbox stays as it is."""
-    from cloud.fleet.enrolment import Runner, objects
+    from cloud.fleet.enrolment import RunnerSpec, objects
     from cloud.image import EDGE_IMAGE
 
-    runner = Runner(edge, node, image or EDGE_IMAGE, state, samples, memory, cpu, gpu)
+    runner = RunnerSpec(edge, node, image or EDGE_IMAGE, state, samples, memory, cpu, gpu)
     if render:
         print(yaml.safe_dump_all(objects(runner, _namespace()), sort_keys=False), end="")
         return
@@ -140,8 +140,8 @@ def remove(
 
 
 def _fleet() -> "Fleet":
+    from cloud.cluster.api import Namespace, connect
     from cloud.fleet.fleet import Fleet
-    from cloud.kubernetes_api import Namespace, connect
 
     return Fleet(Namespace(_namespace(), connect(), patience_seconds=10))
 
@@ -158,7 +158,7 @@ def _namespace() -> str:
 
 def _store() -> Store | None:
     """Where reports are, if the environment says so."""
-    return open_place(None).store if "CLOUDEDGE_STORE" in os.environ else None
+    return open_target(None).store if "CLOUDEDGE_STORE" in os.environ else None
 
 
 def _row(edge: "Edge", store: Store | None) -> dict[str, Any]:

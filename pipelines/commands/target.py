@@ -17,7 +17,7 @@ _PATIENCE_SECONDS = "10"
 """A person who waits is told sooner than a step that has all night."""
 
 
-class Place(NamedTuple):
+class Target(NamedTuple):
     """Runs, and the edges that work for them."""
 
     store: Store
@@ -32,7 +32,7 @@ class Place(NamedTuple):
         return f"{key} in {os.environ['CLOUDEDGE_STORE']}"
 
 
-def open_place(home: Path | None) -> Place:
+def open_target(home: Path | None) -> Target:
     """The home if one is given; else the cluster of CLOUDEDGE_STORE, if that is set; else the home in this folder.
 
     Raises:
@@ -41,14 +41,14 @@ def open_place(home: Path | None) -> Place:
     """
     if home is None and "CLOUDEDGE_STORE" in os.environ:
         settings = _settings()
-        return Place(settings.open_store(), settings.open_inboxes(), None)
+        return Target(settings.open_store(), settings.open_inboxes(), None)
     found = Home(home or DEFAULT)
     if not found.store.root.is_dir():
         raise NotFound(
             f"Nothing has run in {home or DEFAULT} yet: run a task first (cloudedge demo), name another folder with --home, "
             "or set CLOUDEDGE_STORE and CLOUDEDGE_INBOXES to those of a cluster."
         )
-    return Place(found.store, found.inboxes, found)
+    return Target(found.store, found.inboxes, found)
 
 
 def clusters_store() -> Store | None:

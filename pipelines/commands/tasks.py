@@ -27,7 +27,7 @@ from pipelines.commands.options import (
     print_json,
     print_table,
 )
-from pipelines.commands.target import open_place
+from pipelines.commands.target import open_target
 from pipelines.display.summary import overview, summary
 
 
@@ -46,10 +46,10 @@ def add_to(app: typer.Typer) -> None:
 
 def list_tasks(home: PlaceOption = None, as_json: JsonOption = False) -> None:
     """List all runs: since when each stands as it does, and when a step of a running one last gave a sign of life."""
-    place = open_place(home)
+    target = open_target(home)
 
     def row(run_id: str) -> dict[str, Any] | None:
-        run = Run(place.store, run_id)
+        run = Run(target.store, run_id)
         try:
             return overview(run) if run.exists() else None
         except NotFound:  # It was deleted since.
@@ -59,7 +59,7 @@ def list_tasks(home: PlaceOption = None, as_json: JsonOption = False) -> None:
             return None
 
     with ThreadPoolExecutor(AT_ONCE) as others:  # The time goes into waiting for the store.
-        rows = [found for found in others.map(row, run_folders(place.store)) if found]
+        rows = [found for found in others.map(row, run_folders(target.store)) if found]
     if as_json:
         print_json(rows)
     elif not rows:
@@ -71,8 +71,8 @@ def list_tasks(home: PlaceOption = None, as_json: JsonOption = False) -> None:
 
 def show(run_id: RunArgument, home: PlaceOption = None, as_json: JsonOption = False) -> None:
     """Show one run: what was asked, where it stands, what came of it."""
-    place = open_place(home)
-    run = Run(place.store, run_id)
+    target = open_target(home)
+    run = Run(target.store, run_id)
     found = {**overview(run), **summary(run), "task": run.task().model_dump(mode="json")}
     if as_json:
         print_json(found)
@@ -80,7 +80,7 @@ def show(run_id: RunArgument, home: PlaceOption = None, as_json: JsonOption = Fa
     for key, value in found.items():
         if key != "task":
             _print_value(key, value)
-    print(f"task: {place.where(run.key('task.json'))}")
+    print(f"task: {target.where(run.key('task.json'))}")
 
 
 def cancel(run_id: RunArgument, home: PlaceOption = None, as_json: JsonOption = False) -> None:
@@ -88,9 +88,9 @@ def cancel(run_id: RunArgument, home: PlaceOption = None, as_json: JsonOption = 
 
     Where CLOUDEDGE_KUBEFLOW is set, what Kubeflow runs of it is terminated too.
     """
-    place = open_place(home)
+    target = open_target(home)
     try:
-        fresh = cancel_run(place.store, place.inboxes, run_id, actor())
+        fresh = cancel_run(target.store, target.inboxes, run_id, actor())
     except NotFound:
         # Submitted perhaps, and no step has begun.
         if home is not None or not _terminate_on_kubeflow(run_id):
@@ -129,8 +129,8 @@ def reap(
     as_json: JsonOption = False,
 ) -> None:
     """Close the orders of runs that are over or dead, so that no edge works for nothing."""
-    place = open_place(home)
-    closed = dict(reap_runs(place.store, place.inboxes, actor(), silent_seconds, between_seconds))
+    target = open_target(home)
+    closed = dict(reap_runs(target.store, target.inboxes, actor(), silent_seconds, between_seconds))
     if as_json:
         print_json(closed)
     elif not closed:
@@ -155,20 +155,20 @@ def delete(
     """
     if bool(run_ids) == bool(older_than):
         raise InvalidInput("Name the runs to delete, or say how old they are (--older-than 30d): one of the two.")
-    place = open_place(home)
-    chosen = list(dict.fromkeys(run_ids or untouched(place.store, _seconds(older_than))))
+    target = open_target(home)
+    chosen = list(dict.fromkeys(run_ids or untouched(target.store, _seconds(older_than))))
     if run_ids:
-        _each(chosen, lambda run_id: require_over(place.store, run_id))  # Before the first one is deleted.
+        _each(chosen, lambda run_id: require_over(target.store, run_id))  # Before the first one is deleted.
     elif chosen and not yes and not _agreed(chosen):
         print("Nothing is deleted.", file=sys.stderr)
         return
     rows: list[dict[str, Any]] = []
 
     def delete_one(run_id: str) -> None:
-        again = Run(place.store, run_id).deletion() is not None
-        deletion, count = delete_run(place.store, place.inboxes, run_id, actor())
-        if place.home is not None:
-            place.home.forget(run_id)
+        again = Run(target.store, run_id).deletion() is not None
+        deletion, count = delete_run(target.store, target.inboxes, run_id, actor())
+        if target.home is not None:
+            target.home.forget(run_id)
         rows.append({"id": run_id, "objects": count, "already": again, "at": deletion.at, "by": deletion.actor})
 
     try:
@@ -224,9 +224,9 @@ def _seconds(age: str) -> float:
 
 def events(run_id: RunArgument, home: PlaceOption = None, as_json: JsonOption = False) -> None:
     """Show the operation log of a run: who did what, when."""
-    place = open_place(home)
-    Run(place.store, run_id).task()
-    found = [event for _, event in run_events(place.store, run_id)]
+    target = open_target(home)
+    Run(target.store, run_id).task()
+    found = [event for _, event in run_events(target.store, run_id)]
     if as_json:
         print_json([event.model_dump(mode="json") for event in found])
         return
@@ -248,18 +248,18 @@ def report(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Copy the page to this file.")] = None,
 ) -> None:
     """Say where the run's report is, or copy it."""
-    place = open_place(home)
-    run = Run(place.store, run_id)
+    target = open_target(home)
+    run = Run(target.store, run_id)
     run.task()
     try:
-        page = place.store.get(run.key("report.html"), 64 * 1024 * 1024)
+        page = target.store.get(run.key("report.html"), 64 * 1024 * 1024)
     except NotFound:
         raise NotFound(
             f"Run {run_id} has no report yet: it is written at the run's end (cloudedge tasks show {run_id})."
         ) from None
     if output is None:
-        print(place.where(run.key("report.html")))
-        if not isinstance(place.store, DirectoryStore):
+        print(target.where(run.key("report.html")))
+        if not isinstance(target.store, DirectoryStore):
             print(f"To read it, copy it here: cloudedge report {run_id} -o {run_id}.html", file=sys.stderr)
         return
     from cloudedge.files import atomic_write, is_outlet

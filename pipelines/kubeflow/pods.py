@@ -8,7 +8,7 @@ from typing import Any
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from cloud.kubernetes_api import Namespace, connect, said
+from cloud.cluster.api import Namespace, connect, said
 from cloudedge.errors import NotFound
 from pipelines.kubeflow.answers import KubeflowRun, KubeflowTask
 from pipelines.kubeflow.nodes import Node, node

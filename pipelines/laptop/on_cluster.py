@@ -12,7 +12,7 @@ from cloud.runs.run import Run
 from cloudedge.documents import Task
 from cloudedge.files import disk_errors
 from components.collaborative_training.pretrain.parameters import parameters_of, task_of
-from pipelines.commands.target import Place
+from pipelines.commands.target import Target
 from pipelines.laptop.engine import pipeline_at_work, shape_of
 
 _LOOK_SECONDS = 0.5
@@ -22,7 +22,7 @@ def run_here(
     task: Task,
     cloud_data: str,
     test_data: str,
-    place: Place,
+    place: Target,
     folder: Path,
     watch: Callable[[Run], None],
     compact: bool | None = None,

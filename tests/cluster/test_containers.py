@@ -13,7 +13,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from cloud.fleet.enrolment import USER, Runner, deployment
+from cloud.fleet.enrolment import USER, RunnerSpec, deployment
 from cloudedge import __version__
 from cloudedge.documents import Manifest, Task, Trained, parse
 from cloudedge.errors import InvalidInput
@@ -108,7 +108,7 @@ def test_the_edges_image_starts_the_runner_when_nothing_else_is_asked(containerd
 def test_an_enrolled_runner_trains_with_a_pytorch_that_is_mounted(containerd: Containerd, tmp_path: Path) -> None:
     site = Site(tmp_path)
     write_samples(site.samples / "first.jsonl")
-    pod = deployment(Runner("edge-1", "node-1", samples="/var/lib/samples"), "cloudedge-edges")["spec"]["template"]["spec"]
+    pod = deployment(RunnerSpec("edge-1", "node-1", samples="/var/lib/samples"), "cloudedge-edges")["spec"]["template"]["spec"]
     folders = {"inbox": site.inbox, "state": own(site.state), "samples": site.samples, "pytorch": images.pytorch()}
     pod["containers"][0]["volumeMounts"].append({"name": "pytorch", "mountPath": "/opt/pytorch", "readOnly": True})
     log = tmp_path / "runner.log"

@@ -11,8 +11,8 @@ import yaml
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
+from cloud.cluster.api import Namespace
 from cloud.inboxes.config_maps import ConfigMapInboxes
-from cloud.kubernetes_api import Namespace
 from cloud.runs.closing import close_orders
 from cloud.runs.run import Run
 from cloudedge.documents import Order, Phase, Report

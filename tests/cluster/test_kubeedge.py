@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from cloud.cluster.api import Namespace
 from cloud.inboxes.config_maps import ConfigMapInboxes
-from cloud.kubernetes_api import Namespace
 from cloud.runs.run import Run
 from tests.cloud.inboxes.conformance import adding
 from tests.cloud.runs.builders import order

@@ -11,8 +11,8 @@ import kfp_server_api
 import pytest
 from mlflow import MlflowClient
 
+from cloud.cluster.api import Namespace
 from cloud.inboxes.config_maps import ConfigMapInboxes
-from cloud.kubernetes_api import Namespace
 from cloud.tracking.registry import SHA256_TAG
 from cloud.tracking.runs import RUN_TAG
 from cloudedge.documents import Task

@@ -13,10 +13,10 @@ import yaml
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from cloud.fleet.enrolment import Runner, objects, runner_name
+from cloud.cluster.api import Namespace
+from cloud.fleet.enrolment import RunnerSpec, objects, runner_name
 from cloud.fleet.fleet import Fleet
 from cloud.inboxes.config_maps import NUDGE_ANNOTATION, ConfigMapInboxes, inbox_name, labels_of
-from cloud.kubernetes_api import Namespace
 from tests.cloud.inboxes.conformance import adding
 from tests.cloud.runs.builders import order
 from tests.cluster.control_plane import ControlPlane
@@ -60,7 +60,7 @@ def pipeline(applied: ControlPlane) -> client.CoreV1Api:
 @pytest.fixture
 def edge(applied: ControlPlane) -> str:
     """An enrolled edge, whose runner's pod the controllers have made."""
-    Fleet(Namespace(EDGES, applied.client(), 30)).enroll(Runner(EDGE, "node-1"))
+    Fleet(Namespace(EDGES, applied.client(), 30)).enroll(RunnerSpec(EDGE, "node-1"))
     until(lambda: runner_pods(applied), what="the runner's pod")
     return EDGE
 
@@ -237,15 +237,15 @@ def test_whoever_enrolls_needs_just_that_role(applied: ControlPlane) -> None:
     everywhere = {**role, "kind": "ClusterRole", "name": "cloudedge-nodes"}
     rights.create_cluster_role_binding({"metadata": {"name": "it"}, "roleRef": everywhere, "subjects": [subject]})
     fleet = Fleet(Namespace(namespace, applied.client(applied.account(namespace, "engineer")), 30))
-    fleet.enroll(Runner("edge-7", "node-7"))
-    fleet.enroll(Runner("edge-7", "node-7", memory="3Gi"))
+    fleet.enroll(RunnerSpec("edge-7", "node-7"))
+    fleet.enroll(RunnerSpec("edge-7", "node-7", memory="3Gi"))
     assert "edge-7" in [edge.name for edge in fleet.edges()]
     fleet.remove("edge-7")
     assert "edge-7" not in [edge.name for edge in fleet.edges()]
 
 
 def test_what_is_kept_in_git_is_what_enrolment_applies(applied: ControlPlane, tmp_path: Path) -> None:
-    runner = Runner("edge-8", "node-8", samples="/var/lib/samples")
+    runner = RunnerSpec("edge-8", "node-8", samples="/var/lib/samples")
     path = tmp_path / "edge-8.yaml"
     path.write_text(yaml.safe_dump_all(objects(runner, EDGES)))
     kubectl(applied, "apply", "-f", str(path))

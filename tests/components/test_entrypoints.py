@@ -305,7 +305,7 @@ def test_the_reason_of_an_end_is_the_last_that_a_step_says_and_its_pods_message(
     if pod:
         monkeypatch.setenv("KFP_POD_NAME", "pretrain-1")
 
-    @entrypoint.door
+    @entrypoint.entrypoint
     def work() -> None:
         print("At work.")
         raise ending
@@ -326,7 +326,7 @@ def test_a_reason_too_long_for_a_pods_message_is_cut(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(entrypoint, "_TERMINATION_LOG", message)
     monkeypatch.setenv("KFP_POD_NAME", "pretrain-1")
 
-    @entrypoint.door
+    @entrypoint.entrypoint
     def work() -> None:
         raise InvalidInput("x" + "😀" * 2000)
 

@@ -35,12 +35,12 @@ from cloudedge.documents import (
     order_id,
     parse,
 )
-from cloudedge.documents.data import Field
+from cloudedge.documents.data import SampleField
 from cloudedge.models import build
 from cloudedge.mount import write_mount
 from tests.waiting import until
 
-DATA = DataFormat(storage="json-lines", fields=(Field(name="x", shape=(4,)),), classes=("low", "high"), held_out=0.25)
+DATA = DataFormat(storage="json-lines", fields=(SampleField(name="x", shape=(4,)),), classes=("low", "high"), held_out=0.25)
 MODEL = ModelSpec(architecture="mlp", parameters={"layers": 1, "width": 8})
 TRAINING = Training(epochs=3, batch_size=8, learning_rate=0.1)
 
@@ -123,6 +123,12 @@ class Site:
         self.generation = self.generation + 1 if generation is None else generation
         inbox = Inbox(edge="edge-1", generation=self.generation, orders=orders)
         write_mount(self.inbox, {"inbox.json": inbox.to_json()})
+
+    def want_as_written(self, *orders: dict[str, Any]) -> None:
+        """Let the cloud want orders that may be none to this version."""
+        self.generation += 1
+        inbox = {"schema_version": 1, "edge": "edge-1", "generation": self.generation, "orders": orders}
+        write_mount(self.inbox, {"inbox.json": json.dumps(inbox).encode()})
 
     def report(self, order: Order) -> Report | None:
         path = self.cloud / order.id / "report.json"

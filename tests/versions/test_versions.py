@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.runs.records import DispatchRecord, PretrainingRecord, RunState, WaitRecord
-from cloudedge.documents import Event, FusionRecord, Inbox, Manifest, Order, Phase, Report, Task, parse
+from cloudedge.documents import Event, FusionRecord, Inbox, Manifest, Order, Phase, Report, Task, Trained, parse
 from cloudedge.documents.base import Part
-from edge.runner.ledger import Ledger
+from edge.runner.inbox import understood
+from edge.runner.ledger import Ledger, Upload
 from tests.strategies import JSON_VALUES
 
 VERSIONS = sorted(path for path in Path(__file__).parent.iterdir() if (path / "task.json").exists())
@@ -36,42 +37,176 @@ DOCUMENTS: dict[str, type[Part]] = {
 }
 TOLD = ["manifest", "report-done", "report-training"]
 
+FIRST = Path(__file__).parent / "0.1.0"
+RESHAPED = ["dispatch", "inbox", "manifest", "order", "wait"]
+"""What had another shape in the first version: each has a test of its own."""
 
-@pytest.mark.parametrize("version", VERSIONS, ids=lambda path: path.name)
-@pytest.mark.parametrize("name", DOCUMENTS)
+OF_WORK = ["kind", "model", "model_file_name", "data", "training", "recollection", "seed"]
+"""Fields of an order in the first version that tell what to do."""
+OF_TRAINING = ["base_sha256", "samples", "label_histogram", "data_fingerprint", "files_passed_over", "history", "target_met"]
+"""Fields of a manifest in the first version that tell what came of training, but for the scores."""
+
+
+@pytest.mark.parametrize(
+    ("version", "name"),
+    [(version, name) for version in VERSIONS for name in DOCUMENTS if version != FIRST or name not in RESHAPED],
+    ids=lambda value: getattr(value, "name", value),
+)
 def test_a_document_of_an_earlier_version_is_read_with_all_that_it_says(version: Path, name: str) -> None:
-    content = (version / f"{name}.json").read_bytes()
-    found = parse(DOCUMENTS[name], content, name, stored=True).model_dump(mode="json")
-    assert said_by(json.loads(content), found)
+    said = said_in(version, name)
+    assert said_by(said, as_read(name, said))
+
+
+def test_an_order_of_the_first_version_is_one_whose_work_is_to_train() -> None:
+    said = said_in(FIRST, "order")
+    assert_the_same_order(said, as_read("order", said))
+
+
+def test_an_order_to_evaluate_of_the_first_version_is_one_whose_work_is_to_evaluate() -> None:
+    said = said_in(FIRST, "order")
+    said |= {"kind": "evaluate", "inputs": {"pretrained": said["inputs"]["base"], "fused": said["inputs"]["base"]}}
+    said["result"] = None
+
+    found = as_read("order", said)
+
+    assert (found["step"], found["inputs"], found["outputs"]) == ("2", said["inputs"], {})
+    assert said_by({name: said[name] for name in ("kind", "model", "data", "training", "seed")}, found["work"])
+
+
+def test_an_inbox_of_the_first_version_has_the_same_orders() -> None:
+    said = said_in(FIRST, "inbox")
+    found = as_read("inbox", said)
+    assert (found["edge"], found["generation"]) == (said["edge"], said["generation"])
+    for former, order in zip(said["orders"], found["orders"], strict=True):
+        assert_the_same_order(former, order)
+
+
+def test_a_runner_understands_an_inbox_of_the_first_version() -> None:
+    wanted = understood((FIRST / "inbox.json").read_bytes(), "inbox.json")
+    assert wanted.orders == parse(Inbox, (FIRST / "inbox.json").read_bytes(), "inbox", stored=True).orders
+    assert (wanted.refused, wanted.unreadable) == ((), ())
+
+
+def assert_the_same_order(said: dict[str, Any], found: dict[str, Any]) -> None:
+    """All of it, the number of its round as the name of its step."""
+    elsewhere = ["round", "result", *OF_WORK]
+    assert said_by({name: value for name, value in said.items() if name not in elsewhere}, found)
+    assert (said["round"], found["step"]) == (2, "2")
+    assert said_by({name: said[name] for name in OF_WORK}, found["work"])
+    assert found["outputs"] == {"model": said["result"]}
+
+
+def test_a_manifest_of_the_first_version_is_one_whose_result_is_of_training() -> None:
+    said = said_in(FIRST, "manifest")
+    found = as_read("manifest", said)
+    assert {name: found[name] for name in ("order", "edge", "seconds", "runner_version")} == {
+        name: said[name] for name in ("order", "edge", "seconds", "runner_version")
+    }
+    (model,) = found["outputs"].values()
+    assert list(found["outputs"]) == ["model"]
+    assert (model["sha256"], model["size"]) == (said["model_sha256"], said["model_size"])
+    result = found["result"]
+    assert (result["kind"], result["recollections"]) == ("train", said["recollections"])
+    assert said_by({name: said[name] for name in OF_TRAINING}, result)
+    assert result["scores"] == {"base": said["scores"]["base"], "model": said["scores"]["result"]}
+    # Of which order it is says the id.
+    assert said["order"] == f"{said['run']}.{said['round']}.{said['edge']}.{said['attempt']}"
+
+
+def test_a_manifest_of_the_first_version_without_a_model_is_one_whose_result_is_of_measuring() -> None:
+    said = said_in(FIRST, "manifest")
+    scores = {"pretrained": said["scores"]["base"], "fused": said["scores"]["result"]}
+    said |= {"model_sha256": None, "model_size": None, "base_sha256": None, "samples": 0, "history": [], "scores": scores}
+
+    found = as_read("manifest", said)
+
+    assert (found["outputs"], found["result"]["kind"], found["result"]["scores"]) == ({}, "evaluate", scores)
+    assert found["result"]["data_fingerprint"] == said["data_fingerprint"]
+
+
+def test_who_delivered_in_the_first_version_did_so_in_the_step_that_has_the_rounds_number() -> None:
+    said = said_in(FIRST, "wait") | {"late": {"edge-9": 1}}
+    found = as_read("wait", said)
+    assert said_by({name: said[name] for name in ("schema_version", "missing", "seconds")}, found)
+    assert found["delivered"] == [
+        {"edge": one["edge"], "step": str(one["round"]), "attempt": one["attempt"]} for one in said["delivered"]
+    ]
+    assert found["late"] == {"edge-9": "1"}
+
+
+def test_what_was_dispatched_in_the_first_version_is_of_the_step_that_has_the_rounds_number() -> None:
+    said = said_in(FIRST, "dispatch") | {"late": {"edge-9": 1}}
+    found = as_read("dispatch", said)
+    assert said_by({name: said[name] for name in ("schema_version", "edges", "models")}, found)
+    for former, order in zip(said["orders"], found["orders"], strict=True):
+        assert order == {
+            **{name: former[name] for name in ("id", "edge", "attempt", "issued_at")},
+            "step": str(former["round"]),
+        }
+    assert found["late"] == {"edge-9": "1"}
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda path: path.name)
 def test_a_runner_goes_on_with_the_ledger_of_an_earlier_version(version: Path, tmp_path: Path) -> None:
-    path = tmp_path / "ledger.db"
-    with sqlite3.connect(path) as database:
-        database.executescript((version / "ledger.sql").read_text())
-    database.close()
-    ledger = Ledger(path)
+    ledger = Ledger(ledger_of(version, tmp_path))
     done, at_work = ledger.entries(latest=2)
     order = parse(Order, (version / "order.json").read_bytes(), "order", stored=True)
     report = parse(Report, (version / "report-training.json").read_bytes(), "report")
     assert (at_work.order, at_work.phase, at_work.history) == (order, Phase.TRAINING, report.history)
     assert (at_work.samples, ledger.incarnation()) == (report.samples, report.incarnation)
     manifest = parse(Manifest, (version / "manifest.json").read_bytes(), "manifest")
-    assert (done.order.id, done.phase, done.history) == (manifest.order, Phase.DONE, manifest.history)
-    assert [(model.order_id, model.sha256) for model in ledger.models()] == [(manifest.order, manifest.model_sha256)]
+    assert isinstance(manifest.result, Trained)
+    assert (done.order.id, done.phase, done.history) == (manifest.order, Phase.DONE, manifest.result.history)
+    assert [(model.order_id, model.sha256) for model in ledger.models()] == [(manifest.order, manifest.outputs["model"].sha256)]
     assert [entry.order.id for entry in ledger.entries()] == [at_work.order.id]
+
+
+def test_what_the_first_versions_runner_was_about_to_send_is_sent_under_the_name_that_it_has_now(tmp_path: Path) -> None:
+    path, order = ledger_of(FIRST, tmp_path), said_in(FIRST, "order")["id"]
+    with sqlite3.connect(path) as database:
+        waiting = [
+            (order, "result", "/state/digits.safetensors", 2, "away"),
+            (order, "manifest", "/state/manifest.json", 0, None),
+        ]
+        statement = "INSERT INTO uploads (order_id, name, path, tries, trouble) VALUES (?, ?, ?, ?, ?)"
+        database.executemany(statement, waiting)
+    database.close()
+    expected = [
+        Upload(order, "model", Path("/state/digits.safetensors"), 2, "away"),
+        Upload(order, "manifest", Path("/state/manifest.json"), 0, None),
+    ]
+    assert Ledger(path).uploads() == expected
+    assert Ledger(path).uploads() == expected, "once it is of this version, it stays as it is"
 
 
 @given(st.data())
 def test_what_a_later_edge_says_beside_the_fields_that_are_known_is_passed_over(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(TOLD))
-    content = (VERSIONS[-1] / f"{name}.json").read_bytes()
-    known = parse(DOCUMENTS[name], content, name)
-    later = json.loads(content)
+    known = parse(DOCUMENTS[name], (VERSIONS[-1] / f"{name}.json").read_bytes(), name)
+    later = known.model_dump(mode="json")
     for part in parts_of(later):
         part.update(data.draw(st.dictionaries(st.sampled_from(["streams", "of a later version", ""]), JSON_VALUES, max_size=2)))
     assert parse(DOCUMENTS[name], json.dumps(later), name) == known
+
+
+def said_in(version: Path, name: str) -> dict[str, Any]:
+    """What a document of a version says."""
+    found: dict[str, Any] = json.loads((version / f"{name}.json").read_bytes())
+    return found
+
+
+def as_read(name: str, said: dict[str, Any]) -> dict[str, Any]:
+    """The same as this version has it."""
+    return parse(DOCUMENTS[name], json.dumps(said), name, stored=True).model_dump(mode="json")
+
+
+def ledger_of(version: Path, folder: Path) -> Path:
+    """The ledger that a version left."""
+    path = folder / "ledger.db"
+    with sqlite3.connect(path) as database:
+        database.executescript((version / "ledger.sql").read_text())
+    database.close()
+    return path
 
 
 def said_by(said: Any, found: Any) -> bool:
@@ -85,6 +220,7 @@ def said_by(said: Any, found: Any) -> bool:
 
 def parts_of(document: dict[str, Any]) -> list[dict[str, Any]]:
     """The document and what it is made of, but no objects whose keys are names."""
-    history = document["history"]
-    scores = document.get("scores", {}).values()
-    return [document, *history, *(epoch["scores"] for epoch in history), *scores]
+    result = document.get("result", {})
+    history = document.get("history", result.get("history"))
+    named = [*document.get("outputs", {}).values(), *result.get("scores", {}).values()]
+    return [document, *([result] if result else []), *history, *(epoch["scores"] for epoch in history), *named]

@@ -16,7 +16,7 @@ import numpy
 
 from cloudedge.data.records import ADD_OR_NAME, Fault, Record, class_index, one_value
 from cloudedge.data.storages.text import lines
-from cloudedge.documents import DataFormat, Field
+from cloudedge.documents import DataFormat, SampleField
 from cloudedge.errors import InvalidSamples
 from cloudedge.files import atomic_write
 from cloudedge.names import folded
@@ -67,7 +67,7 @@ def _columns(data: DataFormat) -> list[str]:
     return [name for field in data.fields for name in _field_columns(field)] + [data.label_stored_as]
 
 
-def _field_columns(field: Field) -> list[str]:
+def _field_columns(field: SampleField) -> list[str]:
     name = field.stored_as
     return [f"{name}_{index}" for index in range(math.prod(field.shape))] if field.shape else [name]
 
@@ -118,7 +118,7 @@ def _record(row: list[str], header: list[str], places: dict[str, list[int]], dat
     return Record(values, class_index(cells[places[_LABEL][0]], data))
 
 
-def _number(cell: str, column: str, field: Field) -> int | float:
+def _number(cell: str, column: str, field: SampleField) -> int | float:
     try:
         if "_" in cell:  # Python would read 1_000 as a number; nobody else does.
             raise ValueError

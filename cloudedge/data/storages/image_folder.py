@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy
 
 from cloudedge.data.records import Fault, Record, class_at, class_named, labels_in_words, one_value
-from cloudedge.documents import DataFormat, Field
+from cloudedge.documents import DataFormat, SampleField
 from cloudedge.errors import InvalidInput, InvalidSamples
 from cloudedge.files import atomic_write
 from cloudedge.places import shown_path, whole
@@ -72,7 +72,7 @@ def write(records: Iterable[Record], folder: Path, data: DataFormat, name: str) 
         label = data.classes[record.label]
         pixels = record.values[field.name]
         if not ((pixels >= 0) & (pixels <= 255) & (pixels == numpy.floor(pixels))).all():
-            raise InvalidInput(f"Field {field.name!r} has values other than 0, 1, ... 255. Scale them, or use npz.")
+            raise InvalidInput(f"SampleField {field.name!r} has values other than 0, 1, ... 255. Scale them, or use npz.")
         planes = numpy.moveaxis(pixels.astype(numpy.uint8), 0, -1)
         image = Image.fromarray(planes[:, :, 0] if planes.shape[2] == 1 else planes)
         content = io.BytesIO()
@@ -80,7 +80,7 @@ def write(records: Iterable[Record], folder: Path, data: DataFormat, name: str) 
         atomic_write(folder / label / f"{name}-{number:06}.png", content.getvalue())
 
 
-def _pixels(file: Path, field: Field) -> "numpy.ndarray[tuple[int, ...], numpy.dtype[numpy.uint8]]":
+def _pixels(file: Path, field: SampleField) -> "numpy.ndarray[tuple[int, ...], numpy.dtype[numpy.uint8]]":
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     channels, height, width = field.shape

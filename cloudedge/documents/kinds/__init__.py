@@ -7,8 +7,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Annotated, Any, ClassVar, Literal, Union
 
-from pydantic import Discriminator
-from pydantic import Field as Described
+from pydantic import Discriminator, Field
 
 from cloudedge.documents.base import Part, Told
 from cloudedge.names import NAME
@@ -22,13 +21,13 @@ class Work(Part):
     outputs: ClassVar[frozenset[str]] = frozenset()
     """Names of the files that it makes."""
 
-    kind: str = Described(pattern=NAME, description="Kind of work.")
+    kind: str = Field(pattern=NAME, description="Kind of work.")
 
 
 class Result(Told):
     """What came of work, by its kind."""
 
-    kind: str = Described(pattern=NAME, description="Kind of work.")
+    kind: str = Field(pattern=NAME, description="Kind of work.")
 
 
 def kinds() -> list[str]:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field as Described
+from pydantic import Field
 
 from cloudedge.documents.data import DataFormat
 from cloudedge.documents.kinds import Result, Work
@@ -13,24 +13,24 @@ from cloudedge.documents.task import ModelSpec, Training
 class Evaluate(Work):
     """How to measure the models that are the inputs."""
 
-    kind: Literal["evaluate"] = Described(default="evaluate", description="Kind of work.")
-    model: ModelSpec = Described(description="The network that the files belong to.")
-    data: DataFormat = Described(description="Format of the samples.")
-    training: Training = Described(default_factory=Training, description="How it was trained: the loss, and threads to use.")
-    seed: int = Described(default=0, ge=0, description="Seed of the task.")
+    kind: Literal["evaluate"] = Field(default="evaluate", description="Kind of work.")
+    model: ModelSpec = Field(description="The network that the files belong to.")
+    data: DataFormat = Field(description="Format of the samples.")
+    training: Training = Field(default_factory=Training, description="How it was trained: the loss, and threads to use.")
+    seed: int = Field(default=0, ge=0, description="Seed of the task.")
 
 
 class Evaluated(Result):
     """What measuring came to."""
 
-    kind: Literal["evaluate"] = Described(default="evaluate", description="Kind of work.")
-    data_fingerprint: str = Described(
+    kind: Literal["evaluate"] = Field(default="evaluate", description="Kind of work.")
+    data_fingerprint: str = Field(
         default="", pattern=r"^([0-9a-f]{64})?$", description="Digest over the digests of all samples used."
     )
-    files_passed_over: Count = Described(
+    files_passed_over: Count = Field(
         default=0, description="Files of samples that do not fit the data format; the edge's status names them."
     )
-    scores: ScoresByModel = Described(default_factory=dict, description="Held-out scores of each input.")
+    scores: ScoresByModel = Field(default_factory=dict, description="Held-out scores of each input.")
 
 
 WORK, RESULT = Evaluate, Evaluated

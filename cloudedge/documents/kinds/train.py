@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field as Described
+from pydantic import Field
 
 from cloudedge.documents.data import DataFormat
 from cloudedge.documents.kinds import Result, Work
@@ -17,36 +17,36 @@ class Train(Work):
     inputs: ClassVar = frozenset({"base"})
     outputs: ClassVar = frozenset({"model"})
 
-    kind: Literal["train"] = Described(default="train", description="Kind of work.")
-    model: ModelSpec = Described(description="The network that the files belong to.")
-    model_file_name: str = Described(default="model.safetensors", pattern=FILE_NAME, description="Name of the model's file.")
-    data: DataFormat = Described(description="Format of the samples.")
-    training: Training = Described(default_factory=Training, description="How to train.")
-    recollection: Recollection = Described(default_factory=Recollection, description="What to do below target.")
-    seed: int = Described(default=0, ge=0, description="All randomness of the work follows from it.")
+    kind: Literal["train"] = Field(default="train", description="Kind of work.")
+    model: ModelSpec = Field(description="The network that the files belong to.")
+    model_file_name: str = Field(default="model.safetensors", pattern=FILE_NAME, description="Name of the model's file.")
+    data: DataFormat = Field(description="Format of the samples.")
+    training: Training = Field(default_factory=Training, description="How to train.")
+    recollection: Recollection = Field(default_factory=Recollection, description="What to do below target.")
+    seed: int = Field(default=0, ge=0, description="All randomness of the work follows from it.")
 
 
 class Trained(Result):
     """What training came to."""
 
-    kind: Literal["train"] = Described(default="train", description="Kind of work.")
-    base_sha256: str = Described(pattern=SHA256, description="Digest of the model that training began from.")
-    samples: Count = Described(description="Samples trained on, held-out ones excluded.")
-    label_histogram: Annotated[dict[Name, Count], at_most(MOST_CLASSES)] = Described(
+    kind: Literal["train"] = Field(default="train", description="Kind of work.")
+    base_sha256: str = Field(pattern=SHA256, description="Digest of the model that training began from.")
+    samples: Count = Field(description="Samples trained on, held-out ones excluded.")
+    label_histogram: Annotated[dict[Name, Count], at_most(MOST_CLASSES)] = Field(
         default_factory=dict, max_length=MOST_CLASSES, description="Training samples of each class."
     )
-    data_fingerprint: str = Described(
+    data_fingerprint: str = Field(
         default="", pattern=r"^([0-9a-f]{64})?$", description="Digest over the digests of all samples used."
     )
-    files_passed_over: Count = Described(
+    files_passed_over: Count = Field(
         default=0, description="Files of samples that do not fit the data format; the edge's status names them."
     )
-    history: History = Described(default=(), description="All epochs, epoch 0 first.")
-    scores: ScoresByModel = Described(
+    history: History = Field(default=(), description="All epochs, epoch 0 first.")
+    scores: ScoresByModel = Field(
         default_factory=dict, description="Held-out scores of 'base', the model as it was received, and of the trained 'model'."
     )
-    target_met: bool = Described(default=True, description="Whether the target accuracy was reached, or none was set.")
-    recollections: Count = Described(default=0, description="Collections of further samples.")
+    target_met: bool = Field(default=True, description="Whether the target accuracy was reached, or none was set.")
+    recollections: Count = Field(default=0, description="Collections of further samples.")
 
 
 WORK, RESULT = Train, Trained

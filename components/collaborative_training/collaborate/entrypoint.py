@@ -3,11 +3,11 @@
 from typing import Any
 
 from cloud.entrypoints.artifacts import put_model
-from cloud.entrypoints.entrypoint import door
+from cloud.entrypoints.entrypoint import entrypoint
 from components.collaborative_training.collaborate.step import collaborate_rounds
 
 
-@door
+@entrypoint
 def run_collaborate(run_id: str, cloud_data: str, fused: Any) -> tuple[str, int]:
     """Run all rounds and fill the step's artifact.
 

@@ -3,11 +3,11 @@
 from typing import Any
 
 from cloud.entrypoints.artifacts import ACCURACY_ON_CLOUD, put_model
-from cloud.entrypoints.entrypoint import door, in_a_pod
+from cloud.entrypoints.entrypoint import entrypoint, in_a_pod
 from components.collaborative_training.fuse.step import accuracy_on_cloud, fuse_round
 
 
-@door
+@entrypoint
 def run_fuse(run_id: str, round_number: int, cloud_data: str, fused: Any, metrics: Any) -> tuple[str, int]:
     """Fuse a round and fill the step's artifacts.
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from cloud import datasets
 from cloud.entrypoints.artifacts import ACCURACY_ON_CLOUD, put_model
-from cloud.entrypoints.entrypoint import door
+from cloud.entrypoints.entrypoint import entrypoint
 from cloud.runs.run import Run
 from cloud.settings import Settings
 from cloudedge.documents import Task
@@ -13,7 +13,7 @@ from components.collaborative_training.pretrain.parameters import task_of, task_
 from components.collaborative_training.pretrain.step import pretrain
 
 
-@door
+@entrypoint
 def run_pretrain(parameters: dict[str, Any]) -> tuple[str]:
     """Pretrain what a form asks for, field by field, and fill the step's artifacts.
 
@@ -26,7 +26,7 @@ def run_pretrain(parameters: dict[str, Any]) -> tuple[str]:
     return _pretrain(task_of({**parameters, "task_id": parameters["task_id"] or parameters["kubeflow_run_id"]}), parameters)
 
 
-@door
+@entrypoint
 def run_pretrain_document(parameters: dict[str, Any]) -> tuple[str]:
     """Pretrain what a form asks for in one document, and fill the step's artifacts.
 

@@ -16,7 +16,7 @@ import numpy
 from numpy.typing import NDArray
 
 from cloudedge.data import Record, write_records
-from cloudedge.documents import DataFormat, Field
+from cloudedge.documents import DataFormat, SampleField
 from cloudedge.errors import InvalidInput
 from cloudedge.seeds import derived_seed
 from pipelines.collaborative_training.demo.environments import ENVIRONMENTS, seen
@@ -30,7 +30,7 @@ CLEAN = "clean"
 DATA = DataFormat(
     # A thousand small images are two milliseconds in one file, and a second in as many files.
     storage="npz",
-    fields=(Field(name="image", shape=(1, 8, 8), dtype="uint8", scale=1 / 255),),
+    fields=(SampleField(name="image", shape=(1, 8, 8), dtype="uint8", scale=1 / 255),),
     classes=tuple("0123456789"),
 )
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from cloud.inboxes import Inboxes, MakeOrders
-from cloudedge.documents import DataFormat, Field, Inbox, Order
+from cloudedge.documents import DataFormat, Inbox, Order, SampleField
 from cloudedge.documents.order import MAX_INBOX_BYTES, MAX_ORDER_BYTES
 from cloudedge.errors import InvalidInput, NotFound
 from tests.cloud.runs.builders import DATA, order
@@ -109,7 +109,9 @@ class InboxConformance:
     def test_an_order_that_is_too_large_is_refused_with_the_way_out(self, inboxes: Inboxes) -> None:
         inboxes.enroll("edge-1")
         names = tuple(f"{number:05d}{'x' * 40}" for number in range(2000))
-        large = order("run", "edge-1", data=DataFormat(storage="csv", fields=(Field(name="x", shape=(1,)),), classes=names))
+        large = order(
+            "run", "edge-1", data=DataFormat(storage="csv", fields=(SampleField(name="x", shape=(1,)),), classes=names)
+        )
         with pytest.raises(InvalidInput, match=f"run.1.edge-1.1 has .* more than {MAX_ORDER_BYTES}; make the task's data"):
             inboxes.update("edge-1", adding(large))
         assert inboxes.read("edge-1") == Inbox(edge="edge-1", generation=0)

@@ -15,6 +15,7 @@ import pytest
 from kubernetes import client, utils
 from kubernetes.client.exceptions import ApiException
 
+from cloud.cluster.api import Namespace
 from cloud.inboxes import Inboxes
 from cloud.inboxes.config_maps import (
     LAST_ORDER_ANNOTATION,
@@ -24,7 +25,6 @@ from cloud.inboxes.config_maps import (
     inbox_name,
     labels_of,
 )
-from cloud.kubernetes_api import Namespace
 from cloud.patience import Patience
 from cloudedge.documents import Inbox
 from cloudedge.errors import Conflict, InvalidInput, NotFound, StoreFailed
@@ -317,7 +317,7 @@ def test_without_a_cluster_the_way_out_is_named(tmp_path: Path, content: str | N
     kubeconfig = tmp_path / "kubeconfig"
     if content is not None:
         kubeconfig.write_text(content)
-    program = "from cloud.kubernetes_api import connect; connect()"
+    program = "from cloud.cluster.api import connect; connect()"
     environment = {"HOME": str(tmp_path), "PATH": "", "KUBECONFIG": str(kubeconfig)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
     message = done.stderr.splitlines()[-1]

@@ -7,10 +7,10 @@ from typing import Any
 from cloud.inboxes import DirectoryInboxes
 from cloud.runs.records import RunState
 from cloud.runs.run import Run
-from cloudedge.documents import DataFormat, Field, ModelSpec, Order, RemoteFile, Task, Train, UploadTarget, order_id
+from cloudedge.documents import DataFormat, ModelSpec, Order, RemoteFile, SampleField, Task, Train, UploadTarget, order_id
 from cloudedge.store import DirectoryStore
 
-DATA = DataFormat(storage="json-lines", fields=(Field(name="x", shape=(4,)),), classes=("low", "high"))
+DATA = DataFormat(storage="json-lines", fields=(SampleField(name="x", shape=(4,)),), classes=("low", "high"))
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 
 

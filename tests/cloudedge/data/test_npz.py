@@ -10,10 +10,10 @@ import pytest
 
 from cloudedge.data import read_records
 from cloudedge.data.storages import npz
-from cloudedge.documents import DataFormat, Field
+from cloudedge.documents import DataFormat, SampleField
 from cloudedge.errors import InvalidSamples
 
-DATA = DataFormat(storage="npz", fields=(Field(name="x", shape=(2,)),), classes=("ok", "scratch"))
+DATA = DataFormat(storage="npz", fields=(SampleField(name="x", shape=(2,)),), classes=("ok", "scratch"))
 LABELS = numpy.array([0, 1])
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloudedge.data import Record, read_records, write_records
-from cloudedge.documents import DataFormat, Field
+from cloudedge.documents import DataFormat, SampleField
 from cloudedge.errors import InvalidSamples, NotFound
 
 STORAGES = ("csv", "image-folder", "json-lines", "npz")
@@ -262,9 +262,9 @@ def test_any_garbage_is_refused_with_a_message_or_read(storage: str, cut: int, g
 )
 def test_numbers_come_back_to_the_last_bit(storage: str, whole: list[int], real: float, single: float) -> None:
     fields = (
-        Field(name="whole", shape=(2,), dtype="int64"),
-        Field(name="real", dtype="float64"),
-        Field(name="single", shape=(1, 1), dtype="float32"),
+        SampleField(name="whole", shape=(2,), dtype="int64"),
+        SampleField(name="real", dtype="float64"),
+        SampleField(name="single", shape=(1, 1), dtype="float32"),
     )
     data = DataFormat(storage=storage, fields=fields, classes=("a", "b"))  # type: ignore[arg-type]
     values = {"whole": numpy.array(whole), "real": numpy.array(real), "single": numpy.array([[single]], numpy.float32)}
@@ -289,10 +289,10 @@ def test_numbers_come_back_to_the_last_bit(storage: str, whole: list[int], real:
 def test_a_value_that_the_dtype_cannot_hold_is_refused_with_its_place(
     storage: str, dtype: str, value: float, remedy: str, tmp_path: Path
 ) -> None:
-    stored = DataFormat(storage=storage, fields=(Field(name="level", dtype="float64"),), classes=("a", "b"))  # type: ignore[arg-type]
+    stored = DataFormat(storage=storage, fields=(SampleField(name="level", dtype="float64"),), classes=("a", "b"))  # type: ignore[arg-type]
     records = [Record({"level": numpy.array(number)}, 0) for number in (1.0, value)]
     write_records(records, tmp_path, stored)
-    wanted = DataFormat(storage=storage, fields=(Field(name="level", dtype=dtype),), classes=("a", "b"))  # type: ignore[arg-type]
+    wanted = DataFormat(storage=storage, fields=(SampleField(name="level", dtype=dtype),), classes=("a", "b"))  # type: ignore[arg-type]
     place = {"csv": "line 3", "json-lines": "line 2", "npz": "sample 1"}[storage]
     with pytest.raises(InvalidSamples, match=rf"samples\..*, {place}, field 'level'.*: found {remedy}"):
         list(read_records(tmp_path, wanted))

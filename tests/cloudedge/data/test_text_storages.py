@@ -7,10 +7,10 @@ import pytest
 
 from cloudedge.data import read_records
 from cloudedge.data.storages import text
-from cloudedge.documents import DataFormat, Field
+from cloudedge.documents import DataFormat, SampleField
 from cloudedge.errors import InvalidSamples
 
-FIELDS = (Field(name="light"), Field(name="distance", shape=(2,), dtype="int16"))
+FIELDS = (SampleField(name="light"), SampleField(name="distance", shape=(2,), dtype="int16"))
 CSV = DataFormat(storage="csv", fields=FIELDS, classes=("day", "night"))
 JSON = DataFormat(storage="json-lines", fields=FIELDS, classes=("day", "night"))
 
@@ -123,7 +123,7 @@ def test_the_other_unicode_that_spreadsheets_write_is_named(
 
 
 def test_a_large_csv_header_is_named_in_short(tmp_path: Path) -> None:
-    data = DataFormat(storage="csv", fields=(Field(name="x", shape=(64,)),), classes=("a", "b"))
+    data = DataFormat(storage="csv", fields=(SampleField(name="x", shape=(64,)),), classes=("a", "b"))
     file = tmp_path / "samples.csv"
     file.write_text("label\n")
     with pytest.raises(InvalidSamples, match="lacks x_0, x_1, x_2, x_3, x_4 and 59 more"):

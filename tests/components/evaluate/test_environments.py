@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from cloudedge.documents import DataFormat, Field
+from cloudedge.documents import DataFormat, SampleField
 from cloudedge.errors import InvalidSamples
 from components.evaluate.models import environments
 
-ROWS = DataFormat(storage="csv", fields=(Field(name="x"),), classes=("good", "worn"))
-IMAGES = DataFormat(storage="image-folder", fields=(Field(name="x", shape=(1, 2, 2)),), classes=("good", "défaut"))
+ROWS = DataFormat(storage="csv", fields=(SampleField(name="x"),), classes=("good", "worn"))
+IMAGES = DataFormat(storage="image-folder", fields=(SampleField(name="x", shape=(1, 2, 2)),), classes=("good", "défaut"))
 
 
 def tree(root: Path, *files: str) -> Path:

@@ -12,7 +12,7 @@ from edge.folders import Folders
 from edge.runner.ledger import Entry, Ledger
 from edge.runner.lock import is_locked, locked
 from edge.runner.tidying import tidy
-from tests.edge.runner.test_reconciling import an_entry, an_order, issued_again
+from tests.edge.runner.test_reconciling import an_entry, an_order, issued_again, refusal
 
 SCORES = Scores(samples=4, loss=0.5, accuracy=0.75, recall=0.7)
 RECORD = EpochRecord(epoch=0, scores=SCORES, seconds=0.1)
@@ -63,6 +63,16 @@ def test_an_order_comes_back_as_it_was_kept(folders: Folders, ledger: Ledger) ->
     ledger.add_epoch(entry.order.id, RECORD)
     assert Ledger(folders.ledger).entries() == [replace(failed, history=(RECORD,))]
     assert (ledger.fact("generation"), ledger.fact("edge")) == ("3", "edge-1")
+
+
+def test_an_order_that_was_refused_comes_back_with_what_could_be_read_of_it_and_why(folders: Folders, ledger: Ledger) -> None:
+    good, refused = replace(an_entry(an_order(1)), phase=Phase.ACCEPTED, samples=0), refusal(an_order(2))
+    ledger.apply(1, "edge-1", [good, refused], [], [], [])
+    assert Ledger(folders.ledger).entries() == [good, refused]
+    assert ledger.issued_at(refused.order.id) == refused.order.issued_at
+    ledger.close(refused.order.id)
+    assert Ledger(folders.ledger).entries(latest=1) == [good, refused]
+    assert Ledger(folders.ledger).entries() == [good]
 
 
 def test_a_closed_order_is_known_but_not_open(ledger: Ledger) -> None:

@@ -1,4 +1,4 @@
-"""The lanes by themselves: order, back-off, and what is told of it."""
+"""The senders by themselves: order, back-off, and what is told of it."""
 
 import queue
 import threading
@@ -12,7 +12,7 @@ from cloudedge.documents import UploadTarget
 from cloudedge.errors import StoreFailed
 from cloudedge.transport import Transport
 from edge.runner.backoff import pause_seconds
-from edge.runner.outbox import Lane, Outcome, Parcel, Turns
+from edge.runner.outbox import Sender, SendResult, Transfer, Turns
 
 
 @given(st.integers(0, 10_000), st.floats(0, 1, exclude_max=True))
@@ -23,70 +23,72 @@ def test_the_pause_grows_from_half_a_second_to_half_a_minute(failures: int, jitt
 
 
 @pytest.fixture
-def told() -> "queue.SimpleQueue[Outcome]":
+def told() -> "queue.SimpleQueue[SendResult]":
     return queue.SimpleQueue()
 
 
 @pytest.fixture
-def lane(tmp_path: Path, told: "queue.SimpleQueue[Outcome]") -> Lane:
+def sender(tmp_path: Path, told: "queue.SimpleQueue[SendResult]") -> Sender:
     transport = Transport([tmp_path])
-    return Lane("test", lambda: transport, told.put)
+    return Sender("test", lambda: transport, told.put)
 
 
-def parcel(folder: Path, name: str, content: bytes | Path = b"x", *, most: int = 100) -> Parcel:
-    return Parcel(name, UploadTarget(url=(folder / name).as_uri(), max_bytes=most, once=True), content)
+def transfer(folder: Path, name: str, content: bytes | Path = b"x", *, most: int = 100) -> Transfer:
+    return Transfer(name, UploadTarget(url=(folder / name).as_uri(), max_bytes=most, once=True), content)
 
 
-def test_parcels_of_an_order_go_in_their_order(tmp_path: Path, lane: Lane, told: "queue.SimpleQueue[Outcome]") -> None:
-    lane.put("a", [parcel(tmp_path, "model"), parcel(tmp_path, "manifest")])
-    assert [told.get(timeout=10) for _ in range(2)] == [Outcome("a", name, None, False) for name in ("model", "manifest")]
+def test_parcels_of_an_order_go_in_their_order(tmp_path: Path, sender: Sender, told: "queue.SimpleQueue[SendResult]") -> None:
+    sender.put("a", [transfer(tmp_path, "model"), transfer(tmp_path, "manifest")])
+    assert [told.get(timeout=10) for _ in range(2)] == [SendResult("a", name, None, False) for name in ("model", "manifest")]
 
 
-def test_what_was_written_before_counts_as_sent(tmp_path: Path, lane: Lane, told: "queue.SimpleQueue[Outcome]") -> None:
+def test_what_was_written_before_counts_as_sent(tmp_path: Path, sender: Sender, told: "queue.SimpleQueue[SendResult]") -> None:
     (tmp_path / "model").write_bytes(b"y")
-    lane.put("a", [parcel(tmp_path, "model")])
-    assert told.get(timeout=10) == Outcome("a", "model", None, False)
+    sender.put("a", [transfer(tmp_path, "model")])
+    assert told.get(timeout=10) == SendResult("a", "model", None, False)
     assert (tmp_path / "model").read_bytes() == b"y"
 
 
 def test_what_can_never_be_sent_is_given_up_with_what_follows(
-    tmp_path: Path, lane: Lane, told: "queue.SimpleQueue[Outcome]"
+    tmp_path: Path, sender: Sender, told: "queue.SimpleQueue[SendResult]"
 ) -> None:
-    lane.put("a", [parcel(tmp_path, "model", b"too long", most=3), parcel(tmp_path, "manifest")])
+    sender.put("a", [transfer(tmp_path, "model", b"too long", most=3), transfer(tmp_path, "manifest")])
     outcome = told.get(timeout=10)
     assert (outcome.name, outcome.given_up) == ("model", True)
-    lane.put("b", [parcel(tmp_path, "other")])
+    sender.put("b", [transfer(tmp_path, "other")])
     assert told.get(timeout=10).name == "other"
     assert not (tmp_path / "manifest").exists()
 
 
-def test_what_fails_is_tried_again_while_others_pass(tmp_path: Path, lane: Lane, told: "queue.SimpleQueue[Outcome]") -> None:
+def test_what_fails_is_tried_again_while_others_pass(
+    tmp_path: Path, sender: Sender, told: "queue.SimpleQueue[SendResult]"
+) -> None:
     (tmp_path / "blocked").write_bytes(b"")
-    stuck = parcel(tmp_path / "blocked", "model")
-    lane.put("a", [stuck])
+    stuck = transfer(tmp_path / "blocked", "model")
+    sender.put("a", [stuck])
     outcome = told.get(timeout=10)
     assert (outcome.order_id, outcome.given_up, outcome.error is not None) == ("a", False, True)
-    lane.put("b", [parcel(tmp_path, "other")])
-    assert told.get(timeout=10) == Outcome("b", "other", None, False)
+    sender.put("b", [transfer(tmp_path, "other")])
+    assert told.get(timeout=10) == SendResult("b", "other", None, False)
     (tmp_path / "blocked").unlink()
-    while told.get(timeout=10) != Outcome("a", "model", None, False):
+    while told.get(timeout=10) != SendResult("a", "model", None, False):
         pass
     assert (tmp_path / "blocked" / "model").read_bytes() == b"x"
 
 
-def test_a_dropped_order_is_not_sent(tmp_path: Path, lane: Lane, told: "queue.SimpleQueue[Outcome]") -> None:
+def test_a_dropped_order_is_not_sent(tmp_path: Path, sender: Sender, told: "queue.SimpleQueue[SendResult]") -> None:
     (tmp_path / "blocked").write_bytes(b"")
-    lane.put("a", [parcel(tmp_path / "blocked", "model")])
+    sender.put("a", [transfer(tmp_path / "blocked", "model")])
     assert told.get(timeout=10).error is not None
-    lane.drop("a")
+    sender.drop("a")
     (tmp_path / "blocked").unlink()
-    lane.put("b", [parcel(tmp_path, "other")])
+    sender.put("b", [transfer(tmp_path, "other")])
     assert told.get(timeout=10).order_id == "b"
     assert not (tmp_path / "blocked").exists()
 
 
 def test_nothing_is_told_of_an_order_that_was_dropped_while_it_was_sent(
-    tmp_path: Path, told: "queue.SimpleQueue[Outcome]"
+    tmp_path: Path, told: "queue.SimpleQueue[SendResult]"
 ) -> None:
     sending, go_on = threading.Event(), threading.Event()
 
@@ -95,11 +97,11 @@ def test_nothing_is_told_of_an_order_that_was_dropped_while_it_was_sent(
         assert go_on.wait(10)
         return Transport([tmp_path])
 
-    lane = Lane("test", transport, told.put)
-    lane.put("a", [parcel(tmp_path, "of the former")])
+    sender = Sender("test", transport, told.put)
+    sender.put("a", [transfer(tmp_path, "of the former")])
     assert sending.wait(10)
-    lane.drop("a")
-    lane.put("a", [parcel(tmp_path, "of the latter")])
+    sender.drop("a")
+    sender.put("a", [transfer(tmp_path, "of the latter")])
     go_on.set()
     assert told.get(timeout=10).name == "of the latter"
 
@@ -130,7 +132,7 @@ def test_whoever_waits_is_overtaken_once_by_each_other_order_however_often_that_
                     assert by[taken.order_id] == 1
             overtaken.pop(taken.order_id, None)
         for order_id in news[:3]:
-            turns.put(order_id, [Parcel("report", TARGET, str(now).encode())])
+            turns.put(order_id, [Transfer("report", TARGET, str(now).encode())])
             if order_id not in failing:
                 overtaken.setdefault(order_id, {})
         news = news[3:]
@@ -148,21 +150,21 @@ def test_whoever_waits_is_overtaken_once_by_each_other_order_however_often_that_
 def test_a_result_is_followed_by_its_manifest_before_another_order_has_its_turn() -> None:
     turns = Turns()
     for order_id in ("b", "a"):
-        turns.put(order_id, [Parcel(name, TARGET, b"") for name in ("model", "manifest")])
+        turns.put(order_id, [Transfer(name, TARGET, b"") for name in ("model", "manifest")])
     sent = []
     while taken := turns.next(0.0):
         turns.tried(taken, None, 0.0, 0.0)
-        sent.append((taken.order_id, taken.parcel.name))
+        sent.append((taken.order_id, taken.transfer.name))
     assert sent == [("b", "model"), ("b", "manifest"), ("a", "model"), ("a", "manifest")]
 
 
 def test_the_last_report_of_an_order_waits_for_one_report_of_each_other_at_the_most() -> None:
     turns, sent = Turns(), []
-    turns.put("a", [Parcel("report", TARGET, b"")])
+    turns.put("a", [Transfer("report", TARGET, b"")])
     taken = turns.next(0.0)
-    turns.put("z", [Parcel("last report", TARGET, b"")])
+    turns.put("z", [Transfer("last report", TARGET, b"")])
     while taken:
-        turns.put("a", [Parcel("report", TARGET, b"")])  # As it does each second, and the store takes longer.
+        turns.put("a", [Transfer("report", TARGET, b"")])  # As it does each second, and the store takes longer.
         turns.tried(taken, None, 0.0, 0.0)
         sent.append(taken.order_id)
         if taken.order_id == "z":

@@ -7,15 +7,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudedge.documents import DataFormat, ModelSpec, Order, Phase, RemoteFile, Train, Training, UploadTarget, order_id
-from cloudedge.documents.data import Field
+from cloudedge.documents import (
+    DataFormat,
+    Envelope,
+    ModelSpec,
+    Order,
+    Phase,
+    RemoteFile,
+    Train,
+    Training,
+    UploadTarget,
+    WorkError,
+    order_id,
+)
+from cloudedge.documents.data import SampleField
 from edge.runner.clock import Moment
 from edge.runner.inbox import Wanted
 from edge.runner.ledger import Entry
-from edge.runner.reconciling import Changes, settle
+from edge.runner.reconciling import Changes, reconcile
 
 NOW = Moment("boot", 100.0, 1000.0)
-DATA = DataFormat(storage="csv", fields=(Field(name="x"),), classes=("a", "b"))
+DATA = DataFormat(storage="csv", fields=(SampleField(name="x"),), classes=("a", "b"))
 
 
 def an_order(number: int, state: str = "run", url: str = "https://store/1", epochs: int = 1) -> Order:
@@ -40,15 +52,33 @@ def issued_again(order: Order, seconds: float = 1) -> Order:
     return order.model_copy(update={"issued_at": order.issued_at + timedelta(seconds=seconds)})
 
 
+def envelope(order: Order) -> Envelope:
+    """What can be read of an order whose work cannot."""
+    return Envelope.model_validate(order.model_dump())
+
+
+def refusal(order: Order) -> Entry:
+    error = WorkError(kind="InvalidDocument", message="It cannot be read.")
+    return Entry(envelope(order), Phase.FAILED, NOW, crashes=0, samples=0, recollections=0, error=error, history=())
+
+
 def an_entry(order: Order, phase: Phase = Phase.TRAINING) -> Entry:
     return Entry(order, phase, NOW, crashes=0, samples=5, recollections=0, error=None, history=())
 
 
-def changes(listed: list[Order], known: list[Entry], closed: list[Order] | None = None) -> Changes:
-    wanted = Wanted("edge-1", 2, tuple(listed))
+def changes(
+    listed: list[Order],
+    known: list[Entry],
+    closed: list[Order] | None = None,
+    refused: list[Order] | None = None,
+    unreadable: list[Order] | None = None,
+) -> Changes:
+    cannot_be_read = tuple((envelope(order), "It cannot be read.") for order in refused or ())
+    nor_these = tuple((order.id, "Not at all.") for order in unreadable or ())
+    wanted = Wanted("edge-1", 2, tuple(listed), cannot_be_read, nor_these)
     entries = {entry.order.id: entry for entry in known}
     issued = {order.id: order.issued_at for order in [*(entry.order for entry in known), *(closed or ())]}
-    return settle(wanted, entries, issued.get, NOW)
+    return reconcile(wanted, entries, issued.get, NOW)
 
 
 def test_a_new_order_is_accepted() -> None:
@@ -123,6 +153,51 @@ def test_an_order_listed_no_more_is_cancelled_and_needs_no_answer() -> None:
 
 def test_an_order_that_is_over_and_listed_no_more_needs_no_answer() -> None:
     assert changes([], [an_entry(an_order(1), Phase.FAILED)]) == Changes(unasked=[an_order(1).id])
+
+
+def test_an_order_that_cannot_be_read_is_kept_as_failed_and_the_others_are_accepted() -> None:
+    found = changes([an_order(1)], [], refused=[an_order(2)])
+    accepted = replace(an_entry(an_order(1), Phase.ACCEPTED), samples=0)
+    assert found == Changes(accepted=[accepted, refusal(an_order(2))])
+
+
+def test_a_refused_order_that_is_listed_still_changes_nothing() -> None:
+    assert changes([], [refusal(an_order(1))], refused=[an_order(1)]) == Changes()
+    assert changes([], [], closed=[an_order(1)], refused=[an_order(1)]) == Changes()
+
+
+def test_a_refused_order_that_is_listed_no_more_needs_no_answer() -> None:
+    assert changes([], [refusal(an_order(1))]) == Changes(unasked=[an_order(1).id])
+
+
+def test_a_refused_order_that_is_issued_again_is_refused_again() -> None:
+    again = issued_again(an_order(1))
+    expected = Changes(accepted=[refusal(again)], superseded=[again.id])
+    assert changes([], [refusal(an_order(1))], refused=[again]) == expected
+    assert changes([], [], closed=[an_order(1)], refused=[again]) == expected
+
+
+def test_a_refused_order_that_can_be_read_once_it_is_issued_again_is_done() -> None:
+    again = issued_again(an_order(1))
+    anew = replace(an_entry(again, Phase.ACCEPTED), samples=0)
+    assert changes([again], [refusal(an_order(1))]) == Changes(accepted=[anew], superseded=[again.id])
+    assert changes([an_order(1)], [refusal(an_order(1))]) == Changes()
+
+
+def test_what_was_accepted_while_it_could_be_read_is_done() -> None:
+    assert changes([], [an_entry(an_order(1))], refused=[an_order(1)]) == Changes()
+    assert changes([], [an_entry(an_order(1))], refused=[issued_again(an_order(1))]) == Changes()
+
+
+def test_work_whose_order_cannot_be_read_any_more_and_is_cancelled_stops() -> None:
+    found = changes([], [an_entry(an_order(1))], refused=[an_order(1, "cancelled")])
+    assert [(entry.order.id, entry.phase) for entry in found.cancelled] == [(an_order(1).id, Phase.CANCELLED)]
+
+
+def test_an_order_of_which_nothing_can_be_read_cancels_nothing_that_is_known_by_its_id() -> None:
+    found = changes([an_order(2)], [an_entry(an_order(1))], unreadable=[an_order(1)])
+    accepted = replace(an_entry(an_order(2), Phase.ACCEPTED), samples=0)
+    assert found == Changes(accepted=[accepted], remarks=[("Not at all.", an_order(1).id)])
 
 
 @given(st.sets(st.integers(1, 6)), st.sets(st.integers(1, 6)), st.sampled_from(list(Phase)))

@@ -3,7 +3,11 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -11,10 +15,12 @@ import pytest
 from cloud.orders.watch import Watched, _take
 from cloud.runs.records import IssuedOrder
 from cloudedge import __version__
-from cloudedge.documents import Inbox, ModelSpec, Phase, Recollection, RemoteFile, Training
+from cloudedge.documents import Inbox, ModelSpec, Order, Phase, Recollection, RemoteFile, Training
 from cloudedge.mount import write_mount
+from cloudedge.names import sha256_of
 from edge.folders import Folders
-from edge.runner.ledger import Ledger
+from edge.runner.clock import now
+from edge.runner.ledger import Entry, Ledger
 from edge.runner.runner import main
 from tests.edge.site import TRAINING, Site, write_samples
 from tests.waiting import until
@@ -263,14 +269,79 @@ def test_a_malformed_inbox_is_told_of_and_changes_nothing(site: Site, content: b
         until(lambda: ledger.fact("inbox_fault") is None)
 
 
-def test_one_malformed_order_keeps_the_whole_inbox_from_being_half_applied(site: Site) -> None:
-    good, bad = site.order(1), site.order(2)
-    inbox = json.loads(Inbox(edge="edge-1", generation=1, orders=(good, bad)).to_json())
-    inbox["orders"][1]["training"]["epochs"] = 0
-    write_mount(site.inbox, {"inbox.json": json.dumps(inbox).encode()})
+@pytest.mark.parametrize(
+    ("otherwise", "fault"),
+    [
+        ({"work": {"kind": "sing", "song": "any"}}, "'sing'"),
+        ({"outputs": {}}, "an order to train has the outputs model"),
+    ],
+    ids=["another kind", "malformed"],
+)
+def test_an_order_that_cannot_be_read_is_refused_alone_and_the_cloud_is_told_why(
+    site: Site, otherwise: dict[str, Any], fault: str
+) -> None:
+    first, odd, last = site.order(1), site.order(2), site.order(3)
+    site.want_as_written(written(first), written(odd) | otherwise, written(last))
+    with site.running():
+        assert_refused(site, odd, fault)
+        for order in (first, last):
+            site.finish(order)
+        until(lambda: not Ledger(Folders(site.state).ledger).entries(), what="the closing of all orders")
+
+        # It is issued again, as the cloud has lost what it was told.
+        shutil.rmtree(site.cloud / odd.id)
+        again = odd.model_copy(update={"issued_at": datetime.now(UTC)})
+        site.want_as_written(written(again) | otherwise)
+        assert_refused(site, again, fault)
+
+    # A runner that starts with such a ledger goes on.
+    next_one = site.order(4)
+    site.want_as_written(written(again) | otherwise, written(next_one))
+    with site.running():
+        site.finish(next_one)
+    assert [entry.phase for entry in Ledger(Folders(site.state).ledger).entries(latest=2)] == [Phase.FAILED, Phase.DONE]
+
+
+def test_a_refusal_that_did_not_reach_the_cloud_before_a_restart_reaches_it_with_its_reason(site: Site) -> None:
+    odd = site.order(1)
+    site.cloud.mkdir(exist_ok=True)
+    (site.cloud / odd.id).write_bytes(b"")  # A file where a folder is needed: no report can be sent.
+    site.want_as_written(written(odd) | {"work": {"kind": "sing"}})
+    with site.running():
+        until(lambda: Ledger(Folders(site.state).ledger).entries())
+    (site.cloud / odd.id).unlink()
+    with site.running():
+        assert_refused(site, odd, "'sing'")
+
+
+def written(order: Order) -> dict[str, Any]:
+    """An order as the cloud writes it."""
+    found: dict[str, Any] = json.loads(order.to_json())
+    return found
+
+
+def assert_refused(site: Site, order: Order, fault: str) -> None:
+    report = site.finish(order, Phase.FAILED)
+    assert report.error is not None
+    assert report.error.kind == "InvalidDocument"
+    assert fault in report.error.message
+    assert (report.history, report.samples) == ((), 0)
+
+
+def test_an_order_of_which_nothing_can_be_read_holds_up_nothing_and_cancels_nothing_that_is_known_by_its_id(site: Site) -> None:
+    known, other = site.order(1, training=LONG), site.order(2)
+    site.want(known)
     with site.running() as runner:
-        until(lambda: "orders.1.training.epochs: found 0" in runner.text())
-        assert site.report(good) is None
+        until(lambda: site.epochs(known) > 0)
+        site.want_as_written(written(known) | {"schema_version": 2}, written(other))
+        until(lambda: site.phase(other) is Phase.ACCEPTED)
+        assert "schema_version: found 2" in runner.text()
+        epoch = site.epochs(known)
+        until(lambda: site.epochs(known) > epoch, what="training to go on")
+        site.want(other)
+        site.finish(other)
+        first, _ = Ledger(Folders(site.state).ledger).entries(latest=2)
+        assert first.phase is Phase.CANCELLED
 
 
 def test_an_older_runner_finishes_what_it_has_and_takes_up_newer_orders_once_it_is_upgraded(site: Site) -> None:
@@ -278,16 +349,14 @@ def test_an_older_runner_finishes_what_it_has_and_takes_up_newer_orders_once_it_
     site.want(known)
     with site.running() as runner:
         until(lambda: site.report(known))
-        inbox = json.loads(Inbox(edge="edge-1", generation=2, orders=(known, newer)).to_json())
-        inbox["orders"][1]["schema_version"] = 2
-        write_mount(site.inbox, {"inbox.json": json.dumps(inbox).encode()})
-        said = f"orders.1.schema_version: found 2; give 1, or use a cloudedge that knows 2: this is {__version__}"
+        site.want_as_written(written(known), written(newer) | {"schema_version": 2})
+        said = f"schema_version: found 2; give 1, or use a cloudedge that knows 2: this is {__version__}"
         until(lambda: said in runner.text())
         site.finish(known)
         assert site.report(newer) is None
         assert runner.end() == 0
     # The upgraded one reads the same inbox; to this one it is written in its own form.
-    site.want(newer)
+    site.want(newer, generation=site.generation)
     with site.running():
         site.finish(newer)
 
@@ -335,8 +404,6 @@ def test_the_time_limit_goes_on_while_the_runner_is_away(site: Site) -> None:
         until(lambda: site.report(order))
     ledger = Ledger(Folders(site.state).ledger)
     (entry,) = ledger.entries()
-    from edge.runner.clock import now
-
     until(lambda: entry.accepted.seconds_until(now()) > 2)
     with site.running():
         site.finish(order, Phase.FAILED, timeout=5)
@@ -498,6 +565,34 @@ def test_each_edge_and_round_shuffles_in_its_own_way_but_always_the_same(site: S
         for order in orders:
             site.finish(order)
     assert site.model_digest(orders[0]) != site.model_digest(orders[1])
+
+
+def test_a_result_that_a_runner_of_the_first_version_left_on_the_disk_is_sent(site: Site) -> None:
+    """Its work had ended, and the machine went off before the runner took note of it."""
+    order, folders = site.order(model_file_name="digits.safetensors"), Folders(site.state)
+    site.want(order)
+    entry = Entry(order, Phase.ACCEPTED, now(), 0, samples=30, recollections=0, error=None, history=())
+    ledger = Ledger(folders.ledger)
+    ledger.apply(site.generation, "edge-1", [entry], [], [], [])
+    ledger.stand(replace(entry, phase=Phase.EVALUATING))
+    content = Path(urlsplit(site.base().url).path).read_bytes()
+    model = folders.trained(order.id) / "digits.safetensors"
+    model.parent.mkdir(parents=True)
+    model.write_bytes(content)
+    scores = {"samples": 10, "loss": 0.5, "accuracy": 0.75, "recall": 0.75}
+    manifest = {
+        **{"schema_version": 1, "order": order.id, "run": "run", "round": 1, "edge": "edge-1", "attempt": 1, "seconds": 1.0},
+        **{"model_sha256": sha256_of(model), "model_size": len(content), "base_sha256": order.inputs["base"].sha256},
+        **{"samples": 30, "label_histogram": {"low": 15, "high": 15}, "scores": {"base": scores, "result": scores}},
+    }
+    folders.manifest(order.id).write_text(json.dumps(manifest))
+
+    with site.running():
+        site.finish(order)
+
+    assert site.model_digest(order) == site.manifest(order).outputs["model"].sha256
+    assert site.trained(order).scores["model"].accuracy == 0.75
+    assert [found.accuracy for found in ledger.models()] == [0.75]
 
 
 def test_an_idle_runner_is_small(site: Site) -> None:

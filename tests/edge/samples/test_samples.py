@@ -17,12 +17,12 @@ from PIL import Image
 
 from cloudedge.data import is_held_out, read_records
 from cloudedge.documents import DataFormat
-from cloudedge.documents.data import Field
+from cloudedge.documents.data import SampleField
 from cloudedge.errors import InvalidSamples, NotFound, StoreFailed
 from edge.samples import store as samples
 from edge.samples.store import SampleStore
 
-DATA = DataFormat(storage="json-lines", fields=(Field(name="x"),), classes=("a", "b"), held_out=0.25)
+DATA = DataFormat(storage="json-lines", fields=(SampleField(name="x"),), classes=("a", "b"), held_out=0.25)
 Row = tuple[int, str]
 
 
@@ -316,7 +316,7 @@ def test_adding_a_bad_file_by_hand_adds_nothing(tmp_path: Path, store: SampleSto
 
 def test_samples_serve_every_task_that_reads_the_same_fields(tmp_path: Path, store: SampleStore) -> None:
     store.add(write(tmp_path / "a.jsonl", [(1, "a")]), DATA)
-    scaled = DATA.model_copy(update={"fields": (Field(name="x", scale=0.5),), "held_out": 0.4, "storage": "csv"})
+    scaled = DATA.model_copy(update={"fields": (SampleField(name="x", scale=0.5),), "held_out": 0.4, "storage": "csv"})
     other = DATA.model_copy(update={"classes": ("b", "a")})
     collection = store.settle("order", 0)
     assert len(list(store.records(scaled, collection, held_out=False))) == 1
@@ -512,7 +512,7 @@ def test_what_cannot_be_read_in_a_directory_is_named_and_the_rest_is_taken(tmp_p
 
 
 def test_an_image_has_the_class_of_a_folder_in_the_directory_of_samples(tmp_path: Path, store: SampleStore) -> None:
-    field = Field(name="x", shape=(1, 1, 1), dtype="uint8")
+    field = SampleField(name="x", shape=(1, 1, 1), dtype="uint8")
     data = DataFormat(storage="image-folder", fields=(field,), classes=("good", "worn"))
     for folder in ("good/in/worn/day", "good/in", "good/in/worn/good"):
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
@@ -544,7 +544,7 @@ def test_a_file_of_any_name_gives_its_samples_or_is_named_once(tmp_path_factory:
 
 
 def test_values_come_back_as_they_were(tmp_path: Path, store: SampleStore) -> None:
-    data = DataFormat(storage="npz", fields=(Field(name="x", shape=(2, 3), dtype="int16"),), classes=("a", "b"))
+    data = DataFormat(storage="npz", fields=(SampleField(name="x", shape=(2, 3), dtype="int16"),), classes=("a", "b"))
     values = numpy.arange(24, dtype="int16").reshape(4, 2, 3)
     path = tmp_path / "a.npz"
     numpy.savez(path, x=values, label=numpy.array([0, 1, 1, 0]))

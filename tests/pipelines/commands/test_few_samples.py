@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from cloudedge.documents import DataFormat, Field
+from cloudedge.documents import DataFormat, SampleField
 from pipelines.display.live import _sentence
 from pipelines.laptop.run import Data
 
-DATA = DataFormat(storage="csv", fields=(Field(name="x"),), classes=("good", "worn"))
+DATA = DataFormat(storage="csv", fields=(SampleField(name="x"),), classes=("good", "worn"))
 
 
 def test_edges_with_too_few_samples_to_hold_one_out_are_named(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from cloud.runs.records import RunState
 from cloud.runs.run import Run
 from cloud.runs.state import set_state
 from cloudedge.errors import Conflict, InvalidInput
-from pipelines.commands.target import Place
+from pipelines.commands.target import Target
 from pipelines.laptop import on_cluster
 from tests.components.cloud import Cloud
 
@@ -25,7 +25,7 @@ def again(home: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
     def run(watch: list[Run], data: str = "store:digits", **changes: Any) -> Run:
         task = home.task.model_copy(update=changes)
-        return on_cluster.run_here(task, data, "", Place(home.store, home.inboxes, None), tmp_path / "logs", watch.append)
+        return on_cluster.run_here(task, data, "", Target(home.store, home.inboxes, None), tmp_path / "logs", watch.append)
 
     return run
 

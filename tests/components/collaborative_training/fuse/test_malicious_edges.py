@@ -29,7 +29,7 @@ HONEST, THIEF = EDGES[:2], EDGES[2]
 
 
 @dataclass
-class Yard:
+class Attack:
     """A run on MinIO, whose edges the test plays, and what is asked of the store."""
 
     cloud: Cloud
@@ -83,7 +83,7 @@ def put(target: UploadTarget, content: bytes) -> int:
 
 
 @pytest.fixture
-def yard(cloud: Cloud, minio: MinioServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Yard:
+def attack(cloud: Cloud, minio: MinioServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Attack:
     for name, value in minio.root.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("CLOUDEDGE_STORE", f"{minio.url}/{minio.bucket()}")
@@ -100,36 +100,36 @@ def yard(cloud: Cloud, minio: MinioServer, tmp_path: Path, monkeypatch: pytest.M
     for edge in EDGES:
         cloud.inboxes.enroll(edge)
     pretrain(task, str(cloud.cloud_data))
-    return Yard(cloud, Run(Settings().open_store(), task.id), tmp_path, asked)
+    return Attack(cloud, Run(Settings().open_store(), task.id), tmp_path, asked)
 
 
-Misdeed = Callable[[Yard, Order], None]
+Tampering = Callable[[Attack, Order], None]
 
 
-def too_large_a_model(yard: Yard, order: Order) -> None:
-    path = yard.scratch / "large"
+def too_large_a_model(attack: Attack, order: Order) -> None:
+    path = attack.scratch / "large"
     path.write_bytes(bytes(order.outputs["model"].max_bytes + 1))
     assert put(order.outputs["model"], path.read_bytes()) == 200
-    assert put(order.manifest, yard.manifest(order, path).to_json()) == 200
+    assert put(order.manifest, attack.manifest(order, path).to_json()) == 200
 
 
-def too_large_a_manifest(yard: Yard, order: Order) -> None:
+def too_large_a_manifest(attack: Attack, order: Order) -> None:
     assert put(order.manifest, b" " * (MAX_MANIFEST_BYTES + 1)) == 200
 
 
-def the_manifest_of_another_edge(yard: Yard, order: Order) -> None:
-    other = yard.order(HONEST[0])
-    assert put(order.manifest, yard.manifest(other, yard.model(other)).to_json()) == 200
+def the_manifest_of_another_edge(attack: Attack, order: Order) -> None:
+    other = attack.order(HONEST[0])
+    assert put(order.manifest, attack.manifest(other, attack.model(other)).to_json()) == 200
 
 
-def the_manifest_of_another_run(yard: Yard, order: Order) -> None:
-    honest = yard.manifest(order, yard.model(order))
+def the_manifest_of_another_run(attack: Attack, order: Order) -> None:
+    honest = attack.manifest(order, attack.model(order))
     foreign = honest.model_copy(update={"order": f"other.1.{THIEF}.1"})
     assert put(order.manifest, foreign.to_json()) == 200
 
 
 @pytest.mark.parametrize(
-    ("misdeed", "reason"),
+    ("tampering", "reason"),
     [
         (too_large_a_model, "more than the 10"),
         (too_large_a_manifest, "more than the 4194304 bytes that are read"),
@@ -137,44 +137,44 @@ def the_manifest_of_another_run(yard: Yard, order: Order) -> None:
         (the_manifest_of_another_run, "is about other.1.edge-3.1, not digits.1.edge-3.1"),
     ],
 )
-def test_what_is_no_result_is_left_out_and_the_round_goes_on(yard: Yard, misdeed: Misdeed, reason: str) -> None:
-    yard.dispatch()
-    misdeed(yard, yard.order(THIEF))
-    yard.deliver(*HONEST)
+def test_what_is_no_result_is_left_out_and_the_round_goes_on(attack: Attack, tampering: Tampering, reason: str) -> None:
+    attack.dispatch()
+    tampering(attack, attack.order(THIEF))
+    attack.deliver(*HONEST)
 
-    yard.end_round()
+    attack.end_round()
 
-    record = yard.run.fusion(1)
+    record = attack.run.fusion(1)
     assert record is not None
     assert [one.edge for one in record.contributions] == list(HONEST)
     assert {one.edge: reason in one.reason for one in record.left_out} == {THIEF: True}
-    assert {edge: reason in told for edge, told in yard.left_out().items()} == {THIEF: True}
-    assert f"GET 000001/results/{HONEST[0]}-1/model.safetensors" in yard.asked
-    assert f"GET 000001/results/{THIEF}-1/model.safetensors" not in yard.asked
+    assert {edge: reason in told for edge, told in attack.left_out().items()} == {THIEF: True}
+    assert f"GET 000001/results/{HONEST[0]}-1/model.safetensors" in attack.asked
+    assert f"GET 000001/results/{THIEF}-1/model.safetensors" not in attack.asked
 
 
-def test_a_report_that_is_too_large_is_told_of_and_its_edges_result_counts(yard: Yard) -> None:
-    yard.dispatch()
-    assert put(yard.order(THIEF).report, b" " * (MAX_REPORT_BYTES + 1)) == 200
-    yard.deliver(*EDGES)
+def test_a_report_that_is_too_large_is_told_of_and_its_edges_result_counts(attack: Attack) -> None:
+    attack.dispatch()
+    assert put(attack.order(THIEF).report, b" " * (MAX_REPORT_BYTES + 1)) == 200
+    attack.deliver(*EDGES)
 
-    yard.end_round()
+    attack.end_round()
 
-    record = yard.run.fusion(1)
+    record = attack.run.fusion(1)
     assert record is not None
     assert [one.edge for one in record.contributions] == list(EDGES)
-    assert yard.left_out() == {}
-    assert "more than the 4194304 bytes that are read" in yard.told("misreported")[THIEF]
+    assert attack.left_out() == {}
+    assert "more than the 4194304 bytes that are read" in attack.told("misreported")[THIEF]
 
 
-def the_old_manifest(yard: Yard, order: Order, old: Order, model: Path) -> None:
+def the_old_manifest(attack: Attack, order: Order, old: Order, model: Path) -> None:
     assert put(order.outputs["model"], model.read_bytes()) == 200
-    assert put(order.manifest, yard.manifest(old, model).to_json()) == 200
+    assert put(order.manifest, attack.manifest(old, model).to_json()) == 200
 
 
-def the_old_result_under_the_new_order(yard: Yard, order: Order, old: Order, model: Path) -> None:
+def the_old_result_under_the_new_order(attack: Attack, order: Order, old: Order, model: Path) -> None:
     assert put(order.outputs["model"], model.read_bytes()) == 200
-    assert put(order.manifest, yard.manifest(order, model, base_sha256=old.inputs["base"].sha256).to_json()) == 200
+    assert put(order.manifest, attack.manifest(order, model, base_sha256=old.inputs["base"].sha256).to_json()) == 200
 
 
 @pytest.mark.parametrize(
@@ -185,59 +185,59 @@ def the_old_result_under_the_new_order(yard: Yard, order: Order, old: Order, mod
     ],
 )
 def test_a_result_of_an_earlier_round_is_left_out(
-    yard: Yard, replay: Callable[[Yard, Order, Order, Path], None], reason: str
+    attack: Attack, replay: Callable[[Attack, Order, Order, Path], None], reason: str
 ) -> None:
-    yard.dispatch()
-    old = yard.order(THIEF)
-    model = yard.model(old)
-    yard.deliver(*EDGES)
-    yard.end_round()
-    yard.dispatch(2)
+    attack.dispatch()
+    old = attack.order(THIEF)
+    model = attack.model(old)
+    attack.deliver(*EDGES)
+    attack.end_round()
+    attack.dispatch(2)
 
-    replay(yard, yard.order(THIEF), old, model)
-    yard.deliver(*HONEST)
-    yard.end_round(2)
+    replay(attack, attack.order(THIEF), old, model)
+    attack.deliver(*HONEST)
+    attack.end_round(2)
 
-    record = yard.run.fusion(2)
+    record = attack.run.fusion(2)
     assert record is not None
     assert [one.edge for one in record.contributions] == list(HONEST)
-    assert {edge: reason in told for edge, told in yard.left_out().items()} == {THIEF: True}
+    assert {edge: reason in told for edge, told in attack.left_out().items()} == {THIEF: True}
 
 
-def test_a_result_of_an_earlier_attempt_is_not_taken_for_a_later_ones(yard: Yard) -> None:
-    yard.dispatch()
-    first = {edge: yard.order(edge) for edge in EDGES}
+def test_a_result_of_an_earlier_attempt_is_not_taken_for_a_later_ones(attack: Attack) -> None:
+    attack.dispatch()
+    first = {edge: attack.order(edge) for edge in EDGES}
     for edge in EDGES[1:]:
         assert put(first[edge].manifest, b"{") == 200
-    yard.deliver(EDGES[0])
+    attack.deliver(EDGES[0])
     with pytest.raises(QuorumMissed):
-        wait_round(yard.run.id, 1)
-    yard.dispatch()
-    stale = yard.manifest(first[THIEF], yard.model(first[THIEF])).to_json()
+        wait_round(attack.run.id, 1)
+    attack.dispatch()
+    stale = attack.manifest(first[THIEF], attack.model(first[THIEF])).to_json()
 
     # Its first manifest was taken back as it was none, so that the old URL writes again; but nobody looks there any more.
     assert put(first[THIEF].manifest, stale) == 200
-    assert put(yard.order(THIEF).manifest, stale) == 200
-    yard.deliver(EDGES[1])
-    yard.end_round()
+    assert put(attack.order(THIEF).manifest, stale) == 200
+    attack.deliver(EDGES[1])
+    attack.end_round()
 
-    record = yard.run.fusion(1)
+    record = attack.run.fusion(1)
     assert record is not None
     assert [one.edge for one in record.contributions] == list(HONEST)
-    assert "is about digits.1.edge-3.1, not digits.1.edge-3.2" in yard.left_out()[THIEF]
+    assert "is about digits.1.edge-3.1, not digits.1.edge-3.2" in attack.left_out()[THIEF]
 
 
-def test_a_result_that_was_delivered_stays_whoever_writes_again(yard: Yard) -> None:
-    yard.dispatch()
-    orders = {edge: yard.order(edge) for edge in EDGES}
-    yard.deliver(*EDGES)
+def test_a_result_that_was_delivered_stays_whoever_writes_again(attack: Attack) -> None:
+    attack.dispatch()
+    orders = {edge: attack.order(edge) for edge in EDGES}
+    attack.deliver(*EDGES)
 
     for order in orders.values():
         assert put(order.outputs["model"], b"another model") == 412
         assert put(order.manifest, b"another manifest") == 412
-    yard.end_round()
+    attack.end_round()
 
-    record = yard.run.fusion(1)
+    record = attack.run.fusion(1)
     assert record is not None
     assert [one.edge for one in record.contributions] == list(EDGES)
-    assert yard.left_out() == {}
+    assert attack.left_out() == {}
