@@ -44,8 +44,8 @@ images: ## Build the container images cloudedge/cloud and cloudedge/edge
 	    $(BUILD_FLAGS) . || exit; \
 	done
 
-test: setup ## Run all tests that this machine can run, the notebooks among them
-	$(BIN)/python -m tests
+test: setup ## Run the tests that take minutes; with TIERS=all every one that this machine can run
+	$(BIN)/python -m tests $(TIERS)
 
 test-cluster: cluster-tools ## Run the tests against real servers and images, and as root on KubeEdge nodes
 	$(BIN)/python -m tests servers edge cloud

@@ -1,6 +1,7 @@
-"""All tests that this machine can run, in processes beside each other.
+"""The tests, in processes beside each other.
 
-`python -m tests` runs everything, the notebooks among it; `python -m tests edge cloud` some of the groups.
+`python -m tests` runs those that take minutes, `python -m tests all` all that this machine can run, and `python -m tests edge
+cloud` some groups.
 """
 
 import os
@@ -18,14 +19,23 @@ _NOTEBOOKS = ("--nbmake", "--ignore", "notebooks/on_the_cluster.ipynb", "noteboo
 _TWO = ("-n", "2", "--dist", "loadscope", "--no-loadscope-reorder")
 """Two workers share small machines; what a module's tests share is made by one of them."""
 
+_ELSEWHERE = "servers or images or edge"
 _GROUPS = {
+    "fast": (*_TWO, "-m", f"not ({_ELSEWHERE} or e2e or browser)", "tests"),
+    "whole": (*_TWO, "-m", f"(e2e or browser) and not ({_ELSEWHERE})", *_NOTEBOOKS, "tests"),
     # The others have a cluster each, which no two processes can share; those with edge nodes wait most of the time.
-    "most": (*_TWO, "-m", "not (servers or images or edge)", *_NOTEBOOKS, "tests"),
     "servers": ("-m", "(servers or images) and not edge", "tests"),
     "edge": ("-m", "edge and not cloud", "tests/cluster"),
     "cloud": ("-m", "edge and cloud", "tests/cluster"),
+    "most": (*_TWO, "-m", f"not ({_ELSEWHERE})", *_NOTEBOOKS, "tests"),
 }
-"""What pytest is asked for, by the name of a group."""
+"""What pytest is asked for, by the name of a group; `most` is `fast` and `whole` in one."""
+
+_ALL = ("most", "servers", "edge", "cloud")
+_OTHERS = """
+Not run: whole runs with disturbances, pages in a browser and notebooks (whole), real servers and images (servers), KubeEdge
+nodes (edge), a whole cluster (cloud). To run them too, as far as this machine can: make test TIERS=all
+"""
 
 
 def main(names: list[str]) -> int:
@@ -34,11 +44,11 @@ def main(names: list[str]) -> int:
     Returns:
         The exit code: that of the first group that failed.
     """
-    unknown = sorted(set(names) - set(_GROUPS))
+    unknown = sorted(set(names) - {*_GROUPS, "all"})
     if unknown:
-        print(f"There are no tests {', '.join(unknown)}, only: {', '.join(_GROUPS)}.", file=sys.stderr)
+        print(f"There are no tests {', '.join(unknown)}, only: all, {', '.join(_GROUPS)}.", file=sys.stderr)
         return 2
-    first, *beside = names or _GROUPS
+    first, *beside = _ALL if names == ["all"] else names or ["fast"]
     with TemporaryDirectory(prefix="cloudedge-tests-") as folder:
         place = Path(folder)
         running: dict[str, subprocess.Popen[bytes]] = {}
@@ -47,7 +57,10 @@ def main(names: list[str]) -> int:
                 running[name] = _start(name, place, place / f"{name}.log")
             print(f"Tests: {first}; beside them, to be told of later: {', '.join(beside) or 'none'}.", flush=True)
             running = {first: _start(first, place), **running}
-            return next(filter(None, [_end(name, process, place) for name, process in running.items()]), 0)
+            code = next(filter(None, [_end(name, process, place) for name, process in running.items()]), 0)
+            if not names:
+                print(_OTHERS, flush=True)
+            return code
         except KeyboardInterrupt:
             return 130
         finally:
@@ -79,7 +92,7 @@ def _end(name: str, process: "subprocess.Popen[bytes]", place: Path) -> int:
     if log.exists():
         sys.stdout.buffer.write(log.read_bytes())
         sys.stdout.flush()
-    return 0 if code == _NO_TESTS and name != "most" else code
+    return 0 if code == _NO_TESTS and name not in ("fast", "most") else code
 
 
 if __name__ == "__main__":
