@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from cloud.pages.markup import Html, element
+from markupsafe import Markup
+
+from cloud.pages.markup import element
 from cloud.pages.words import share
 
 _WIDTH, _HEIGHT = 110, 24
@@ -10,7 +12,7 @@ _MOST_BARS = 55
 """With more classes a bar would be thinner than two pixels."""
 
 
-def sparkline(rounds: int, before: Sequence[tuple[int, float]], after: Sequence[tuple[int, float]]) -> Html:
+def sparkline(rounds: int, before: Sequence[tuple[int, float]], after: Sequence[tuple[int, float]]) -> Markup:
     """An edge's accuracy over the rounds: dotted the model that it got, drawn the model that it trained.
 
     Args:
@@ -35,7 +37,7 @@ def sparkline(rounds: int, before: Sequence[tuple[int, float]], after: Sequence[
     )
 
 
-def histogram(samples: Mapping[str, int], classes: Sequence[str]) -> Html:
+def histogram(samples: Mapping[str, int], classes: Sequence[str]) -> Markup:
     """Samples of each class as bars; where there are too many classes, how many of them occur."""
     present = sum(samples.get(name, 0) > 0 for name in classes)
     if len(classes) > _MOST_BARS:
@@ -53,7 +55,7 @@ def histogram(samples: Mapping[str, int], classes: Sequence[str]) -> Html:
     return _drawing(told, floor, element("path", d=path, class_="bars"))
 
 
-def _drawing(title: str, *shapes: Html) -> Html:
+def _drawing(title: str, *shapes: Markup) -> Markup:
     box = f"0 0 {_WIDTH} {_HEIGHT}"
     return element(
         "svg", element("title", title), *shapes, class_="mark", viewBox=box, width=_WIDTH, height=_HEIGHT, role="img"

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from cloud.pages.markup import Html
+from markupsafe import Markup, escape
+
 from cloud.pages.words import share
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Bar(NamedTuple):
     note: str = ""
 
 
-def rounds_chart(name: str, rounds: Rounds, bounds: tuple[float, float], *, wide: bool) -> Html:
+def rounds_chart(name: str, rounds: Rounds, bounds: tuple[float, float], *, wide: bool) -> Markup:
     """Accuracy over rounds: the fused models as a line, the pretrained one as a reference, edge models as dots.
 
     Args:
@@ -91,7 +92,7 @@ def rounds_chart(name: str, rounds: Rounds, bounds: tuple[float, float], *, wide
         return _svg(figure, f"Accuracy over {last} rounds")
 
 
-def bars_chart(name: str, groups: Sequence[tuple[str, Sequence[Bar]]]) -> Html:
+def bars_chart(name: str, groups: Sequence[tuple[str, Sequence[Bar]]]) -> Markup:
     """Accuracy by environment, one group of horizontal bars for each.
 
     Args:
@@ -200,7 +201,7 @@ def _axes(figure: "Figure") -> "Axes":
     return axes
 
 
-def _svg(figure: "Figure", title: str) -> Html:
+def _svg(figure: "Figure", title: str) -> Markup:
     """The figure as inline SVG: placeholders resolved, the page's font, nothing that would clash with another drawing."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
@@ -215,8 +216,8 @@ def _svg(figure: "Figure", title: str) -> Html:
         svg = svg.replace(colour, f"var(--{variable})")
     width = re.search(r'viewBox="0 0 ([\d.]+)', svg)
     limit = f"max-width: {float(width[1]):.0f}px" if width else ""
-    opening = f'<svg class="chart" role="img" aria-label="{title}" style="{limit}" viewBox'
-    return Html(re.sub(r"<svg [^>]*?viewBox", opening, svg, count=1))
+    opening = f'<svg class="chart" role="img" aria-label="{escape(title)}" style="{limit}" viewBox'
+    return Markup(re.sub(r"<svg [^>]*?viewBox", lambda _: opening, svg, count=1))  # noqa: S704  # As matplotlib drew it.
 
 
 def _shortened(name: str) -> str:

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 
-from cloud.pages.markup import Html, element, number, table
+from markupsafe import Markup
+
+from cloud.pages.markup import element, number, table
 
 _MOST_CLASSES = 20
 """With more classes the confusions that occur most often are listed instead of drawn."""
 _MOST_PAIRS = 15
 
 
-def confusion_map(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Html:
+def confusion_map(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Markup:
     """The confusion matrix, or the pairs confused most often if there are many classes.
 
     Args:
@@ -19,7 +21,7 @@ def confusion_map(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Ht
     return _pairs(counts, classes) if len(classes) > _MOST_CLASSES else _matrix(counts, classes)
 
 
-def _matrix(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Html:
+def _matrix(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Markup:
     rows = []
     for true, row in enumerate(counts):
         total = sum(row)
@@ -42,7 +44,7 @@ def _matrix(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Html:
     return table(head, rows, "confusion")
 
 
-def _pairs(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Html:
+def _pairs(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Markup:
     wrong = [
         (times, true, predicted)
         for true, row in enumerate(counts)

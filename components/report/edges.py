@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 
+from markupsafe import Markup
+
 from cloud.pages.marks import histogram, sparkline
-from cloud.pages.markup import Html, element, number, table
+from cloud.pages.markup import element, number, table
 from cloud.pages.words import count, share
 from cloud.runs.records import ModelScores
 from components.report.findings import EVERYTHING, EdgeStory, Findings
 
 
-def edge_table(found: Findings) -> Html:
+def edge_table(found: Findings) -> Markup:
     """A row for each edge: its data, the models by its own measure, its weight, and what went wrong."""
     rounds = len(found.fusions)
     sparks = rounds > 1
@@ -32,7 +34,7 @@ def edges_hidden(found: Findings) -> str:
     return f"The {len(found.edges)} edges with the lowest accuracy are shown, {hidden:,} more are not." if hidden else ""
 
 
-def heatmap(found: Findings) -> Html:
+def heatmap(found: Findings) -> Markup:
     """Edge models by environment, the pretrained and the fused model below them."""
     environments = found.environments()
     edges = [model for model in found.by_edge() if model.name in {story.name for story in found.edges}]
@@ -50,7 +52,7 @@ def _first_of(model: ModelScores) -> str:
     return model.name if model.trained_in == 1 else f"{model.name}, since round {model.trained_in}"
 
 
-def _row(story: EdgeStory, found: Findings, rounds: int, *, judged: bool, sparks: bool) -> list[Html]:
+def _row(story: EdgeStory, found: Findings, rounds: int, *, judged: bool, sparks: bool) -> list[Markup]:
     last = story.turns[-1] if story.turns else None
     trained = last.trained if last else None
     cells = [
@@ -78,7 +80,7 @@ def _spark(story: EdgeStory, rounds: int) -> str:
     return sparkline(rounds, before, after) if after else ""
 
 
-def _remarks(story: EdgeStory, rounds: int) -> list[Html]:
+def _remarks(story: EdgeStory, rounds: int) -> list[Markup]:
     remarks: list[str] = []
     late = [turn.round for turn in story.turns if turn.trained_in < turn.round]
     if late:
@@ -107,7 +109,7 @@ def _remarks(story: EdgeStory, rounds: int) -> list[Html]:
 
 def _heat_row(
     title: str, model: ModelScores, environments: Sequence[str], low: float, high: float, *, strong: bool = False
-) -> list[Html]:
+) -> list[Markup]:
     values = [model.scores[name].accuracy for name in environments]
     best = None if strong else max(values[1:])
     cells = [element("th", title, scope="row", class_="strong" if strong else None)]
@@ -122,5 +124,5 @@ def _numbers(rounds: Sequence[int]) -> str:
     return ", ".join(map(str, rounds[:5])) + (", ..." if len(rounds) > 5 else "")
 
 
-def _head(text: str) -> Html:
+def _head(text: str) -> Markup:
     return element("th", text, class_="number")

@@ -1,6 +1,8 @@
 """The report's first words: how good the model is, what became of it, and what was run."""
 
-from cloud.pages.markup import Html, element, joined
+from markupsafe import Markup
+
+from cloud.pages.markup import element, joined
 from cloud.pages.words import count, duration, share
 from components.report.findings import EVERYTHING, Findings
 from components.report.steps import spans
@@ -59,16 +61,16 @@ def sentences(found: Findings) -> list[str]:
     return said
 
 
-def verdict(found: Findings) -> Html:
+def verdict(found: Findings) -> Markup:
     """The same sentences; and why the run failed, if it did."""
     told = sentences(found)
-    said = element("p", " ".join(told), class_="verdict") if told else Html()
+    said = element("p", " ".join(told), class_="verdict") if told else Markup()
     if found.state and found.state.state in ("failed", "cancelled", "stopped"):
         said = joined([said, element("p", element("b", f"Run {found.state.state}. "), found.state.message, class_="alert")])
     return said
 
 
-def facts(found: Findings) -> Html:
+def facts(found: Findings) -> Markup:
     """What was run, at a glance."""
     task = found.task
     pairs = [("Run", found.id), ("Model", task.model.architecture)]

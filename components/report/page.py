@@ -6,7 +6,9 @@ A section without data is left out, so the page of a run that failed half-way is
 
 from importlib.resources import files
 
-from cloud.pages.markup import Html, element, number, table
+from markupsafe import Markup
+
+from cloud.pages.markup import element, number, table
 from cloud.pages.words import count, share, size
 from cloud.runs.records import ModelScores
 from components.report.charts import MOST_DOTS, Bar, Rounds, bars_chart, bounds_of, rounds_chart
@@ -38,34 +40,34 @@ def render(found: Findings) -> str:
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("title", f"{found.task.name}: run report"),
-        element("style", Html(style)),
+        element("style", Markup(style)),  # noqa: S704  # A file of ours.
     )
     top = element(
         "header", element("p", found.task.name, class_="name"), element("h1", headline(found)), verdict(found), facts(found)
     )
     body = element("body", element("main", top, *(section for section in sections if section)))
-    return "<!doctype html>\n" + element("html", head, body, lang="en") + "\n"
+    return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
 
 
-def _section(title: str, *content: str) -> Html:
+def _section(title: str, *content: str) -> Markup:
     return element("section", element("h2", title), *content)
 
 
-def _legend(*kinds: str, edge: str = "an edge's own model") -> Html:
+def _legend(*kinds: str, edge: str = "an edge's own model") -> Markup:
     """What the colours mean."""
     names = {"fused": "fused model", "pretrained": "pretrained model", "edge": edge}
     return element("p", *(element("span", element("i", class_=kind), names[kind]) for kind in kinds), class_="legend")
 
 
-def _note(*sentences: str) -> Html:
+def _note(*sentences: str) -> Markup:
     text = " ".join(sentence for sentence in sentences if sentence)
-    return element("p", text, class_="note") if text else Html()
+    return element("p", text, class_="note") if text else Markup()
 
 
-def _rounds(found: Findings) -> Html:
+def _rounds(found: Findings) -> Markup:
     at_edges, on_tests, edges = found.fused_at_edges(), found.by_round(), found.by_edge()
     if len(found.fusions) < 2:
-        return Html()
+        return Markup()
     panels: list[tuple[str, Rounds]] = []
     if len(at_edges) > 1:
         gate = found.evaluation.gate if found.evaluation else None
@@ -77,7 +79,7 @@ def _rounds(found: Findings) -> Html:
         dots = [(model.trained_in or 0, model.scores[name].accuracy) for model in edges]
         panels.append((_environment(name), Rounds(line, line[0][1], dots)))
     if not panels:
-        return Html()
+        return Markup()
     values = [value for _, rounds in panels for _, value in (*rounds.fused, *rounds.edges)]
     bounds = bounds_of([*values, *(rounds.pretrained for _, rounds in panels if rounds.pretrained is not None)])
     figures = [
@@ -88,7 +90,7 @@ def _rounds(found: Findings) -> Html:
         "Accuracy over rounds",
         _legend("fused", "pretrained", "edge"),
         element("div", figures[0], class_="wide"),
-        element("div", *figures[1:], class_="panels") if figures[1:] else Html(),
+        element("div", *figures[1:], class_="panels") if figures[1:] else Markup(),
         _note(
             "At the edges, an edge's own model is measured on that edge's samples alone; the fused model on those of all.",
             "The band reaches from the lowest of the edges' own models to the highest."
@@ -101,10 +103,10 @@ def _rounds(found: Findings) -> Html:
     )
 
 
-def _environments(found: Findings) -> Html:
+def _environments(found: Findings) -> Markup:
     names = found.environments()
     if not names:
-        return Html()
+        return Markup()
     models, edges = found.by_round(), found.alone()
     groups = [(_environment(name), _bars(name, models, edges)) for name in names]
     kinds = ["pretrained", *(["edge"] if edges else []), *(["fused"] if len(models) > 1 else [])]
@@ -132,9 +134,9 @@ def _bars(environment: str, models: list[ModelScores], edges: list[ModelScores])
     return bars
 
 
-def _heatmap(found: Findings) -> Html:
+def _heatmap(found: Findings) -> Markup:
     if len(found.environments()) < 2 or not found.by_edge():
-        return Html()
+        return Markup()
     return _section(
         "What each edge reaches alone",
         heatmap(found),
@@ -147,9 +149,9 @@ def _heatmap(found: Findings) -> Html:
     )
 
 
-def _edges(found: Findings) -> Html:
+def _edges(found: Findings) -> Markup:
     if not found.edges:
-        return Html()
+        return Markup()
     last = found.fusions[-1]
     base = f" The round's base model weighed {share(last.base_weight)}." if last.base_weight else ""
     return _section(
@@ -168,9 +170,9 @@ def _edges(found: Findings) -> Html:
     )
 
 
-def _confusion(found: Findings) -> Html:
+def _confusion(found: Findings) -> Markup:
     if not (found.evaluation and found.evaluation.confusion):
-        return Html()
+        return Markup()
     return _section(
         "What the final model takes for what",
         confusion_map(found.evaluation.confusion, found.task.data.classes),
@@ -178,9 +180,9 @@ def _confusion(found: Findings) -> Html:
     )
 
 
-def _time(found: Findings) -> Html:
+def _time(found: Findings) -> Markup:
     if len(found.events) < 2:
-        return Html()
+        return Markup()
     log = element(
         "details", element("summary", f"Operation log: {count(len(found.events), 'operation')}"), event_table(found.events)
     )
@@ -192,7 +194,7 @@ def _time(found: Findings) -> Html:
     )
 
 
-def _for_machines(found: Findings) -> Html:
+def _for_machines(found: Findings) -> Markup:
     details = []
     rows = []
     if found.pretraining:
@@ -206,7 +208,7 @@ def _for_machines(found: Findings) -> Html:
     return _section("To look up", *details)
 
 
-def _digest(name: str, sha256: str, length: int) -> list[Html]:
+def _digest(name: str, sha256: str, length: int) -> list[Markup]:
     return [element("td", name), element("td", element("code", sha256)), number(size(length))]
 
 

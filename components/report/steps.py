@@ -4,7 +4,9 @@ import re
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from cloud.pages.markup import Html, element, joined, table
+from markupsafe import Markup
+
+from cloud.pages.markup import element, joined, table
 from cloud.pages.words import duration
 from cloudedge.documents import Event
 
@@ -40,7 +42,7 @@ def spans(log: tuple[Event, ...]) -> list[Span]:
     return found
 
 
-def timeline(log: tuple[Event, ...]) -> Html:
+def timeline(log: tuple[Event, ...]) -> Markup:
     """A row for each kind of step with its executions along the run's time, and its seconds in all."""
     found = spans(log)
     total = sum(span.seconds for span in found) or 1.0
@@ -62,7 +64,7 @@ def timeline(log: tuple[Event, ...]) -> Html:
     return element("div", *rows, whole, class_="timeline")
 
 
-def event_table(log: tuple[Event, ...]) -> Html:
+def event_table(log: tuple[Event, ...]) -> Markup:
     """Every operation: when, who, what, with which figures."""
     rows = ([f"{event.at:%Y-%m-%d %H:%M:%S}", event.actor, event.action, ", ".join(_details(event.details))] for event in log)
     return table(["When (UTC)", "Who", "What", "Details"], rows, "events")

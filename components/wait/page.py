@@ -1,8 +1,7 @@
 """How each edge fared in a round, as a page."""
 
-from html import escape
-
 from cloud.orders.watch import OrderWatch
+from cloud.pages.markup import element
 from cloud.runs.records import WaitRecord
 from cloudedge.documents import EpochRecord, Phase
 
@@ -33,16 +32,12 @@ def page(round_number: int, watch: OrderWatch, record: WaitRecord) -> str:
         state = Phase.DONE if edge in delivered else watched.state()
         samples = trained.samples if trained else ""
         cells = (edge, state, samples, max(len(history) - 1, 0), before, after)
-        rows.append(
-            "<tr>"
-            + "".join(f"<td data-title='{title}'>{escape(str(cell))}</td>" for title, cell in zip(_TITLES, cells, strict=True))
-            + "</tr>"
-        )
+        pairs = zip(_TITLES, cells, strict=True)
+        rows.append(element("tr", *(element("td", str(cell), data_title=title) for title, cell in pairs)))
+    titled = f"Round {round_number}: {len(delivered)} of {len(watch.edges)} edges delivered in {record.seconds:.1f} s"
+    head = element("thead", element("tr", *(element("th", title) for title in _TITLES)))
     return (
         "<!doctype html><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
         f"<style>{_STYLE}</style>"
-        f"<h2>Round {round_number}: {len(delivered)} of {len(watch.edges)} edges delivered in {record.seconds:.1f} s</h2>"
-        f"<div><table><thead><tr>{''.join(f'<th>{title}</th>' for title in _TITLES)}</tr></thead><tbody>"
-        + "".join(rows)
-        + "</tbody></table></div>"
+        f"{element('h2', titled)}{element('div', element('table', head, element('tbody', *rows)))}"
     )

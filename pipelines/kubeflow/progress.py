@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from cloud.pages.words import duration
 from cloud.patience import Patience
 from cloud.runs.closing import are_closed
 from cloud.runs.records import RunState
@@ -142,15 +143,6 @@ def rows(run: KubeflowRun) -> list[tuple[str, ...]]:
         ("task", "state", "took"),
         *((task.name, in_words(task.state), duration(seconds) if (seconds := _seconds(task)) else "") for task in run.tasks),
     ]
-
-
-def duration(seconds: float) -> str:
-    """A duration in the two units that matter."""
-    whole = round(seconds)
-    for unit, smaller, size in (("d", "h", 86_400), ("h", "min", 3600), ("min", "s", 60)):
-        if whole >= size:
-            return f"{whole // size} {unit} {whole % size // {'h': 3600, 'min': 60, 's': 1}[smaller]} {smaller}"
-    return f"{whole} s"
 
 
 def _seconds(task: KubeflowTask) -> float | None:

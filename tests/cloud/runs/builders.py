@@ -41,7 +41,7 @@ class Cloud:
         return [order.id for edge in self.inboxes.edges() for order in self.inboxes.read(edge).orders]
 
 
-def order(run: str, edge: str, number: int = 1, **changes: Any) -> Order:
+def order(run: str, edge: str, number: int = 1, data: DataFormat = DATA, **changes: Any) -> Order:
     """An order to train."""
     target = UploadTarget(url="file:///store/object", max_bytes=1000, once=True)
     values: dict[str, Any] = {
@@ -51,7 +51,7 @@ def order(run: str, edge: str, number: int = 1, **changes: Any) -> Order:
         "edge": edge,
         "issued_at": NOW,
         "time_limit_seconds": 600,
-        "work": Train(model=ModelSpec(), data=DATA),
+        "work": Train(model=ModelSpec(), data=data),
         "inputs": {"base": RemoteFile(url="file:///store/base", sha256="0" * 64, size=1)},
         "report": target,
         "outputs": {"model": target},

@@ -30,11 +30,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def sections(page: str) -> list[str]:
-    return [title.replace("&#x27;", "'") for title in re.findall("<h2>(.*?)</h2>", page)]
+    return [title.replace("&#39;", "'") for title in re.findall("<h2>(.*?)</h2>", page)]
 
 
 def test_the_page_says_first_how_good_the_model_is_and_what_became_of_it(whole: str) -> None:
-    assert "<h1>Fused model: 0.911 on the edges&#x27; held-out samples; pretrained: 0.551.</h1>" in whole
+    assert "<h1>Fused model: 0.911 on the edges&#39; held-out samples; pretrained: 0.551.</h1>" in whole
     assert (
         "On 1,800 test samples: fused 0.901, best edge alone 0.636, pretrained 0.501. "
         "Gate passed. Registered as digits. Run finished." in Page(whole).text
@@ -108,14 +108,14 @@ def test_a_run_that_failed_half_way_has_a_page_that_says_why(tmp_path: Path) -> 
         tmp_path, rounds=2, evaluated=False, state="failed", message="Round 3 got 2 results of the 5 it needs."
     )
     text = render(gather(builder.build()))
-    assert "Pretrained model: 0.580 on the cloud&#x27;s held-out samples; 2 rounds fused, not evaluated yet." in text
+    assert "Pretrained model: 0.580 on the cloud&#39;s held-out samples; 2 rounds fused, not evaluated yet." in text
     assert "<b>Run failed. </b>Round 3 got 2 results of the 5 it needs." in text
     assert sections(text) == ["Accuracy over rounds", "The edges", "Where the time went", "To look up"]
 
 
 def test_a_run_without_edges_and_test_data_has_only_what_it_has(tmp_path: Path) -> None:
     text = render(gather(RunBuilder(tmp_path, rounds=0, edges=(), environments=()).build()))
-    assert "<h1>Pretrained model: 0.580 on the cloud&#x27;s held-out samples.</h1>" in text
+    assert "<h1>Pretrained model: 0.580 on the cloud&#39;s held-out samples.</h1>" in text
     assert sections(text) == ["Where the time went", "To look up"]
 
 
