@@ -4,7 +4,7 @@ import logging
 import random
 import time
 
-from cloudedge.errors import StoreFailed
+from cloudedge.errors import CloudedgeError
 
 _log = logging.getLogger(__name__)
 
@@ -20,11 +20,11 @@ class Patience:
         self._pause = _FIRST_PAUSE_SECONDS
         self._said = ""
 
-    def wait(self, failure: StoreFailed) -> None:
+    def wait(self, failure: CloudedgeError) -> None:
         """Pause before the next try.
 
         Raises:
-            StoreFailed: this failure, as there is no patience left.
+            CloudedgeError: this failure, as there is no patience left.
         """
         if time.monotonic() + self._pause > self._end:
             raise failure

@@ -6,14 +6,24 @@ from typing import Any
 
 from kubernetes import client
 
-from cloud.cluster.api import Namespace
-from cloud.fleet.enrolment import RunnerSpec, deployment, runner_name
-from cloud.inboxes.config_maps import EDGE_LABEL, RUNNERS, ConfigMapInboxes, inbox_name
+from cloud.cluster.api import Namespace, Refused
+from cloud.cluster.where import Where
+from cloud.fleet.enrolment import ACCOUNT, RunnerSpec, deployment, runner_name
+from cloud.fleet.mending import Inspection, inspected
+from cloud.inboxes.config_maps import EDGE_LABEL, RUNNERS, ConfigMapInboxes, empty_inbox, inbox_name
 from cloudedge.documents import Inbox
-from cloudedge.errors import Conflict, NotFound
+from cloudedge.errors import CloudedgeError, Conflict, InvalidInput, NotFound
+from cloudedge.names import checked_name
 
 _NODE_LABEL = "kubernetes.io/hostname"
 """What a runner is pinned to its node by."""
+
+RIGHTS = "the role 'cloudedge-enrolment'"
+"""What it takes to enroll, to look at and to remove edges."""
+_OF_NODES = "the cluster role 'cloudedge-nodes'"
+
+_NOT_TRIED = "does not support dry run"
+"""What the API server says where a webhook of the cluster's would have to be asked, and cannot be just for a try."""
 
 
 @dataclass(frozen=True)
@@ -55,24 +65,65 @@ class Fleet:
         self._core = client.CoreV1Api(namespace.api)
         self._apps = client.AppsV1Api(namespace.api)
 
-    def enroll(self, runner: RunnerSpec) -> None:
+    @property
+    def where(self) -> Where:
+        """Which namespace of which cluster they are in."""
+        return self._namespace.where
+
+    def enroll(self, runner: RunnerSpec) -> str:
         """Make an edge known and have its runner started, or change how it is run; its inbox stays as it is.
 
+        All or nothing: the cluster is asked first whether it would take both objects, and the inbox, by which rounds know the
+        edge, comes last. Interrupted in between, the same call completes it. An inbox that cannot be read is made empty.
+
+        Returns:
+            Why the inbox could not be read, with which its orders are lost; empty: it could.
+
         Raises:
+            NotFound: the namespace is not there, or has not what runners need.
+            InvalidInput: the cluster cannot use what is asked for.
+            Conflict: what has the inbox's name is none.
             StoreFailed: the cluster refuses, or does not answer.
         """
-        self.inboxes.enroll(runner.edge)
-        name, body = runner_name(runner.edge), deployment(runner, self._namespace.name)
+        edge, body = runner.edge, deployment(runner, self._namespace.name)
+        self.require_prepared()
+        found = self._config_map(edge)
+        inspection = inspected(found, edge) if found else None
+        if inspection and inspection.newer:
+            raise InvalidInput(f"A newer version of cloudedge wrote the inbox of the edge {edge}: enroll it with that one.")
+        self._tried(self._put_runner, edge, body)
+        self._tried(self._put_inbox, edge, inspection)
+        former = self._runner(edge)
+        self._put_runner(edge, body)
         try:
-            self._asked(f"make Deployment {name}", self._apps.create_namespaced_deployment, self._namespace.name, body)
-        except Conflict:
-            replace = self._apps.replace_namespaced_deployment
-            self._asked(f"change Deployment {name}", replace, name, self._namespace.name, body)
+            self._put_inbox(edge, inspection)
+        except (Refused, InvalidInput, NotFound, Conflict) as error:
+            self._restore_runner(edge, former, error)
+            raise
+        return inspection.fault if inspection else ""
+
+    def require_prepared(self) -> None:
+        """Find out whether the namespace has what runners need, as far as this account may.
+
+        Raises:
+            NotFound: it has not.
+        """
+        try:
+            look = self._core.read_namespaced_service_account
+            self._asked(f"look for the account {ACCOUNT}", look, ACCOUNT, self._namespace.name)
+        except NotFound:
+            self._namespace.require()
+            raise NotFound(
+                f"No runner can start in {self.where}, which has no account {ACCOUNT}: apply the manifests "
+                "(docs/guide-administrator.md), or correct CLOUDEDGE_INBOXES (the manifests make cloudedge-edges)."
+            ) from None
+        except Refused:
+            return  # Who may enroll need not be allowed to see accounts.
 
     def has_node(self, node: str) -> bool:
         """Whether the cluster has a node for runners that are pinned to this one."""
         selector = f"{_NODE_LABEL}={node}"
-        return bool(self._asked(f"look for node {node}", self._core.list_node, label_selector=selector).items)
+        return bool(self._asked(f"look for node {node}", self._core.list_node, label_selector=selector, rights=_OF_NODES).items)
 
     def edges(self) -> list[Edge]:
         """All edges, sorted by name: four listings, however many they are."""
@@ -81,7 +132,7 @@ class Fleet:
         deployments = self._by_edge(self._asked("list deployments", listed, self._namespace.name, label_selector=RUNNERS))
         listed = self._core.list_namespaced_pod
         pods = self._by_edge(self._asked("list pods", listed, self._namespace.name, label_selector=RUNNERS))
-        listing = self._asked("list nodes", self._core.list_node)
+        listing = self._asked("list nodes", self._core.list_node, rights=_OF_NODES)
         nodes = {(node.metadata.labels or {}).get(_NODE_LABEL, ""): node for node in listing.items}
         return [
             _edge(inbox, last, deployments.get(inbox.edge), pods.get(inbox.edge), nodes)
@@ -91,24 +142,99 @@ class Fleet:
     def remove(self, edge: str, *, force: bool = False) -> None:
         """Forget an edge. Its runner is ended; what it keeps on its node stays there.
 
+        The inbox goes first, so that no round addresses half an edge; after an interruption the same call removes the rest.
+
         Raises:
             NotFound: it is not enrolled.
-            Conflict: it has open orders, and `force` is not given.
+            Conflict: it has open orders, or nobody can tell, and `force` is not given; or what has its inbox's name is none.
         """
-        orders = self.inboxes.read(edge).orders
-        if orders and not force:
-            raise Conflict(
-                f"The edge {edge} has {len(orders)} open orders, {orders[0].id} among them: cancel their tasks, "
-                "or remove it all the same with --force; its runs then wait for it in vain until their deadline."
-            )
+        found, runner = self._config_map(edge), self._runner(edge)
+        if not found and not runner:
+            self.inboxes.read(edge)
+        inspection = inspected(found, edge) if found else None
+        if inspection and not force:
+            if inspection.inbox is None:
+                raise Conflict(
+                    f"The inbox of the edge {edge} cannot be read, so its open orders are not known: {inspection.fault}. "
+                    "Enroll the edge again, which gives it an empty one, or remove it all the same with --force."
+                )
+            orders = inspection.inbox.orders
+            if orders:
+                raise Conflict(
+                    f"The edge {edge} has {len(orders)} open orders, {orders[0].id} among them: cancel their tasks, "
+                    "or remove it all the same with --force; its runs then wait for it in vain until their deadline."
+                )
         for kind, delete, name in (
-            ("Deployment", self._apps.delete_namespaced_deployment, runner_name(edge)),
             ("ConfigMap", self._core.delete_namespaced_config_map, inbox_name(edge)),
+            ("Deployment", self._apps.delete_namespaced_deployment, runner_name(edge)),
         ):
             try:
                 self._asked(f"delete {kind} {name}", delete, name, self._namespace.name)
             except NotFound:
                 continue  # An earlier try came this far.
+
+    def _config_map(self, edge: str) -> Any:
+        """The edge's, whatever is in it; none if there is none."""
+        name = inbox_name(checked_name(edge, "an edge"))
+        return self._if_there(f"read ConfigMap {name}", self._core.read_namespaced_config_map, name)
+
+    def _runner(self, edge: str) -> Any:
+        """Its Deployment; none if there is none."""
+        name = runner_name(edge)
+        return self._if_there(f"read Deployment {name}", self._apps.read_namespaced_deployment, name)
+
+    def _if_there(self, purpose: str, read: Any, name: str) -> Any:
+        try:
+            return self._asked(purpose, read, name, self._namespace.name)
+        except NotFound:
+            return None
+
+    def _put_runner(self, edge: str, body: Any, **options: Any) -> None:
+        name = runner_name(edge)
+        make, replace = self._apps.create_namespaced_deployment, self._apps.replace_namespaced_deployment
+        try:
+            self._asked(f"make Deployment {name}", make, self._namespace.name, body, **options)
+        except Conflict:
+            self._asked(f"change Deployment {name}", replace, name, self._namespace.name, body, **options)
+
+    def _put_inbox(self, edge: str, inspection: Inspection | None, **options: Any) -> None:
+        name, namespace = inbox_name(edge), self._namespace.name
+        make, change = self._core.create_namespaced_config_map, self._core.patch_namespaced_config_map
+        try:
+            if inspection is None:
+                self._asked(f"make ConfigMap {name}", make, namespace, empty_inbox(edge, namespace), **options)
+            elif inspection.patch:
+                self._asked(f"change ConfigMap {name}", change, name, namespace, inspection.patch, **options)
+        except Conflict:
+            found = self._config_map(edge)  # Somebody else did it, or the answer to an earlier try was lost.
+            if not found or inspected(found, edge).patch:
+                raise
+
+    def _tried(self, put: Any, *arguments: Any) -> None:
+        """Ask whether the cluster would do it, and have nothing done."""
+        try:
+            put(*arguments, dry_run="All")
+        except InvalidInput as error:
+            if _NOT_TRIED not in str(error):
+                raise
+
+    def _restore_runner(self, edge: str, former: Any, error: CloudedgeError) -> None:
+        """Have the runner again as it was.
+
+        Raises:
+            CloudedgeError: that was not possible; says of both what happened.
+        """
+        name = runner_name(edge)
+        try:
+            if former is None:
+                self._asked(f"delete Deployment {name}", self._apps.delete_namespaced_deployment, name, self._namespace.name)
+            else:
+                former.metadata.resource_version = None
+                self._put_runner(edge, former)
+        except CloudedgeError as another:
+            raise type(error)(
+                f"{error} Its runner stays changed: {another} Then enroll the edge again, or remove it."
+            ) from None
 
     def _by_edge(self, listing: Any) -> dict[str, Any]:
         """The newest object of each edge: a pod on a node that is away may stay for long after it was deleted."""

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from time import time
 from typing import Protocol
 
+from cloud.cluster.where import Where
 from cloudedge.documents import Inbox, Order
 from cloudedge.documents.order import MAX_INBOX_BYTES, MAX_ORDER_BYTES
 from cloudedge.errors import InvalidInput
@@ -15,6 +16,10 @@ MakeOrders = Callable[[Sequence[Order]], Sequence[Order]]
 class Inboxes(Protocol):
     """Carries one inbox per enrolled edge. Every method raises StoreFailed when the carrier does not do its work."""
 
+    @property
+    def where(self) -> Where | None:
+        """Which namespace of which cluster they are in; none where they are this machine's own."""
+
     def enroll(self, edge: str) -> None:
         """Make an edge known, with an empty inbox; one that is known stays as it is.
 
@@ -23,7 +28,11 @@ class Inboxes(Protocol):
         """
 
     def edges(self) -> list[str]:
-        """Names of the enrolled edges, sorted."""
+        """Names of the enrolled edges, sorted.
+
+        Raises:
+            NotFound: the place that they would be in is not there.
+        """
 
     def all(self) -> Iterator[Inbox]:
         """All inboxes, sorted by edge, in fewer requests than one each where the carrier can."""

@@ -19,6 +19,7 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
 from cloud.cluster.api import TIMEOUT_SECONDS, Namespace, said
+from cloud.cluster.where import Where
 from cloud.inboxes.base import MakeOrders, write_orders
 from cloud.inboxes.nudging import Arrivals, Nudges
 from cloudedge.documents import Inbox, parse
@@ -78,6 +79,11 @@ class ConfigMapInboxes:
         self._looked_at = float("-inf")
         self._looking = threading.Lock()
 
+    @property
+    def where(self) -> Where:
+        """See `Inboxes.where`."""
+        return self._namespace.where
+
     def enroll(self, edge: str) -> None:
         """See `Inboxes.enroll`; only the ConfigMap is made here."""
         name = inbox_name(checked_name(edge, "an edge"))
@@ -89,7 +95,10 @@ class ConfigMapInboxes:
 
     def edges(self) -> list[str]:
         """See `Inboxes.edges`."""
-        return sorted(labels[EDGE_LABEL] for _, labels in self._namespace.metadata("configmaps", f"{INBOXES},{EDGE_LABEL}"))
+        found = sorted(labels[EDGE_LABEL] for _, labels in self._namespace.metadata("configmaps", f"{INBOXES},{EDGE_LABEL}"))
+        if not found:
+            self._namespace.require()
+        return found
 
     def all(self) -> Iterator[Inbox]:
         """See `Inboxes.all`."""
@@ -97,7 +106,7 @@ class ConfigMapInboxes:
 
     def all_with_last_orders(self) -> Iterator[tuple[Inbox, str]]:
         """All inboxes, sorted by edge, and the id of the order that was put into each last; empty if none ever was."""
-        after = None
+        after, some = None, False
         while True:
             page = self._namespace.asked(
                 "list ConfigMaps",
@@ -108,10 +117,13 @@ class ConfigMapInboxes:
                 **({"_continue": after} if after else {}),
             )
             for found in page.items:
+                some = True
                 yield self._parsed(found), (found.metadata.annotations or {}).get(LAST_ORDER_ANNOTATION, "")
             after = page.metadata._continue
             if not after:
-                return
+                break
+        if not some:
+            self._namespace.require()
 
     def read(self, edge: str) -> Inbox:
         """See `Inboxes.read`."""

@@ -23,6 +23,11 @@ class DirectoryInboxes:
         """Keep the inboxes below `root`."""
         self.root = root
 
+    @property
+    def where(self) -> None:
+        """See `Inboxes.where`."""
+        return None
+
     def enroll(self, edge: str) -> None:
         """See `Inboxes.enroll`."""
         folder = self.root / checked_name(edge, "an edge")

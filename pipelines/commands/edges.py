@@ -76,8 +76,16 @@ def enroll(
         print(yaml.safe_dump_all(objects(runner, _namespace()), sort_keys=False), end="")
         return
     fleet = _fleet()
-    fleet.enroll(runner)
-    print(f"The edge {edge} is enrolled: its runner is to run on node {node} (cloudedge edges show {edge}).", flush=True)
+    lost = fleet.enroll(runner)
+    print(
+        f"The edge {edge} is enrolled in {fleet.where}: its runner is to run on node {node} (cloudedge edges show {edge}).",
+        flush=True,
+    )
+    if lost:
+        print(
+            f"Its inbox could not be read and is empty now: {lost}. Orders that stood in it are lost: give their tasks again.",
+            file=sys.stderr,
+        )
     with contextlib.suppress(StoreFailed):  # Who may enroll need not be allowed to see nodes.
         if not fleet.has_node(node):
             told = (
@@ -89,12 +97,15 @@ def enroll(
 def list_edges(as_json: JsonOption = False) -> None:
     """List all edges: which are alive, what they do, and with which version."""
     store = _store()
+    fleet = _fleet()
     with ThreadPoolExecutor(_AT_ONCE) as others:  # The time goes into waiting for the store.
-        rows = list(others.map(lambda edge: _row(edge, store), _fleet().edges()))
+        rows = list(others.map(lambda edge: _row(edge, store), fleet.edges()))
+    if not rows:
+        fleet.require_prepared()
     if as_json:
         print_json(rows)
     elif not rows:
-        print("No edge is enrolled (cloudedge edges enroll).")
+        print(f"No edge is enrolled in {fleet.where}: cloudedge edges enroll.")
     else:
         titles = tuple(_COLUMNS.values())
         print_table([titles, *(tuple(_shown(row[key]) for key in _COLUMNS) for row in rows)])
@@ -132,18 +143,19 @@ def show(edge: EdgeArgument, as_json: JsonOption = False) -> None:
 
 def remove(
     edge: EdgeArgument,
-    force: Annotated[bool, typer.Option("--force", help="Also if it has open orders.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also if it has open orders, or its inbox cannot be read.")] = False,
 ) -> None:
     """Forget an edge. Its runner is ended; what it keeps on its node stays there."""
-    _fleet().remove(edge, force=force)
-    print(f"The edge {edge} is removed. Its state and samples are still on its node.")
+    fleet = _fleet()
+    fleet.remove(edge, force=force)
+    print(f"The edge {edge} is removed from {fleet.where}. Its state and samples are still on its node.")
 
 
 def _fleet() -> "Fleet":
     from cloud.cluster.api import Namespace, connect
-    from cloud.fleet.fleet import Fleet
+    from cloud.fleet.fleet import RIGHTS, Fleet
 
-    return Fleet(Namespace(_namespace(), connect(), patience_seconds=10))
+    return Fleet(Namespace(_namespace(), connect(), patience_seconds=10, rights=RIGHTS))
 
 
 def _namespace() -> str:

@@ -77,7 +77,9 @@ def submit(
     kubeflow = _connected(host, namespace)
     made = kubeflow.submit(asked, data, test_data, experiment, compact)
     if not as_json:
-        print(f"Submitted {asked.id} as Kubeflow's run {made.id}\n{made.url}")
+        print(
+            f"Submitted {asked.id} as Kubeflow's run {made.id}{f' in namespace {namespace}' if namespace else ''}\n{made.url}"
+        )
         if not follow:
             print(f"Follow it with: cloudedge status {asked.id} --follow")
     _show(kubeflow, made, follow, as_json, table=False)
@@ -154,7 +156,7 @@ def _show(kubeflow: "Kubeflow", run: "KubeflowRun", follow: bool, as_json: bool,
             raise typer.Exit(EXIT_INTERRUPTED) from None
     error = failure(run, ours)
     if as_json:
-        print_json(described(run, error))
+        print_json({**described(run, error), "kubeflow": kubeflow.where})
     elif table or follow:
         since = run.ended or run.began
         print(f"{run.name}: {in_words(run.state)}" + (f", since {since:%Y-%m-%d %H:%M:%S %Z}" if since else ""))

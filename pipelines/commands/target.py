@@ -1,7 +1,9 @@
 """Where the runs are that a command is about: a laptop's home, or a cluster that the environment names."""
 
 import os
+import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,6 +26,17 @@ class Target(NamedTuple):
     inboxes: Inboxes
     home: Home | None
     """Whose they are on a laptop."""
+
+    @property
+    def cluster(self) -> dict[str, str] | None:
+        """Which cluster its edges are in, for programs; none on a laptop."""
+        where = self.inboxes.where
+        return asdict(where) if where else None
+
+    def tell_cluster(self) -> None:
+        """Tell a person which cluster's edges were meant, beside what the command says."""
+        if self.inboxes.where:
+            print(f"The edges are those in {self.inboxes.where}.", file=sys.stderr)
 
     def where(self, key: str) -> str:
         """An object's place, for a person: its file, or its key and the cluster's store."""

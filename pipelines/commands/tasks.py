@@ -98,8 +98,9 @@ def cancel(run_id: RunArgument, home: PlaceOption = None, as_json: JsonOption = 
         fresh, terminated = True, True
     else:
         terminated = False
+        place.tell_cluster()
     if as_json:
-        print_json({"id": run_id, "state": "cancelled", "already": not fresh})
+        print_json({"id": run_id, "state": "cancelled", "already": not fresh, "cluster": place.cluster})
     else:
         print(f"Run {run_id} is cancelled." if fresh else f"Run {run_id} was cancelled already.")
     if home is None and not terminated:
@@ -117,6 +118,7 @@ def _terminate_on_kubeflow(run_id: str) -> bool:
     runs = kubeflow.under_way(run_id)
     for run in runs:
         kubeflow.terminate(run)
+        print(f"Kubeflow's run of it is terminated: {run.url}", file=sys.stderr)
     return bool(runs)
 
 
@@ -131,6 +133,8 @@ def reap(
     """Close the orders of runs that are over or dead, so that no edge works for nothing."""
     target = open_target(home)
     closed = dict(reap_runs(target.store, target.inboxes, actor(), silent_seconds, between_seconds))
+    if closed:
+        place.tell_cluster()
     if as_json:
         print_json(closed)
     elif not closed:
@@ -169,11 +173,22 @@ def delete(
         deletion, count = delete_run(target.store, target.inboxes, run_id, actor())
         if target.home is not None:
             target.home.forget(run_id)
-        rows.append({"id": run_id, "objects": count, "already": again, "at": deletion.at, "by": deletion.actor})
+        rows.append(
+            {
+                "id": run_id,
+                "objects": count,
+                "already": again,
+                "at": deletion.at,
+                "by": deletion.actor,
+                "cluster": place.cluster,
+            }
+        )
 
     try:
         _each(chosen, delete_one)
     finally:
+        if rows:
+            place.tell_cluster()
         if as_json:
             print_json(rows)
         elif not chosen:

@@ -19,6 +19,7 @@ from kfp_server_api import ApiException
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from cloud.cluster.connections import Fault, authorities, fault_of, proxy_for, proxy_headers
 from cloud.runs.records import KUBEFLOW_ID
 from cloudedge.documents import Task
 from cloudedge.errors import CloudedgeError, Conflict, InvalidInput, NotFound, StoreFailed
@@ -36,6 +37,7 @@ _MOST_LETTERS = 300
 _MOST_OF_A_NAME = 64
 """Kubeflow takes names of 255 letters, some versions fewer."""
 _TIMEOUT_SECONDS = (5, 30)
+_TRIES = 3
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -53,7 +55,27 @@ class KubeflowSettings(BaseSettings):
     )
 
 
+_REMEDIES = {
+    Fault.AUTHORITY: "Set SSL_CERT_FILE to a file with the certificates of its authority.",
+    Fault.NAME: "Correct the address: CLOUDEDGE_KUBEFLOW, or --host.",
+    Fault.TIME: "Have its certificate renewed, or set the clock here.",
+    Fault.PLAIN: "Correct the address, CLOUDEDGE_KUBEFLOW or --host: its port, or http:// for https://.",
+    Fault.CLIENT: "It wants a certificate, which cloudedge has none of: go another way to it, such as 'kubectl port-forward'.",
+    Fault.HOST: "Correct the address: CLOUDEDGE_KUBEFLOW, or --host.",
+    Fault.PROXY: "Correct HTTPS_PROXY or NO_PROXY.",
+}
+
+
 class _Client(kfp.Client):  # type: ignore[misc]  # kfp has no types.
+    def _load_config(self, *arguments: Any) -> Any:
+        """Go to it as the environment says; kfp knows no variable for that."""
+        config = super()._load_config(*arguments)
+        config.ssl_ca_cert = authorities() or None
+        config.retries = urllib3.Retry(_TRIES, other=0)  # A certificate, say, is the same the next time.
+        config.proxy = proxy_for(config.host) or None
+        config.proxy_headers = proxy_headers(config.proxy, "HTTPS_PROXY") if config.proxy else None
+        return config
+
     def get_kfp_healthz(self, sleep_duration: int = 0) -> Any:
         """Ask once whether Kubeflow is there; kfp asks five times in 25 seconds, with tracebacks."""
         health, _, headers = self._healthz_api.healthz_service_get_healthz_with_http_info(_request_timeout=_TIMEOUT_SECONDS)
@@ -94,6 +116,11 @@ class Kubeflow:
                 **({"namespace": self._namespace} if self._namespace else {}),
             )
             self._client.get_kfp_healthz()
+
+    @property
+    def where(self) -> dict[str, str]:
+        """Which Kubeflow this is, and which namespace of it, for programs."""
+        return {"server": self._host, "namespace": self._namespace}
 
     def submit(self, task: Task, cloud_data: str, test_data: str, experiment: str, compact: bool | None) -> KubeflowRun:
         """Start a run of a task.
@@ -266,9 +293,12 @@ class Kubeflow:
             with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
                 warnings.simplefilter("ignore")  # That it works with Kubeflow Pipelines 2 only.
                 yield
-        except ApiException as error:
-            raise self._refusal(purpose, error) from None
-        except urllib3.exceptions.HTTPError as error:
+        except (ApiException, urllib3.exceptions.HTTPError) as error:
+            fault = fault_of(error)
+            if fault:
+                raise StoreFailed(f"Kubeflow at {self._host} cannot be asked: {fault.value}. {_REMEDIES[fault]}") from None
+            if isinstance(error, ApiException) and error.status:
+                raise self._refusal(purpose, error) from None
             raise StoreFailed(
                 f"Kubeflow at {self._host} does not answer: {getattr(error, 'reason', None) or error}. Check the address, and "
                 "that it can be reached from here."
@@ -284,11 +314,21 @@ class Kubeflow:
         )
 
     def _refusal(self, purpose: str, error: ApiException) -> Exception:
+        message = f"Kubeflow at {self._host} did not {purpose}{self._where()}: {error.status}, "
         try:
             said = str(json.loads(error.body or "")["message"])
         except (KeyError, TypeError, ValueError):
-            said = str(error.reason)
-        message = f"Kubeflow at {self._host} did not {purpose}{self._where()}: {error.status}, {said[:_MOST_LETTERS]}."
+            # Who stands before Kubeflow: a proxy, or a page to sign in; or somebody else altogether.
+            message += f"{' '.join(str(error.body or error.reason).split())[:_MOST_LETTERS]}."
+            match error.status:
+                case 401 | 403:
+                    return InvalidInput(f"{message} Set CLOUDEDGE_KUBEFLOW_TOKEN to a token that is valid there.")
+                case 404:
+                    return InvalidInput(f"{message} Correct the address: in a whole Kubeflow it ends in /pipeline.")
+                case 400:
+                    return InvalidInput(f"{message} Correct the address: http:// or https://.")
+            return StoreFailed(f"{message} Check the address, and that it runs.")
+        message += f"{said[:_MOST_LETTERS].rstrip('.')}."
         match error.status:
             case 401:
                 return InvalidInput(f"{message} Set CLOUDEDGE_KUBEFLOW_TOKEN to a token that is valid.")
@@ -298,8 +338,10 @@ class Kubeflow:
                 return InvalidInput(f"{message} Correct the address: in a whole Kubeflow it ends in /pipeline.")
             case 404:
                 return NotFound(message)
-            case 400:
+            case 400 if "namespace" in said.lower():
                 return InvalidInput(f"{message} In a Kubeflow of several users, name your namespace: --namespace.")
+            case 400:
+                return InvalidInput(message)
         return StoreFailed(message)
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
 
-from cloud.cluster.api import Namespace, connect, said
-from cloudedge.errors import NotFound
+from cloud.cluster.api import TIMEOUT_SECONDS, Namespace, connect, said
+from cloudedge.errors import NotFound, StoreFailed
 from pipelines.kubeflow.answers import KubeflowRun, KubeflowTask
 from pipelines.kubeflow.nodes import Node, node
 
@@ -57,7 +58,7 @@ def logs(run: KubeflowRun, task: str, namespace: str) -> Iterator[tuple[str, str
     if not found:
         of_task = f", task {task}" if task else ""
         raise NotFound(
-            f"There is no pod of the run {run.id}{of_task} in namespace {namespace}: it has not begun yet, or Kubeflow has "
+            f"There is no pod of the run {run.id}{of_task} in {api.where}: it has not begun yet, or Kubeflow has "
             f"cleaned up. Its page may still have the logs: {run.url}. Another namespace: --namespace."
         )
     for title, name in found:
@@ -112,8 +113,9 @@ def _said(api: Namespace, core: client.CoreV1Api, pod: Any) -> str:
     if not started:
         return f"(has not started: {_obstacle(pod)})"
     try:
-        return str(core.read_namespaced_pod_log(pod.metadata.name, api.name, container=_CONTAINER))
-    except ApiException as error:
+        read = core.read_namespaced_pod_log
+        return str(read(pod.metadata.name, api.name, container=_CONTAINER, _request_timeout=TIMEOUT_SECONDS))
+    except (ApiException, HTTPError, StoreFailed) as error:
         return f"(its log cannot be read: {said(error)})"
 
 

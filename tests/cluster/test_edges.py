@@ -1,6 +1,8 @@
 """`cloudedge edges` against a real API server: who is enrolled, and how they stand."""
 
 import json
+import re
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -12,13 +14,15 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
 from cloud.cluster.api import Namespace
-from cloud.inboxes.config_maps import ConfigMapInboxes
+from cloud.inboxes.config_maps import EDGE_LABEL, ConfigMapInboxes
 from cloud.runs.closing import close_orders
+from cloud.runs.lifecycle import create
 from cloud.runs.run import Run
 from cloudedge.documents import Order, Phase, Report
 from tests.cloud.inboxes.conformance import adding
 from tests.cloud.runs.builders import order
 from tests.cluster.site import NAMESPACE, Site
+from tests.digits import digits_task
 from tests.waiting import until
 
 
@@ -231,3 +235,165 @@ def test_what_cannot_be_is_one_message(site: Site, arguments: list[str], code: i
     said = site.cli("edges", *arguments, code=code)
     assert told in said
     assert "Traceback" not in said
+
+
+# What the API server refuses, and what somebody changed by hand.
+
+
+def objects(site: Site, edge: str) -> list[str]:
+    """What the cluster holds of an edge."""
+    kinds = "configmaps,deployments"
+    return site.kubectl("get", kinds, "--namespace", NAMESPACE, "--selector", f"cloudedge.io/edge={edge}", "-o=name").split()
+
+
+def test_what_the_api_server_refuses_leaves_nothing_of_an_edge(site: Site) -> None:
+    told = site.cli("edges", "enroll", "half", "--node", "x" * 100, code=2)
+    assert (
+        f"make Deployment cloudedge-runner-half in namespace {NAMESPACE} of {site.control_plane.url} (context test): 422"
+        in told
+    )
+    assert "Correct what it names" in told
+    assert "cancel" not in told.lower()
+    assert objects(site, "half") == []
+
+
+@pytest.mark.parametrize("resource", ["configmaps", "deployments.apps"])
+def test_a_quota_that_an_edge_would_exceed_leaves_nothing_of_it(site: Site, resource: str) -> None:
+    core = client.CoreV1Api(site.control_plane.client())
+    quota = {"metadata": {"name": "few"}, "spec": {"hard": {f"count/{resource}": "0"}}}
+    core.create_namespaced_resource_quota(NAMESPACE, quota)
+    try:
+        until(lambda: core.read_namespaced_resource_quota("few", NAMESPACE).status.hard, what="the quota's controller")
+        told = site.cli("edges", "enroll", "half", "--node", "node", code=5)
+    finally:
+        core.delete_namespaced_resource_quota("few", NAMESPACE)
+    assert "exceeded quota: few" in told
+    assert "have the cluster's rule changed" in told
+    assert objects(site, "half") == []
+
+
+BROKEN = {
+    "no inbox.json": {"data": {"inbox.json": None}},
+    "no JSON": {"data": {"inbox.json": "{"}},
+    "another's": {"data": {"inbox.json": '{"edge": "other", "generation": 0}'}},
+    "no labels": {"metadata": {"labels": {"cloudedge.io/edge": None, "app.kubernetes.io/component": None}}},
+    "other bytes": {"data": {"inbox.json": None}, "binaryData": {"inbox.json": "/w=="}},
+}
+
+
+def broken(site: Site, edge: str, how: str) -> str:
+    """Have somebody change an edge's ConfigMap by hand; its uid."""
+    core = client.CoreV1Api(site.control_plane.client())
+    return str(core.patch_namespaced_config_map(f"cloudedge-inbox-{edge}", NAMESPACE, BROKEN[how]).metadata.uid)
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_to_enroll_again_mends_an_inbox_in_place(site: Site, edge: str, how: str) -> None:
+    generation = inboxes(site).update(edge, adding(order("run", edge))).generation
+    uid = broken(site, edge, how)
+    told = site.command("edges", "enroll", edge, "--node", "gate-node")
+    assert told.code == 0, told
+    lost = how != "no labels"
+    assert ("Its inbox could not be read and is empty now" in told.err) == lost
+    inbox = inboxes(site).read(edge)
+    assert (inbox.edge, len(inbox.orders)) == (edge, 0 if lost else 1)
+    assert inbox.generation > generation or not lost
+    assert edge in inboxes(site).edges()
+    name = f"cloudedge-inbox-{edge}"
+    assert client.CoreV1Api(site.control_plane.client()).read_namespaced_config_map(name, NAMESPACE).metadata.uid == uid
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_an_edge_whose_inbox_cannot_be_read_is_removed_by_force(site: Site, how: str) -> None:
+    site.cli("edges", "enroll", "broken", "--node", "node")
+    broken(site, "broken", how)
+    if how != "no labels":
+        told = site.cli("edges", "remove", "broken", code=4)
+        assert "its open orders are not known" in told
+        assert "--force" in told
+    told = site.cli("edges", "remove", "broken", "--force")
+    assert told.startswith(f"The edge broken is removed from namespace {NAMESPACE} of {site.control_plane.url} (context test).")
+    assert objects(site, "broken") == []
+
+
+# Whom and where.
+
+
+def test_a_namespace_that_is_not_there_is_named_and_none_is_taken_for_empty(site: Site) -> None:
+    elsewhere = {"CLOUDEDGE_INBOXES": "configmaps://cloudedge-edgse"}
+    for command in (
+        ("edges", "list"),
+        ("tasks", "reap"),
+        ("edges", "show", "gate"),
+        ("edges", "enroll", "gate", "--node", "n"),
+    ):
+        told = site.cli(*command, code=3, environment=elsewhere)
+        assert "cloudedge-edgse" in told, command
+        assert "There is no namespace" in told
+
+
+@pytest.mark.parametrize("command", [("list",), ("list", "--json"), ("enroll", "gate", "--node", "n")])
+def test_a_namespace_where_cloudedge_is_not_installed_is_named(site: Site, command: tuple[str, ...]) -> None:
+    told = site.cli("edges", *command, code=3, environment={"CLOUDEDGE_INBOXES": "configmaps://default"})
+    assert told.startswith("No runner can start in namespace default of https://")
+    assert "apply the manifests" in told
+    assert (
+        client.CoreV1Api(site.control_plane.client()).list_namespaced_config_map("default", label_selector=EDGE_LABEL).items
+        == []
+    )
+
+
+def test_what_changes_something_says_where(site: Site, edge: str) -> None:
+    cluster = {"server": site.control_plane.url, "context": "test", "namespace": NAMESPACE}
+    words = f"The edges are those in namespace {NAMESPACE} of {site.control_plane.url} (context test).\n"
+    for task_id in ("first", "second"):
+        task = digits_task(task_id)
+        create(site.run(task), task, "pipeline")
+        inboxes(site).update(edge, adding(order(task_id, edge)))
+    assert json.loads(site.cli("tasks", "cancel", "first", "--json"))["cluster"] == cluster
+    assert site.command("tasks", "cancel", "second").err == words
+    assert inboxes(site).read(edge).orders == ()
+    assert site.command("tasks", "reap").err == "", "nothing was changed"
+    inboxes(site).update(edge, adding(order("first", edge)))
+    assert site.command("tasks", "reap").err == words
+    done = site.command("tasks", "delete", "first", "second", "--json")
+    assert [row["cluster"] for row in done.json] == [cluster, cluster]
+    assert done.err == words
+
+
+@pytest.mark.parametrize("user", [{"token": "expired"}, {"tokenFile": "token"}, {}])
+def test_credentials_that_the_api_server_does_not_know_are_told_of_at_once(site: Site, user: dict[str, str]) -> None:
+    (site.folder / "token").write_text("old\n")
+    content = json.loads(site.control_plane.kubeconfig.read_text())
+    content["users"][0]["user"] = user
+    path = site.folder / "stranger"
+    path.write_text(json.dumps(content))
+    started = time.monotonic()
+    told = site.cli("edges", "list", code=5, environment={"KUBECONFIG": str(path)})
+    assert time.monotonic() - started < 9, "it is not asked until patience ends"
+    if user:
+        assert f"401: Unauthorized. Renew the credentials of the user admin of the context test in {path}." in told
+    else:
+        assert 'User "system:anonymous" cannot list resource "configmaps"' in told
+
+
+def test_the_role_that_is_named_helps(site: Site) -> None:
+    """Who is given what each message asks for can do it in the end."""
+    control_plane = site.control_plane
+    account = {"metadata": {"name": "newcomer"}}
+    client.CoreV1Api(control_plane.client()).create_namespaced_service_account("cloudedge", account)
+    environment = {"KUBECONFIG": str(control_plane.account("cloudedge", "newcomer"))}
+    who = "--serviceaccount=cloudedge:newcomer"
+    given = []
+    while (done := site.command("edges", "list", environment=environment)).code:
+        assert done.code == 5, done
+        (role,) = re.findall(r"Give this account the (?:cluster )?role '([a-z-]+)'", done.err)
+        assert role not in given, "it does not help"
+        given.append(role)
+        if "cluster role" in done.err:
+            site.kubectl("create", "clusterrolebinding", "newcomer", f"--clusterrole={role}", who)
+        else:
+            site.kubectl("create", "rolebinding", f"newcomer-{role}", f"--role={role}", who, "--namespace", NAMESPACE)
+    assert given == ["cloudedge-enrolment", "cloudedge-nodes"]
+    site.cli("edges", "enroll", "mine", "--node", "node", environment=environment)
+    site.cli("edges", "remove", "mine", environment=environment)

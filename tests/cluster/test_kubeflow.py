@@ -444,7 +444,7 @@ def test_logs_say_why_a_pod_has_not_started_and_which_tasks_there_are(
 ) -> None:
     made = terminal.submit(digits_task(name))
     run, workflow = made["kubeflow_id"], terminal.kubeflow.workflow(made["kubeflow_id"])["metadata"]["name"]
-    assert f"There is no pod of the run {run} in namespace kubeflow: it has not begun" in terminal("logs", name, code=3)
+    assert f"There is no pod of the run {run} in namespace kubeflow of https://" in terminal("logs", name, code=3)
     pods = {"pretrain-driver(0)": "driver", "pretrain(0).executor(0)": "executor"}
     for node, kind in pods.items():
         make_pod(control_plane, f"{name}-{kind}", run, f"{workflow}(0).root(0).{node}")

@@ -3,11 +3,8 @@
 import itertools
 import json
 import math
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -310,17 +307,3 @@ def test_what_is_no_inbox_is_refused_by_name(inboxes: ConfigMapInboxes, core: cl
     core.patch_namespaced_config_map(inbox_name("edge-1"), namespace, {"data": {"inbox.json": json.dumps({"edge": "edge-1"})}})
     with pytest.raises(InvalidInput, match=f"ConfigMap {namespace}/cloudedge-inbox-edge-1 is not a valid inbox"):
         inboxes.read("edge-1")
-
-
-@pytest.mark.parametrize("content", [None, "garbage", "a: [1", "clusters: 5"])
-def test_without_a_cluster_the_way_out_is_named(tmp_path: Path, content: str | None) -> None:
-    kubeconfig = tmp_path / "kubeconfig"
-    if content is not None:
-        kubeconfig.write_text(content)
-    program = "from cloud.cluster.api import connect; connect()"
-    environment = {"HOME": str(tmp_path), "PATH": "", "KUBECONFIG": str(kubeconfig)}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
-    message = done.stderr.splitlines()[-1]
-    start = f"cloudedge.errors.InvalidInput: There is no cluster to talk to: {kubeconfig} is no kubeconfig that can be used: "
-    assert message.startswith(start)
-    assert message.endswith(". Correct KUBECONFIG.")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import kfp_server_api
@@ -13,9 +14,11 @@ from hypothesis import strategies as st
 from cloud.runs.records import KubeflowRecord, RunState
 from cloud.runs.state import set_state
 from cloud.step import step
-from cloudedge.errors import NotFound, StoreFailed
+from cloudedge.errors import CloudedgeError, NotFound, StoreFailed
 from pipelines.kubeflow.answers import UNDER_WAY, explained, understood
+from pipelines.kubeflow.client import Kubeflow, KubeflowSettings
 from pipelines.kubeflow.progress import described, failure, in_words, rows
+from tests.answers import Answer, Authority, answering, proxy
 from tests.components.cloud import Cloud
 from tests.pipelines.kubeflow.answering import RUN, SPEC, VERSION, AnsweringKubeflow, answering_kubeflow
 from tests.terminal import Cloudedge
@@ -390,3 +393,90 @@ def test_an_answer_that_is_none_of_kubeflows_is_a_failure_of_its_server(kubeflow
     for name in (RUN, "bearings"):
         with pytest.raises((StoreFailed, NotFound), match="its answer is none of Kubeflow|knows no run of 'bearings'"):
             client.find(name)
+
+
+# The way to it.
+
+
+def asked_of(address: str) -> str:
+    with pytest.raises(CloudedgeError) as raised:
+        Kubeflow(KubeflowSettings(kubeflow=address))
+    return str(raised.value)
+
+
+JSON = json.dumps({"error": "No.", "code": 7, "message": "No."})
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "told"),
+    [
+        (Answer(401, JSON), 2, "401, No. Set CLOUDEDGE_KUBEFLOW_TOKEN to a token that is valid."),
+        (Answer(403, JSON), 2, "403, No. Name a namespace of yours: --namespace, or CLOUDEDGE_KUBEFLOW_NAMESPACE."),
+        (Answer(404, JSON), 2, "404, No. Correct the address: in a whole Kubeflow it ends in /pipeline."),
+        (Answer(400, JSON), 2, "400, No."),
+        (
+            Answer(400, JSON.replace("No.", "Give a namespace.")),
+            2,
+            "400, Give a namespace. In a Kubeflow of several users",
+        ),
+        (Answer(401, "<title>Sign in</title>", "text/html"), 2, "401, <title>Sign in</title>. Set CLOUDEDGE_KUBEFLOW_TOKEN"),
+        (Answer(403, "RBAC: access denied", "text/plain"), 2, "403, RBAC: access denied. Set CLOUDEDGE_KUBEFLOW_TOKEN"),
+        (Answer(404, "404 page not found", "text/plain"), 2, "404, 404 page not found. Correct the address: "),
+        (
+            Answer(400, "Client sent an HTTP request to an HTTPS server.", "text/plain"),
+            2,
+            "Correct the address: http:// or https",
+        ),
+        (Answer(502, "<title>Bad gateway</title>", "text/html"), 5, "502, <title>Bad gateway</title>. Check the address"),
+        (
+            Answer(200, "<title>Sign in</title>", "text/html"),
+            2,
+            "if this is the page to sign in, set CLOUDEDGE_KUBEFLOW_TOKEN.",
+        ),
+    ],
+)
+def test_who_refuses_is_answered_with_what_would_help(answer: Answer, code: int, told: str) -> None:
+    with answering(lambda asked: answer) as server, pytest.raises(CloudedgeError) as raised:
+        Kubeflow(KubeflowSettings(kubeflow=server.url))
+    assert told in str(raised.value)
+    assert raised.value.exit_code == code
+
+
+HEALTHY = Answer(200, json.dumps({"multi_user": False}))
+
+
+def test_what_stays_wrong_with_the_way_is_told_with_what_mends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = Authority(tmp_path / "authority")
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    with answering(lambda asked: HEALTHY, authority.server("127.0.0.1")) as server:
+        told = asked_of(server.url)
+        assert "of an authority that is not trusted here. Set SSL_CERT_FILE to a file with the certificates" in told
+
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+        Kubeflow(KubeflowSettings(kubeflow=server.url))
+
+        told = asked_of(server.url.replace("127.0.0.1", "localhost"))
+        assert "its certificate is for another name. Correct the address" in told
+
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing"))
+        assert asked_of(server.url).startswith(
+            f"SSL_CERT_FILE is '{tmp_path / 'missing'}', which holds no certificates: No such"
+        )
+
+    monkeypatch.delenv("SSL_CERT_FILE")
+    with answering(lambda asked: HEALTHY) as server:
+        told = asked_of(server.url.replace("http", "https"))
+        assert "it does not speak https at this port. Correct the address" in told
+    assert "there is no host of this name. Correct the address" in asked_of("https://no-such-host.invalid")
+
+
+def test_kubeflow_is_asked_over_the_proxy_that_the_environment_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = Authority(tmp_path / "authority")
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+    for name in ("NO_PROXY", "no_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with answering(lambda asked: HEALTHY, authority.server("kubeflow.invalid")) as server, proxy(server) as between:
+        monkeypatch.setenv("HTTPS_PROXY", between.url.replace("//", "//me:secret@"))
+        Kubeflow(KubeflowSettings(kubeflow="https://kubeflow.invalid/pipeline"))
+    assert (between.hosts, between.credentials) == (["kubeflow.invalid:443"], ["Basic bWU6c2VjcmV0"])
+    assert {asked.path for asked in server.asked} == {"/pipeline/apis/v2beta1/healthz"}
