@@ -22,6 +22,7 @@ from cloud.runs.run import Run
 from cloud.runs.state import BETWEEN_STEPS, OVER, put_state, set_state, track_state
 from cloud.settings import Settings
 from cloud.tracking import Registration, Relay, TrackingLog, TrackingRecord
+from cloud.tracking.faults import MlflowFailed
 from cloudedge.errors import Cancelled, CloudedgeError, NotFound, StoreFailed
 from cloudedge.files import disk_errors
 from cloudedge.processes import Companion, end_with
@@ -103,14 +104,27 @@ class Step:
         """
         return local_folder(self.store, address, self.scratch())
 
-    def relay(self) -> None:
-        """Carry what is kept to MLflow, where this step knows one; that it is away is no reason to fail."""
+    def relay(self, *, patiently: bool = False) -> str:
+        """Carry what is kept to MLflow, where this step knows one; that it takes nothing is no reason to fail.
+
+        Args:
+            patiently: Leave MLflow alone if it took nothing a moment ago.
+
+        Returns:
+            What MLflow did not take, and why; empty if nothing is known to be left.
+        """
         if not self.settings.tracking_uri:
-            return
+            return ""
         try:
-            self._relay.push()
+            self._relay.push(patiently=patiently)
+        except MlflowFailed as error:
+            if not error.again:
+                self.say(str(error))
+            return str(error)
         except CloudedgeError as error:
-            self.say(f"MLflow is not reachable; its figures are kept and sent later: {error}")
+            self.say(f"MLflow is told later: {error}")
+            return str(error)
+        return ""
 
     def stop_if_cancelled(self) -> None:
         """Raise if somebody cancelled the run.
@@ -152,7 +166,7 @@ def step(run_id: str, name: str, *, begins: bool = False) -> Iterator[Step]:
                 yield work
                 # What was ordered while somebody cancelled the run is closed by the same way out as any failure.
                 work.stop_if_cancelled()
-            work.relay()
+            work.relay(patiently=True)
         except BaseException as error:
             ignore_termination()
             _fail(work, error)

@@ -40,6 +40,7 @@ def wait_for(
     quorum_since: float | None = None
     renewal = _Renewal(work, watch, deadline_seconds)
     relayed = said = float("-inf")
+    relaying = 0.0
     last, named = False, set[tuple[str, str]]()
     with watch.told(), work.inboxes.nudging(watch.edges, watch.accepted):
         while True:
@@ -60,9 +61,10 @@ def wait_for(
             if (quorum_since is not None and now - quorum_since >= grace_seconds) or now - started >= deadline_seconds:
                 last = True  # What came and was not told shall not count as missing.
                 continue
-            if now - relayed > _RELAY_SECONDS:
-                relayed = now
-                work.relay()
+            if now - relayed > max(_RELAY_SECONDS, relaying):  # A slow MLflow gets no more than half of the time.
+                work.relay(patiently=True)
+                relayed = time.monotonic()
+                relaying = relayed - now
             renewal.renew_if_due()
             work.stop_if_cancelled()
             # Of a store that takes long to list no more than half of the time is asked for.

@@ -16,7 +16,7 @@ from cloud.tracking.records import (
     TrackingRecord,
     flat_params,
 )
-from cloud.tracking.relay import Relay
+from cloud.tracking.relay import Relay, registered_of, trouble_of
 
 __all__ = [
     "NOTE_TAG",
@@ -30,4 +30,6 @@ __all__ = [
     "TrackingRecord",
     "address_of",
     "flat_params",
+    "registered_of",
+    "trouble_of",
 ]

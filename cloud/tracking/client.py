@@ -1,24 +1,27 @@
 """The connection to MLflow: bounded in time, and with one kind of error."""
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from cloud.tracking.database import artifacts_of, ensure_whole, file_of
+from cloud.tracking.faults import Fault, MlflowFailed, address_fault, fault_of, without_password
 from cloud.tracking.records import NOTE_TAG
-from cloudedge.errors import CloudedgeError, StoreFailed
+from cloudedge.errors import CloudedgeError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
-    from mlflow.exceptions import MlflowException
 
 _ENVIRONMENT = {
     # MLflow's own bounds, 120 s and 7 retries with back-off, would keep a step waiting for a quarter of an hour.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    # boto3's, where S3 is not proxied: 60 s each of five times.
+    "AWS_MAX_ATTEMPTS": "2",
     # What people train is nobody else's business.
     "MLFLOW_DISABLE_TELEMETRY": "true",
     # A step's output is for its user: no address per finished run, no word on how a database is made.
@@ -26,12 +29,14 @@ _ENVIRONMENT = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
 
+_RECORDS = "did not take the run's records"
+"""What MLflow did not do, as long as nothing else is said."""
+
 _KIND_TAG = "mlflow.experimentKind"
 """Without it MLflow's menu lists only what concerns language models, and nobody finds the training runs."""
 
-
-_TO_BE_ASKED_AGAIN = (408, 425, 429)
-"""Status codes of a server that has no time."""
+_TERMINATED = 128 + signal.SIGTERM
+"""What a step that is told to end exits with; any other exit is one that a plugin of MLflow's wants."""
 
 
 def connect(tracking_uri: str) -> "MlflowClient":
@@ -40,6 +45,8 @@ def connect(tracking_uri: str) -> "MlflowClient":
     Importing MLflow takes about 3 s of CPU, opening a database another 1 s, making a new one 1 s more. To be used within
     `mlflow_errors`, which also bounds the time of each call.
     """
+    if fault := address_fault(tracking_uri):
+        raise failure(tracking_uri, fault)
     from mlflow import MlflowClient
 
     file = file_of(tracking_uri)
@@ -78,35 +85,32 @@ def experiment_of(client: "MlflowClient", name: str, note: str = "") -> "Experim
     return found
 
 
-def refused(error: "MlflowException") -> bool:
-    """Whether MLflow says no, and not just that it is busy or away: to ask again would be of no use."""
-    status = error.get_http_status_code()  # type: ignore[no-untyped-call]
-    return 400 <= status < 500 and status not in _TO_BE_ASKED_AGAIN
-
-
 @contextmanager
-def mlflow_errors(tracking_uri: str) -> Iterator[None]:
+def mlflow_errors(tracking_uri: str, what: str = _RECORDS) -> Iterator[None]:
     """Bound what is done with MLflow in time, and turn all that it, its database or the network may raise into one error.
 
+    Args:
+        tracking_uri: MLflow's address.
+        what: What is not done if that fails, as MLflow's predicate.
+
     Raises:
-        StoreFailed: MLflow did not take something; to be tried again later.
+        MlflowFailed: MLflow did not take something.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
         yield
-    except CloudedgeError:
+    except (CloudedgeError, KeyboardInterrupt, GeneratorExit):
         raise
-    except Exception as error:
-        # MLflow, its database, a proxy before it: whatever they raise, no run's outcome is changed by it.
-        said = f"{type(error).__name__}: {error}".partition("\n")[0][:500]
-        reason = _without_password(said, tracking_uri).rstrip(".: ")
-        raise StoreFailed(
-            f"MLflow at {_without_password(tracking_uri, tracking_uri)} did not take the run's records: {reason}. "
-            "They are kept in the store, and go there as soon as it takes them."
-        ) from None
+    except BaseException as error:
+        # MLflow, a plugin of it, its database, a proxy before it: whatever they raise, no run's outcome is changed by it.
+        if isinstance(error, SystemExit) and error.code == _TERMINATED:
+            raise
+        raise failure(tracking_uri, fault_of(error, tracking_uri), what) from None
 
 
-def _without_password(text: str, uri: str) -> str:
-    password, at, _ = urlsplit(uri).netloc.rpartition("@")
-    return text.replace(password + at, "") if at else text
+def failure(tracking_uri: str, fault: Fault, what: str = _RECORDS) -> MlflowFailed:
+    """What is raised of a fault."""
+    place = without_password(tracking_uri, tracking_uri)
+    said = f"MLflow at {place} {what}: {fault.reason}. {fault.remedy[:1].upper()}{fault.remedy[1:]}".rstrip()
+    return MlflowFailed(f"{said} What it lacks is kept in the store, and goes there as soon as it takes it.", fault)

@@ -57,6 +57,7 @@ def register(client: "MlflowClient", store: Store, run: str, runs: Runs, registr
             tags=_tags(run, registration),
             description=registration.description,
             model_id=model.model_id,
+            await_creation_for=0,  # Minutes in which nothing would be done with it.
         )
     held = client.get_registered_model(registration.registered_model).aliases
     # A registration that is told again, late, must not take an alias back from a newer version.

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from cloud.tracking.client import experiment_of, refused
+from cloud.tracking.client import experiment_of, failure
+from cloud.tracking.faults import Fault, refused
 from cloud.tracking.history import History
 from cloud.tracking.names import mlflow_name
 from cloud.tracking.records import NOTE_TAG, Dataset, MetricPoint, TrackingRecord
@@ -17,7 +18,7 @@ from cloudedge.documents.base import canonical_json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import DatasetInput, Param, Run
+    from mlflow.entities import DatasetInput, Experiment, Param, Run
 
 RUN_TAG = "cloudedge.run"
 CHILD_TAG = "cloudedge.child"
@@ -79,6 +80,7 @@ class Runs:
     Attributes:
         parent: MLflow's id of the run; empty as long as MLflow does not have it.
         experiment: Id of the experiment that it is in.
+        artifacts: Where MLflow says that the run's artifacts are to lie; empty as long as it does not have the run.
     """
 
     def __init__(self, client: "MlflowClient", run: str, experiment: str, token: str, given: str = "") -> None:
@@ -92,6 +94,9 @@ class Runs:
             experiment: Name of the experiment, where MLflow runs are made.
             token: What a run made here is found again by.
             given: MLflow's id of the run that Kubeflow made for the run or for one of its tasks; empty: none.
+
+        Raises:
+            MlflowFailed: somebody threw the experiment away.
         """
         self._client = client
         self._run = run
@@ -100,15 +105,20 @@ class Runs:
         self._children: dict[str, Run] = {}
         root = _root(client, given) if given else None
         self._ours = root is None
+        self.artifacts = ""
         if root is not None:
+            self.artifacts = root.info.artifact_uri
             self.parent, self.experiment = root.info.run_id, root.info.experiment_id
             self._experiment_name = client.get_experiment(self.experiment).name
             client.set_tag(self.parent, RUN_TAG, run)
         else:
-            self.parent, self.experiment = "", experiment_of(client, experiment).experiment_id
+            found = experiment_of(client, experiment)
+            if found.lifecycle_stage != "active":
+                raise failure(client.tracking_uri, _thrown_away(found))
+            self.parent, self.experiment = "", found.experiment_id
             self._experiment_name = experiment
             for same in client.search_runs([self.experiment], f"tags.`{TOKEN_TAG}` = '{token}'", max_results=1):
-                self.parent = same.info.run_id
+                self.parent, self.artifacts = same.info.run_id, same.info.artifact_uri
         self._all_children_known = not self.parent
 
     def make(self, began: datetime) -> None:
@@ -119,7 +129,8 @@ class Runs:
         """
         if not self.parent:
             tags = {RUN_TAG: self._run, TOKEN_TAG: self._token}
-            self.parent = self._create(self.experiment, self._run, began, tags).info.run_id
+            made = self._create(self.experiment, self._run, began, tags).info
+            self.parent, self.artifacts = made.run_id, made.artifact_uri
 
     def tell(self, news: Mapping[str | None, News]) -> int:
         """Tell MLflow what is new of the run (under None) and of its child runs, in as few calls as it takes.
@@ -151,7 +162,7 @@ class Runs:
         self._log(run_id, news, points)
         history.sent(points)
         if news.dataset:
-            self._client.log_inputs(run_id, [_dataset_input(news.dataset)])
+            self._log_dataset(run_id, news.dataset)
         if news.status and ends:
             if news.status == "running":
                 self._client.update_run(run_id, "RUNNING")
@@ -261,6 +272,16 @@ class Runs:
                     raise
                 self._client.log_batch(run_id, some_metrics, self._new_params(run_id, some_params), some_tags, synchronous=True)
 
+    def _log_dataset(self, run_id: str, dataset: Dataset) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.log_inputs(run_id, [_dataset_input(dataset)])
+        except MlflowException as error:
+            if not refused(error):
+                raise
+            _log.info("MLflow takes no datasets: %s", error)  # A server before 2.4.
+
     def _new_params(self, run_id: str, params: Sequence["Param"]) -> list["Param"]:
         known = self._client.get_run(run_id).data.params
         changed = sorted(param.key for param in params if param.key in known and known[param.key] != param.value)
@@ -295,6 +316,12 @@ def _root(client: "MlflowClient", run_id: str) -> "Run | None":
             return run
     _log.warning("MLflow does not have the run %s that Kubeflow made, perhaps elsewhere: this run gets one of its own.", run_id)
     return None
+
+
+def _thrown_away(experiment: "Experiment") -> Fault:
+    restore = f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
+    remedy = f"Restore it, by '{restore}', or name another in CLOUDEDGE_EXPERIMENT."
+    return Fault(f"its experiment {experiment.name!r} was deleted", remedy, certain=True)
 
 
 def _of_epochs(experiment: str) -> str:

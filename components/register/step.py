@@ -5,7 +5,7 @@ from pathlib import PurePath
 
 from cloud.runs.records import Evaluation
 from cloud.step import Step, step
-from cloud.tracking import Ancestor, Registration, TrackingRecord
+from cloud.tracking import Ancestor, Registration, TrackingRecord, registered_of
 from cloudedge.documents import Manifest, Task, Trained, parse
 from cloudedge.documents.manifest import MAX_MANIFEST_BYTES
 from cloudedge.errors import NotFound
@@ -15,13 +15,14 @@ _NO_MLFLOW = (
     "Nothing is registered, as no MLflow is named: neither by CLOUDEDGE_TRACKING_URI nor by Kubeflow's MLflow plugin. "
     "The model and the run's figures are in the store."
 )
+_LATER = "The model is not registered. Once MLflow takes it, the same task, run again, registers it."
 
 
 def register_model(run_id: str) -> str:
     """Register the run's model, unless the regression gate refused it.
 
     Returns:
-        Name of the registered model, or an empty text if the gate refused or there is no MLflow.
+        Name of the registered model, or an empty text if the gate refused, there is no MLflow, or it did not take the model.
 
     Raises:
         NotFound: the run was not evaluated.
@@ -38,12 +39,27 @@ def register_model(run_id: str) -> str:
         registration = _registration(work, task, evaluation)
         at = work.written_at(work.run.key("evaluation.json"))
         work.track("register", TrackingRecord(at=at), registration=registration)
-        if not work.settings.tells_mlflow:
-            work.say(_NO_MLFLOW)
-            work.log("unregistered", model=registration.registered_model, sha256=registration.sha256, reason=_NO_MLFLOW)
+        missing = _unregistered(work, registration)
+        if missing:
+            work.log("unregistered", model=registration.registered_model, sha256=registration.sha256, reason=missing)
             return ""
         work.log("registered", model=registration.registered_model, sha256=registration.sha256)
         return registration.registered_model
+
+
+def _unregistered(work: Step, registration: Registration) -> str:
+    """Have the model registered, unless the laptop's engine will; why it is not."""
+    if not work.settings.tells_mlflow:
+        work.say(_NO_MLFLOW)
+        return _NO_MLFLOW
+    if not work.settings.tracking_uri:
+        return ""
+    fault = work.relay()
+    registered = registered_of(work.store, work.run.id)
+    if registered and registered.sha256 == registration.sha256:
+        return ""
+    work.say(_LATER)
+    return f"{_LATER} {fault}".rstrip()
 
 
 def _registration(work: Step, task: Task, evaluation: Evaluation) -> Registration:

@@ -6,6 +6,7 @@ from cloud.pages.words import MOST_EDGES, MOST_ENVIRONMENTS, natural
 from cloud.runs.events import events
 from cloud.runs.records import Evaluation, ModelScores, PretrainingRecord, RunState
 from cloud.runs.run import Run
+from cloud.tracking import Registered, registered_of, trouble_of
 from cloudedge.documents import ContributionRecord, Event, FusionRecord, Manifest, Scores, Task, Trained, parse
 from cloudedge.documents.manifest import MAX_MANIFEST_BYTES
 from cloudedge.errors import InvalidInput, NotFound
@@ -63,6 +64,10 @@ class Findings:
     """The edges shown: all, or those with the lowest accuracy."""
     edges_in_all: int
     events: tuple[Event, ...]
+    registered: Registered | None
+    """The model's version in MLflow's registry, as far as this run was told of one."""
+    mlflow: str
+    """What MLflow did not take, why, and what mends it; empty if nothing."""
 
     def environments(self) -> list[str]:
         """Test sets as they are drawn: everything first, then each, or those that the final model does worst on."""
@@ -118,6 +123,7 @@ def gather(run: Run) -> Findings:
     evaluation = run.evaluation()
     names = {c.edge for record in fusions for c in record.contributions}
     names |= {left_out.edge for record in fusions for left_out in record.left_out}
+    trouble = trouble_of(run.store, run.id)
     return Findings(
         id=run.id,
         task=task,
@@ -128,6 +134,8 @@ def gather(run: Run) -> Findings:
         edges=_stories(run, fusions, evaluation, _shown(names, fusions)),
         edges_in_all=len(names),
         events=tuple(event for _, event in events(run.store, run.id)),
+        registered=registered_of(run.store, run.id),
+        mlflow=trouble.message if trouble else "",
     )
 
 

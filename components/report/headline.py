@@ -43,11 +43,8 @@ def sentences(found: Findings) -> list[str]:
         said.append(f"On {count(scores.samples, 'test sample')}: {share(scores.accuracy)}.")
     if evaluation and evaluation.gate:
         said.append(evaluation.gate.verdict)
-    registered = [event.details.get("model") for event in found.events if event.action == "registered"]
-    if registered:
-        said.append(f"Registered as {registered[-1]}.")
-    elif any(event.action == "unregistered" for event in found.events):
-        said.append("Not registered, as no MLflow is named.")
+    if registration := _registration(found):
+        said.append(registration)
     asked = found.task.collaboration
     if evaluation and 0 < evaluation.rounds < asked.rounds:
         said.append(
@@ -61,12 +58,26 @@ def sentences(found: Findings) -> list[str]:
     return said
 
 
+def _registration(found: Findings) -> str:
+    """What became of the model in MLflow's registry; empty if it was not to have a version yet."""
+    evaluation, version = found.evaluation, found.registered
+    if version and evaluation and version.sha256 == evaluation.sha256:
+        return f"Registered as {version.registered_model}, version {version.version}."
+    outcomes = [event for event in found.events if event.action in ("registered", "unregistered")]
+    if not outcomes:
+        return ""
+    last = outcomes[-1]
+    return f"Registered as {last.details.get('model')}." if last.action == "registered" else str(last.details.get("reason"))
+
+
 def verdict(found: Findings) -> Markup:
-    """The same sentences; and why the run failed, if it did."""
+    """The same sentences; why the run failed, if it did; and what MLflow lacks, unless that is said already."""
     told = sentences(found)
     said = element("p", " ".join(told), class_="verdict") if told else Markup()
     if found.state and found.state.state in ("failed", "cancelled", "stopped"):
         said = joined([said, element("p", element("b", f"Run {found.state.state}. "), found.state.message, class_="alert")])
+    if found.mlflow and not any(found.mlflow in sentence for sentence in told):
+        said = joined([said, element("p", found.mlflow, class_="alert")])
     return said
 
 

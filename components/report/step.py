@@ -34,4 +34,5 @@ def report_run(run_id: str) -> str:
         at = work.written_at(work.run.key("state.json"))
         ended = TrackingRecord(at=at, status="finished", tags={NOTE_TAG: note(found)})
         work.track("report", ended, files={"report.html": key})
+        work.relay()
         return page

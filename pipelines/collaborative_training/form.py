@@ -37,18 +37,26 @@ SETTINGS = "cloudedge-settings"
 """The ConfigMap that a step on a cluster finds its surroundings by, in the namespace that it runs in."""
 
 CREDENTIALS = "cloudedge-store"
-"""The Secret with the store's credentials, beside it."""
+"""The Secret beside it, with the credentials of the store, and of an MLflow that asks for some."""
 
 _SETTINGS = (
     "CLOUDEDGE_STORE",
     "CLOUDEDGE_STORE_FOR_EDGES",
     "CLOUDEDGE_INBOXES",
     "CLOUDEDGE_TRACKING_URI",
+    "CLOUDEDGE_EXPERIMENT",
+    "MLFLOW_S3_ENDPOINT_URL",
     "CLOUDEDGE_SCRATCH",
     "CLOUDEDGE_PATIENCE_SECONDS",
     "AWS_REGION",
 )
-_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+_CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+)
 
 _DATA = ("cloud_data", "test_data")
 """What the form asks for beside a task."""

@@ -98,9 +98,9 @@ def cancel(run_id: RunArgument, home: PlaceOption = None, as_json: JsonOption = 
         fresh, terminated = True, True
     else:
         terminated = False
-        place.tell_cluster()
+        target.tell_cluster()
     if as_json:
-        print_json({"id": run_id, "state": "cancelled", "already": not fresh, "cluster": place.cluster})
+        print_json({"id": run_id, "state": "cancelled", "already": not fresh, "cluster": target.cluster})
     else:
         print(f"Run {run_id} is cancelled." if fresh else f"Run {run_id} was cancelled already.")
     if home is None and not terminated:
@@ -134,7 +134,7 @@ def reap(
     target = open_target(home)
     closed = dict(reap_runs(target.store, target.inboxes, actor(), silent_seconds, between_seconds))
     if closed:
-        place.tell_cluster()
+        target.tell_cluster()
     if as_json:
         print_json(closed)
     elif not closed:
@@ -180,7 +180,7 @@ def delete(
                 "already": again,
                 "at": deletion.at,
                 "by": deletion.actor,
-                "cluster": place.cluster,
+                "cluster": target.cluster,
             }
         )
 
@@ -188,7 +188,7 @@ def delete(
         _each(chosen, delete_one)
     finally:
         if rows:
-            place.tell_cluster()
+            target.tell_cluster()
         if as_json:
             print_json(rows)
         elif not chosen:

@@ -5,6 +5,7 @@ from typing import Any
 
 from cloud.runs.events import events
 from cloud.runs.run import Run
+from cloud.tracking import registered_of, trouble_of
 from cloudedge.documents import Task
 
 
@@ -56,6 +57,9 @@ def summary(run: Run) -> dict[str, Any]:
     """What came of a run: its model, how good it is and where, and what took how long."""
     evaluation = run.evaluation()
     found: dict[str, Any] = {"model": None, "accuracy": {}, "gate_passed": None, "seconds": seconds(run)}
+    registered, trouble = registered_of(run.store, run.id), trouble_of(run.store, run.id)
+    found["registered"] = {"model": registered.registered_model, "version": registered.version} if registered else None
+    found["mlflow"] = trouble.message if trouble else ""
     if evaluation is None:
         return found
     key = run.fused_key(evaluation.rounds)

@@ -77,7 +77,7 @@ def test_a_termination_while_mlflow_is_told_of_what_is_done_closes_the_orders_to
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cloud.pretrained().dispatched()
-    monkeypatch.setattr(Step, "relay", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(Step, "relay", lambda _, **__: os.kill(os.getpid(), signal.SIGTERM))
 
     with pytest.raises(SystemExit), step("digits", "wait-1"):
         pass

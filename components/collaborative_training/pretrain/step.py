@@ -55,6 +55,7 @@ def pretrain(task: Task, cloud_data: str, kubeflow_run: str = "") -> Pretraining
         # Without what differs between any two runs and is said elsewhere: MLflow shows what two runs differ in.
         settings = task.model_dump(mode="json", exclude={"schema_version", "id", "name"})
         work.track("create", TrackingRecord(at=created, params=flat_params(settings), tags=tags, status="running"))
+        work.relay()  # What is wrong with MLflow is to be known now, not after hours of training.
         record = work.run.pretraining()
         if record is None:
             if task.collaborate:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cloudedge.store import DirectoryStore
+from tests.cloud.tracking.served import SERVE_ARTIFACTS, Served, serving
 
 if TYPE_CHECKING:
     # Importing it costs seconds, which collecting the tests need not.
@@ -26,6 +27,22 @@ def client(tracking_uri: str) -> "MlflowClient":
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri, tracking_uri)
+
+
+@pytest.fixture(scope="session")
+def only_server(tracking_uri: str, client: "MlflowClient", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    # `client` made the database.
+    with serving(tracking_uri, tmp_path_factory.mktemp("artifacts")) as served:
+        yield served
+
+
+@pytest.fixture
+def served(only_server: Served, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv(*SERVE_ARTIFACTS)
+    only_server.asked.clear()
+    yield only_server
+    only_server.rule = None
 
 
 @pytest.fixture

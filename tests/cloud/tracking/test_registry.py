@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
 
-from cloud.tracking import Ancestor, Registered, Registration, Relay, TrackingLog, TrackingRecord
+from cloud.tracking import Ancestor, Registered, Registration, Relay, TrackingLog, TrackingRecord, registered_of
 from cloudedge.errors import StoreFailed
 from cloudedge.store import DirectoryStore
 from tests.cloud.tracking import told
@@ -64,7 +64,7 @@ def test_a_fused_model_becomes_a_version_with_signature_digest_lineage_and_alias
     run = runs_of(client, experiment)["digits"]
     version = client.get_model_version_by_alias(experiment, "champion")
     (model,) = client.search_logged_models([run.info.experiment_id])
-    assert relay.registered() == Registered(
+    assert registered_of(store, "digits") == Registered(
         registered_model=experiment,
         version=1,
         aliases=("champion", "round-003"),
@@ -95,7 +95,7 @@ def test_the_registered_files_are_the_model_itself_and_where_it_comes_from(
     log.append([TrackingRecord(at=START)], "register", registration)
     relay.push()
 
-    folder = artifact_folder(client, relay)
+    folder = artifact_folder(client, store)
     assert {path.name for path in folder.iterdir()} == {"MLmodel", "lineage.json", "model.safetensors", "task.json"}
     assert not (folder / "model.safetensors").is_symlink()
     assert (folder / "model.safetensors").read_bytes() == store.get(KEY, 10_000)
@@ -124,7 +124,7 @@ def test_edges_beyond_what_a_tag_can_hold_are_counted(
     version = client.get_model_version_by_alias(experiment, "champion")
     assert version.tags["cloudedge.edges"].startswith("edge-0, edge-1, edge-10, ")
     assert version.tags["cloudedge.edges"].endswith(" and 1980 more")
-    lineage = json.loads((artifact_folder(client, relay) / "lineage.json").read_bytes())
+    lineage = json.loads((artifact_folder(client, store) / "lineage.json").read_bytes())
     assert len(lineage["ancestors"]) == 2000
 
 
@@ -147,7 +147,7 @@ def test_an_alias_moves_to_the_newest_file_that_is_given_it(
         log.append([TrackingRecord(at=START)], f"register-{number}", fused_model(store, value, experiment, "champion"))
         relay.push()
     assert str(client.get_model_version_by_alias(experiment, "champion").version) == "2"
-    registered = relay.registered()
+    registered = registered_of(store, "digits")
     assert registered is not None
     assert registered.version == 2
 
@@ -163,10 +163,10 @@ def test_an_older_version_that_is_told_again_does_not_take_an_alias_back(
         Relay(each, "digits", tracking_uri, experiment).push()
 
     store.delete("runs/digits/tracking/relayed.json")
-    older = Relay(store, "digits", tracking_uri, experiment)
-    older.push()
+    Relay(store, "digits", tracking_uri, experiment).push()
 
-    assert (_registered(older).version, _registered(older).aliases) == (1, ())
+    older = _registered(store)
+    assert (older.version, older.aliases) == (1, ())
     assert str(client.get_model_version_by_alias(experiment, "champion").version) == "2"
 
 
@@ -180,7 +180,7 @@ def test_an_interrupted_registration_is_completed_without_a_second_copy(
     log.append([TrackingRecord(at=START)], "register", fused_model(store, 0.5, experiment, "champion"))
     with pytest.raises(StoreFailed):
         relay.push()
-    assert relay.registered() is None
+    assert registered_of(store, "digits") is None
     blocked.unlink()
 
     relay.push()
@@ -188,7 +188,7 @@ def test_an_interrupted_registration_is_completed_without_a_second_copy(
     found = client.get_experiment_by_name(experiment)
     assert found is not None
     models = client.search_logged_models([found.experiment_id])
-    assert [(model.model_id, model.status) for model in models] == [(_registered(relay).model_id, "READY")]
+    assert [(model.model_id, model.status) for model in models] == [(_registered(store).model_id, "READY")]
     assert str(client.get_model_version_by_alias(experiment, "champion").version) == "1"
 
 
@@ -200,7 +200,7 @@ def test_a_model_that_was_altered_in_the_store_is_not_registered_and_holds_nothi
     log.append([TrackingRecord(at=START, metrics=(told.point("accuracy", 0.5, 3),))], "register", registration)
     assert relay.push() == 1
     assert f"The model is not registered: {KEY} was altered in the store after it was recorded" in caplog.text
-    assert relay.registered() is None
+    assert registered_of(store, "digits") is None
 
 
 def test_a_model_whose_file_is_gone_is_said_so_and_holds_nothing_up(
@@ -211,14 +211,14 @@ def test_a_model_whose_file_is_gone_is_said_so_and_holds_nothing_up(
     log.append([TrackingRecord(at=START, metrics=(told.point("accuracy", 0.5, 3),))], "register", registration)
     assert relay.push() == 1
     assert f"The model is not registered, because its file is gone: There is no object '{KEY}'" in caplog.text
-    assert relay.registered() is None
+    assert registered_of(store, "digits") is None
 
 
-def artifact_folder(client: "MlflowClient", relay: Relay) -> Path:
-    return Path(unquote(urlsplit(client.get_logged_model(_registered(relay).model_id).artifact_location).path))
+def artifact_folder(client: "MlflowClient", store: DirectoryStore) -> Path:
+    return Path(unquote(urlsplit(client.get_logged_model(_registered(store).model_id).artifact_location).path))
 
 
-def _registered(relay: Relay) -> Registered:
-    registered = relay.registered()
+def _registered(store: DirectoryStore) -> Registered:
+    registered = registered_of(store, "digits")
     assert registered is not None
     return registered

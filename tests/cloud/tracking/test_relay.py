@@ -430,7 +430,7 @@ def test_a_database_that_is_none_is_one_clear_error_and_a_later_push_succeeds(
 ) -> None:
     (tmp_path / "mlflow.db").write_text("this is no database, but it is longer than a header of one would be")
     log.append([TrackingRecord(at=START, metrics=(point("accuracy", 0.5, 0),))], "pretrain")
-    with pytest.raises(StoreFailed, match=r"MLflow at sqlite:.*file is not a database.* They are kept in the store"):
+    with pytest.raises(StoreFailed, match=r"MLflow at sqlite:.*file is not a database.* What it lacks is kept in the store"):
         Relay(store, "digits", f"sqlite:///{tmp_path / 'mlflow.db'}", experiment).push()
     assert Relay(store, "digits", tracking_uri, experiment).push() == 1
 

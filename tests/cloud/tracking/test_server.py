@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from cloud.tracking import Registration, Relay, TrackingLog, TrackingRecord
+from cloud.tracking import Registration, Relay, TrackingLog, TrackingRecord, registered_of
 from cloudedge.errors import StoreFailed
 from cloudedge.store import DirectoryStore
 from tests.cloud.tracking import told
@@ -82,7 +82,7 @@ def test_a_server_killed_in_the_middle_and_started_again_has_every_point_once(
         child = runs[f"digits/{edge}"]
         assert history(client, child, "loss") == [(0, 1), (1, 0.5), (2, 0.25)]
         assert child.info.status == "FINISHED"
-    registered = relay.registered()
+    registered = registered_of(store, "digits")
     assert registered is not None
     assert str(client.get_model_version_by_alias(experiment, "champion").version) == str(registered.version)
     (uploaded,) = (server.folder / "artifacts").rglob("model.safetensors")

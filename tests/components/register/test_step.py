@@ -66,7 +66,7 @@ def test_where_no_mlflow_is_named_the_run_says_that_nothing_is_registered(
     assert register_model(cloud.task.id) == ""
 
     assert "Nothing is registered, as no MLflow is named: neither by CLOUDEDGE_TRACKING_URI" in capsys.readouterr().out
-    assert "Not registered, as no MLflow is named." in sentences(gather(cloud.run))
+    assert "Nothing is registered, as no MLflow is named" in " ".join(sentences(gather(cloud.run)))
     assert not [event for _, event in events(cloud.store, cloud.task.id) if event.action == "registered"]
 
 
