@@ -16,6 +16,7 @@ import urllib3
 from cloudedge.documents.order import RemoteFile, UploadTarget
 from cloudedge.errors import Conflict, InvalidInput, InvalidModel, NotFound, StoreFailed
 from cloudedge.files import atomic_copy, atomic_write, disk_errors
+from cloudedge.network import open_pool, proxy_for, said_of_proxy, trouble_of, wants_tls
 
 _CHUNK = 256 * 1024
 _TIMEOUT = urllib3.Timeout(connect=10, read=60)
@@ -34,8 +35,12 @@ _ALTERED = (
 )
 
 _FOR_GOOD = {400, 405, 411, 413}
-_PASSING = {"ExpiredToken", "IncompleteBody", "RequestTimeout"}
+_PASSING = {"ExpiredToken", "IncompleteBody", "InvalidToken", "RequestTimeout", "TokenRefreshRequired"}
 """S3's codes under 400 that another try or a renewed URL mends."""
+
+
+_PROXYS = {403, 407}
+"""What a proxy answers in the store's place where it refuses."""
 
 
 class Transport:
@@ -44,7 +49,7 @@ class Transport:
     def __init__(self, file_roots: Sequence[Path] = ()) -> None:
         """Accept file:// URLs only below these roots."""
         self._roots = [root.resolve() for root in file_roots]
-        self._http = urllib3.PoolManager(timeout=_TIMEOUT, retries=False, maxsize=2)
+        self._pools: dict[str, urllib3.PoolManager] = {}
 
     def fetch(self, file: RemoteFile, path: Path) -> None:
         """Bring a file here, whole and verified, going on where an earlier try broke off.
@@ -162,11 +167,30 @@ class Transport:
         self, verb: str, url: str, headers: Mapping[str, str], body: BinaryIO | None = None
     ) -> urllib3.BaseHTTPResponse:
         try:
-            return self._http.request(verb, url, headers=headers, body=body, preload_content=False, redirect=False)
+            pool = self._pool(url)
+            return pool.request(verb, url, headers=headers, body=body, preload_content=False, redirect=False)
         except ValueError:  # The error's own text may hold the signature.
             raise InvalidInput(f"{_shown(url)!r} cannot be used: it, or a header that belongs to it, is malformed.") from None
         except urllib3.exceptions.HTTPError as error:
-            raise StoreFailed(f"Cannot reach {_shown(url)}: {error}. It is tried again.") from error
+            # What is wrong for certain is told, and tried again all the same: nobody else could tell the cloud of it.
+            trouble = trouble_of(error, url)
+            said = f"The store of {_shown(url)} {trouble.said}" if trouble else f"Cannot reach {_shown(url)}: {error}."
+            raise StoreFailed(f"{said} It is tried again.") from error
+
+    def _pool(self, url: str) -> urllib3.PoolManager:
+        """The connections to a URL's host.
+
+        Raises:
+            StoreFailed: the environment names authorities or a proxy that cannot be used.
+        """
+        parts = urlsplit(url)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        if origin not in self._pools:
+            try:
+                self._pools[origin] = open_pool(origin, _TIMEOUT, 2)
+            except InvalidInput as error:  # Of this place and not of the order, whose work waits until it is mended.
+                raise StoreFailed(str(error)) from None
+        return self._pools[origin]
 
 
 def _receive(response: urllib3.BaseHTTPResponse, target: BinaryIO, most: int) -> int:
@@ -244,6 +268,10 @@ def _refusal(verb: str, url: str, response: urllib3.BaseHTTPResponse) -> StoreFa
     code, text = (found[1] if (found := re.search(f"<{tag}>([^<]*)</{tag}>", answer)) else "" for tag in ("Code", "Message"))
     said = ": ".join(filter(None, (code, text))) or response.reason
     message = f"The store answered {response.status} to {verb} {_shown(url)}: {said}"
+    if not code and wants_tls(answer):
+        return StoreFailed(f"{message}. The order's URL begins with http://: correct CLOUDEDGE_STORE_FOR_EDGES in the cloud.")
+    if not code and response.status in _PROXYS and proxy_for(url) is not None:
+        return StoreFailed(f"The store of {_shown(url)} {said_of_proxy(response.status, url)} It is tried again.")
     if response.status in _FOR_GOOD and code not in _PASSING:
         return InvalidInput(f"{message}. The order's URL is not usable; it is given up.")
     return StoreFailed(f"{message}. It is tried again; the cloud renews URLs that have expired.")

@@ -15,4 +15,6 @@ settings.load_profile("cloudedge")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Name the tests that run whole pipelines, so that they can be left out: -m 'not e2e'."""
+    # Of a machine behind a proxy, which is not to be asked for servers of our own.
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost,[::1]"
     config.addinivalue_line("markers", "e2e: runs whole pipelines in processes of their own; takes tens of seconds")

@@ -1,6 +1,7 @@
 """A small object store over real HTTP that can be told to misbehave."""
 
 import hashlib
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -167,7 +168,8 @@ def sends(content: bytes, status: int = 200, **headers: str) -> Fault:
 
     def fault(request: Handler) -> bool:
         request.head(status, len(content), **headers)
-        request.wfile.write(content)
+        if request.command != "HEAD":
+            request.wfile.write(content)
         return True
 
     return fault
@@ -199,21 +201,21 @@ def ignores_ranges(request: Handler) -> bool:
 
 def loses_the_answer(request: Handler) -> bool:
     """What is asked is done, but nobody is told."""
-    _done_in_silence(request)
+    done_in_silence(request)
     request.close_connection = True
     return True
 
 
 def cuts_the_answer(request: Handler) -> bool:
     """What is asked is done, and half of what is to be said of it is."""
-    head, end, body = _done_in_silence(request).partition(b"\r\n\r\n")
+    head, end, body = done_in_silence(request).partition(b"\r\n\r\n")
     if body:
         request.wfile.write(head + end + body[: len(body) // 2])
     request.close_connection = True
     return True
 
 
-def _done_in_silence(request: Handler) -> bytes:
+def done_in_silence(request: Handler) -> bytes:
     """Do what is asked; the answer that nobody has got yet."""
     out, kept = request.wfile, BytesIO()
     request.wfile = kept
@@ -228,7 +230,7 @@ def does_it_and_answers(status: int, code: str = "InternalError") -> Fault:
     """What is asked is done, but nobody is told."""
 
     def fault(request: Handler) -> bool:
-        _done_in_silence(request)
+        done_in_silence(request)
         return answers(status, code)(request)
 
     return fault
@@ -242,10 +244,12 @@ def http_store() -> Iterator[HttpStore]:
 
 
 @contextmanager
-def served(store: StoreT, handler: type[Handler]) -> Iterator[StoreT]:
+def served(store: StoreT, handler: type[Handler], tls: ssl.SSLContext | None = None) -> Iterator[StoreT]:
     """A store that is served by a handler as long as the block lasts."""
     server = _Server(("127.0.0.1", 0), type("Bound", (handler,), {"store": store}))
-    store.url = f"http://127.0.0.1:{server.server_port}"
+    store.url = f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}"
+    if tls:  # Greeted by the connection's own thread, so that one that does not greet holds up no other.
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

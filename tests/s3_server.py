@@ -6,6 +6,7 @@ It knows what cloudedge asks of an S3, believes every signature, and keeps all i
 
 import hashlib
 import http.client
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -213,14 +214,15 @@ class ProxyHandler(S3Handler):
 
 
 @contextmanager
-def s3_server(backend: str = "") -> Iterator[S3Server]:
+def s3_server(backend: str = "", tls: ssl.SSLContext | None = None) -> Iterator[S3Server]:
     """An S3 that serves as long as the block lasts.
 
     Args:
         backend: host:port of the real one that does what is asked; without it we do it ourselves.
+        tls: The certificate to serve with; none: plain HTTP.
     """
     handler = type("Bound", (ProxyHandler,), {"backend": backend}) if backend else S3Handler
-    with served(S3Server(), handler) as store:
+    with served(S3Server(), handler, tls) as store:
         yield store
 
 

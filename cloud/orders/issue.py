@@ -5,12 +5,13 @@ import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from cloud.runs.records import IssuedOrder
 from cloud.runs.run import OfAnOrder
 from cloud.step import Step
+from cloud.stores.signing import life_of
 from cloudedge.documents import Order, RemoteFile, UploadTarget, Work, order_id
 from cloudedge.documents.manifest import MAX_MANIFEST_BYTES
 from cloudedge.documents.order import OrderName
@@ -92,6 +93,22 @@ def renewed_every(work: Step, limit_seconds: float) -> float:
     """
     longest = work.store.longest_url_seconds
     return min(longest, _url_seconds(limit_seconds)) * _RENEWED_AT if longest < math.inf else math.inf
+
+
+def renewed_in(work: Step, orders: Sequence[IssuedOrder], limit_seconds: float) -> float:
+    """How soon some orders must be renewed, in seconds; infinite if their URLs never end.
+
+    The URLs of the oldest tell: credentials that end soon may have given them a shorter life than a URL has that is signed now.
+    """
+    pause = renewed_every(work, limit_seconds)
+    if math.isinf(pause) or not orders:
+        return pause
+    issued = min(orders, key=lambda order: order.issued_at)
+    order = work.run.order(issued.step, issued.edge)
+    life = life_of(order.report.url) if order else None
+    # Whoever waited before may have renewed it since it was issued.
+    begin, seconds = (life[0], life[1] * _RENEWED_AT) if life else (issued.issued_at, pause)
+    return (begin + timedelta(seconds=seconds) - datetime.now(UTC)).total_seconds()
 
 
 def renew(work: Step, orders: Sequence[IssuedOrder]) -> None:

@@ -2,10 +2,9 @@
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from datetime import UTC, datetime
 
 from cloud.advice import DIVERGES_AGAIN
-from cloud.orders.issue import renew, renewed_every
+from cloud.orders.issue import renew, renewed_every, renewed_in
 from cloud.orders.watch import OrderWatch, Watched
 from cloud.runs.records import Delivery, WaitRecord
 from cloud.runs.run import step_detail, step_title
@@ -83,20 +82,17 @@ class _Renewal:
     """Renews the open orders of a step for as long as it is waited for; URLs end while this machine sleeps, too."""
 
     def __init__(self, work: Step, watch: OrderWatch, limit_seconds: float) -> None:
-        self._work, self._watch = work, watch
-        self._pause = renewed_every(work, limit_seconds)
-        # Whoever waited before may have renewed them since they were issued; to do it again costs little.
-        issued = min(watched.order.issued_at for watched in watch.edges.values())
-        self._due = passed() + self._pause - (datetime.now(UTC) - issued).total_seconds()
+        self._work, self._watch, self._limit_seconds = work, watch, limit_seconds
+        self._due = passed() + renewed_in(work, [watched.order for watched in watch.edges.values()], limit_seconds)
 
     def renew_if_due(self) -> None:
         if passed() < self._due:
             return
-        pause = self._pause
         try:
             renew(self._work, [self._watch.edges[edge].order for edge in sorted(self._watch.pending)])
+            pause = renewed_every(self._work, self._limit_seconds)
         except StoreFailed as error:  # The URLs hold for as long again: no reason to end the wait.
-            pause = min(pause, _RENEWAL_AGAIN_SECONDS)
+            pause = _RENEWAL_AGAIN_SECONDS
             self._work.say(f"The open orders could not be renewed, which is tried again: {error}")
         self._due = passed() + pause
 

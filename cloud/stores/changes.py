@@ -20,6 +20,9 @@ _log = logging.getLogger(__name__)
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0
 """Before another try to be told, once the connection is lost or was refused."""
 
+_MOST_LINE_BYTES = 1024 * 1024
+"""Of one piece of news; a MinIO's has about a thousand."""
+
 PING_SECONDS = 1
 """The store says something at least this often, so that a dead connection is noticed."""
 
@@ -93,6 +96,8 @@ def _lines(response: BaseHTTPResponse) -> Iterator[bytes]:
     try:
         for chunk in response.stream():
             *lines, rest = (rest + chunk).split(b"\n")
+            if len(rest) > _MOST_LINE_BYTES:
+                raise ValueError("a line has no end")
             yield from (line for line in lines if line.strip())
     finally:
         response.close()

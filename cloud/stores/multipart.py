@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import urllib3
 from minio import Minio
 from minio.datatypes import CompleteMultipartUploadResult
-from minio.error import S3Error
+from minio.error import InvalidResponseError, S3Error
 
 from cloudedge.files import disk_errors
 
@@ -44,9 +44,10 @@ class Parts:
             for part in page.parts:
                 if part.part_number <= self._count and part.etag == self._etag(part.part_number):
                     self._sent[part.part_number] = part.etag
-            marker = str(page.next_part_number_marker)
-            if not page.is_truncated:
+            # A store that begins again and again has the rest sent again.
+            if not page.is_truncated or marker == str(page.next_part_number_marker):
                 return
+            marker = str(page.next_part_number_marker)
 
     def missing(self) -> list[int]:
         """Numbers of the parts that the store does not have."""
@@ -72,6 +73,7 @@ class Parts:
         Raises:
             S3Error: the store did not make it, whatever the status of its answer.
             ProtocolError: its answer does not say so.
+            InvalidResponseError: what answers is no S3.
         """
         root = ElementTree.Element("CompleteMultipartUpload")
         for number, etag in sorted(self._sent.items()):
@@ -86,6 +88,8 @@ class Parts:
             headers={"Content-Type": "application/xml", **({"If-None-Match": "*"} if once else {})},
             query_params={"uploadId": self._upload},
         )
+        if "html" in answer.headers.get("content-type", ""):
+            raise InvalidResponseError(answer.status, answer.headers["content-type"], None)
         # A store may answer 200 when it begins to work, and say in its answer's body that it failed.
         try:
             said, made = S3Error.fromxml(answer), CompleteMultipartUploadResult(answer).etag

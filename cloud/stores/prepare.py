@@ -1,20 +1,26 @@
 """What an administrator does once: the bucket, and a user of it who may do just what cloudedge does."""
 
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import urllib3
-from minio import Minio, MinioAdmin
-from minio.error import MinioAdminException, MinioException
+from minio import MinioAdmin
+from minio.error import MinioAdminException, S3Error
 
+from cloud.stores.address import S3Address
+from cloud.stores.client import S3Client
 from cloud.stores.conditions import require_once
-from cloud.stores.s3 import S3Address, credentials_for, trusted_authorities
 from cloudedge.errors import InvalidInput, StoreFailed
 
 _FOLDERS = ("runs", "datasets", "reaper")
+_SAID = re.compile(r'"Code":"([^"]*)","Message":"([^"]*)"')
+"""What a MinIO says of an administrator's question that it refuses."""
+
+_PATIENCE_SECONDS = 30.0
+"""How long a store that does not answer is asked again, while a person waits; in seconds."""
 
 
 def policy(address: S3Address) -> dict[str, Any]:
@@ -50,30 +56,66 @@ def prepare(address: S3Address, access_key: str, secret_key: str) -> bool:
         Whether the bucket was made.
 
     Raises:
-        InvalidInput: there are no credentials of an administrator, or the user's keys are too short for MinIO.
+        InvalidInput: there are no credentials of an administrator, the user's keys are too short for MinIO, or what the
+            environment says of the way to the store cannot be used.
         StoreFailed: the store refuses, does not answer, or lets what is to be written once be overwritten.
     """
     if access_key and (len(access_key) < 3 or len(secret_key) < 8):
         raise InvalidInput("The user's access key needs 3 characters or more, the secret key 8 or more.")
-    parts = urlsplit(address.origin)
-    credentials = credentials_for(address)
-    secure = parts.scheme == "https"
-    patient = urllib3.Retry(total=8, backoff_factor=0.2, status_forcelist=[503], respect_retry_after_header=False)
-    http = urllib3.PoolManager(
-        retries=patient, timeout=urllib3.Timeout(connect=5, read=30), cert_reqs="CERT_REQUIRED", ca_certs=trusted_authorities()
-    )
-    try:
-        client = Minio(parts.netloc, secure=secure, credentials=credentials, http_client=http)
-        made = not client.bucket_exists(address.bucket)
-        if made:
-            client.make_bucket(address.bucket)
-        require_once(client, address.bucket, address.prefix)
-        if access_key:
-            admin = MinioAdmin(endpoint=parts.netloc, credentials=credentials, secure=secure, http_client=http)
-            _make_user(admin, address, access_key, secret_key)
-    except (MinioException, MinioAdminException, urllib3.exceptions.HTTPError) as error:
-        raise StoreFailed(f"{address} could not be prepared: {' '.join(str(error).split())[:500]}") from None
+    client = S3Client(address, patience_seconds=_PATIENCE_SECONDS)
+    made = client.asked(address.bucket, lambda: _make_bucket(client))
+    client.asked(address.bucket, lambda: require_once(client.minio, address.bucket, address.prefix))
+    if access_key:
+        parts = urlsplit(address.origin)
+        admin = MinioAdmin(
+            endpoint=parts.netloc,
+            credentials=client.rights,
+            region=client.region,
+            secure=parts.scheme == "https",
+            http_client=client.http,
+        )
+        try:
+            client.asked(access_key, lambda: _make_user(admin, address, access_key, secret_key))
+        except MinioAdminException as error:
+            said = _SAID.search(error._body)
+            text = f"{said[1]}: {said[2]}" if said else f"it answers {error._code}."
+            raise StoreFailed(
+                f"{address} makes no user {access_key!r}: {text} Users are made in a MinIO, and "
+                f"by an administrator: {client.rights.source.key} must be one's. Elsewhere, make one by hand who may "
+                "do what cloudedge store policy prints."
+            ) from None
     return made
+
+
+def _make_bucket(client: S3Client) -> bool:
+    """Make the bucket unless it is there; whether it was made."""
+    bucket = client.address.bucket
+    try:
+        # HEAD would not say why not.
+        query: dict[str, str | list[str] | tuple[str]] = {"list-type": "2", "delimiter": "", "max-keys": "1", "prefix": ""}
+        client.minio._execute("GET", bucket, query_params=query)
+    except S3Error as error:
+        if error.code == "AccessDenied":
+            raise _no_administrator(client, "may not look into the bucket") from None
+        if error.code != "NoSuchBucket":
+            raise
+    else:
+        return False
+    try:
+        client.minio.make_bucket(bucket)
+    except S3Error as error:
+        if error.code == "AccessDenied":
+            raise _no_administrator(client, "may not make the bucket, which is not there") from None
+        if error.code != "BucketAlreadyOwnedByYou":  # By a try whose answer was lost.
+            raise
+    return True
+
+
+def _no_administrator(client: S3Client, fault: str) -> StoreFailed:
+    return StoreFailed(
+        f"Whose credentials come from {client.rights.source.key} {fault}: {client.address}. Set those of an administrator in "
+        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or have one make the bucket."
+    )
 
 
 def _make_user(admin: MinioAdmin, address: S3Address, access_key: str, secret_key: str) -> None:

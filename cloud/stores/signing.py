@@ -7,10 +7,12 @@ Using Query Parameters (AWS Signature Version 4)", Amazon S3 API Reference.
 import hashlib
 import hmac
 from collections.abc import Mapping
-from datetime import datetime
-from urllib.parse import quote, urlsplit
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, quote, urlsplit
 
-from minio.credentials.credentials import Credentials
+if TYPE_CHECKING:
+    from minio.credentials.credentials import Credentials
 
 MOST_SECONDS = 7 * 24 * 3600
 """S3 takes no URL that lives longer."""
@@ -19,7 +21,7 @@ MOST_SECONDS = 7 * 24 * 3600
 def presigned(
     method: str,
     url: str,
-    credentials: Credentials,
+    credentials: "Credentials",
     region: str,
     at: datetime,
     expires_seconds: int,
@@ -57,6 +59,15 @@ def presigned(
     for part in scope.split("/"):
         key = _hmac(key, part)
     return f"{url}?{query}&X-Amz-Signature={_hmac(key, text).hex()}"
+
+
+def life_of(url: str) -> tuple[datetime, float] | None:
+    """When a URL begins to hold, and for how many seconds; none: it is not presigned."""
+    query = parse_qs(urlsplit(url).query)
+    if "X-Amz-Date" not in query or "X-Amz-Expires" not in query:
+        return None
+    begin = datetime.strptime(query["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    return begin, float(query["X-Amz-Expires"][0])
 
 
 def _hmac(key: bytes, text: str) -> bytes:

@@ -27,8 +27,8 @@ def prepare(
 
     To be run with an administrator's keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Repeated, it changes nothing.
     """
+    from cloud.stores.address import S3Address
     from cloud.stores.prepare import prepare as prepare_store
-    from cloud.stores.s3 import S3Address
 
     address = S3Address.parse(_address())
     made = prepare_store(address, access_key, secret_key)
@@ -39,8 +39,8 @@ def prepare(
 
 def policy() -> None:
     """Print what the pipeline's user needs in the bucket of CLOUDEDGE_STORE, as S3 writes policies."""
+    from cloud.stores.address import S3Address
     from cloud.stores.prepare import policy as policy_of
-    from cloud.stores.s3 import S3Address
 
     print(json.dumps(policy_of(S3Address.parse(_address())), indent=2))
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from cloud.stores import open_store
+from cloud.stores.address import S3Address
 from cloud.stores.prepare import policy
-from cloud.stores.s3 import S3Address
 from cloudedge.store import Changes, Store
 from tests.cluster.object_store import MinioServer, User
 from tests.waiting import until

@@ -25,8 +25,8 @@ from cloud import datasets
 from cloud.runs.deletion import delete, untouched
 from cloud.runs.run import Run, run_ids
 from cloud.stores import open_store
+from cloud.stores.address import S3Address
 from cloud.stores.multipart import PART_BYTES
-from cloud.stores.s3 import S3Address
 from cloud.stores.signing import presigned
 from cloudedge.documents import Task, UploadTarget
 from cloudedge.errors import Conflict, InvalidInput, NotFound, StoreFailed

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -606,3 +607,27 @@ def test_orders_are_renewed_while_they_are_waited_for_and_a_carrier_that_is_away
     said = capsys.readouterr().out
     assert "could not be renewed, which is tried again: The carrier is away." in said
     assert "3 open orders have new URLs" in said
+
+
+def test_orders_whose_urls_hold_for_less_than_others_would_are_renewed_in_time(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those do that were signed with credentials that end soon."""
+    monkeypatch.setattr(DirectoryStore, "longest_url_seconds", 604_800.0)
+    cloud.pretrained().dispatched()
+    order = cloud.run.order(1, EDGES[0])
+    assert order is not None
+    begin = datetime.now(UTC) - timedelta(seconds=600)
+    url = f"{order.report.url}?X-Amz-Date={begin:%Y%m%dT%H%M%SZ}&X-Amz-Expires=900"
+    short = order.model_copy(update={"report": order.report.model_copy(update={"url": url})})
+    cloud.run.put(cloud.run.order_key(1, EDGES[0]), short)
+
+    def deliver() -> None:
+        until(lambda: any(event.action == "renewed" for _, event in events(cloud.store, cloud.run.id)))
+        for edge in EDGES:
+            cloud.deliver(edge)
+
+    edges = threading.Thread(target=deliver)
+    edges.start()
+    assert cloud.waited() == 3
+    edges.join()
