@@ -29,7 +29,7 @@ from cloud.cluster.api import Namespace
 from cloud.fleet.enrolment import runner_name
 from cloud.image import EDGE_IMAGE
 from cloud.inboxes.config_maps import ConfigMapInboxes, labels_of
-from cloud.orders.dispatch import dispatch
+from cloud.orders.dispatch import Participants, dispatch
 from cloud.orders.issue import Assignment, StoredFile
 from cloud.orders.watch import OrderWatch
 from cloud.runs.run import Run
@@ -90,7 +90,7 @@ def measure(plane: ControlPlane, minio: MinioServer, edges: int, folder: Path) -
     base = StoredFile("base.safetensors", sha256="0" * 64, size=len(MODEL))
     asked = Assignment("1", Train(model=task.model, data=DATA), {"base": base}, {"model": 10**6}, 3600)
     requests = Requests()
-    dispatched = timed(lambda: dispatch(work, asked, names))
+    dispatched = timed(lambda: dispatch(work, asked, Participants(names)))
     requested = requests.count()
     watches: list[OrderWatch] = []
     opened = timed(lambda: watches.append(OrderWatch.of(run, "1")))

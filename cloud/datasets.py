@@ -8,6 +8,7 @@ Whoever fetches a dataset holds to one list; what is put meanwhile stands beside
 
 import hashlib
 import os
+import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from cloudedge.documents import canonical_json, parse
 from cloudedge.documents.base import Document, Part
 from cloudedge.errors import InvalidInput, InvalidModel, NotFound
 from cloudedge.files import atomic_copy, atomic_write, disk_errors
-from cloudedge.names import SHA256, checked_name, sha256_of
+from cloudedge.names import NAME, SHA256, checked_name, sha256_of
 from cloudedge.places import files_below, found_at, shown_path
 from cloudedge.store import Store, checked_key
 
@@ -85,7 +86,8 @@ def put(store: Store, name: str, source: Path) -> Iterator[tuple[Path, int]]:
 
 def names(store: Store) -> tuple[str, ...]:
     """Names of all datasets, sorted."""
-    return tuple(name for name in store.folders(_ROOT) if store.stat(f"{_ROOT}/{name}/{_LIST}"))
+    found = (name for name in store.folders(_ROOT) if re.fullmatch(NAME, name))
+    return tuple(name for name in found if store.stat(f"{_ROOT}/{name}/{_LIST}"))
 
 
 def delete(store: Store, name: str) -> int:

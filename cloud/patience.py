@@ -4,11 +4,15 @@ import logging
 import random
 import time
 
-from cloudedge.errors import CloudedgeError
+from cloudedge.errors import CloudedgeError, StoreFailed
 
 _log = logging.getLogger(__name__)
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
+
+
+class Away(StoreFailed):
+    """A server did not answer for as long as there was patience: whatever else it is asked now would take as long."""
 
 
 class Patience:
@@ -24,10 +28,10 @@ class Patience:
         """Pause before the next try.
 
         Raises:
-            CloudedgeError: this failure, as there is no patience left.
+            Away: this failure, as there is no patience left; one of a kind of its own stays so.
         """
         if time.monotonic() + self._pause > self._end:
-            raise failure
+            raise Away(str(failure)) if type(failure) is StoreFailed else failure
         if str(failure) != self._said:  # Who waits is told once why, and not at each try.
             self._said = str(failure)
             _log.warning("%s It is asked again.", failure)

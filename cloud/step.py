@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from cloud.datasets import local_folder
+from cloud.faults import Faults
 from cloud.inboxes import Inboxes
 from cloud.runs import events, under_way
-from cloud.runs.closing import CLOSED, close_orders
+from cloud.runs.closing import Closed, close_orders
 from cloud.runs.records import RunState
 from cloud.runs.run import Run
 from cloud.runs.state import BETWEEN_STEPS, OVER, put_state, set_state, track_state
@@ -126,6 +127,17 @@ class Step:
             return str(error)
         return ""
 
+    def close_orders(self) -> Closed:
+        """Take the run's orders out of all inboxes; say which cannot be used.
+
+        Raises:
+            StoreFailed: the carrier does not do its work.
+        """
+        faults = Faults()
+        closed = close_orders(self.inboxes, self.run.id, faults)
+        faults.tell(lambda fault: self.say(f"If an order of this run is there, it is not closed: {fault}"))
+        return closed
+
     def stop_if_cancelled(self) -> None:
         """Raise if somebody cancelled the run.
 
@@ -200,7 +212,7 @@ def _fail(work: Step, error: BaseException) -> None:
             written = put_state(work.run, state)
     details: dict[str, Any] = {"message": state.message}
     with _said(work):
-        details[CLOSED] = close_orders(work.inboxes, work.run.id)
+        details.update(work.close_orders().details)
     if not isinstance(error, Cancelled):
         with _said(work):
             if written:

@@ -69,7 +69,7 @@ class Namespace:
         """Which namespace of which cluster this is."""
         return Where(self.api.configuration.host, self.api.context if isinstance(self.api, Cluster) else "", self.name)
 
-    def metadata(self, kind: str, selector: str) -> Iterator[tuple[str, dict[str, str]]]:
+    def metadata(self, kind: str, selector: str = "") -> Iterator[tuple[str, dict[str, str]]]:
         """Names and labels of objects, a page at a time, without what is in them."""
         path = f"/api/v1/namespaces/{self.name}/{kind}"
         after = ""
@@ -87,7 +87,7 @@ class Namespace:
                 _return_http_data_only=True,
             )
             for item in page.get("items") or ():
-                yield item["metadata"]["name"], item["metadata"]["labels"]
+                yield item["metadata"]["name"], item["metadata"].get("labels") or {}
             after = page["metadata"].get("continue")
             if not after:
                 return

@@ -8,8 +8,10 @@ from kubernetes import client
 
 from cloud.cluster.api import Namespace, Refused
 from cloud.cluster.where import Where
+from cloud.faults import Faults
 from cloud.fleet.enrolment import ACCOUNT, RunnerSpec, deployment, runner_name
 from cloud.fleet.mending import Inspection, inspected
+from cloud.inboxes import UnusableInbox
 from cloud.inboxes.config_maps import EDGE_LABEL, RUNNERS, ConfigMapInboxes, empty_inbox, inbox_name
 from cloudedge.documents import Inbox
 from cloudedge.errors import CloudedgeError, Conflict, InvalidInput, NotFound
@@ -39,8 +41,9 @@ class Edge:
         runner: How its runner's pod stands, as far as the cloud knows.
         why: Why it does not run, in the cluster's words where it has some; empty if it runs, or nobody says.
         restarts: How often the runner was started again.
-        orders: Ids of its open orders.
+        orders: Ids of its open orders; none are known where its inbox cannot be used.
         last_order: Id of the order that it was given last, open or not; empty if none ever was.
+        inbox_fault: Why its inbox cannot be used, with the way out; empty if it can.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Edge:
     restarts: int
     orders: tuple[str, ...]
     last_order: str
+    inbox_fault: str
 
 
 class Fleet:
@@ -125,9 +129,17 @@ class Fleet:
         selector = f"{_NODE_LABEL}={node}"
         return bool(self._asked(f"look for node {node}", self._core.list_node, label_selector=selector, rights=_OF_NODES).items)
 
-    def edges(self) -> list[Edge]:
-        """All edges, sorted by name: four listings, however many they are."""
-        inboxes = list(self.inboxes.all_with_last_orders())
+    def edges(self, faults: Faults) -> list[Edge]:
+        """All edges, sorted by name: four listings, however many they are.
+
+        What has an inbox' labels and is no edge's is noted among the faults.
+        """
+        inboxes = []
+        for inbox, last in self.inboxes.all_with_last_orders():
+            if isinstance(inbox, UnusableInbox) and not inbox.edge:
+                faults.note(inbox)
+            else:
+                inboxes.append((inbox, last))
         listed = self._apps.list_namespaced_deployment
         deployments = self._by_edge(self._asked("list deployments", listed, self._namespace.name, label_selector=RUNNERS))
         listed = self._core.list_namespaced_pod
@@ -245,7 +257,7 @@ class Fleet:
         return self._namespace.asked(purpose, ask, *arguments, **options)
 
 
-def _edge(inbox: Inbox, last_order: str, found: Any, pod: Any, nodes: dict[str, Any]) -> Edge:
+def _edge(inbox: Inbox | UnusableInbox, last_order: str, found: Any, pod: Any, nodes: dict[str, Any]) -> Edge:
     spec = found.spec.template.spec if found else None
     node_name = (spec.node_selector or {}).get(_NODE_LABEL, "") if spec else ""
     node = nodes.get(node_name)
@@ -259,8 +271,9 @@ def _edge(inbox: Inbox, last_order: str, found: Any, pod: Any, nodes: dict[str, 
         runner=_standing(pod) if pod else "no pod" if found else "not deployed",
         why=_why(found, pod, node_name, node) if found else "",
         restarts=sum(each.restart_count for each in (pod.status.container_statuses or ())) if pod else 0,
-        orders=tuple(order.id for order in inbox.orders),
+        orders=tuple(order.id for order in inbox.orders) if isinstance(inbox, Inbox) else (),
         last_order=last_order,
+        inbox_fault=inbox.reason if isinstance(inbox, UnusableInbox) else "",
     )
 
 

@@ -6,11 +6,35 @@ from time import time
 from typing import Protocol
 
 from cloud.cluster.where import Where
-from cloudedge.documents import Inbox, Order
+from cloud.faults import Faults
+from cloudedge.documents import Inbox, Order, parse
 from cloudedge.documents.order import MAX_INBOX_BYTES, MAX_ORDER_BYTES
-from cloudedge.errors import InvalidInput
+from cloudedge.errors import InvalidDocument, InvalidInput
 
 MakeOrders = Callable[[Sequence[Order]], Sequence[Order]]
+
+
+class UnusableInbox(InvalidDocument):
+    """What stands where an inbox is expected, and cannot be used as one.
+
+    Attributes:
+        edge: Whose inbox it should be; empty: no edge's, so nobody works by it.
+        reason: The fault and the way out, in one line.
+    """
+
+    def __init__(self, edge: str, source: str, faults: list[str], way_out: str) -> None:
+        """Name it.
+
+        Args:
+            edge: Whose inbox it should be; empty: no edge's.
+            source: Where it stands.
+            faults: One line for each fault.
+            way_out: What mends it.
+        """
+        super().__init__(f"{source} is not a valid inbox:", faults)
+        self.args = (f"{self}\n{way_out}",)
+        self.edge = edge
+        self.reason = f"its inbox cannot be used: {'; '.join(faults)}. {way_out}"
 
 
 class Inboxes(Protocol):
@@ -34,14 +58,15 @@ class Inboxes(Protocol):
             NotFound: the place that they would be in is not there.
         """
 
-    def all(self) -> Iterator[Inbox]:
-        """All inboxes, sorted by edge, in fewer requests than one each where the carrier can."""
+    def all(self) -> Iterator[Inbox | UnusableInbox]:
+        """All inboxes, sorted by edge, in fewer requests than one each where the carrier can; see `usable`."""
 
     def read(self, edge: str) -> Inbox:
         """The newest inbox of an edge.
 
         Raises:
             NotFound: the edge is not enrolled.
+            UnusableInbox: nobody can read it.
         """
 
     def update(self, edge: str, make_orders: MakeOrders) -> Inbox:
@@ -51,6 +76,7 @@ class Inboxes(Protocol):
 
         Raises:
             NotFound: the edge is not enrolled.
+            UnusableInbox: nobody can read what is to be replaced.
             InvalidInput: the orders are too large.
         """
 
@@ -65,6 +91,55 @@ class Inboxes(Protocol):
         """
 
 
+def usable(inboxes: Inboxes, faults: Faults) -> Iterator[Inbox]:
+    """All inboxes that can be used, sorted by edge; the others are kept among the faults."""
+    for found in inboxes.all():
+        if isinstance(found, Inbox):
+            yield found
+        elif found.edge:
+            faults.add(found)
+        else:
+            faults.note(found)
+
+
+def parsed(edge: str, content: bytes | str, source: str, way_out: str) -> Inbox | UnusableInbox:
+    """An edge's inbox from its JSON, or why it is none.
+
+    Args:
+        edge: Whose it should be.
+        content: JSON text.
+        source: Where it came from, for the message.
+        way_out: What mends it, if it is none.
+    """
+    try:
+        inbox = parse(Inbox, content, source, MAX_INBOX_BYTES, stored=True)
+    except InvalidDocument as error:
+        return UnusableInbox(edge, source, error.faults, way_out)
+    if inbox.edge != edge:
+        return UnusableInbox(edge, source, [f"edge: found {inbox.edge!r}; this is the inbox of {edge}"], way_out)
+    return inbox
+
+
+def anew(edge: str) -> Inbox:
+    """An empty inbox in the place of one that cannot be used, newer than any that its runner has followed."""
+    return Inbox(edge=edge, generation=int(time()))
+
+
+def require_size(order: Order) -> int:
+    """An order's size in bytes.
+
+    Raises:
+        InvalidInput: it is more than 64 KiB.
+    """
+    size = len(order.to_json())
+    if size > MAX_ORDER_BYTES:
+        raise InvalidInput(
+            f"Order {order.id} has {size} bytes, more than {MAX_ORDER_BYTES}; "
+            "make the task's data format or parameters smaller."
+        )
+    return size
+
+
 def write_orders(inbox: Inbox, make_orders: MakeOrders) -> Inbox | None:
     """The next inbox, or None if nothing changes.
 
@@ -74,14 +149,8 @@ def write_orders(inbox: Inbox, make_orders: MakeOrders) -> Inbox | None:
     orders = tuple(make_orders(inbox.orders))
     if orders == inbox.orders:
         return None
-    sizes = {order.id: len(order.to_json()) for order in orders}
-    for order, size in sizes.items():
-        if size > MAX_ORDER_BYTES:
-            raise InvalidInput(
-                f"Order {order} has {size} bytes, more than {MAX_ORDER_BYTES}; "
-                "make the task's data format or parameters smaller."
-            )
-    if sum(sizes.values()) <= MAX_INBOX_BYTES:  # Else there may be too many to make an inbox of.
+    sizes = [require_size(order) for order in orders]
+    if sum(sizes) <= MAX_INBOX_BYTES:  # Else there may be too many to make an inbox of.
         # An inbox that was made anew, or came back from a backup, is to be newer than any that its runner has followed.
         following = Inbox(edge=inbox.edge, generation=max(inbox.generation + 1, int(time())), orders=orders)
         if len(following.to_json()) <= MAX_INBOX_BYTES:

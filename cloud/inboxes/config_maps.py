@@ -7,6 +7,7 @@ nudge that fails costs time and no order.
 """
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -20,12 +21,11 @@ from kubernetes.client.exceptions import ApiException
 
 from cloud.cluster.api import TIMEOUT_SECONDS, Namespace, said
 from cloud.cluster.where import Where
-from cloud.inboxes.base import MakeOrders, write_orders
+from cloud.inboxes.base import MakeOrders, UnusableInbox, parsed, write_orders
 from cloud.inboxes.nudging import Arrivals, Nudges
-from cloudedge.documents import Inbox, parse
-from cloudedge.documents.order import MAX_INBOX_BYTES
+from cloudedge.documents import Inbox
 from cloudedge.errors import Conflict, NotFound, StoreFailed
-from cloudedge.names import checked_name
+from cloudedge.names import NAME, checked_name
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +33,9 @@ FILE = "inbox.json"
 EDGE_LABEL = "cloudedge.io/edge"
 """On all that belongs to an edge: its ConfigMap, its Deployment, the pods of that."""
 
-INBOXES = "app.kubernetes.io/name=cloudedge,app.kubernetes.io/component=inbox"
+_COMPONENT_LABEL = "app.kubernetes.io/component"
+"""Of an inbox 'inbox': the pipeline's account may change no ConfigMap without it."""
+
 RUNNERS = "app.kubernetes.io/name=cloudedge,app.kubernetes.io/component=runner"
 _INBOX = "cloudedge-inbox-"
 _PAGE = 500
@@ -53,9 +55,15 @@ def inbox_name(edge: str) -> str:
     return f"{_INBOX}{edge}"
 
 
+def edge_of(name: str) -> str:
+    """Whose inbox a ConfigMap of this name is; empty: nobody's."""
+    edge = name.removeprefix(_INBOX)
+    return edge if name.startswith(_INBOX) and re.fullmatch(NAME, edge) else ""
+
+
 def labels_of(edge: str, component: str) -> dict[str, str]:
     """Labels of an object that belongs to an edge: its 'inbox' or its 'runner'."""
-    return {"app.kubernetes.io/name": "cloudedge", "app.kubernetes.io/component": component, EDGE_LABEL: edge}
+    return {"app.kubernetes.io/name": "cloudedge", _COMPONENT_LABEL: component, EDGE_LABEL: edge}
 
 
 def empty_inbox(edge: str, namespace: str) -> dict[str, Any]:
@@ -66,6 +74,10 @@ def empty_inbox(edge: str, namespace: str) -> dict[str, Any]:
         "metadata": {"name": inbox_name(edge), "namespace": namespace, "labels": labels_of(edge, "inbox")},
         "data": {FILE: Inbox(edge=edge, generation=0).to_json().decode()},
     }
+
+
+class _Contended(StoreFailed):
+    """Others change an inbox again and again."""
 
 
 class ConfigMapInboxes:
@@ -95,30 +107,33 @@ class ConfigMapInboxes:
 
     def edges(self) -> list[str]:
         """See `Inboxes.edges`."""
-        found = sorted(labels[EDGE_LABEL] for _, labels in self._namespace.metadata("configmaps", f"{INBOXES},{EDGE_LABEL}"))
+        found = sorted(edge for name, _ in self._namespace.metadata("configmaps") if (edge := edge_of(name)))
         if not found:
             self._namespace.require()
         return found
 
-    def all(self) -> Iterator[Inbox]:
+    def all(self) -> Iterator[Inbox | UnusableInbox]:
         """See `Inboxes.all`."""
         return (inbox for inbox, _ in self.all_with_last_orders())
 
-    def all_with_last_orders(self) -> Iterator[tuple[Inbox, str]]:
-        """All inboxes, sorted by edge, and the id of the order that was put into each last; empty if none ever was."""
+    def all_with_last_orders(self) -> Iterator[tuple[Inbox | UnusableInbox, str]]:
+        """All inboxes, sorted by edge, and the id of the order that was put into each last; empty if none ever was.
+
+        Whose an inbox is, its name says: it is what a runner mounts. Labels may be lost, so all ConfigMaps are listed.
+        """
         after, some = None, False
         while True:
             page = self._namespace.asked(
                 "list ConfigMaps",
                 self._core.list_namespaced_config_map,
                 self._namespace.name,
-                label_selector=f"{INBOXES},{EDGE_LABEL}",
                 limit=_PAGE,
                 **({"_continue": after} if after else {}),
             )
             for found in page.items:
-                some = True
-                yield self._parsed(found), (found.metadata.annotations or {}).get(LAST_ORDER_ANNOTATION, "")
+                if edge_of(found.metadata.name) or _has_our_labels(found):
+                    some = True
+                    yield self._parsed(found), (found.metadata.annotations or {}).get(LAST_ORDER_ANNOTATION, "")
             after = page.metadata._continue
             if not after:
                 break
@@ -150,7 +165,7 @@ class ConfigMapInboxes:
                 )
             except Conflict as error:
                 if self._read(edge)[0] != following:  # Else only the answer to an earlier try was lost.
-                    patience.wait(StoreFailed(f"{error} Others change it again and again."))
+                    patience.wait(_Contended(f"{error} Others change it again and again."))
                     continue
             try:
                 self._nudge(edge)
@@ -164,7 +179,7 @@ class ConfigMapInboxes:
         arrivals = Arrivals(self._namespace)
 
         def arrived(seconds: float) -> Iterator[str]:
-            return (name.removeprefix(_INBOX) for name in arrivals.config_maps(seconds) if name.startswith(_INBOX))
+            return (edge for name in arrivals.config_maps(seconds) if (edge := edge_of(name)))
 
         over = threading.Event()
         nudges = Nudges(edges, accepted, self._nudge, arrived)
@@ -184,11 +199,28 @@ class ConfigMapInboxes:
         except NotFound:
             known = ", ".join(self.edges()) or "none"
             raise NotFound(f"No edge {edge!r} is enrolled; enrolled are: {known}.") from None
-        return self._parsed(found), found.metadata.resource_version
+        inbox = self._parsed(found)
+        if isinstance(inbox, UnusableInbox):
+            raise inbox
+        return inbox, found.metadata.resource_version
 
-    def _parsed(self, found: Any) -> Inbox:
-        source = f"ConfigMap {self._namespace.name}/{found.metadata.name}"
-        return parse(Inbox, (found.data or {}).get(FILE, ""), source, MAX_INBOX_BYTES, stored=True)
+    def _parsed(self, found: Any) -> Inbox | UnusableInbox:
+        namespace, name = self._namespace.name, found.metadata.name
+        source, edge = f"ConfigMap {namespace}/{name}", edge_of(name)
+        if not edge:
+            fault = f"its name is not {_INBOX}EDGE, so that no runner follows it"
+            way_out = f"Delete it, or take an inbox' labels from it: kubectl -n {namespace} delete configmap {name}"
+            return UnusableInbox("", source, [fault], way_out)
+        component = (found.metadata.labels or {}).get(_COMPONENT_LABEL)
+        if component != "inbox":
+            fault = f"label {_COMPONENT_LABEL}: found {component!r}; an inbox has 'inbox'"
+            way_out = f"'cloudedge edges enroll {edge} --node NODE' gives it its labels again; its orders stay."
+            return UnusableInbox(edge, source, [fault], way_out)
+        way_out = (
+            f"'cloudedge edges enroll {edge} --node NODE' puts an empty one in its place; "
+            f"'cloudedge edges remove {edge} --force' forgets the edge."
+        )
+        return parsed(edge, (found.data or {}).get(FILE, ""), source, way_out)
 
     def _nudge(self, edge: str) -> None:
         """Have the node of the edge's runner synchronise now; no order depends on it.
@@ -214,3 +246,8 @@ class ConfigMapInboxes:
                     self._pods.setdefault(labels[EDGE_LABEL], []).append(name)
                 self._looked_at = now
             return self._pods.get(edge, [])
+
+
+def _has_our_labels(found: Any) -> bool:
+    labels = found.metadata.labels or {}
+    return labels.get("app.kubernetes.io/name") == "cloudedge" and labels.get(_COMPONENT_LABEL) == "inbox"

@@ -2,16 +2,21 @@
 
 import contextlib
 import fcntl
+import logging
+import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
-from cloud.inboxes.base import MakeOrders, write_orders
-from cloudedge.documents import Inbox, parse
-from cloudedge.errors import NotFound
+from cloud.inboxes.base import MakeOrders, UnusableInbox, anew, parsed, write_orders
+from cloudedge.documents import Inbox
+from cloudedge.errors import NotFound, StoreFailed
 from cloudedge.files import disk_errors
 from cloudedge.mount import DATA, read_mount, write_mount
-from cloudedge.names import checked_name
+from cloudedge.names import IN_WORDS, NAME, checked_name
+from cloudedge.places import shown_path
+
+_log = logging.getLogger(__name__)
 
 FILE = "inbox.json"
 
@@ -29,31 +34,35 @@ class DirectoryInboxes:
         return None
 
     def enroll(self, edge: str) -> None:
-        """See `Inboxes.enroll`."""
+        """See `Inboxes.enroll`; in the place of an inbox that cannot be used an empty one is put."""
         folder = self.root / checked_name(edge, "an edge")
         with self._locked(edge):
             if not (folder / DATA).is_symlink():
                 write_mount(folder, {FILE: Inbox(edge=edge, generation=0).to_json()})
+            elif isinstance(found := self._look(edge), UnusableInbox):
+                _log.warning("%s\nAn empty one takes its place now; whatever orders it held are lost.", found)
+                write_mount(folder, {FILE: anew(edge).to_json()})
 
     def edges(self) -> list[str]:
         """See `Inboxes.edges`."""
-        # The link itself is looked at: what it leads to is replaced now and then.
-        return sorted(path.name for path in self.root.glob("*") if (path / DATA).is_symlink())
+        return [name for name in self._mounts() if re.fullmatch(NAME, name)]
 
-    def all(self) -> Iterator[Inbox]:
+    def all(self) -> Iterator[Inbox | UnusableInbox]:
         """See `Inboxes.all`."""
-        for edge in self.edges():
-            with contextlib.suppress(NotFound):  # It was removed since.
-                yield self.read(edge)
+        for name in self._mounts():
+            if re.fullmatch(NAME, name):
+                with contextlib.suppress(NotFound):  # It was removed since.
+                    yield self._look(name)
+            else:
+                place = shown_path(self.root / name)
+                yield UnusableInbox("", place, [f"its name is no edge's: {IN_WORDS[NAME]}"], "Take it away from there.")
 
     def read(self, edge: str) -> Inbox:
         """See `Inboxes.read`."""
-        folder = self.root / checked_name(edge, "an edge")
-        try:
-            return parse(Inbox, read_mount(folder, FILE), str(folder / FILE), stored=True)
-        except NotFound:
-            known = ", ".join(self.edges()) or "none"
-            raise NotFound(f"No edge {edge!r} is enrolled; enrolled are: {known}.") from None
+        found = self._look(checked_name(edge, "an edge"))
+        if isinstance(found, UnusableInbox):
+            raise found
+        return found
 
     def update(self, edge: str, make_orders: MakeOrders) -> Inbox:
         """See `Inboxes.update`."""
@@ -69,6 +78,28 @@ class DirectoryInboxes:
     def nudging(self, edges: Collection[str], accepted: Callable[[str], bool]) -> AbstractContextManager[None]:
         """See `Inboxes.nudging`; what is written here has arrived."""
         return nullcontext()
+
+    def _mounts(self) -> list[str]:
+        # The link itself is looked at: what it leads to is replaced now and then.
+        return sorted(path.name for path in self.root.glob("*") if (path / DATA).is_symlink())
+
+    def _look(self, edge: str) -> Inbox | UnusableInbox:
+        """An edge's inbox, or why it cannot be used.
+
+        Raises:
+            NotFound: the edge is not enrolled.
+        """
+        folder = self.root / edge
+        way_out = f"The next 'cloudedge run' with this edge puts an empty one in its place; remove {folder} to forget the edge."
+        try:
+            return parsed(edge, read_mount(folder, FILE), str(folder / FILE), way_out)
+        except NotFound as error:
+            if (folder / DATA).is_symlink():
+                return UnusableInbox(edge, str(folder), [str(error)], way_out)
+            known = ", ".join(self.edges()) or "none"
+            raise NotFound(f"No edge {edge!r} is enrolled; enrolled are: {known}.") from None
+        except StoreFailed as error:
+            return UnusableInbox(edge, str(folder), [str(error)], way_out)
 
     @contextmanager
     def _locked(self, edge: str) -> Iterator[None]:

@@ -1,13 +1,14 @@
 """Orders as edges get them, with URLs that live as long as the order, or are renewed until then."""
 
-import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from cloud.inboxes import UnusableInbox
+from cloud.patience import Away
 from cloud.runs.records import IssuedOrder
 from cloud.runs.run import OfAnOrder
 from cloud.step import Step
@@ -16,7 +17,7 @@ from cloudedge.documents import Order, RemoteFile, UploadTarget, Work, order_id
 from cloudedge.documents.manifest import MAX_MANIFEST_BYTES
 from cloudedge.documents.order import OrderName
 from cloudedge.documents.report import MAX_REPORT_BYTES
-from cloudedge.errors import NotFound
+from cloudedge.errors import CloudedgeError, InvalidDocument, NotFound
 
 AT_ONCE = 16
 """Orders written at a time."""
@@ -111,33 +112,63 @@ def renewed_in(work: Step, orders: Sequence[IssuedOrder], limit_seconds: float) 
     return (begin + timedelta(seconds=seconds) - datetime.now(UTC)).total_seconds()
 
 
+def absence(use: Callable[[], object]) -> str:
+    """Do something with an edge's inbox, and say why that is not possible if it is due to this edge alone; empty: it is done.
+
+    Raises:
+        StoreFailed: nobody answers for any edge.
+    """
+    try:
+        use()
+    except Away:
+        raise
+    except UnusableInbox as error:
+        return error.reason
+    except NotFound:
+        return "it is not enrolled any more; enrolled again, it takes part when the same task is given again"
+    except CloudedgeError as error:
+        return f"its inbox cannot be used: {' '.join(str(error).split())}"
+    return ""
+
+
 def renew(work: Step, orders: Sequence[IssuedOrder]) -> None:
     """Give orders that are open new URLs.
 
-    They stay the orders that they are: an edge goes on with its work, and takes the new URLs as soon as they arrive.
+    They stay the orders that they are: an edge goes on with its work, and takes the new URLs as soon as they arrive. One whose
+    inbox cannot be changed is named, and goes on for as long as its URLs hold.
     """
     records = {step: work.run.dispatched(step) for step in {order.step for order in orders}}
     keys = {step: record.models for step, record in records.items() if record}
 
-    def renew_one(issued: IssuedOrder) -> bool:
-        """Whether it was open."""
-        former = work.run.order(issued.step, issued.edge)
+    def renew_one(issued: IssuedOrder) -> tuple[bool, str]:
+        """Whether it was open, and why it could not be renewed."""
+        try:
+            former = work.run.order(issued.step, issued.edge)
+        except InvalidDocument as error:
+            return False, f"its order cannot be read: {'; '.join(error.faults)}"
         if former is None or former.id != issued.id:
-            return False
+            return False, ""
         files = {name: StoredFile(keys[issued.step][name], file.sha256, file.size) for name, file in former.inputs.items()}
         limit, most = former.time_limit_seconds, {name: target.max_bytes for name, target in former.outputs.items()}
         changes = {"inputs": inputs_of(work, files, limit), **_targets(work, issued, most, limit)}
         order = former.model_copy(update=changes)
         work.run.put(work.run.order_key(issued.step, issued.edge), order)
-        with contextlib.suppress(NotFound):  # It was removed since.
-            inbox = work.inboxes.update(
-                issued.edge, lambda others: [order if other.id == order.id else other for other in others]
-            )
-            return order.id in {other.id for other in inbox.orders}
-        return False
+        found = False
 
+        def renewed(others: Sequence[Order]) -> list[Order]:
+            nonlocal found
+            found = order.id in {other.id for other in others}
+            return [order if other.id == order.id else other for other in others]
+
+        fault = absence(lambda: work.inboxes.update(issued.edge, renewed))
+        return found and not fault, fault
+
+    renewed = []
     with ThreadPoolExecutor(AT_ONCE) as others:
-        renewed = [order.id for order, done in zip(orders, others.map(renew_one, orders), strict=True) if done]
+        for order, (done, fault) in zip(orders, others.map(renew_one, orders), strict=True):
+            renewed += [order.id] * done
+            if fault:
+                work.say(f"The order of {order.edge} could not be renewed: {fault}")
     work.log("renewed", orders=renewed)
     work.say(f"{len(renewed)} open orders have new URLs, as the former ones would end before their time is up.")
 

@@ -1,7 +1,7 @@
 """The rounds of a collaboration: which of them a run needs, and what each orders."""
 
 from cloud.fusion.rule import find_rule
-from cloud.orders.dispatch import dispatch
+from cloud.orders.dispatch import Participants, dispatch
 from cloud.orders.issue import Assignment, StoredFile, most_model_bytes
 from cloud.step import Step
 from cloudedge.documents import Task, Train
@@ -40,8 +40,7 @@ def order_training(work: Step, task: Task, round_number: int) -> int:
         Assignment(
             str(round_number), training, {"base": base}, {"model": most_model_bytes(base.size)}, asked.round_deadline_seconds
         ),
-        asked.edges,
-        before.late if before else None,
+        Participants(asked.edges, asked.quorum, before.late if before else {}, begun=round_number > 1),
         lambda edges: find_rule(asked.fusion.rule, asked.fusion.parameters, edges),
     )
     work.log("dispatched", round=round_number, orders=issued)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 
 from cloud.advice import DIVERGES_AGAIN
+from cloud.orders.absent import Absentees
 from cloud.orders.issue import renew, renewed_every, renewed_in
 from cloud.orders.watch import OrderWatch, Watched
 from cloud.runs.records import Delivery, WaitRecord
@@ -41,12 +42,14 @@ def wait_for(
     relayed = said = float("-inf")
     relaying = 0.0
     last, named = False, set[tuple[str, str]]()
-    with watch.told(), work.inboxes.nudging(watch.edges, watch.accepted):
+    absentees = Absentees(work, watch)
+    with watch.told(), work.inboxes.nudging(watch.edges, watch.accepted), absentees.looked_for():
         while True:
             looked = time.monotonic()
             changed = watch.look(everywhere=last)
             if keep:
                 keep(changed)
+            absentees.leave_out()
             now = time.monotonic()
             delivered, pending = len(watch.delivered), len(watch.pending)
             if changed or now - said > _SAY_SECONDS:
@@ -68,6 +71,7 @@ def wait_for(
             work.stop_if_cancelled()
             # Of a store that takes long to list no more than half of the time is asked for.
             time.sleep(max(work.settings.poll_seconds, now - looked))
+    absentees.explain_silence()
     record = _record(watch, now - started)
     if delivered < quorum:
         for watched in watch.edges.values():

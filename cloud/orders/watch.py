@@ -35,6 +35,8 @@ class Watched:
     manifest: Manifest | None = None
     refusal: str = ""
     """Why its manifest is not believed."""
+    absence: str = ""
+    """Why its order is not with it, so that only what it has sent already may come."""
     misreport: str = ""
     """Why its newest report is not believed. A report only tells how work goes on, so its result counts all the same."""
 
@@ -54,7 +56,7 @@ class Watched:
         """Whether nothing more will come."""
         # Changes come in any order: the last report may be known before the manifest that was written before it.
         ended = self.report is not None and self.report.phase in (Phase.FAILED, Phase.CANCELLED)
-        return bool(self.refusal) or (self.manifest is None and ended)
+        return bool(self.refusal) or (self.manifest is None and (ended or bool(self.absence)))
 
     @property
     def pending(self) -> bool:
@@ -71,6 +73,8 @@ class Watched:
         """How the order stands, for a person."""
         if self.refusal:
             return self.refusal
+        if self.absence:
+            return self.absence
         if self.misreport:
             return self.misreport
         if self.report is None:
@@ -115,8 +119,8 @@ class OrderWatch:
         record = run.dispatched(step)
         if record is None or not record.orders:
             raise NotFound(f"{step_title(step)} of {run.id} was not dispatched yet: run that step first.")
-        watch = cls(run, step, {order.edge: Watched(order) for order in record.orders})
-        watch.pending = set(watch.edges)
+        watch = cls(run, step, {order.edge: Watched(order, absence=order.absence) for order in record.orders})
+        watch.pending = {edge for edge, watched in watch.edges.items() if watched.pending}
         for watched in watch.edges.values():
             watch._by_key[run.report_key(watched.order)] = watched
             watch._by_key[run.manifest_key(watched.order)] = watched
@@ -135,6 +139,11 @@ class OrderWatch:
         """Whether an edge has given a sign of life on its order."""
         watched = self.edges[edge]
         return watched.report is not None or not watched.pending
+
+    def missed(self, edge: str, absence: str) -> None:
+        """Take an edge for absent that something may still have come from."""
+        self.edges[edge].absence = absence
+        self.pending.discard(edge)
 
     def look(self, *, everywhere: bool = False) -> list[Watched]:
         """Read what changed.

@@ -1,10 +1,11 @@
 """Closing the orders of a run, whoever finds that it is over."""
 
-import contextlib
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
-from cloud.inboxes import Inboxes
+from cloud.faults import Faults
+from cloud.inboxes import Inboxes, usable
 from cloud.runs.events import events
 from cloud.runs.run import Run
 from cloudedge.documents import Order
@@ -13,18 +14,41 @@ from cloudedge.errors import NotFound
 CLOSED = "closed"
 """Detail of an operation that took all of a run's orders out of the inboxes: which there were, if any."""
 
+CLOSED_IN_PART = "closed_in_part"
+"""The same where some inboxes could not be used, so that nobody knows what is left in them."""
 
-def close_orders(inboxes: Inboxes, run: str) -> list[str]:
+
+class Closed(NamedTuple):
+    """Orders that were closed.
+
+    Attributes:
+        orders: Their ids.
+        whole: Whether they are all that the run had; else some inboxes could not be used, and nobody knows what is in them.
+    """
+
+    orders: list[str]
+    whole: bool
+
+    @property
+    def details(self) -> dict[str, list[str]]:
+        """What the operation log says of them."""
+        return {CLOSED if self.whole else CLOSED_IN_PART: self.orders}
+
+
+def close_orders(inboxes: Inboxes, run: str, faults: Faults) -> Closed:
     """Take a run's orders out of all inboxes, upon which the edges stop working on them.
 
-    Returns:
-        Ids of the orders closed.
+    Args:
+        inboxes: The edges' inboxes.
+        run: Id of the run.
+        faults: Where inboxes are kept that cannot be used.
 
     Raises:
         StoreFailed: the carrier does not do its work; call again.
     """
     closed: list[str] = []
-    for inbox in inboxes.all():
+    here = Faults()
+    for inbox in usable(inboxes, here):
         if all(order.run != run for order in inbox.orders):
             continue
         closed_here: list[str] = []
@@ -34,10 +58,14 @@ def close_orders(inboxes: Inboxes, run: str) -> list[str]:
             closed_here[:] = [order.id for order in orders if order.run == run]
             return [order for order in orders if order.run != run]
 
-        with contextlib.suppress(NotFound):  # It was removed since.
-            inboxes.update(inbox.edge, without)
+        with here.apart():
+            try:
+                inboxes.update(inbox.edge, without)
+            except NotFound:
+                continue  # It was removed since.
             closed += closed_here
-    return closed
+    faults.join(here)
+    return Closed(closed, whole=here.error() is None)
 
 
 def are_closed(run: Run, since: datetime) -> bool:

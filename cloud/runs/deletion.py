@@ -8,6 +8,7 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
+from cloud.faults import Faults
 from cloud.inboxes import Inboxes
 from cloud.runs import under_way
 from cloud.runs.closing import close_orders
@@ -35,15 +36,17 @@ def require_over(store: Store, run_id: str) -> None:
         Conflict: somebody works on it.
     """
     run = Run(store, run_id)
-    if run.deletion() is None and not _has_objects(run):
+    if deletion_of(run) is None and not _has_objects(run):
         run.task()
     refusal = _refusal(run, store_time(store))
     if refusal:
         raise refusal
 
 
-def delete(store: Store, inboxes: Inboxes, run_id: str, actor: str) -> tuple[Deletion, int]:
+def delete(store: Store, inboxes: Inboxes, run_id: str, actor: str, faults: Faults) -> tuple[Deletion, int]:
     """Remove all that a store has of a run, and close its orders. Deleted again, what was left of it is removed.
+
+    An inbox that cannot be used is kept among the faults. Orders of the run in it are those of a run that nobody knows.
 
     Returns:
         When it was deleted first and by whom, and how many objects were removed now.
@@ -54,7 +57,7 @@ def delete(store: Store, inboxes: Inboxes, run_id: str, actor: str) -> tuple[Del
     """
     require_over(store, run_id)
     run = Run(store, run_id)
-    deletion = run.deletion()
+    deletion = deletion_of(run)
     if deletion is None:
         deletion = Deletion(name=_name(run), actor=actor, at=datetime.now(UTC))
         run.put(run.deletion_key, deletion)
@@ -63,7 +66,7 @@ def delete(store: Store, inboxes: Inboxes, run_id: str, actor: str) -> tuple[Del
         if refusal:
             store.delete(run.deletion_key)
             raise refusal
-    close_orders(inboxes, run_id)
+    close_orders(inboxes, run_id, faults)
     visible = run.exists()
     store.delete(run.key("task.json"))
     count = visible + store.delete_below(run.key())
@@ -71,8 +74,11 @@ def delete(store: Store, inboxes: Inboxes, run_id: str, actor: str) -> tuple[Del
     return deletion, count
 
 
-def untouched(store: Store, seconds: float) -> list[str]:
-    """Ids of the runs that can be deleted and that nobody has worked on for so long, and of such remains of deleted ones."""
+def untouched(store: Store, seconds: float, faults: Faults) -> list[str]:
+    """Ids of the runs that can be deleted and that nobody has worked on for so long, and of such remains of deleted ones.
+
+    Those of which nobody can tell are kept among the faults.
+    """
     now = store_time(store)
 
     def is_old(run_id: str) -> bool:
@@ -81,9 +87,18 @@ def untouched(store: Store, seconds: float) -> list[str]:
         last = max((entry.modified for entry in signs or store.list(run.key())), default=math.inf)
         return now - last >= seconds and _refusal(run, now) is None
 
-    ids = run_folders(store)
+    def look(run_id: str) -> tuple[bool, Faults]:
+        old, here = False, Faults()
+        with here.apart():
+            old = is_old(run_id)
+        return old, here
+
+    ids, found = run_folders(store), []
     with ThreadPoolExecutor(AT_ONCE) as others:  # The time goes into waiting for the store.
-        return [run_id for run_id, old in zip(ids, others.map(is_old, ids), strict=True) if old]
+        for run_id, (old, here) in zip(ids, others.map(look, ids), strict=True):
+            found += [run_id] * old
+            faults.join(here)
+    return found
 
 
 def _refusal(run: Run, now: float) -> Conflict | None:
@@ -101,6 +116,14 @@ def _refusal(run: Run, now: float) -> Conflict | None:
         said = f"A step of run {run.id} gave a sign of life {silent:.0f} s ago, and may still be at work"
         return Conflict(f"{said}: delete it in two minutes.")
     return None
+
+
+def deletion_of(run: Run) -> Deletion | None:
+    """Who deleted the run; who deletes it again is rid of a word on it that cannot be read."""
+    try:
+        return run.deletion()
+    except InvalidDocument:
+        return None
 
 
 def _has_objects(run: Run) -> bool:

@@ -1,21 +1,19 @@
 """The life of a run: creating it, cancelling it on purpose, and reaping those that died."""
 
-import logging
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from cloud.inboxes import Inboxes
+from cloud.faults import Faults
+from cloud.inboxes import Inboxes, usable
 from cloud.runs import events, under_way
-from cloud.runs.closing import close_orders
+from cloud.runs.closing import Closed, close_orders
 from cloud.runs.records import RunState
 from cloud.runs.run import Run
 from cloud.runs.state import BETWEEN_STEPS, OVER, set_state
 from cloudedge.documents import Task
-from cloudedge.errors import Conflict, InvalidDocument, NotFound
+from cloudedge.errors import Conflict, InvalidDocument, InvalidInput, NotFound
 from cloudedge.store import Store
-
-_log = logging.getLogger(__name__)
 
 _CLOCK = "reaper/clock"
 """Object that the store stamps with its time."""
@@ -31,8 +29,8 @@ def create(run: Run, task: Task, actor: str) -> None:
         events.record(run.store, run.id, actor, "created", name=task.name)
 
 
-def cancel(store: Store, inboxes: Inboxes, run_id: str, actor: str) -> bool:
-    """Cancel a run: its step ends at its next look, and its edges stop.
+def cancel(store: Store, inboxes: Inboxes, run_id: str, actor: str, faults: Faults) -> bool:
+    """Cancel a run: its step ends at its next look, and its edges stop; but for those whose inbox is among the faults then.
 
     Returns:
         Whether it was not cancelled before. Cancelling again is no error; it closes what is still open.
@@ -42,19 +40,20 @@ def cancel(store: Store, inboxes: Inboxes, run_id: str, actor: str) -> bool:
         Conflict: it is finished already.
     """
     run = Run(store, run_id)
-    run.task()
+    if not run.exists():  # What stands in its task is no matter here.
+        run.task()
     state = run.state()
     if state and state.state == "finished":
         raise Conflict(f"Run {run_id} is finished since {state.at:%Y-%m-%d %H:%M:%S} UTC; there is nothing to cancel.")
     fresh = set_state(run, RunState(state="cancelled", message=f"By {actor}.", exit_code=7, at=datetime.now(UTC)))
-    closed = close_orders(inboxes, run_id)
-    if fresh or closed:
-        events.record(store, run_id, actor, "cancelled", closed=closed)
+    closed = close_orders(inboxes, run_id, faults)
+    if fresh or closed.orders:
+        events.record(store, run_id, actor, "cancelled", **closed.details)
     return fresh
 
 
 def reap(
-    store: Store, inboxes: Inboxes, actor: str, silent_seconds: float, between_seconds: float, spare: str = ""
+    store: Store, inboxes: Inboxes, actor: str, silent_seconds: float, between_seconds: float, faults: Faults, spare: str = ""
 ) -> Iterator[tuple[str, list[str]]]:
     """Close the orders of all runs that are over, or that nobody has worked on for a while.
 
@@ -64,6 +63,7 @@ def reap(
         actor: Who reaps, for the operation log.
         silent_seconds: A run whose step gives no sign of life for this long is dead.
         between_seconds: So is one whose next step does not begin for this long.
+        faults: Where runs and inboxes are kept that cannot be used.
         spare: Id of a run that is left alone, because whoever reaps goes on with it.
 
     Yields:
@@ -71,39 +71,45 @@ def reap(
     """
     now = store_time(store)
     listed = under_way.listed(store)
-    with_orders = {order.run for inbox in inboxes.all() for order in inbox.orders}
+    unread = Faults()
+    with_orders = {order.run for inbox in usable(inboxes, unread) for order in inbox.orders}
+    faults.join(unread)
     for run_id in sorted((listed | with_orders) - {spare}):
-        run = Run(store, run_id)
-        state = _state_or_none(run)
-        patience = patience_with(run, silent_seconds, between_seconds)
-        if at_work(run, state, now, patience):
-            continue
-        closed, died = [], state is not None and state.state == "running"
-        message = f"No sign of life for {patience:.0f} s."
-        if died:
-            set_state(run, RunState(state="stopped", message=message, exit_code=8, at=datetime.now(UTC)))
-        if run_id in with_orders:
-            closed = close_orders(inboxes, run_id)
-        if died:
-            events.record(store, run_id, actor, "stopped", message=message, closed=closed)
-        elif closed and run.exists():
-            events.record(store, run_id, actor, "reaped", closed=closed)
-        if closed:
-            yield run_id, closed
-        if run_id in listed:
-            under_way.leave(store, run_id)
-            # A step that began since has put the run there before it gave its sign of life: one of the two sees the other.
-            alive = store.stat(run.key("alive"))
-            if alive is not None and alive.modified >= now:
-                under_way.enter(store, run_id)
+        orders: list[str] = []
+        with faults.apart():
+            run = Run(store, run_id)
+            state = _state_or_none(run, faults)
+            patience = patience_with(run, silent_seconds, between_seconds)
+            if at_work(run, state, now, patience):
+                continue
+            died = state is not None and state.state == "running"
+            message = f"No sign of life for {patience:.0f} s."
+            if died:
+                set_state(run, RunState(state="stopped", message=message, exit_code=8, at=datetime.now(UTC)))
+            closed = (
+                close_orders(inboxes, run_id, faults) if run_id in with_orders else Closed([], whole=unread.error() is None)
+            )
+            orders = closed.orders
+            if died:
+                events.record(store, run_id, actor, "stopped", message=message, **closed.details)
+            elif orders and run.exists():
+                events.record(store, run_id, actor, "reaped", **closed.details)
+            if run_id in listed:
+                under_way.leave(store, run_id)
+                # A step that began since has put the run there before it gave its sign of life: one of the two sees the other.
+                alive = store.stat(run.key("alive"))
+                if alive is not None and alive.modified >= now:
+                    under_way.enter(store, run_id)
+        if orders:
+            yield run_id, orders
 
 
-def _state_or_none(run: Run) -> RunState | None:
+def _state_or_none(run: Run, faults: Faults) -> RunState | None:
     """A run's state; one that cannot be read holds up no other run, and none of its orders when it falls silent."""
     try:
         return run.state()
     except InvalidDocument as error:
-        _log.warning("%s To be rid of that run: cloudedge tasks delete %s", error, run.id)
+        faults.note(error)
         return None
 
 
@@ -117,7 +123,7 @@ def patience_with(run: Run, silent_seconds: float, between_seconds: float) -> fl
     """
     try:
         said = run.store.get(run.key("alive"), len(BETWEEN_STEPS))
-    except NotFound:
+    except (NotFound, InvalidInput):  # There is none, or somebody has written something longer there.
         return silent_seconds
     return {BETWEEN_STEPS: between_seconds, OVER: 0.0}.get(said, silent_seconds)
 

@@ -73,12 +73,13 @@ class IssuedOrder(_OfAStep):
     step: StepName = Field(description="Step that the order is of.")
     attempt: int = Field(ge=1, description="Attempt of the edge in that step.")
     issued_at: AwareDatetime = Field(description="When it was issued, by the cloud's clock.")
+    absence: str = Field(default="", description="Why it did not get into its edge's inbox; empty: it did.")
 
 
 class DispatchRecord(Document):
     """Who takes part in a step."""
 
-    edges: tuple[str, ...] = Field(description="Edges that got an order, sorted.")
+    edges: tuple[str, ...] = Field(description="Edges that take part, or should, sorted.")
     late: dict[str, StepName] = Field(
         default_factory=dict,
         description="Edges still at work on an earlier step's order, and that step; their result joins this one.",

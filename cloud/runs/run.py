@@ -40,7 +40,7 @@ from cloud.runs.records import (
 )
 from cloudedge.documents import FusionRecord, Order, Task, canonical_json, parse
 from cloudedge.documents.base import Part
-from cloudedge.errors import Conflict, NotFound
+from cloudedge.errors import Conflict, InvalidDocument, NotFound
 from cloudedge.names import NAME, checked_name
 from cloudedge.store import Store
 
@@ -247,10 +247,14 @@ class Run:
     def rounds_fused(self) -> int:
         """Number of the last round that was fused; 0 if none was."""
         # From the end, as all rounds but the last one or two were.
-        for name in reversed(self.store.folders(self.key("rounds"))):
-            if re.fullmatch("[0-9]+", name) and self.store.stat(self.round_key(int(name), "fusion.json")):
-                return int(name)
+        for number in reversed(self.rounds()):
+            if self.store.stat(self.round_key(number, "fusion.json")):
+                return number
         return 0
+
+    def rounds(self) -> list[int]:
+        """Numbers of the rounds of which there is something, sorted."""
+        return sorted(int(name) for name in self.store.folders(self.key("rounds")) if re.fullmatch("[0-9]{6}", name))
 
     def order_key(self, step: str, edge: str) -> str:
         """Key of the newest order to an edge in a step."""
@@ -277,7 +281,12 @@ class Run:
         self.store.put(key, document.model_dump_json(indent=2).encode() + b"\n")
 
     def _read(self, kind: type[PartT], key: str) -> PartT:
-        return parse(kind, self.store.get(key, _MOST_BYTES), key, _MOST_BYTES, stored=True)
+        content = self.store.get(key, _MOST_BYTES)
+        try:
+            return parse(kind, content, key, _MOST_BYTES, stored=True)
+        except InvalidDocument as error:
+            error.args = (f"{error}\nTo be rid of that run: cloudedge tasks delete {self.id}",)
+            raise
 
     def _find(self, kind: type[PartT], key: str) -> PartT | None:
         try:

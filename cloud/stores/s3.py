@@ -33,7 +33,7 @@ from cloud.stores.signing import MOST_SECONDS, presigned
 from cloudedge.documents.order import RemoteFile, UploadTarget
 from cloudedge.errors import CloudedgeError, Conflict, InvalidInput, NotFound, StoreFailed
 from cloudedge.files import disk_errors
-from cloudedge.store import Changes, Entry, checked_key
+from cloudedge.store import Changes, Entry, checked_key, is_key
 
 _log = logging.getLogger(__name__)
 
@@ -167,13 +167,19 @@ class S3Store:
 
     def list(self, prefix: str) -> Iterator[Entry]:
         """See `Store.list`."""
+        return (entry for entry in self._everything(prefix) if is_key(entry.key))
+
+    def _everything(self, prefix: str) -> Iterator[Entry]:
+        """All objects below a prefix, also those that others put there under a name that is no key of ours."""
         for found in listed(self._client, self._name(prefix) + "/"):
             yield _entry((found.object_name or "")[len(self._address.prefix) :], found)
 
     def folders(self, prefix: str) -> tuple[str, ...]:
         """See `Store.folders`."""
-        found = listed(self._client, self._name(prefix) + "/", folders=True)
-        return tuple(sorted((one.object_name or "").rstrip("/").rpartition("/")[2] for one in found if one.is_dir))
+        below = self._name(prefix) + "/"
+        found = listed(self._client, below, folders=True)
+        names = ((one.object_name or "").removeprefix(below).removesuffix("/") for one in found if one.is_dir)
+        return tuple(sorted(filter(is_key, names)))
 
     @contextmanager
     def changes(self, prefix: str) -> Iterator[Changes]:
@@ -197,11 +203,11 @@ class S3Store:
     def delete_below(self, prefix: str) -> int:
         """See `Store.delete_below`."""
 
-        def remove(entry: Entry) -> None:  # Also what others put there under a name that is no key of ours.
+        def remove(entry: Entry) -> None:
             self._remove(prefix, self._address.prefix + entry.key)
 
         with ThreadPoolExecutor(AT_ONCE) as others:  # The time goes into waiting, and not every S3 deletes many at once.
-            count = sum(1 for _ in others.map(remove, self.list(prefix)))
+            count = sum(1 for _ in others.map(remove, self._everything(prefix)))
         self._abort_below(prefix)
         return count
 

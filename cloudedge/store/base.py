@@ -75,7 +75,7 @@ class Store(Protocol):
         """The object's entry, or None if there is none."""
 
     def list(self, prefix: str) -> Iterator[Entry]:
-        """All objects whose key begins with `prefix` and a '/', sorted by key."""
+        """All objects whose key begins with `prefix` and a '/', sorted by key; what others put there under no key is none."""
 
     def folders(self, prefix: str) -> tuple[str, ...]:
         """Names of the next key parts below `prefix` that have objects below them, sorted.
@@ -94,7 +94,7 @@ class Store(Protocol):
         """Remove an object; that there is none is no error."""
 
     def delete_below(self, prefix: str) -> int:
-        """Remove all objects whose key begins with `prefix` and a '/', and what was left of unfinished ones.
+        """Remove all objects whose key begins with `prefix` and a '/', what others put there, and the rest of unfinished ones.
 
         Returns:
             Number of objects removed.
@@ -107,13 +107,18 @@ class Store(Protocol):
         """A URL for PUTs of this object alone, up to a size."""
 
 
+def is_key(key: str) -> bool:
+    """Whether an object of ours may have this key; others are a console's folder markers, or put there by hand."""
+    return len(key) <= _MOST_KEY_CHARACTERS and _KEY.fullmatch(key) is not None and ".." not in key
+
+
 def checked_key(key: str) -> str:
     """Return the key as it is, if it is one.
 
     Raises:
         InvalidInput: it is too long, has an empty part, '..', or characters beyond letters, digits, '.', '_' and '-'.
     """
-    if len(key) > _MOST_KEY_CHARACTERS or not _KEY.fullmatch(key) or ".." in key:
+    if not is_key(key):
         raise InvalidInput(
             f"{key!r} is no key of an object: use letters, digits, '.', '_' and '-', joined by '/', "
             f"at most {_MOST_KEY_CHARACTERS} characters."

@@ -11,7 +11,7 @@ from pathlib import Path
 from cloudedge.documents.order import RemoteFile, UploadTarget
 from cloudedge.errors import InvalidInput, NotFound, StoreFailed
 from cloudedge.files import TEMPORARY, atomic_copy, atomic_write, disk_errors
-from cloudedge.store.base import Changes, Entry, checked_key
+from cloudedge.store.base import Changes, Entry, checked_key, is_key
 
 
 class DirectoryStore:
@@ -67,8 +67,8 @@ class DirectoryStore:
         """See `Store.folders`."""
         root = self._path(prefix)
         with self._read_errors(prefix):
-            names = sorted(child.name for child in _children(root) if child.is_dir())
-            return tuple(name for name in names if any(_walk(root / name, f"{prefix}/{name}")))
+            names = sorted(child.name for child in _children(root) if _is_folder(child))
+            return tuple(name for name in names if _has_objects(root / name))
 
     @contextmanager
     def changes(self, prefix: str) -> Iterator[Changes]:
@@ -130,11 +130,25 @@ def _walk(folder: Path, prefix: str) -> Iterator[Entry]:
                 yield _entry(key, child.stat())
 
 
+def _is_folder(child: "os.DirEntry[str]") -> bool:
+    try:
+        return child.is_dir()
+    except OSError:  # Such as a link to itself.
+        return False
+
+
+def _has_objects(folder: Path) -> bool:
+    try:
+        return any(_walk(folder, folder.name))
+    except OSError:  # Whoever looks for one of them is told why.
+        return True
+
+
 def _children(folder: Path) -> "list[os.DirEntry[str]]":
     """What is in a folder, but for what is being written there or is not ours."""
     try:
         with os.scandir(folder) as children:
-            return [child for child in children if not child.name.startswith(".")]
+            return [child for child in children if is_key(child.name)]
     except (FileNotFoundError, NotADirectoryError):
         return []
 

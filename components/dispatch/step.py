@@ -12,7 +12,8 @@ def dispatch_round(run_id: str, round_number: int) -> int:
 
     Raises:
         InvalidInput: no edge is enrolled, or the fusion rule's parameters do not suit the edges.
-        NotFound: a named edge is not enrolled.
+        NotFound: a named edge is not enrolled, and this is the first round.
+        QuorumMissed: too many edges cannot be given an order.
     """
     with step(run_id, f"dispatch-{round_number}") as work:
         task = work.run.task()

@@ -5,11 +5,10 @@ No sample travels: an edge gets the models and answers with numbers.
 
 from collections.abc import Iterable
 
-from cloud.orders.dispatch import dispatch
+from cloud.orders.dispatch import Participants, dispatch
 from cloud.orders.issue import Assignment, StoredFile
 from cloud.orders.wait import wait_for
 from cloud.orders.watch import OrderWatch, Watched
-from cloud.runs.closing import close_orders
 from cloud.runs.records import Evaluation, Gate
 from cloud.runs.run import EVALUATE
 from cloud.step import Step, step
@@ -40,7 +39,7 @@ def evaluate_run(run_id: str, test_data: str = "") -> Evaluation:
             figures = gate and {"fused": gate.fused, "pretrained": gate.pretrained}
             unmeasured = {one.edge: one.reason for one in gate.left_out} if gate else {}
             work.log("evaluated", sha256=evaluation.sha256, gate=figures, left_out=unmeasured)
-        close_orders(work.inboxes, work.run.id)
+        work.close_orders()
         _track(work, evaluation)
         return evaluation
 
@@ -65,7 +64,8 @@ def _gate(work: Step, task: Task, rounds: int) -> Gate:
         "fused": StoredFile(work.run.fused_key(rounds), fused.sha256, fused.size),
     }
     measuring = Evaluate(model=task.model, data=task.data, training=asked.training, seed=task.seed)
-    dispatch(work, Assignment(EVALUATE, measuring, models, {}, asked.round_deadline_seconds), asked.edges)
+    assignment = Assignment(EVALUATE, measuring, models, {}, asked.round_deadline_seconds)
+    dispatch(work, assignment, Participants(asked.edges, asked.quorum, begun=True))
     watch = OrderWatch.of(work.run, EVALUATE)
     quorum = asked.quorum or len(watch.edges)
     wait_for(work, watch, quorum, asked.round_deadline_seconds, asked.straggler_grace_seconds)

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 
+from cloud.faults import Faults
+from cloud.inboxes import UnusableInbox
+from cloud.patience import Away
 from cloud.runs.run import Run
 from cloudedge.documents import Report, parse
 from cloudedge.documents.order import OrderName
 from cloudedge.documents.report import MAX_REPORT_BYTES
-from cloudedge.errors import InvalidInput, NotFound, StoreFailed
+from cloudedge.errors import CloudedgeError, InvalidInput, NotFound, StoreFailed
 from cloudedge.store import Store
-from pipelines.commands.options import JsonOption, print_json, print_table
+from pipelines.commands.options import JsonOption, print_json, print_table, say
 from pipelines.commands.target import open_target
 
 if TYPE_CHECKING:
@@ -96,12 +99,12 @@ def enroll(
 
 def list_edges(as_json: JsonOption = False) -> None:
     """List all edges: which are alive, what they do, and with which version."""
-    store = _store()
-    fleet = _fleet()
+    store, faults, fleet = _store(), Faults(), _fleet()
     with ThreadPoolExecutor(_AT_ONCE) as others:  # The time goes into waiting for the store.
-        rows = list(others.map(lambda edge: _row(edge, store), fleet.edges()))
+        rows = list(others.map(lambda edge: _row(edge, store), fleet.edges(faults)))
     if not rows:
         fleet.require_prepared()
+    faults.tell(say)
     if as_json:
         print_json(rows)
     elif not rows:
@@ -110,16 +113,21 @@ def list_edges(as_json: JsonOption = False) -> None:
         titles = tuple(_COLUMNS.values())
         print_table([titles, *(tuple(_shown(row[key]) for key in _COLUMNS) for row in rows)])
         for row in rows:
-            if row["why"]:
-                print(f"{row['edge']}: {row['why']}")
+            for reason in filter(None, (row["why"], row["inbox_fault"])):
+                print(f"{row['edge']}: {reason}")
 
 
 def show(edge: EdgeArgument, as_json: JsonOption = False) -> None:
     """Show one edge: how it stands, its open orders and what it last said of each."""
     fleet = _fleet()
-    inbox = fleet.inboxes.read(edge)
+    try:
+        inbox = fleet.inboxes.read(edge)
+    except UnusableInbox:
+        inbox = None  # Its row says why.
     store = _store()
-    row = next(_row(found, store) for found in fleet.edges() if found.name == edge)
+    row = next((_row(found, store) for found in fleet.edges(Faults()) if found.name == edge), None)
+    if row is None:
+        raise NotFound(f"The edge {edge} was removed just now.")
     orders = [
         {
             "id": order.id,
@@ -128,9 +136,9 @@ def show(edge: EdgeArgument, as_json: JsonOption = False) -> None:
             "issued_at": order.issued_at,
             **_last_words(store, order.id),
         }
-        for order in inbox.orders
+        for order in (inbox.orders if inbox else ())
     ]
-    found = {**row, "generation": inbox.generation, "orders": orders}
+    found = {**row, "generation": inbox.generation if inbox else None, "orders": orders}
     if as_json:
         print_json(found)
         return
@@ -177,7 +185,7 @@ def _row(edge: "Edge", store: Store | None) -> dict[str, Any]:
     newest = edge.orders[-1] if edge.orders else edge.last_order
     words = _last_words(store, newest)
     told = {key: words.get(key) for key in ("heartbeat_at", "samples", "runner_version")}
-    work = words.get("phase", "ordered") if edge.orders else "idle"
+    work = words.get("phase", "ordered") if edge.orders else "inbox unusable" if edge.inbox_fault else "idle"
     if edge.orders and words.get("epoch"):
         work = f"{work}, epoch {words['epoch']}"
     if len(edge.orders) > 1:
@@ -196,7 +204,9 @@ def _last_words(store: Store | None, order: str) -> dict[str, Any]:
         report = parse(Report, store.get(key, MAX_REPORT_BYTES), key)
     except NotFound:
         return {"phase": "no report yet"}
-    except InvalidInput as error:
+    except Away:
+        raise
+    except CloudedgeError as error:
         return {"phase": f"its report cannot be read: {error}"}
     return {
         "phase": report.phase.value,

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cloud.faults import Faults
 from cloudedge.documents import Task, parse
 from cloudedge.errors import InvalidInput, NotFound
 from pipelines.laptop.home import DEFAULT
@@ -55,6 +56,23 @@ def actor() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
+
+
+def say(message: str) -> None:
+    """Tell whoever types something beside the result."""
+    print(message, file=sys.stderr)
+
+
+def end_with(faults: Faults) -> None:
+    """End a command that has done all it could, and its answer said.
+
+    Raises:
+        CloudedgeError: says what it could not do, with the exit code of the first.
+    """
+    faults.tell_notes(say)
+    error = faults.error()
+    if error:
+        raise error
 
 
 def print_json(value: Any) -> None:

@@ -10,25 +10,29 @@ from typing import Annotated, Any
 
 import typer
 
+from cloud.faults import Faults
 from cloud.pages.words import count as counted
-from cloud.runs.deletion import AT_ONCE, require_over, untouched
+from cloud.patience import Away
+from cloud.runs.deletion import AT_ONCE, deletion_of, require_over, untouched
 from cloud.runs.deletion import delete as delete_run
 from cloud.runs.events import events as run_events
 from cloud.runs.lifecycle import cancel as cancel_run
 from cloud.runs.lifecycle import reap as reap_runs
 from cloud.runs.run import Run, run_folders
-from cloudedge.errors import CloudedgeError, Conflict, InvalidInput, NotFound
+from cloudedge.errors import CloudedgeError, InvalidInput, NotFound
 from cloudedge.store import DirectoryStore
 from pipelines.commands.options import (
     JsonOption,
     PlaceOption,
     RunArgument,
     actor,
+    end_with,
     print_json,
     print_table,
+    say,
 )
 from pipelines.commands.target import open_target
-from pipelines.display.summary import overview, summary
+from pipelines.display.summary import UNREADABLE, overview, summary, unreadable
 
 
 def add_to(app: typer.Typer) -> None:
@@ -54,12 +58,16 @@ def list_tasks(home: PlaceOption = None, as_json: JsonOption = False) -> None:
             return overview(run) if run.exists() else None
         except NotFound:  # It was deleted since.
             return None
-        except InvalidInput as error:
-            print(f"{run_id} cannot be shown: {error}", file=sys.stderr)
-            return None
+        except Away:
+            raise
+        except CloudedgeError as error:
+            return unreadable(run_id, error)
 
     with ThreadPoolExecutor(AT_ONCE) as others:  # The time goes into waiting for the store.
         rows = [found for found in others.map(row, run_folders(target.store)) if found]
+    for found in rows:
+        if found["state"] == UNREADABLE:
+            say(f"{found['id']} cannot be shown: {found['message']}")
     if as_json:
         print_json(rows)
     elif not rows:
@@ -88,9 +96,9 @@ def cancel(run_id: RunArgument, home: PlaceOption = None, as_json: JsonOption = 
 
     Where CLOUDEDGE_KUBEFLOW is set, what Kubeflow runs of it is terminated too.
     """
-    target = open_target(home)
+    target, faults = open_target(home), Faults()
     try:
-        fresh = cancel_run(target.store, target.inboxes, run_id, actor())
+        fresh = cancel_run(target.store, target.inboxes, run_id, actor(), faults)
     except NotFound:
         # Submitted perhaps, and no step has begun.
         if home is not None or not _terminate_on_kubeflow(run_id):
@@ -106,6 +114,7 @@ def cancel(run_id: RunArgument, home: PlaceOption = None, as_json: JsonOption = 
     if home is None and not terminated:
         # Last, as the edges are to stop even if Kubeflow is away; a step that is terminated need close no order any more.
         _terminate_on_kubeflow(run_id)
+    end_with(faults)
 
 
 def _terminate_on_kubeflow(run_id: str) -> bool:
@@ -131,8 +140,8 @@ def reap(
     as_json: JsonOption = False,
 ) -> None:
     """Close the orders of runs that are over or dead, so that no edge works for nothing."""
-    target = open_target(home)
-    closed = dict(reap_runs(target.store, target.inboxes, actor(), silent_seconds, between_seconds))
+    target, faults = open_target(home), Faults()
+    closed = dict(reap_runs(target.store, target.inboxes, actor(), silent_seconds, between_seconds, faults))
     if closed:
         target.tell_cluster()
     if as_json:
@@ -142,6 +151,7 @@ def reap(
     else:
         for run, orders in closed.items():
             print(f"{run}: {len(orders)} orders closed.")
+    end_with(faults)
 
 
 def delete(
@@ -159,8 +169,9 @@ def delete(
     """
     if bool(run_ids) == bool(older_than):
         raise InvalidInput("Name the runs to delete, or say how old they are (--older-than 30d): one of the two.")
-    target = open_target(home)
-    chosen = list(dict.fromkeys(run_ids or untouched(target.store, _seconds(older_than))))
+    target, unseen, faults = open_target(home), Faults(), Faults()
+    chosen = list(dict.fromkeys(run_ids or untouched(target.store, _seconds(older_than), unseen)))
+    unseen.tell(say)
     if run_ids:
         _each(chosen, lambda run_id: require_over(target.store, run_id))  # Before the first one is deleted.
     elif chosen and not yes and not _agreed(chosen):
@@ -169,8 +180,8 @@ def delete(
     rows: list[dict[str, Any]] = []
 
     def delete_one(run_id: str) -> None:
-        again = Run(target.store, run_id).deletion() is not None
-        deletion, count = delete_run(target.store, target.inboxes, run_id, actor())
+        again = deletion_of(Run(target.store, run_id)) is not None
+        deletion, count = delete_run(target.store, target.inboxes, run_id, actor(), faults)
         if target.home is not None:
             target.home.forget(run_id)
         rows.append(
@@ -195,6 +206,7 @@ def delete(
             print(f"No run is over and untouched for {older_than}.")
         else:
             print("\n".join(map(_deleted, rows)))
+        faults.tell(say)
 
 
 def _deleted(row: dict[str, Any]) -> str:
@@ -211,16 +223,11 @@ def _each(run_ids: list[str], do: Callable[[str], None]) -> None:
     Raises:
         CloudedgeError: says of each such run why, with the exit code of the first.
     """
-    faults: list[CloudedgeError] = []
+    faults = Faults()
     for run_id in run_ids:
-        try:
+        with faults.apart():
             do(run_id)
-        except (NotFound, Conflict, InvalidInput) as error:
-            faults.append(error)
-    if faults:
-        all_of_them = CloudedgeError("\n".join(map(str, faults)))
-        all_of_them.exit_code = faults[0].exit_code
-        raise all_of_them
+    end_with(faults)
 
 
 def _agreed(run_ids: list[str]) -> bool:

@@ -95,8 +95,7 @@ class RunDisplay:
         """The step whose orders are out."""
         if run.dispatched(EVALUATE):
             return None if run.evaluation() else EVALUATE
-        rounds = run.store.folders(run.key("rounds"))
-        number = int(rounds[-1]) if rounds else 0
+        number = max(run.rounds(), default=0)
         return str(number) if number and run.dispatched(str(number)) and not run.waited(number) else None
 
     def _watched(self, run: Run, step: str) -> OrderWatch:
@@ -142,7 +141,7 @@ def _cells(watched: Watched) -> tuple[str | ProgressBar, ...]:
         history, samples = (trained.history, trained.samples) if trained else ((), 0)
         return ("done", ProgressBar(1, 1, width=20), *_accuracy(history, len(history) - 1), str(samples or ""))
     if report is None:
-        return ("ordered", ProgressBar(1, 0, width=20), "", "", "", "")
+        return (watched.absence or "ordered", ProgressBar(1, 0, width=20), "", "", "", "")
     total = max(report.epochs * max(report.batches, 1), 1)
     done = max(report.epoch - 1, 0) * max(report.batches, 1) + report.batch
     phase = watched.state() if report.phase in (Phase.FAILED, Phase.CANCELLED) else str(report.phase)

@@ -7,6 +7,10 @@ from cloud.runs.events import events
 from cloud.runs.run import Run
 from cloud.tracking import registered_of, trouble_of
 from cloudedge.documents import Task
+from cloudedge.errors import CloudedgeError
+
+UNREADABLE = "unreadable"
+"""What stands for a run's state where the run cannot be read."""
 
 
 def overview(run: Run) -> dict[str, Any]:
@@ -30,6 +34,12 @@ def overview(run: Run) -> dict[str, Any]:
         "pretrained": pretrained,
         "fused": fused,
     }
+
+
+def unreadable(run_id: str, error: CloudedgeError) -> dict[str, Any]:
+    """The line of a run that cannot be read."""
+    known = {"id": run_id, "name": None, "state": UNREADABLE, "message": str(error), "rounds": None}
+    return {**known, "since": None, "seen": None, "pretrained": None, "fused": None}
 
 
 def _accuracies(run: Run, task: Task, rounds: int) -> tuple[float | None, float | None]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from cloud.entrypoints.carried import require_carried
+from cloud.faults import Faults
 from cloud.fusion.rule import find_rule
 from cloud.runs import events
 from cloud.runs.closing import close_orders
@@ -139,7 +140,9 @@ def run_task(
         if unmeasured:
             events.record(home.store, run.id, "cloudedge run", "unmeasured", edges=unmeasured, of=len(folders))
         # Nobody else works here now, so other runs that seem to are dead, and no edge is to work on for them.
-        list(reap(home.store, home.inboxes, "cloudedge run", silent_seconds=0, between_seconds=0, spare=run.id))
+        faults = Faults()
+        list(reap(home.store, home.inboxes, "cloudedge run", silent_seconds=0, between_seconds=0, faults=faults, spare=run.id))
+        faults.tell(_say)
         relay = stack.enter_context(_relaying(home, run))
         if not _finished(run):
             with _orders_closed_at_a_stop(home, run):
@@ -231,9 +234,15 @@ def _orders_closed_at_a_stop(home: Home, run: Run) -> Iterator[None]:
 
 def _end_run(home: Home, run: Run, state: Literal["stopped", "failed"], message: str, exit_code: int) -> None:
     set_state(run, RunState(state=state, message=message, exit_code=exit_code, at=datetime.now(UTC)))
-    close_orders(home.inboxes, run.id)
+    faults = Faults()
+    close_orders(home.inboxes, run.id, faults)
+    faults.tell(_say)
     events.record(home.store, run.id, "cloudedge run", state, message=message)
     home.store.put(run.key("alive"), OVER)
+
+
+def _say(fault: str) -> None:
+    print(fault, file=sys.stderr)
 
 
 @contextmanager

@@ -14,13 +14,14 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
 from cloud.cluster.api import Namespace
-from cloud.inboxes.config_maps import EDGE_LABEL, ConfigMapInboxes
+from cloud.faults import Faults
+from cloud.inboxes.config_maps import EDGE_LABEL, ConfigMapInboxes, inbox_name, labels_of
 from cloud.runs.closing import close_orders
 from cloud.runs.lifecycle import create
 from cloud.runs.run import Run
-from cloudedge.documents import Order, Phase, Report
+from cloudedge.documents import Order, Phase, Report, Task
 from tests.cloud.inboxes.conformance import adding
-from tests.cloud.runs.builders import order
+from tests.cloud.runs.builders import DATA, order
 from tests.cluster.site import NAMESPACE, Site
 from tests.digits import digits_task
 from tests.waiting import until
@@ -103,6 +104,7 @@ def test_the_list_tells_who_is_alive(site: Site, edge: str) -> None:
         "restarts": 0,
         "orders": [],
         "last_order": "",
+        "inbox_fault": "",
         "work": "idle",
         "heartbeat_at": None,
         "samples": None,
@@ -174,7 +176,7 @@ def test_an_idle_edge_is_known_by_its_last_order(site: Site, edge: str) -> None:
     mine = order("run", edge)
     inboxes(site).update(edge, adding(mine))
     reported(site, mine, Phase.DONE, datetime(2026, 1, 2, 4, 5, 6, tzinfo=UTC))
-    close_orders(inboxes(site), "run")
+    close_orders(inboxes(site), "run", Faults())
 
     row = listed(site, edge)
     assert (row["orders"], row["last_order"], row["work"]) == ([], mine.id, "idle")
@@ -397,3 +399,88 @@ def test_the_role_that_is_named_helps(site: Site) -> None:
     assert given == ["cloudedge-enrolment", "cloudedge-nodes"]
     site.cli("edges", "enroll", "mine", "--node", "node", environment=environment)
     site.cli("edges", "remove", "mine", environment=environment)
+
+
+@pytest.fixture
+def edited(site: Site) -> Iterator[str]:
+    """Another edge, with an order, whose inbox somebody has edited."""
+    core = client.CoreV1Api(site.control_plane.client())
+    site.cli("edges", "enroll", "edited", "--node", "gate-node")
+    inboxes(site).update("edited", adding(order("run", "edited")))
+    core.patch_namespaced_config_map(inbox_name("edited"), NAMESPACE, {"data": {"inbox.json": '{"edge": "edited"'}})
+    yield "edited"
+    core.delete_namespaced_config_map(inbox_name("edited"), NAMESPACE)
+    client.AppsV1Api(core.api_client).delete_namespaced_deployment("cloudedge-runner-edited", NAMESPACE)
+    until(lambda: not ended(site, "edited"), what="the end of all its pods")
+
+
+WAY_OUT = (
+    "'cloudedge edges enroll edited --node NODE' puts an empty one in its place; "
+    "'cloudedge edges remove edited --force' forgets the edge."
+)
+
+
+def test_an_edge_whose_inbox_somebody_edited_is_shown_as_such_and_so_are_the_others(site: Site, edge: str, edited: str) -> None:
+    inboxes(site).update(edge, adding(order("listed", edge)))
+    done = site.command("edges", "list")
+    assert (done.code, done.err) == (0, "")
+    assert "no report yet" in next(line for line in done.out.splitlines() if line.startswith("gate "))
+    assert "inbox unusable" in next(line for line in done.out.splitlines() if line.startswith("edited "))
+    assert "edited: its inbox cannot be used: it is not JSON: " in done.out
+    assert WAY_OUT in done.out
+    row = listed(site, edited)
+    assert (row["orders"], row["last_order"], row["work"]) == ([], "run.1.edited.1", "inbox unusable")
+    assert WAY_OUT in str(row["inbox_fault"])
+    assert listed(site, edge)["inbox_fault"] == ""
+
+    assert "order: id listed.1.gate.1, kind train" in site.cli("edges", "show", edge)
+    shown = site.cli("edges", "show", edited)
+    assert "generation: -" in shown
+    assert WAY_OUT in shown
+
+
+def test_whoever_ends_runs_does_so_for_all_edges_but_the_one_whose_inbox_somebody_edited(
+    site: Site, edge: str, edited: str
+) -> None:
+    Run(site.store, "run").create(Task(name="run", id="run", data=DATA))
+    for run in ("run", "nobody-knows"):
+        inboxes(site).update(edge, adding(order(run, edge)))
+
+    cancelled = site.command("tasks", "cancel", "run")
+    reaped = site.command("tasks", "reap")
+
+    assert (cancelled.code, cancelled.out) == (2, "Run run is cancelled.\n")
+    assert (reaped.code, reaped.out) == (2, "nobody-knows: 1 orders closed.\n")
+    assert cancelled.err == reaped.err
+    assert cancelled.err.startswith(f"ConfigMap {NAMESPACE}/cloudedge-inbox-edited is not a valid inbox:\n  - it is not JSON: ")
+    assert cancelled.err.endswith(f"\n{WAY_OUT}\n")
+    assert inboxes(site).read(edge).orders == ()
+
+
+def test_a_config_map_that_only_has_our_labels_is_named_and_changes_nothing(site: Site, edge: str) -> None:
+    core = client.CoreV1Api(site.control_plane.client())
+    stray = {"metadata": {"name": "stray", "labels": labels_of(edge, "inbox")}, "data": {"inbox.json": "{}"}}
+    before = listed(site, edge)
+    core.create_namespaced_config_map(NAMESPACE, stray)
+    try:
+        done = site.command("edges", "list", "--json")
+        reaped = site.command("tasks", "reap")
+    finally:
+        core.delete_namespaced_config_map("stray", NAMESPACE)
+    assert (done.code, reaped.code) == (0, 0)
+    assert done.err == reaped.err
+    assert f"ConfigMap {NAMESPACE}/stray is not a valid inbox:" in done.err
+    assert f"kubectl -n {NAMESPACE} delete configmap stray" in done.err
+    assert [row["edge"] for row in done.json] == [edge]
+    assert {**before, "why": ANY, "runner": ANY} == {**done.json[0], "why": ANY, "runner": ANY}
+
+
+def test_an_inbox_that_lost_its_labels_is_still_its_edges(site: Site, edge: str) -> None:
+    """Only the pipeline's account may not change it then, so that is said, with what gives it its labels again."""
+    core = client.CoreV1Api(site.control_plane.client())
+    core.patch_namespaced_config_map(inbox_name(edge), NAMESPACE, {"metadata": {"labels": None}})
+    row = listed(site, edge)
+    assert "label app.kubernetes.io/component: found None" in str(row["inbox_fault"])
+    assert "'cloudedge edges enroll gate --node NODE' gives it its labels again; its orders stay." in str(row["inbox_fault"])
+    core.patch_namespaced_config_map(inbox_name(edge), NAMESPACE, {"metadata": {"labels": labels_of(edge, "inbox")}})
+    assert listed(site, edge)["inbox_fault"] == ""

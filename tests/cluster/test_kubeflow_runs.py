@@ -12,6 +12,8 @@ import pytest
 from mlflow import MlflowClient
 
 from cloud.cluster.api import Namespace
+from cloud.faults import Faults
+from cloud.inboxes import usable
 from cloud.inboxes.config_maps import ConfigMapInboxes
 from cloud.tracking.registry import SHA256_TAG
 from cloud.tracking.runs import RUN_TAG
@@ -71,7 +73,7 @@ class KubeflowSite(EdgeSite):
     def orders(self, task: Task) -> list[str]:
         """Open orders of a run."""
         inboxes = ConfigMapInboxes(Namespace(NAMESPACE, self.control_plane.client(), 30))
-        return [order.id for inbox in inboxes.all() for order in inbox.orders if order.run == task.id]
+        return [order.id for inbox in usable(inboxes, Faults()) for order in inbox.orders if order.run == task.id]
 
     def steps(self) -> list[dict[str, Any]]:
         """The pods that did the work of tasks, of which there must be some."""

@@ -14,6 +14,7 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
 from cloud.cluster.api import Namespace
+from cloud.faults import Faults
 from cloud.fleet.enrolment import RunnerSpec, objects, runner_name
 from cloud.fleet.fleet import Fleet
 from cloud.inboxes.config_maps import NUDGE_ANNOTATION, ConfigMapInboxes, inbox_name, labels_of
@@ -239,9 +240,9 @@ def test_whoever_enrolls_needs_just_that_role(applied: ControlPlane) -> None:
     fleet = Fleet(Namespace(namespace, applied.client(applied.account(namespace, "engineer")), 30))
     fleet.enroll(RunnerSpec("edge-7", "node-7"))
     fleet.enroll(RunnerSpec("edge-7", "node-7", memory="3Gi"))
-    assert "edge-7" in [edge.name for edge in fleet.edges()]
+    assert "edge-7" in [edge.name for edge in fleet.edges(Faults())]
     fleet.remove("edge-7")
-    assert "edge-7" not in [edge.name for edge in fleet.edges()]
+    assert "edge-7" not in [edge.name for edge in fleet.edges(Faults())]
 
 
 def test_what_is_kept_in_git_is_what_enrolment_applies(applied: ControlPlane, tmp_path: Path) -> None:

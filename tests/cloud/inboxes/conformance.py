@@ -1,12 +1,15 @@
-"""What every carrier of inboxes does. A carrier's own tests inherit `InboxConformance` and give it a fixture `inboxes`."""
+"""What every carrier of inboxes does. Its own tests inherit `InboxConformance` and give it fixtures `inboxes` and `spoil`."""
 
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from cloud.inboxes import Inboxes, MakeOrders
+from cloud.faults import Faults
+from cloud.inboxes import Inboxes, MakeOrders, UnusableInbox, usable
+from cloud.runs.closing import close_orders
 from cloudedge.documents import DataFormat, Inbox, Order, SampleField
 from cloudedge.documents.order import MAX_INBOX_BYTES, MAX_ORDER_BYTES
 from cloudedge.errors import InvalidInput, NotFound
@@ -24,8 +27,60 @@ def unchanged(orders: Sequence[Order]) -> Sequence[Order]:
     return list(orders)
 
 
+def saying(**fields: object) -> str:
+    """An inbox of edge-2 that says this."""
+    return json.dumps({"schema_version": 1, "edge": "edge-2", "generation": 1, **fields})
+
+
+SPOILED = {
+    "nothing": "",
+    "cut off": saying()[:-5],
+    "no JSON": "edge-2",
+    "a list": "[]",
+    "a field missing": "{}",
+    "a field that nobody knows": saying(more=1),
+    "a newer version": saying(schema_version=2),
+    "an order that is none": saying(orders=[{"id": "run.1.edge-2.1"}]),
+    "another edge's": saying(edge="edge-1"),
+    "too large": saying(more="x" * (MAX_INBOX_BYTES - 200)),
+}
+"""What stands in the place of an inbox that somebody has edited."""
+
+Spoil = Callable[[str, str], object]
+"""Puts a text in the place of an edge's inbox."""
+
+
 class InboxConformance:
     """The suite."""
+
+    @pytest.mark.parametrize("spoiled", SPOILED)
+    def test_an_inbox_that_cannot_be_used_is_told_of_and_the_others_are_as_they_were(
+        self, inboxes: Inboxes, spoil: Spoil, spoiled: str
+    ) -> None:
+        for edge in ("edge-1", "edge-2", "edge-3"):
+            inboxes.enroll(edge)
+            inboxes.update(edge, adding(order("run", edge), order("other", edge)))
+        before = {edge: inboxes.read(edge) for edge in ("edge-1", "edge-3")}
+        spoil("edge-2", SPOILED[spoiled])
+
+        faults, said = Faults(), list[str]()
+        assert {inbox.edge: inbox for inbox in usable(inboxes, faults)} == before
+        assert inboxes.edges() == ["edge-1", "edge-2", "edge-3"]
+        for use in (inboxes.read, lambda edge: inboxes.update(edge, unchanged)):
+            with pytest.raises(UnusableInbox) as raised:
+                use("edge-2")
+            faults.add(raised.value)
+        faults.tell(said.append)
+        (told,) = said
+        assert "edge-2" in told
+        assert " is not a valid inbox:\n" in told
+
+        again = Faults()
+        closed = close_orders(inboxes, "run", again)
+        assert (closed.orders, closed.whole) == (["run.1.edge-1.1", "run.1.edge-3.1"], False)
+        error = again.error()
+        assert error is not None
+        assert (str(error), error.exit_code) == (told, 2)
 
     def test_nobody_is_enrolled_at_first(self, inboxes: Inboxes) -> None:
         assert inboxes.edges() == []

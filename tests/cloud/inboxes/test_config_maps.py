@@ -1,7 +1,6 @@
 """Inboxes as ConfigMaps of a real API server."""
 
 import itertools
-import json
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +12,10 @@ from kubernetes import client, utils
 from kubernetes.client.exceptions import ApiException
 
 from cloud.cluster.api import Namespace
-from cloud.inboxes import Inboxes
+from cloud.faults import Faults
+from cloud.inboxes import Inboxes, UnusableInbox, usable
 from cloud.inboxes.config_maps import (
+    FILE,
     LAST_ORDER_ANNOTATION,
     NUDGE_ANNOTATION,
     ConfigMapInboxes,
@@ -23,9 +24,10 @@ from cloud.inboxes.config_maps import (
     labels_of,
 )
 from cloud.patience import Patience
+from cloud.runs.closing import close_orders
 from cloudedge.documents import Inbox
-from cloudedge.errors import Conflict, InvalidInput, NotFound, StoreFailed
-from tests.cloud.inboxes.conformance import InboxConformance, adding
+from cloudedge.errors import Conflict, NotFound, StoreFailed
+from tests.cloud.inboxes.conformance import InboxConformance, Spoil, adding
 from tests.cloud.runs.builders import order
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.processes import free_port
@@ -54,8 +56,12 @@ class TestConfigMapInboxes(InboxConformance):
     """The suite that every carrier passes."""
 
     @pytest.fixture
-    def inboxes(self, control_plane: ControlPlane) -> Inboxes:
-        return ConfigMapInboxes(Namespace(control_plane.namespace(), control_plane.client(), 30))
+    def inboxes(self, control_plane: ControlPlane, namespace: str) -> Inboxes:
+        return ConfigMapInboxes(Namespace(namespace, control_plane.client(), 30))
+
+    @pytest.fixture
+    def spoil(self, core: client.CoreV1Api, namespace: str) -> Spoil:
+        return lambda edge, text: core.patch_namespaced_config_map(inbox_name(edge), namespace, {"data": {FILE: text}})
 
 
 def test_an_inbox_is_updated_in_place(inboxes: ConfigMapInboxes, core: client.CoreV1Api, namespace: str) -> None:
@@ -252,14 +258,13 @@ class Contested:
     def sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)
 
-    def metadata(self, kind: str, selector: str) -> Iterator[tuple[str, dict[str, str]]]:
+    def metadata(self, kind: str, selector: str = "") -> Iterator[tuple[str, dict[str, str]]]:
         return iter(())
 
     def asked(self, purpose: str, ask: object, *arguments: object) -> Any:
         if not purpose.startswith("change"):
-            return SimpleNamespace(
-                metadata=SimpleNamespace(name="inbox", resource_version="1"), data=empty_inbox("edge-1", "edges")["data"]
-            )
+            empty = empty_inbox("edge-1", "edges")
+            return SimpleNamespace(metadata=SimpleNamespace(**empty["metadata"], resource_version="1"), data=empty["data"])
         self.changes += 1
         self._left -= 1
         if self._left >= 0:
@@ -302,8 +307,68 @@ def test_a_missing_namespace_is_named(control_plane: ControlPlane) -> None:
         ConfigMapInboxes(Namespace("missing", control_plane.client(), 30)).enroll("edge-1")
 
 
-def test_what_is_no_inbox_is_refused_by_name(inboxes: ConfigMapInboxes, core: client.CoreV1Api, namespace: str) -> None:
+def test_the_way_out_of_an_inbox_that_cannot_be_used_is_named(
+    inboxes: ConfigMapInboxes, core: client.CoreV1Api, namespace: str
+) -> None:
     inboxes.enroll("edge-1")
-    core.patch_namespaced_config_map(inbox_name("edge-1"), namespace, {"data": {"inbox.json": json.dumps({"edge": "edge-1"})}})
-    with pytest.raises(InvalidInput, match=f"ConfigMap {namespace}/cloudedge-inbox-edge-1 is not a valid inbox"):
+    core.patch_namespaced_config_map(inbox_name("edge-1"), namespace, {"data": None, "binaryData": {FILE: "e30="}})
+    with pytest.raises(UnusableInbox) as raised:
         inboxes.read("edge-1")
+    assert str(raised.value).splitlines() == [
+        f"ConfigMap {namespace}/cloudedge-inbox-edge-1 is not a valid inbox:",
+        "  - it is not JSON: Expecting value: line 1 column 1 (char 0)",
+        "'cloudedge edges enroll edge-1 --node NODE' puts an empty one in its place; "
+        "'cloudedge edges remove edge-1 --force' forgets the edge.",
+    ]
+
+
+@pytest.mark.parametrize("label", ["cloudedge.io/edge", "app.kubernetes.io/name"])
+@pytest.mark.parametrize("value", [None, "edge-2"])
+def test_whose_an_inbox_is_its_name_says_and_no_label(
+    inboxes: ConfigMapInboxes, core: client.CoreV1Api, namespace: str, label: str, value: str | None
+) -> None:
+    for edge in ("edge-1", "edge-2"):
+        inboxes.enroll(edge)
+    core.patch_namespaced_config_map(inbox_name("edge-1"), namespace, {"metadata": {"labels": {label: value}}})
+    inbox = inboxes.update("edge-1", adding(order("run", "edge-1")))
+    assert inboxes.edges() == ["edge-1", "edge-2"]
+    assert list(inboxes.all()) == [inbox, inboxes.read("edge-2")]
+
+
+def test_without_the_label_by_which_the_pipelines_account_may_change_it_an_inbox_is_of_no_use(
+    inboxes: ConfigMapInboxes, core: client.CoreV1Api, namespace: str
+) -> None:
+    inboxes.enroll("edge-1")
+    core.patch_namespaced_config_map(inbox_name("edge-1"), namespace, {"metadata": {"labels": None}})
+    with pytest.raises(UnusableInbox, match="component: found None.*\n.*enroll edge-1 --node NODE' gives it its labels again"):
+        inboxes.read("edge-1")
+    assert inboxes.edges() == ["edge-1"]
+
+
+@pytest.mark.parametrize("name", ["stray", "cloudedge-inbox", "cloudedge-inbox-a.b", "copy-of-cloudedge-inbox-edge-1"])
+def test_what_only_has_an_inbox_labels_is_named_and_no_edge(
+    inboxes: ConfigMapInboxes, core: client.CoreV1Api, namespace: str, name: str
+) -> None:
+    inboxes.enroll("edge-1")
+    copy = empty_inbox("edge-1", namespace)
+    copy["metadata"]["name"] = name
+    core.create_namespaced_config_map(namespace, copy)
+    faults, said = Faults(), list[str]()
+    assert [inbox.edge for inbox in usable(inboxes, faults)] == inboxes.edges() == ["edge-1"]
+    faults.tell(said.append)
+    (told,) = said
+    assert told.startswith(f"ConfigMap {namespace}/{name} is not a valid inbox:")
+    assert told.endswith(f"kubectl -n {namespace} delete configmap {name}")
+    assert faults.error() is None
+
+
+def test_an_inbox_that_the_cluster_lets_nobody_change_keeps_no_other_from_being_closed(
+    inboxes: ConfigMapInboxes, core: client.CoreV1Api, namespace: str
+) -> None:
+    for edge in ("edge-1", "edge-2", "edge-3"):
+        inboxes.enroll(edge)
+        inboxes.update(edge, adding(order("run", edge)))
+    core.patch_namespaced_config_map(inbox_name("edge-2"), namespace, {"immutable": True})
+    faults = Faults()
+    assert close_orders(inboxes, "run", faults) == (["run.1.edge-1.1", "run.1.edge-3.1"], False)
+    assert "change ConfigMap cloudedge-inbox-edge-2" in str(faults.error())

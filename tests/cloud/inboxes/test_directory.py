@@ -12,11 +12,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from cloud.inboxes import DirectoryInboxes, Inboxes
+from cloud.inboxes import DirectoryInboxes, Inboxes, UnusableInbox
+from cloud.inboxes.base import anew
 from cloud.inboxes.directory import FILE
 from cloudedge.documents import Inbox, parse
-from cloudedge.errors import InvalidDocument, StoreFailed
-from tests.cloud.inboxes.conformance import InboxConformance, adding
+from cloudedge.errors import StoreFailed
+from tests.cloud.inboxes.conformance import InboxConformance, Spoil, adding
 from tests.cloud.runs.builders import order
 
 
@@ -26,6 +27,10 @@ class TestDirectoryInboxes(InboxConformance):
     @pytest.fixture
     def inboxes(self, tmp_path: Path) -> Inboxes:
         return DirectoryInboxes(tmp_path / "the inboxes")
+
+    @pytest.fixture
+    def spoil(self, tmp_path: Path) -> Spoil:
+        return lambda edge, text: (tmp_path / "the inboxes" / edge / FILE).resolve().write_text(text)
 
 
 @pytest.fixture
@@ -100,13 +105,17 @@ def test_a_runner_that_looks_during_200_updates_sees_whole_inboxes_that_never_gr
     assert len(gone) == len(set(gone))
 
 
-def test_what_is_no_inbox_is_told_of_and_not_overwritten(inboxes: DirectoryInboxes) -> None:
+def test_what_is_no_inbox_is_told_of_and_an_empty_one_takes_its_place_when_the_edge_is_enrolled(
+    inboxes: DirectoryInboxes, caplog: pytest.LogCaptureFixture
+) -> None:
     inboxes.enroll("edge-1")
     (inboxes.root / "edge-1" / FILE).resolve().write_bytes(b"{}")
-    for _ in range(2):
-        with pytest.raises(InvalidDocument, match="edge: missing"):
-            inboxes.update("edge-1", adding(order("run", "edge-1")))
-        inboxes.enroll("edge-1")
+    with pytest.raises(UnusableInbox, match="(?s)edge: missing.*The next 'cloudedge run'"):
+        inboxes.update("edge-1", adding(order("run", "edge-1")))
+    inboxes.enroll("edge-1")
+    assert inboxes.read("edge-1") == anew("edge-1")
+    (told,) = caplog.messages
+    assert "whatever orders it held are lost" in told
 
 
 def test_a_crash_in_the_middle_of_enrolling_is_mended_by_enrolling(inboxes: DirectoryInboxes) -> None:

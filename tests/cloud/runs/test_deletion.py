@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cloud.faults import Faults
 from cloud.runs import deletion
 from cloud.runs.deletion import delete, require_over, untouched
 from cloud.runs.events import record
@@ -56,7 +57,7 @@ def test_all_of_a_run_goes_and_its_neighbours_stay(cloud: Cloud) -> None:
     full_run(cloud)
     cloud.dispatch("run", "edge-1")
     cloud.dispatch("run-2", "edge-1", "edge-2")
-    deletion, count = delete(cloud.store, cloud.inboxes, "run", "tester")
+    deletion, count = delete(cloud.store, cloud.inboxes, "run", "tester", Faults())
     assert (deletion.name, deletion.actor, count) == ("run", "tester", 7)
     assert objects(cloud) == kept
     assert not (cloud.store.root / "runs" / "run").exists()
@@ -68,17 +69,20 @@ def test_all_of_a_run_goes_and_its_neighbours_stay(cloud: Cloud) -> None:
 
 def test_to_delete_again_says_who_did_and_removes_what_came_since(cloud: Cloud) -> None:
     run = full_run(cloud)
-    first, _ = delete(cloud.store, cloud.inboxes, "run", "tester")
-    assert delete(cloud.store, cloud.inboxes, "run", "somebody else") == (first, 0)
+    first, _ = delete(cloud.store, cloud.inboxes, "run", "tester", Faults())
+    assert delete(cloud.store, cloud.inboxes, "run", "somebody else", Faults()) == (first, 0)
     cloud.store.put(run.round_key(1, "reports", "edge-1-1.json"), b"of an edge that was offline")
     require_over(cloud.store, "run")
-    assert delete(cloud.store, cloud.inboxes, "run", "somebody else") == (first, 1)
+    assert delete(cloud.store, cloud.inboxes, "run", "somebody else", Faults()) == (first, 1)
     assert objects(cloud) == {}
 
 
 def test_unknown_and_misnamed_runs_get_answers_of_their_own(cloud: Cloud) -> None:
     full_run(cloud)
-    for ask in (lambda name: require_over(cloud.store, name), lambda name: delete(cloud.store, cloud.inboxes, name, "tester")):
+    for ask in (
+        lambda name: require_over(cloud.store, name),
+        lambda name: delete(cloud.store, cloud.inboxes, name, "tester", Faults()),
+    ):
         with pytest.raises(NotFound, match="There is no run 'nothing'; there are: run"):
             ask("nothing")
         with pytest.raises(InvalidInput, match="is not a name of a task"):
@@ -92,11 +96,11 @@ def test_a_run_under_way_is_refused_until_it_is_cancelled(cloud: Cloud, state: s
     sign_of_life(run, said, seconds)
     before = objects(cloud)
     with pytest.raises(Conflict, match=r"Run run is under way: cancel it first \(cloudedge tasks cancel run\)"):
-        delete(cloud.store, cloud.inboxes, "run", "tester")
+        delete(cloud.store, cloud.inboxes, "run", "tester", Faults())
     assert objects(cloud) == before
     assert run.deletion() is None
-    cancel(cloud.store, cloud.inboxes, "run", "tester")
-    delete(cloud.store, cloud.inboxes, "run", "tester")
+    cancel(cloud.store, cloud.inboxes, "run", "tester", Faults())
+    delete(cloud.store, cloud.inboxes, "run", "tester", Faults())
     assert objects(cloud) == {}
 
 
@@ -106,9 +110,9 @@ def test_a_step_that_may_still_be_ending_is_waited_for(cloud: Cloud, state: str)
     sign_of_life(run, b"", 110)
     age(run, "state.json", 100)
     with pytest.raises(Conflict, match="sign of life 110 s ago, and may still be at work: delete it in two minutes"):
-        delete(cloud.store, cloud.inboxes, "run", "tester")
+        delete(cloud.store, cloud.inboxes, "run", "tester", Faults())
     sign_of_life(run, b"", 130)
-    delete(cloud.store, cloud.inboxes, "run", "tester")
+    delete(cloud.store, cloud.inboxes, "run", "tester", Faults())
     assert objects(cloud) == {}
 
 
@@ -117,7 +121,7 @@ def test_a_run_whose_last_step_has_said_to_be_done_is_deleted_at_once(cloud: Clo
     run = full_run(cloud, state="failed")
     sign_of_life(run, said, 0)
     age(run, "state.json", 100 if said == OVER else -1)
-    delete(cloud.store, cloud.inboxes, "run", "tester")
+    delete(cloud.store, cloud.inboxes, "run", "tester", Faults())
     assert objects(cloud) == {}
 
 
@@ -133,7 +137,7 @@ def test_a_step_that_begins_meanwhile_keeps_its_run(cloud: Cloud, monkeypatch: p
 
     monkeypatch.setattr(Run, "put", begins_a_step)
     with pytest.raises(Conflict, match="under way"):
-        delete(cloud.store, cloud.inboxes, "run", "tester")
+        delete(cloud.store, cloud.inboxes, "run", "tester", Faults())
     assert objects(cloud) == {**before, run.key("alive"): b""}
     assert run.deletion() is None
 
@@ -157,7 +161,7 @@ def test_a_step_that_begins_once_its_run_was_said_to_be_deleted_does_no_work(
         return []
 
     monkeypatch.setattr(deletion, "close_orders", begins_a_step)
-    delete(cloud.store, cloud.inboxes, "run", "tester")
+    delete(cloud.store, cloud.inboxes, "run", "tester", Faults())
     assert at_work == []
     assert objects(cloud) == {}
 
@@ -171,7 +175,7 @@ def test_wherever_it_is_interrupted_the_run_is_whole_or_unseen_and_the_same_comm
         dying = WatchedStore(cloud.store, most)
         done = False
         with contextlib.suppress(StoreFailed):
-            delete(dying.as_store, cloud.inboxes, "run", "tester")
+            delete(dying.as_store, cloud.inboxes, "run", "tester", Faults())
             done = True
         assert list(run_ids(cloud.store)) == [] or objects(cloud) == whole
         if run.deletion() and objects(cloud):
@@ -180,7 +184,7 @@ def test_wherever_it_is_interrupted_the_run_is_whole_or_unseen_and_the_same_comm
                 Conflict, match="deleted by tester, and not all of it is gone yet: 'cloudedge tasks delete run'"
             ):
                 run.create(other)
-        delete(cloud.store, cloud.inboxes, "run", "tester")
+        delete(cloud.store, cloud.inboxes, "run", "tester", Faults())
         assert objects(cloud) == {}
         assert run.create(other)
         assert run.deletion() is None
@@ -196,8 +200,8 @@ def test_what_others_put_among_the_runs_is_nobodys_concern(cloud: Cloud) -> None
     foreign.parent.mkdir()
     foreign.write_text("not ours")
     assert list(run_ids(cloud.store)) == ["run"]
-    assert untouched(cloud.store, 0) == ["run"]
-    delete(cloud.store, cloud.inboxes, "run", "tester")
+    assert untouched(cloud.store, 0, Faults()) == ["run"]
+    delete(cloud.store, cloud.inboxes, "run", "tester", Faults())
     assert foreign.read_text() == "not ours"
 
 
@@ -205,7 +209,7 @@ def test_a_run_whose_documents_cannot_be_read_can_be_deleted(cloud: Cloud) -> No
     run = full_run(cloud)
     for name in ("task.json", "state.json"):
         cloud.store.put(run.key(name), b"{")
-    delete(cloud.store, cloud.inboxes, "run", "tester")
+    delete(cloud.store, cloud.inboxes, "run", "tester", Faults())
     assert objects(cloud) == {}
 
 
@@ -221,8 +225,8 @@ def test_old_are_those_that_are_over_and_that_nobody_has_touched(cloud: Cloud) -
         age(run, "state.json", seconds)
     for name in ("remains", "recent-remains"):
         full_run(cloud, name)
-        delete(cloud.store, cloud.inboxes, name, "tester")
+        delete(cloud.store, cloud.inboxes, name, "tester", Faults())
         cloud.store.put(f"runs/{name}/rounds/000001/reports/edge-1-1.json", b"late")
     age(Run(cloud.store, "remains"), "rounds/000001/reports/edge-1-1.json", 120)
-    assert untouched(cloud.store, 100) == ["dead", "old", "remains"]
-    assert untouched(cloud.store, 10_000) == []
+    assert untouched(cloud.store, 100, Faults()) == ["dead", "old", "remains"]
+    assert untouched(cloud.store, 10_000, Faults()) == []

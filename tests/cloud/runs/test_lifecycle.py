@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cloud.faults import Faults
 from cloud.runs import under_way
 from cloud.runs.closing import close_orders
 from cloud.runs.events import events
@@ -32,7 +33,7 @@ def cloud(tmp_path: Path) -> Cloud:
 
 
 def reaped(cloud: Cloud) -> dict[str, list[str]]:
-    return dict(reap(cloud.store, cloud.inboxes, "tester", SILENT, BETWEEN))
+    return dict(reap(cloud.store, cloud.inboxes, "tester", SILENT, BETWEEN, Faults()))
 
 
 def sign_of_life(run: Run, seconds_ago: float) -> None:
@@ -59,7 +60,7 @@ def test_a_cancelled_run_is_cancelled_and_its_edges_stop(cloud: Cloud) -> None:
     run = cloud.run("run", "running")
     cloud.dispatch("run", "edge-1", "edge-3")
     cloud.dispatch("other", "edge-1", "edge-2")
-    assert cancel(cloud.store, cloud.inboxes, "run", "tester")
+    assert cancel(cloud.store, cloud.inboxes, "run", "tester", Faults())
     state = run.state()
     assert state is not None
     assert (state.state, state.message, state.exit_code) == ("cancelled", "By tester.", 7)
@@ -74,25 +75,25 @@ def test_a_cancelled_run_is_cancelled_and_its_edges_stop(cloud: Cloud) -> None:
 
 def test_to_cancel_again_changes_nothing(cloud: Cloud) -> None:
     run = cloud.run("run", "running")
-    assert cancel(cloud.store, cloud.inboxes, "run", "tester")
+    assert cancel(cloud.store, cloud.inboxes, "run", "tester", Faults())
     state = run.state()
-    assert not cancel(cloud.store, cloud.inboxes, "run", "somebody else")
+    assert not cancel(cloud.store, cloud.inboxes, "run", "somebody else", Faults())
     assert run.state() == state
     assert actions(cloud, "run") == ["cancelled"]
 
 
 def test_to_cancel_again_closes_what_was_dispatched_meanwhile(cloud: Cloud) -> None:
     cloud.run("run", "running")
-    cancel(cloud.store, cloud.inboxes, "run", "tester")
+    cancel(cloud.store, cloud.inboxes, "run", "tester", Faults())
     cloud.dispatch("run", "edge-2")
-    assert not cancel(cloud.store, cloud.inboxes, "run", "tester")
+    assert not cancel(cloud.store, cloud.inboxes, "run", "tester", Faults())
     assert cloud.open_orders() == []
 
 
 @pytest.mark.parametrize("state", [None, "running", "failed", "stopped"])
 def test_a_run_that_is_not_finished_can_be_cancelled(cloud: Cloud, state: str | None) -> None:
     run = cloud.run("run", state)
-    assert cancel(cloud.store, cloud.inboxes, "run", "tester")
+    assert cancel(cloud.store, cloud.inboxes, "run", "tester", Faults())
     assert (found := run.state()) is not None
     assert found.state == "cancelled"
 
@@ -100,11 +101,11 @@ def test_a_run_that_is_not_finished_can_be_cancelled(cloud: Cloud, state: str | 
 def test_unknown_finished_and_misnamed_runs_get_answers_of_their_own(cloud: Cloud) -> None:
     run = cloud.run("done", "finished")
     with pytest.raises(NotFound, match="There is no run 'nothing'; there are: done"):
-        cancel(cloud.store, cloud.inboxes, "nothing", "tester")
+        cancel(cloud.store, cloud.inboxes, "nothing", "tester", Faults())
     with pytest.raises(Conflict, match="done is finished since 2026-07-01"):
-        cancel(cloud.store, cloud.inboxes, "done", "tester")
+        cancel(cloud.store, cloud.inboxes, "done", "tester", Faults())
     with pytest.raises(InvalidInput, match="is not a name of a task"):
-        cancel(cloud.store, cloud.inboxes, "../done", "tester")
+        cancel(cloud.store, cloud.inboxes, "../done", "tester", Faults())
     assert (state := run.state()) is not None
     assert state.state == "finished"
     assert list(run_ids(cloud.store)) == ["done"]
@@ -112,7 +113,7 @@ def test_unknown_finished_and_misnamed_runs_get_answers_of_their_own(cloud: Clou
 
 def test_a_cancelled_run_stays_cancelled_whatever_its_steps_write(cloud: Cloud) -> None:
     run = cloud.run("run", "running")
-    cancel(cloud.store, cloud.inboxes, "run", "tester")
+    cancel(cloud.store, cloud.inboxes, "run", "tester", Faults())
     for state in ("running", "finished", "failed", "stopped"):
         assert not set_state(run, RunState.model_validate({"state": state, "at": NOW}))
         # Even by a step that looked before and writes after.
@@ -125,7 +126,7 @@ def test_of_many_that_cancel_at_once_one_does(cloud: Cloud) -> None:
     run = cloud.run("run", "running")
     cloud.dispatch("run", "edge-1", "edge-2", "edge-3")
     with ThreadPoolExecutor(8) as people:
-        fresh = list(people.map(lambda n: cancel(cloud.store, cloud.inboxes, "run", f"person {n}"), range(8)))
+        fresh = list(people.map(lambda n: cancel(cloud.store, cloud.inboxes, "run", f"person {n}", Faults()), range(8)))
     assert fresh.count(True) == 1
     assert (state := run.state()) is not None
     assert state.message == f"By person {fresh.index(True)}."
@@ -136,7 +137,7 @@ def test_a_step_that_writes_its_state_meanwhile_does_not_undo_a_cancel(cloud: Cl
     for number in range(20):
         run = cloud.run(f"run-{number}", "running")
         with ThreadPoolExecutor(2) as both:
-            fresh = both.submit(cancel, cloud.store, cloud.inboxes, run.id, "tester")
+            fresh = both.submit(cancel, cloud.store, cloud.inboxes, run.id, "tester", Faults())
             both.submit(set_state, run, RunState(state="failed", exit_code=8, at=datetime.now(UTC))).result()
         assert fresh.result()
         assert (state := run.state()) is not None
@@ -150,8 +151,8 @@ def test_only_the_orders_of_a_run_are_closed(cloud: Cloud) -> None:
     cloud.dispatch("run", "edge-1", "edge-2")
     cloud.dispatch("run-2", "edge-2", "edge-3")
     untouched = cloud.inboxes.read("edge-3")
-    assert close_orders(cloud.inboxes, "run") == ["run.1.edge-1.1", "run.1.edge-2.1"]
-    assert close_orders(cloud.inboxes, "run") == []
+    assert close_orders(cloud.inboxes, "run", Faults()) == (["run.1.edge-1.1", "run.1.edge-2.1"], True)
+    assert close_orders(cloud.inboxes, "run", Faults()) == ([], True)
     assert cloud.open_orders() == ["run-2.1.edge-2.1", "run-2.1.edge-3.1"]
     assert cloud.inboxes.read("edge-3") == untouched
     assert [order.run for order in cloud.inboxes.read("edge-2").orders] == ["run-2"]
@@ -173,7 +174,7 @@ def test_orders_of_a_run_that_is_over_are_closed(cloud: Cloud, state: str) -> No
 
 def test_orders_of_a_cancelled_run_are_closed(cloud: Cloud) -> None:
     run = cloud.run("run", "running")
-    cancel(cloud.store, cloud.inboxes, "run", "tester")
+    cancel(cloud.store, cloud.inboxes, "run", "tester", Faults())
     sign_of_life(run, 0)
     cloud.dispatch("run", "edge-1")
     assert reaped(cloud) == {"run": ["run.1.edge-1.1"]}
@@ -246,7 +247,7 @@ def finished_runs(cloud: Cloud, count: int) -> None:
 
 def requests_of_a_look(cloud: Cloud) -> list[tuple[str, str]]:
     store = WatchedStore(cloud.store)
-    list(reap(store.as_store, cloud.inboxes, "tester", SILENT, BETWEEN))
+    list(reap(store.as_store, cloud.inboxes, "tester", SILENT, BETWEEN, Faults()))
     return store.requests
 
 
@@ -263,13 +264,17 @@ def test_runs_that_are_over_cost_the_reaper_nothing(tmp_path: Path) -> None:
     assert len(looks[0]) < 12
 
 
-def test_a_run_that_cannot_be_read_holds_up_no_other_and_is_named(cloud: Cloud, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_that_cannot_be_read_holds_up_no_other_and_is_named(cloud: Cloud) -> None:
     for name in ("a-broken-one", "dead"):
         sign_of_life(cloud.run(name, "running"), SILENT + 1)
         cloud.dispatch(name, "edge-1")
     cloud.store.put("runs/a-broken-one/state.json", b"{")
-    assert reaped(cloud) == {"a-broken-one": ["a-broken-one.1.edge-1.1"], "dead": ["dead.1.edge-1.1"]}
-    (told,) = caplog.messages
+    faults, said = Faults(), list[str]()
+    closed = dict(reap(cloud.store, cloud.inboxes, "tester", SILENT, BETWEEN, faults))
+    assert closed == {"a-broken-one": ["a-broken-one.1.edge-1.1"], "dead": ["dead.1.edge-1.1"]}
+    assert faults.error() is None
+    faults.tell(said.append)
+    (told,) = said
     assert "runs/a-broken-one/state.json is not a valid runstate" in told
     assert "cloudedge tasks delete a-broken-one" in told
 

@@ -17,6 +17,7 @@ from cloud.stores.prepare import prepare
 from cloudedge.errors import CloudedgeError, Conflict, NotFound, StoreFailed
 from cloudedge.store import Store
 from cloudedge.transport import Transport
+from tests.cloud.stores.test_s3 import others_in
 from tests.cloudedge.store.conformance import Place, StoreConformance
 from tests.cluster.object_store import MinioServer, User
 from tests.http_store import (
@@ -67,7 +68,7 @@ class TestOurOwnS3(StoreConformance):
     @pytest.fixture
     def place(self, tmp_path: Path) -> Iterator[Place]:
         with s3_server() as server:
-            yield Place(opened(server, tmp_path), Transport())
+            yield Place(opened(server, tmp_path), Transport(), lambda name: server.keep(f"/bucket/team/{name}", b""))
 
 
 def duplicates_keys(request: Handler) -> bool:
@@ -129,7 +130,7 @@ class TestAnS3ThatMisbehavesNowAndThen(StoreConformance):
     def place(self, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Place]:
         with s3_server() as server:
             server.faults = now_and_then(request.param)
-            yield Place(opened(server, tmp_path), Transport())
+            yield Place(opened(server, tmp_path), Transport(), lambda name: server.keep(f"/bucket/team/{name}", b""))
 
 
 class TestARealS3BehindAProxyThatMisbehavesNowAndThen(StoreConformance):
@@ -141,7 +142,8 @@ class TestARealS3BehindAProxyThatMisbehavesNowAndThen(StoreConformance):
             monkeypatch.setenv(name, value)
         with s3_server(minio.endpoint) as server:
             server.faults = now_and_then(3, without="a slow answer")
-            yield Place(opened(server, tmp_path, minio.bucket()), Transport())
+            bucket = minio.bucket()
+            yield Place(opened(server, tmp_path, bucket), Transport(), others_in(minio, f"{minio.url}/{bucket}", "team/"))
 
 
 def all_that_can_be_asked(store: Store, small: Path, large: Path) -> list[Callable[[], object]]:

@@ -22,6 +22,7 @@ from minio.credentials.credentials import Credentials
 from minio.versioningconfig import VersioningConfig
 
 from cloud import datasets
+from cloud.faults import Faults
 from cloud.runs.deletion import delete, untouched
 from cloud.runs.run import Run, run_ids
 from cloud.stores import open_store
@@ -62,12 +63,18 @@ def opened(address: str, tmp_path: Path, patience: float = 30, for_edges: str = 
     return open_store(address, for_edges=for_edges, scratch=tmp_path / "scratch", patience_seconds=patience)
 
 
+def others_in(minio: MinioServer, address: str, prefix: str = "") -> Callable[[str], object]:
+    """Puts something into the bucket as any other program may."""
+    client, bucket = minio.client(), address.rpartition("/")[2]
+    return lambda name: client._execute("PUT", bucket, f"{prefix}{name}", body=b"")
+
+
 class TestS3Store(StoreConformance):
     """The suite that every store passes, in a bucket of its own."""
 
     @pytest.fixture
-    def place(self, address: str, tmp_path: Path) -> Place:
-        return Place(opened(address, tmp_path), Transport())
+    def place(self, address: str, minio: MinioServer, tmp_path: Path) -> Place:
+        return Place(opened(address, tmp_path), Transport(), others_in(minio, address))
 
 
 class TestS3StoreBelowAPrefix(StoreConformance):
@@ -78,7 +85,7 @@ class TestS3StoreBelowAPrefix(StoreConformance):
         client, bucket = minio.client(), address.rpartition("/")[2]
         for name in ("runs/others/object", "team/a", "team-b/runs/x/y"):
             client._execute("PUT", bucket, name, body=b"somebody else's")
-        return Place(opened(f"{address}/team", tmp_path), Transport())
+        return Place(opened(f"{address}/team", tmp_path), Transport(), others_in(minio, address, "team/"))
 
 
 class TestS3StoreInABucketThatKeepsVersions(StoreConformance):
@@ -89,7 +96,7 @@ class TestS3StoreInABucketThatKeepsVersions(StoreConformance):
     @pytest.fixture
     def place(self, address: str, minio: MinioServer, tmp_path: Path) -> Place:
         minio.client().set_bucket_versioning(address.rpartition("/")[2], VersioningConfig(ENABLED))
-        return Place(opened(address, tmp_path), Transport())
+        return Place(opened(address, tmp_path), Transport(), others_in(minio, address))
 
 
 def test_what_was_deleted_is_gone_where_the_bucket_keeps_versions(
@@ -101,9 +108,9 @@ def test_what_was_deleted_is_gone_where_the_bucket_keeps_versions(
     cloud = Cloud(tmp_path)
     Run(store, "run").create(Task(name="run", id="run", data=DATA))
     assert datasets.delete(store, "line-3") == 1
-    delete(store, cloud.inboxes, "run", "tester")
+    delete(store, cloud.inboxes, "run", "tester", Faults())
     assert datasets.names(store) == ()
-    assert list(run_ids(store)) == untouched(store, 0) == []
+    assert list(run_ids(store)) == untouched(store, 0, Faults()) == []
 
 
 # Many and large objects

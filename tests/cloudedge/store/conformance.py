@@ -1,7 +1,7 @@
 """What every store does. A store's own tests inherit `StoreConformance` and give it a fixture `place`."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,12 +40,26 @@ BAD_KEYS = [
 ]
 
 
+FOREIGN = [
+    "runs/",
+    "runs/a/",
+    "runs/new/",
+    "runs/a/.hidden",
+    "runs/a/New folder/notes.txt",
+    "runs/a/Grüße.txt",
+    "runs/New folder/notes.txt",
+    "runs/ä/notes.txt",
+]
+"""What a console leaves there, with folder markers, and people do: none of it is an object of ours."""
+
+
 @dataclass(frozen=True)
 class Place:
-    """An empty store, and how an edge reaches what is in it."""
+    """An empty store, how an edge reaches what is in it, and how others put something there under a name of their own."""
 
     store: Store
     edge: Transport
+    others_put: Callable[[str], object]
 
 
 def contents(store: Store, prefix: str = "runs") -> dict[str, bytes]:
@@ -244,6 +258,20 @@ class StoreConformance:
         assert store.folders("nothing") == ()
         store.delete("runs/b/x/y")
         assert store.folders("runs") == ("a", "a-b") or self.former_folders_are_named
+
+    def test_what_others_put_there_under_no_key_is_passed_over_and_goes_with_what_it_is_in(self, place: Place) -> None:
+        ours = {"runs/a/1": b"1", "runs/b/x/2": b"2"}
+        for key, content in ours.items():
+            place.store.put(key, content)
+        for name in FOREIGN:
+            place.others_put(name)
+        assert contents(place.store) == ours
+        assert contents(place.store, "runs/a") == {"runs/a/1": b"1"}
+        assert set(place.store.folders("runs")) - {"new"} == {"a", "b"}
+        assert place.store.folders("runs/a") == ()
+        place.store.delete_below("runs/a")
+        assert contents(place.store) == {"runs/b/x/2": b"2"}
+        assert "a" not in place.store.folders("runs") or self.former_folders_are_named
 
     # Changes
 

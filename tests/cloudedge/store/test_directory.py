@@ -22,7 +22,14 @@ class TestDirectoryStore(StoreConformance):
     @pytest.fixture
     def place(self, tmp_path: Path) -> Place:
         root = tmp_path / "the store"
-        return Place(DirectoryStore(root), Transport([root]))
+
+        def others_put(name: str) -> None:
+            path = root / name
+            (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
+            if not name.endswith("/"):
+                path.write_bytes(b"1")
+
+        return Place(DirectoryStore(root), Transport([root]), others_put)
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from cloud.orders.dispatch import dispatch
+from cloud.faults import Faults
+from cloud.orders.dispatch import Participants, dispatch
 from cloud.orders.issue import Assignment, StoredFile, renew
 from cloud.runs.closing import close_orders
 from cloud.runs.lifecycle import cancel
@@ -76,7 +77,7 @@ def test_repeated_it_changes_no_order_and_no_inbox(cloud: Cloud) -> None:
 def test_after_its_orders_were_closed_a_round_asks_again_where_nothing_was_delivered(cloud: Cloud) -> None:
     cloud.pretrained().dispatched()
     cloud.deliver("edge-1")
-    close_orders(cloud.inboxes, cloud.task.id)
+    close_orders(cloud.inboxes, cloud.task.id, Faults())
 
     cloud.dispatched()
 
@@ -125,7 +126,7 @@ def test_a_round_that_has_its_results_orders_nothing_more(cloud: Cloud) -> None:
     cloud.deliver("edge-2")
     cloud.deliver("edge-3")
     cloud.waited()
-    close_orders(cloud.inboxes, cloud.task.id)
+    close_orders(cloud.inboxes, cloud.task.id, Faults())
 
     assert cloud.dispatched() == 3
     assert cloud.open_orders() == []
@@ -190,7 +191,7 @@ def test_a_round_before_its_base_model_is_refused(cloud: Cloud) -> None:
 def test_a_run_cancelled_while_orders_went_out_leaves_none_open(cloud: Cloud) -> None:
     cloud.pretrained().dispatched()
     former = cloud.orders("edge-1")
-    cancel(cloud.store, cloud.inboxes, cloud.task.id, "somebody")
+    cancel(cloud.store, cloud.inboxes, cloud.task.id, "somebody", Faults())
     # A dispatch that had looked before the run was cancelled.
     cloud.inboxes.update("edge-1", lambda orders: [*orders, *former])
 
@@ -253,7 +254,7 @@ def test_a_late_order_and_one_to_evaluate_are_renewed_with_the_models_that_they_
     }
     with step(cloud.task.id, "evaluate") as work:
         judging_them = Evaluate(model=cloud.task.model, data=cloud.task.data)
-        dispatch(work, Assignment("evaluate", judging_them, models, {}, 60), EDGES)
+        dispatch(work, Assignment("evaluate", judging_them, models, {}, 60), Participants(EDGES))
         evaluating = cloud.run.dispatched("evaluate")
         assert evaluating is not None
         renew(work, evaluating.orders)

@@ -13,15 +13,17 @@ from typing import Any
 
 import pytest
 
+from cloud.faults import Faults
 from cloud.inboxes import DirectoryInboxes, Inboxes
 from cloud.orders.watch import OrderWatch
+from cloud.patience import Away
 from cloud.runs.events import events
 from cloud.runs.lifecycle import cancel, reap
 from cloud.runs.state import BETWEEN_STEPS, OVER
 from cloud.settings import Settings
 from cloud.tracking import NOTE_TAG, TrackingLog
 from cloudedge.documents import EpochRecord, Phase
-from cloudedge.errors import Cancelled, QuorumMissed, StoreFailed
+from cloudedge.errors import Cancelled, QuorumMissed
 from cloudedge.store import Changes, DirectoryStore, Entry
 from components.collaborative_training.fuse.step import fuse_round
 from components.wait.step import wait_round
@@ -337,7 +339,9 @@ def test_a_step_that_is_done_says_so_to_the_reaper_and_so_does_one_that_failed(c
 def test_a_wait_that_begins_after_the_run_was_taken_for_dead_asks_the_edges_again(cloud: Cloud) -> None:
     cloud.pretrained().dispatched()
     cloud.deliver("edge-1")
-    assert dict(reap(cloud.store, cloud.inboxes, "reaper", 0, 0)) == {"digits": [f"digits.1.{edge}.1" for edge in EDGES]}
+    assert dict(reap(cloud.store, cloud.inboxes, "reaper", 0, 0, Faults())) == {
+        "digits": [f"digits.1.{edge}.1" for edge in EDGES]
+    }
     results: list[int] = []
     waiting = threading.Thread(target=lambda: results.append(cloud.waited()))
     waiting.start()
@@ -365,7 +369,7 @@ def test_cancelling_the_run_ends_the_wait_and_closes_its_orders(cloud: Cloud) ->
     waiting = threading.Thread(target=wait)
     waiting.start()
     until(lambda: cloud.store.stat(cloud.run.key("alive")) != alive)
-    cancel(cloud.store, cloud.inboxes, cloud.task.id, "somebody")
+    cancel(cloud.store, cloud.inboxes, cloud.task.id, "somebody", Faults())
     waiting.join(30)
 
     assert [type(error) for error in errors] == [Cancelled]
@@ -590,7 +594,7 @@ def test_orders_are_renewed_while_they_are_waited_for_and_a_carrier_that_is_away
     def away_at_first(*arguments: Any) -> Any:
         tries.append(arguments)
         if len(tries) == 1:
-            raise StoreFailed("The carrier is away.")
+            raise Away("The carrier is away.")
         return update(*arguments)
 
     monkeypatch.setattr(DirectoryInboxes, "update", away_at_first)
@@ -615,12 +619,12 @@ def test_orders_whose_urls_hold_for_less_than_others_would_are_renewed_in_time(
     """As those do that were signed with credentials that end soon."""
     monkeypatch.setattr(DirectoryStore, "longest_url_seconds", 604_800.0)
     cloud.pretrained().dispatched()
-    order = cloud.run.order(1, EDGES[0])
+    order = cloud.run.order("1", EDGES[0])
     assert order is not None
     begin = datetime.now(UTC) - timedelta(seconds=600)
     url = f"{order.report.url}?X-Amz-Date={begin:%Y%m%dT%H%M%SZ}&X-Amz-Expires=900"
     short = order.model_copy(update={"report": order.report.model_copy(update={"url": url})})
-    cloud.run.put(cloud.run.order_key(1, EDGES[0]), short)
+    cloud.run.put(cloud.run.order_key("1", EDGES[0]), short)
 
     def deliver() -> None:
         until(lambda: any(event.action == "renewed" for _, event in events(cloud.store, cloud.run.id)))

@@ -134,5 +134,8 @@ FUSION = FusionRecord(
 def test_a_run_that_cannot_be_read_is_named_and_the_others_are_listed(home: Home, cloudedge: Cloudedge) -> None:
     home.store.put("runs/new/state.json", b"{")
     listed = cloudedge("tasks", "list", "--home", home.folder, "--json")
-    assert [row["id"] for row in listed.json] == ["living", "old"]
+    assert (listed.code, [row["id"] for row in listed.json]) == (0, ["living", "new", "old"])
+    assert listed.json[1]["state"] == "unreadable"
+    assert listed.json[0].keys() == listed.json[1].keys()
     assert "new cannot be shown: runs/new/state.json is not a valid runstate" in listed.err
+    assert "cloudedge tasks delete new" in listed.err

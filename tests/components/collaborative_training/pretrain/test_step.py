@@ -2,6 +2,7 @@
 
 import pytest
 
+from cloud.faults import Faults
 from cloud.runs.events import events
 from cloud.runs.lifecycle import cancel
 from cloud.runs.records import RunState
@@ -143,7 +144,7 @@ def test_samples_that_are_missing_are_said_and_may_be_added(cloud: Cloud) -> Non
 
 def test_a_cancelled_run_does_not_begin_again(cloud: Cloud) -> None:
     pretrain(cloud.task, str(cloud.cloud_data))
-    cancel(cloud.store, cloud.inboxes, cloud.task.id, "somebody")
+    cancel(cloud.store, cloud.inboxes, cloud.task.id, "somebody", Faults())
 
     with pytest.raises(Exception, match="was cancelled: By somebody"):
         pretrain(cloud.task, str(cloud.cloud_data))
