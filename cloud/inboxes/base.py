@@ -13,6 +13,9 @@ from cloudedge.errors import InvalidDocument, InvalidInput
 
 MakeOrders = Callable[[Sequence[Order]], Sequence[Order]]
 
+_AHEAD_SECONDS = 60
+"""A generation is no less than its time, and may be more where there were several changes in a second, or another clock."""
+
 
 class UnusableInbox(InvalidDocument):
     """What stands where an inbox is expected, and cannot be used as one.
@@ -122,7 +125,7 @@ def parsed(edge: str, content: bytes | str, source: str, way_out: str) -> Inbox 
 
 def anew(edge: str) -> Inbox:
     """An empty inbox in the place of one that cannot be used, newer than any that its runner has followed."""
-    return Inbox(edge=edge, generation=int(time()))
+    return Inbox(edge=edge, generation=int(time()) + _AHEAD_SECONDS)
 
 
 def require_size(order: Order) -> int:

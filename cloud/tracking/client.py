@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from cloud.tracking.database import artifacts_of, ensure_whole, file_of
-from cloud.tracking.faults import Fault, MlflowFailed, address_fault, fault_of, without_password
+from cloud.tracking.faults import EMPTY, Fault, MlflowFailed, address_fault, fault_of, without_password
 from cloud.tracking.records import NOTE_TAG
 from cloudedge.errors import CloudedgeError
 
@@ -65,10 +65,15 @@ def experiment_of(client: "MlflowClient", name: str, note: str = "") -> "Experim
         client: Connection.
         name: Name of the experiment.
         note: What a new one's page says, Markdown.
+
+    Raises:
+        MlflowFailed: what answers is no MLflow.
     """
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)
+    if found is not None and found.name != name:
+        raise failure(client.tracking_uri, EMPTY)
     if found is None:
         file = file_of(client.tracking_uri)
         location = (artifacts_of(file) / quote(name, safe="")).as_uri() if file else None

@@ -30,8 +30,9 @@ _WORDY = (
 )
 """What MLflow and its libraries say before it comes to the point."""
 
-_A_PAGE = re.compile(r"(?: but the response body was not in a valid JSON format)?. Response body: '\s*(?=<|[^{]*$)")
+_A_PAGE = re.compile(r"Response body: '\s*(?=<|[^{]*$)")
 """MLflow's API answers in JSON; a page is somebody else's answer."""
+_MARKUP = re.compile(r"\. Response body: '\s*<")
 
 _WITHOUT_PROXY = "If MLflow is to be asked without a proxy, add its host to NO_PROXY."
 _EXPIRED, _OTHER_NAME = 10, 62
@@ -46,6 +47,7 @@ _NO_ACCESS_TO_S3 = (
     "ExpiredToken",
 )
 
+_EDIT = "Give this account the permission to write to that {}, EDIT or MANAGE"
 _ADDRESS = (
     "Correct CLOUDEDGE_TRACKING_URI: http(s)://host[:port][/prefix], as a browser opens MLflow's pages, "
     "without what begins at #."
@@ -70,6 +72,10 @@ class Fault:
     def kind(self) -> str:
         """The same for a fault that comes again, whose words may have other numbers in them."""
         return self.remedy or self.reason.partition(":")[0]
+
+
+EMPTY = Fault("its answers say nothing", f"No MLflow answers there. {_ADDRESS}", certain=True)
+"""Of something that answers every request with success, which MLflow's client takes for an object without content."""
 
 
 class MlflowFailed(StoreFailed):
@@ -193,10 +199,9 @@ def _of_answer(error: BaseException, said: str, address: str) -> _Found:
             return "Start MLflow's server with this host, and its port, in --allowed-hosts.", True
         if page and _proxied(address):
             return _WITHOUT_PROXY, True
-        return (
-            "Give this account the permission EDIT there, for a model of others MANAGE, or set another account.",
-            True,
-        )
+        if "/registered-models/" in said or "/model-versions/" in said:
+            return f"{_EDIT.format('registered model')}, or give the model another name by the task's model_file_name.", True
+        return f"{_EDIT.format('experiment')}, or set another account.", True
     if "/mlflow-artifacts/" in said and "503" in said:
         return "If this stays so, MLflow's server takes no files: start it with --serve-artifacts.", False
     if "too many 500 error responses" in said or (status == 500 and isinstance(getattr(error, "json", None), dict)):
@@ -240,7 +245,7 @@ def _status(error: BaseException, said: str) -> int:
 
 
 def _reason(said: str, address: str) -> str:
-    text = _AN_OBJECT.sub("", _A_PAGE.split(said)[0])
+    text = _AN_OBJECT.sub("", _MARKUP.split(said)[0])
     for wordy in _WORDY:
         text = wordy.sub(r"\1", text)
     text = without_password(readable(text), address).partition("\n")[0]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from cloud.tracking.client import experiment_of, failure
-from cloud.tracking.faults import Fault, refused
+from cloud.tracking.faults import EMPTY, Fault, refused
 from cloud.tracking.history import History
 from cloud.tracking.names import mlflow_name
 from cloud.tracking.records import NOTE_TAG, Dataset, MetricPoint, TrackingRecord
@@ -211,6 +211,8 @@ class Runs:
 
     def _create(self, experiment: str, name: str, began: datetime, tags: dict[str, str]) -> "Run":
         made = self._client.create_run(experiment, start_time=_milliseconds(began), tags=tags, run_name=name)
+        if not made.info.run_id:
+            raise failure(self._client.tracking_uri, EMPTY)
         self._histories[made.info.run_id] = History(self._client, made)
         return made
 

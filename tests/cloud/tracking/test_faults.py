@@ -39,11 +39,16 @@ CERTAIN = {
     "a gateway's 401": (told(401, message="Unauthorized"), ACCOUNT),
     "a gateway's expired token": (told(401, detail="Token has expired"), ACCOUNT),
     "a gateway's sign-in page": (page(401, "Sign in"), ACCOUNT),
-    "a read-only account": (told(403, error_code="PERMISSION_DENIED", message="Permission denied"), "the permission EDIT"),
-    "an account that may do nothing": (text(403, "Permission denied"), "the permission EDIT"),
+    "a read-only account": (
+        told(403, error_code="PERMISSION_DENIED", message="Permission denied"),
+        "permission to write to that experiment",
+    ),
+    "an account that may do nothing": (text(403, "Permission denied"), "permission to write to that experiment"),
     "another name than allowed": (text(403, "Invalid Host header - possible DNS rebinding"), "in --allowed-hosts"),
     "a login page": (page(200, "Sign in"), ADDRESS),
     "a console": (page(200, "MinIO Console"), ADDRESS),
+    "nothing but 200": (text(200, ""), ADDRESS),
+    "nothing but an object": (told(200), ADDRESS),
     "another program": (text(200, "pong"), ADDRESS),
     "another path": (page(404, "Not found"), ADDRESS),
     "an ingress without a backend": (text(404, "404 page not found"), ADDRESS),
@@ -84,6 +89,17 @@ def test_a_certain_fault_is_named_with_what_mends_it_and_mlflow_is_not_asked_aga
     assert Relay(store, "digits", served.uri, experiment).push() == 1, "mended"
     assert trouble_of(store, "digits") is None
     assert set(runs_of(client, experiment)) == {"digits"}
+
+
+def test_a_run_that_was_not_made_is_not_taken_for_one(
+    served: Served, store: DirectoryStore, experiment: str, log: TrackingLog
+) -> None:
+    served.rule = lambda method, path: text(200, "") if path.endswith("runs/create") else None
+    with pytest.raises(StoreFailed, match=ADDRESS):
+        Relay(store, "digits", served.uri, experiment).push()
+
+    served.rule = None
+    assert Relay(store, "digits", served.uri, experiment).push() == 1
 
 
 @pytest.mark.parametrize("answer", PASSING.values(), ids=PASSING)

@@ -133,8 +133,9 @@ def to(part: str) -> Callable[[str, str], bool]:
 @pytest.mark.parametrize(
     ("refuses", "answer", "remedy"),
     [
-        (to("registered-models/create"), DENIED, "for a model of others MANAGE"),
-        (to("model-versions/create"), DENIED, "for a model of others MANAGE"),
+        (to("registered-models/create"), DENIED, "EDIT or MANAGE"),
+        (to("model-versions/create"), DENIED, "EDIT or MANAGE"),
+        (to("registered-models/alias"), text(403, "Permission denied"), "another name by the task's model_file_name"),
         (to("registered-models/create"), page(404, "Not Found"), "one older than version 3"),
         (to("logged-models"), page(404, "Not Found"), "one older than version 3"),
         (
@@ -143,7 +144,14 @@ def to(part: str) -> Callable[[str, str], bool]:
             "The log of MLflow's server",
         ),
     ],
-    ids=["others' model", "others' model found late", "no registry", "an MLflow of version 2", "a broken registry"],
+    ids=[
+        "others' model",
+        "others' model found late",
+        "others' model found last",
+        "no registry",
+        "an MLflow of version 2",
+        "a broken registry",
+    ],
 )
 def test_a_registry_that_refuses_holds_up_neither_figures_nor_files_and_gets_the_model_when_it_is_mended(
     served: Served,

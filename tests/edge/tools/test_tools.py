@@ -10,6 +10,7 @@ import pytest
 from edge.cli import main
 from edge.folders import Folders
 from edge.runner.ledger import Ledger
+from tests.edge.runner.test_reconciling import an_order, refusal
 from tests.edge.site import DATA, Site, write_samples
 from tests.terminal import Ended, called
 from tests.waiting import until
@@ -110,6 +111,16 @@ def test_status_tells_of_the_runner_its_orders_and_what_is_wrong(site: Site) -> 
     text = edge("status", "--state", site.state).out
     assert "runner:  not running" in text
     assert f"{order.id}  train  done" in text
+
+
+def test_status_tells_of_an_order_that_was_refused(tmp_path: Path) -> None:
+    ledger = Ledger(Folders(tmp_path).ledger)
+    refused = refusal(an_order(1))
+    ledger.apply(1, "edge-1", [refused], [], [], [])
+    ledger.stand(refused)
+    assert f"{refused.order.id}  refused  failed" in edge("status", "--state", tmp_path).out
+    (found,) = json.loads(edge("status", "--state", tmp_path, "--json").out)["orders"]
+    assert (found["kind"], found["phase"], found["error"]) == ("refused", "failed", "It cannot be read.")
 
 
 def test_models_are_listed_with_their_epochs_and_deleted_once_their_order_is_over(site: Site) -> None:
