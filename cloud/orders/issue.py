@@ -1,5 +1,6 @@
 """Orders as edges get them, with URLs that live as long as the order, or are renewed until then."""
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -105,7 +106,9 @@ def renewed_in(work: Step, orders: Sequence[IssuedOrder], limit_seconds: float) 
     if math.isinf(pause) or not orders:
         return pause
     issued = min(orders, key=lambda order: order.issued_at)
-    order = work.run.order(issued.step, issued.edge)
+    order = None
+    with contextlib.suppress(InvalidDocument):  # Somebody has written into the store: its own time tells.
+        order = work.run.order(issued.step, issued.edge)
     life = life_of(order.report.url) if order else None
     # Whoever waited before may have renewed it since it was issued.
     begin, seconds = (life[0], life[1] * _RENEWED_AT) if life else (issued.issued_at, pause)

@@ -87,7 +87,9 @@ def _judged(edges: Iterable[tuple[str, Watched]]) -> Gate:
         result = watched.manifest.result if watched.manifest and watched.delivered else None
         found = result.scores if isinstance(result, Evaluated) else None
         if found is None:
-            left_out.append(LeftOut(edge=edge, reason=watched.state()))
+            of_another_kind = watched.delivered and not isinstance(result, Evaluated)
+            reason = "its manifest is about no measurement" if of_another_kind else watched.state()
+            left_out.append(LeftOut(edge=edge, reason=reason))
         elif set(found) != {"pretrained", "fused"}:
             left_out.append(LeftOut(edge=edge, reason="its manifest has not the scores of the two models that it was sent"))
         elif found["pretrained"].samples != found["fused"].samples:

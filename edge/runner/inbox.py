@@ -96,8 +96,9 @@ def understood(content: bytes, source: str) -> Wanted:
         InvalidDocument: it is malformed as a whole, or two of its orders have the same id.
     """
     frame = parse(InboxFrame, content, source, MAX_INBOX_BYTES, stored=True)
-    orders: dict[str, Order] = {}
+    orders: list[Order] = []
     refused: list[tuple[Envelope, str]] = []
+    ids: set[str] = set()
     unreadable: list[tuple[str, str]] = []
     for number, said in enumerate(frame.orders):
         name = str(said.get("id", f"orders.{number}"))
@@ -108,11 +109,11 @@ def understood(content: bytes, source: str) -> Wanted:
         except InvalidDocument as error:
             unreadable.append((name, str(error)))
             continue
+        if envelope.id in ids:
+            raise InvalidDocument(f"{source} is not a valid inbox:", [f"orders: two of them have the id {envelope.id}"])
+        ids.add(envelope.id)
         try:
-            order = parse(Order, json.dumps(said), f"{source}: order {name}", stored=True)
+            orders.append(parse(Order, json.dumps(said), f"{source}: order {name}", stored=True))
         except InvalidDocument as error:
             refused.append((envelope, str(error)))
-            continue
-        if orders.setdefault(order.id, order) is not order:
-            raise InvalidDocument(f"{source} is not a valid inbox:", [f"orders: two of them have the id {order.id}"])
-    return Wanted(frame.edge, frame.generation, tuple(orders.values()), tuple(refused), tuple(unreadable))
+    return Wanted(frame.edge, frame.generation, tuple(orders), tuple(refused), tuple(unreadable))

@@ -204,8 +204,11 @@ class Ledger:
         for entry in accepted:
             moment = entry.accepted
             clock = (moment.boot, moment.up, moment.wall)
-            values = (entry.order.id, entry.order.model_dump_json(), entry.phase, *clock, entry.samples)
-            statement = "INSERT INTO orders (id, document, phase, boot, up, wall, samples) VALUES (?, ?, ?, ?, ?, ?, ?)"
+            error = entry.error.model_dump_json() if entry.error else None
+            values = (entry.order.id, entry.order.model_dump_json(), entry.phase, *clock, entry.samples, error)
+            statement = (
+                "INSERT INTO orders (id, document, phase, boot, up, wall, samples, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+            )
             writes.append((statement, values))
         for order in renewed:
             writes.append(("UPDATE orders SET document = ? WHERE id = ?", (order.model_dump_json(), order.id)))

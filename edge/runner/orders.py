@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import NamedTuple
 
-from cloudedge.documents import Manifest, Order, Phase, Trained, WorkError, parse
+from cloudedge.documents import Manifest, Order, OutputFile, Phase, Train, Trained, WorkError, parse
 from cloudedge.errors import CloudedgeError, InvalidDocument
 from edge.folders import Folders
 from edge.messages import Job, Message
@@ -80,10 +80,10 @@ class Orders:
         if self._edge not in (None, inbox.edge):
             remedy = f"the state directory belongs to the edge {self._edge}; give each edge its own"
             raise InvalidDocument("The inbox is another edge's:", [f"edge: found {inbox.edge!r}; {remedy}"])
-        if inbox.generation <= self._generation:
-            if inbox.generation < self._generation:
-                _log.warning("an inbox of generation %d, older than %d, is ignored", inbox.generation, self._generation)
+        if inbox.generation < self._generation:
+            _log.warning("an inbox of generation %d, older than %d, is ignored", inbox.generation, self._generation)
             return
+        # The same one again changes nothing, unless an earlier version of this software could not read all of it.
         changes = reconcile(inbox, self._open, self._ledger.issued_at, now(), self._ledger.samples())
         self._ledger.apply(
             inbox.generation,
@@ -240,7 +240,8 @@ class Orders:
         except (OSError, InvalidDocument) as error:
             self._fail(entry, WorkError(kind="WorkFailed", message=f"The work's manifest cannot be read: {error}"))
             return
-        files = [*((name, path.with_name(file.file)) for name, file in manifest.outputs.items()), ("manifest", path)]
+        files = [(name, path.with_name(_file_name(file, entry))) for name, file in manifest.outputs.items()]
+        files.append(("manifest", path))
         told = manifest.result.history if isinstance(manifest.result, Trained) else ()
         history = told or entry.history
         entry = replace(entry, phase=Phase.UPLOADING, crashes=0, history=history, progress=None, trouble=None)
@@ -339,6 +340,14 @@ class Orders:
         """The order at work, if its work is still wanted."""
         entry = self._open.get(self.work.job.order.id) if self.work is not None and not self.work.stopping else None
         return entry if entry is not None and entry.phase in _AT_WORK else None
+
+
+def _file_name(file: OutputFile, entry: Entry) -> str:
+    """Name of a file that work made. Up to version 0.1 no manifest said it, as it was the order's."""
+    asked = entry.order.work if isinstance(entry.order, Order) else None
+    if "file" not in file.model_fields_set and isinstance(asked, Train):
+        return asked.model_file_name
+    return file.file
 
 
 def _how(code: int) -> str:

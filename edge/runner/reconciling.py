@@ -71,6 +71,8 @@ def reconcile(
             changes.accepted.append(Entry(envelope, Phase.FAILED, moment, 0, 0, recollections=0, error=error, history=()))
             if issued is not None:
                 changes.superseded.append(envelope.id)
+        elif entry is not None and not entry.phase.over and envelope.state == "cancelled":
+            changes.cancelled.append(_cancelled(entry))
     changes.remarks.extend((why, name) for name, why in wanted.unreadable)
     listed = {*(order.id for order in (*wanted.orders, *(each for each, _ in wanted.refused))), *dict(wanted.unreadable)}
     for order_id, entry in open_entries.items():
