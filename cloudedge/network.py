@@ -1,95 +1,229 @@
-"""How both shores speak HTTP, as the environment says: whose certificates are believed, which proxy is asked, what is wrong.
+"""The way from here to any server, for both shores: whose certificates are believed, which proxy is asked, what stands in it.
 
 Certificates are believed that come from the authorities in the file or folder which the first of `AUTHORITIES` names; without
-one, from those of the operating system, and of the package certifi where that is installed. Proxies are those of HTTPS_PROXY,
-HTTP_PROXY, ALL_PROXY and NO_PROXY, in small letters too, as curl and Amazon's tools take them.
+one, from those of the operating system, and of the package certifi where that is installed.
+
+A proxy is named by https_proxy or http_proxy, or for both by all_proxy, in small letters or else in capitals, as for curl and
+MLflow's client. It is not asked for this machine itself, nor for what no_proxy names, as Go's programs such as kubectl read it.
+
+A server that restarts refuses connections or breaks them off, and is worth another try. A certificate of somebody else, a port
+that speaks another protocol, or a name that nobody has, stays that until a person mends it.
 """
 
 import contextlib
 import ipaddress
 import os
 import re
+import socket
 import ssl
+from base64 import b64encode
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 
-from cloudedge.errors import InvalidInput
+from cloudedge.errors import CloudedgeError, InvalidInput
 
 AUTHORITIES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 """Variables that name a file of certificates in PEM, or a folder of them; the first that is set counts."""
 
-_NO_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"}
+_NO_TLS = re.compile(
+    "WRONG_VERSION_NUMBER|HTTPS?_(PROXY_)?REQUEST|UNKNOWN_PROTOCOL|RECORD_LAYER_FAILURE|PACKET_LENGTH_TOO_LONG"
+)
 """What OpenSSL says of an answer that is no TLS."""
 
-_EXPIRED, _NOT_YET_VALID, _OTHER_NAMES = 10, 9, {62, 64}
-"""OpenSSL's numbers of what is wrong with a certificate; all but these mean that nobody trusted has signed it."""
+_OF_OUR_CERTIFICATE = re.compile(
+    "ALERT.*(CERTIFICATE_REQUIRED|CERTIFICATE_EXPIRED|CERTIFICATE_UNKNOWN|BAD_CERTIFICATE|UNKNOWN_CA|DECRYPT_ERROR)$"
+)
+"""The alerts by which a server refuses a client's certificate."""
 
 _WANTS_TLS = re.compile(r"HTTPS (server|port)|SSL-enabled server port", re.IGNORECASE)
-"""How Go's servers (MinIO's among them), nginx and Apache answer plain HTTP on a port of HTTPS."""
+"""How Go's servers (MinIO's and Kubernetes' among them), nginx and Apache answer plain HTTP on a port of HTTPS."""
 
 _TUNNEL = re.compile(r"Tunnel connection failed: (\d+)")
 _PASSING = {408, 429, 500, 502, 503, 504}
-_PROXY_WANTS_CREDENTIALS = 407
 
 
-class Proxy(NamedTuple):
-    """Who is asked to pass requests on.
+class Obstacle(Enum):
+    """What stands in the way to a server; the value says it of the server."""
 
-    Attributes:
-        url: http(s)://[user:password@]host:port.
-        variable: What names it.
-    """
+    AUTHORITY = "its certificate is of an authority that is not trusted here"
+    NAME = "its certificate is for another name"
+    EXPIRED = "its certificate has expired"
+    EARLY = "its certificate is not valid yet by the clock here"
+    PLAIN = "it does not speak https at this port"
+    CLIENT = "it refuses the client's certificate"
+    HOST = "there is no host of this name"
+    LOOKUP = "its name cannot be looked up now"
+    PROXY = "the proxy before it refuses"
+    PROXY_BUSY = "the proxy before it does not reach it"
+    PROXY_AWAY = "the proxy before it does not answer"
 
-    url: str
-    variable: str
+    @property
+    def certain(self) -> bool:
+        """Whether another try would fail in the same way until a person mends it."""
+        return self not in (Obstacle.LOOKUP, Obstacle.PROXY_BUSY, Obstacle.PROXY_AWAY)
 
-    def __str__(self) -> str:
-        """Without its credentials."""
-        parts = urlsplit(self.url)
-        return f"the proxy {parts.scheme}://{parts.netloc.rpartition('@')[2]} of {self.variable}"
+
+_OF_CERTIFICATES = {9: Obstacle.EARLY, 10: Obstacle.EXPIRED, 62: Obstacle.NAME, 64: Obstacle.NAME}
+"""By OpenSSL's number of what is wrong; all but these mean that nobody trusted has signed it."""
 
 
 class Trouble(NamedTuple):
     """Why a server cannot be asked.
 
     Attributes:
-        said: What is wrong and what mends it, as a sentence that goes on after the server's name.
-        certain: Whether another try would fail in the same way.
+        obstacle: What stands in the way.
+        said: More of it, as OpenSSL or the operating system says it; may be empty.
+        status: What a proxy answered that does not lead on; else 0.
     """
 
-    said: str
-    certain: bool
+    obstacle: Obstacle
+    said: str = ""
+    status: int = 0
+
+
+def trouble_of(error: BaseException) -> Trouble | None:
+    """What stands in the way to a server, if an error tells.
+
+    Args:
+        error: What a client of urllib3 raised, or one that is built on it.
+    """
+    causes = list(causes_of(error))
+    for cause in causes:
+        if found := _TUNNEL.search(str(cause)):
+            status = int(found[1])
+            return Trouble(Obstacle.PROXY_BUSY if status in _PASSING else Obstacle.PROXY, status=status)
+    if any(isinstance(cause, urllib3.exceptions.ProxyError) for cause in causes):
+        # What follows is then wrong with the proxy, and not with the server.
+        why = next((cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror), "")
+        return Trouble(Obstacle.PROXY_AWAY, why)
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            obstacle = _OF_CERTIFICATES.get(cause.verify_code, Obstacle.AUTHORITY)
+            return Trouble(obstacle, cause.verify_message.rstrip("."))
+        if isinstance(cause, ssl.SSLError):
+            reason = (getattr(cause, "reason", None) or str(cause)).upper().replace(" ", "_")
+            if _OF_OUR_CERTIFICATE.search(reason):
+                return Trouble(Obstacle.CLIENT)
+            if _NO_TLS.search(reason):
+                return Trouble(Obstacle.PLAIN)
+        if isinstance(cause, socket.gaierror):
+            return Trouble(Obstacle.HOST if cause.errno == socket.EAI_NONAME else Obstacle.LOOKUP, cause.strerror or "")
+    return None
+
+
+def causes_of(error: BaseException) -> Iterator[BaseException]:
+    """An error and what stands behind it, nearest first, as libraries wrap some and raise others amid handling them.
+
+    It ends at our own errors: what was amiss before, and is being dealt with when another error comes, is no cause of that.
+    """
+    left, seen = [error], set[int]()
+    while left:
+        one = left.pop(0)
+        if id(one) in seen or (one is not error and isinstance(one, CloudedgeError)):
+            continue
+        seen.add(id(one))
+        yield one
+        kept = (getattr(one, "original_error", None), getattr(one, "reason", None))
+        left += [cause for cause in (*one.args, *kept, one.__cause__, one.__context__) if isinstance(cause, BaseException)]
+
+
+def wants_tls(answer: str) -> bool:
+    """Whether an answer to plain HTTP says that HTTPS is spoken there."""
+    return bool(_WANTS_TLS.search(answer))
+
+
+def trust(pool: urllib3.PoolManager) -> None:
+    """Have connections that somebody else opens believe whom the environment names, and nobody else.
+
+    Raises:
+        InvalidInput: the environment names authorities that cannot be used.
+    """
+    context = _context()
+    pool.connection_pool_kw |= {"ssl_context": context, "ca_certs": None}
+    if pool.proxy_config:
+        pool.proxy_config = pool.connection_pool_kw["_proxy_config"] = pool.proxy_config._replace(ssl_context=context)
+
+
+def way_to_trust(variable: str) -> str:
+    """What makes an authority one that is believed, for a person.
+
+    Args:
+        variable: The one of `AUTHORITIES` that is told where none is set.
+    """
+    named = _named()
+    if named:
+        return f"add its authority's certificate to {os.environ[named]}, which {named} names"
+    return f"name a file with its authority's certificate in {variable}"
+
+
+class Proxy(NamedTuple):
+    """Who is asked to pass requests on.
+
+    Attributes:
+        url: http(s)://[user:password@]host[:port].
+        source: What names it.
+    """
+
+    url: str
+    source: str
+
+    @classmethod
+    def parse(cls, text: str, source: str, otherwise: str = "") -> Self:
+        """Understand one.
+
+        Args:
+            text: Its address, with http:// or without.
+            source: What names it.
+            otherwise: Another way out than to correct it, for a message.
+
+        Raises:
+            InvalidInput: it is one that cannot be asked.
+        """
+        url = text if "://" in text else f"http://{text}"
+        try:
+            parts = urlsplit(url)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            shown = text.rpartition("@")[2]
+            raise InvalidInput(f"The proxy {shown!r} of {source} cannot be used here: give http(s)://host[:port]{otherwise}.")
+        return cls(url, source)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What it is told of who asks."""
+        parts = urlsplit(self.url)
+        if parts.username is None:
+            return {}
+        account = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        return {"proxy-authorization": f"Basic {b64encode(account.encode()).decode()}"}
+
+    def __str__(self) -> str:
+        """Without its credentials."""
+        parts = urlsplit(self.url)
+        return f"the proxy {parts.scheme}://{parts.netloc.rpartition('@')[2]} of {self.source}"
 
 
 def proxy_for(url: str) -> Proxy | None:
     """The proxy by which a URL is asked for.
 
+    Args:
+        url: http(s)://host[:port].
+
     Raises:
         InvalidInput: it is one that cannot be asked.
     """
     parts = urlsplit(url)
-    proxies = getproxies()
-    scheme = parts.scheme if parts.scheme in proxies else "all"
-    if scheme not in proxies or _is_asked_directly(parts.hostname or "", parts.netloc):
+    variable = _set(f"{parts.scheme}_proxy") or _set("all_proxy")
+    if not variable or _is_asked_directly(parts.hostname or "", parts.port or {"http": 80}.get(parts.scheme, 443)):
         return None
-    names = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY")
-    variable = next((name for name in names if os.environ.get(name)), "the system's settings")
-    found = proxies[scheme] if "://" in proxies[scheme] else f"http://{proxies[scheme]}"
-    try:
-        usable = urlsplit(found).scheme in ("http", "https") and bool(urlsplit(found).hostname) and urlsplit(found).port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise InvalidInput(
-            f"{variable} is {found.rpartition('@')[2]!r}: give http://host:port of a proxy, or name {parts.hostname} in "
-            "NO_PROXY."
-        )
-    return Proxy(found, variable)
+    return Proxy.parse(os.environ[variable], variable, f", or name {parts.hostname} in NO_PROXY")
 
 
 def open_pool(url: str, timeout: urllib3.Timeout, most: int) -> urllib3.PoolManager:
@@ -104,80 +238,52 @@ def open_pool(url: str, timeout: urllib3.Timeout, most: int) -> urllib3.PoolMana
         InvalidInput: the environment names authorities or a proxy that cannot be used.
     """
     proxy = proxy_for(url)
-    secure = [part for part in (url, proxy.url if proxy else "") if part.startswith("https:")]
-    context = _context() if secure else None
     if proxy is None:
-        return urllib3.PoolManager(timeout=timeout, retries=False, maxsize=most, ssl_context=context)
-    who, at, _ = urlsplit(proxy.url).netloc.rpartition("@")
-    return urllib3.ProxyManager(
-        proxy.url,
-        proxy_headers=urllib3.make_headers(proxy_basic_auth=unquote(who)) if at else None,
-        proxy_ssl_context=context,
-        timeout=timeout,
-        retries=False,
-        maxsize=most,
-        ssl_context=context,
-    )
-
-
-def trouble_of(error: BaseException, url: str) -> Trouble | None:
-    """What is wrong with the way to a server, if an error tells.
-
-    Args:
-        error: What urllib3 raised.
-        url: What was asked for.
-    """
-    causes = list(_causes(error))
-    host = urlsplit(url).hostname
-    through_proxy = any(isinstance(cause, urllib3.exceptions.ProxyError) for cause in causes)
-    for cause in causes:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return Trouble(_said_of_certificate(cause, str(host)), certain=True)
-        if isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS:
-            return Trouble("does not speak TLS on this port: correct its address: http:// or another port.", certain=True)
-        if found := _TUNNEL.search(str(cause)):
-            return Trouble(said_of_proxy(int(found[1]), url), certain=int(found[1]) not in _PASSING)
-    if through_proxy:
-        return Trouble(
-            f"cannot be reached, as {proxy_for(url)} does not answer: check that it runs, or name {host} in NO_PROXY.", False
-        )
-    if any(isinstance(cause, urllib3.exceptions.NameResolutionError) for cause in causes):
-        return Trouble(
-            f"cannot be reached, as the name {host} is not known here: check the address, or this machine's DNS.", False
-        )
-    return None
-
-
-def said_of_proxy(status: int, url: str) -> str:
-    """What a proxy's refusal means, as `Trouble` says it."""
-    if status == _PROXY_WANTS_CREDENTIALS:
-        way_out = "give it credentials there: http://user:password@host:port"
+        pool = urllib3.PoolManager(timeout=timeout, retries=False, maxsize=most)
     else:
-        way_out = f"have it allow {urlsplit(url).netloc}, or name {urlsplit(url).hostname} in NO_PROXY"
-    return f"cannot be reached: {proxy_for(url) or 'a proxy'} answers {status}; {way_out}."
+        pool = urllib3.ProxyManager(proxy.url, proxy_headers=proxy.headers, timeout=timeout, retries=False, maxsize=most)
+    if url.startswith("https:") or (proxy and proxy.url.startswith("https:")):
+        trust(pool)
+    return pool
 
 
-def wants_tls(answer: str) -> bool:
-    """Whether an answer to plain HTTP says that HTTPS is spoken there."""
-    return bool(_WANTS_TLS.search(answer))
+def _set(name: str) -> str:
+    """The variable of this name that is set, in small letters or in capitals; empty: none."""
+    return next((each for each in (name, name.upper()) if os.environ.get(each)), "")
 
 
-def _is_asked_directly(host: str, place: str) -> bool:
-    if proxy_bypass(place):
-        return True
+def _is_asked_directly(host: str, port: int) -> bool:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return False
-    for entry in (os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")).split(","):
-        with contextlib.suppress(ValueError):  # As Kubernetes' own tools do, and requests.
-            if address in ipaddress.ip_network(entry.strip(), strict=False):
-                return True
-    return False
+        address = None
+    if host == "localhost" or (address and address.is_loopback):
+        return True
+    patterns = os.environ.get(_set("no_proxy"), "").lower().split(",")
+    return any(_matches(each.strip(), host, port, address) for each in patterns if each.strip())
+
+
+def _matches(pattern: str, host: str, port: int, address: ipaddress.IPv4Address | ipaddress.IPv6Address | None) -> bool:
+    if pattern == "*":
+        return True
+    try:
+        network = ipaddress.ip_network(pattern.strip("[]"), strict=False)
+    except ValueError:
+        name, _, of_port = pattern.rpartition(":")
+        if name and of_port.isdigit():
+            return int(of_port) == port and _matches(name, host, port, address)
+    else:
+        return address is not None and address in network
+    pattern = pattern.removeprefix("*")
+    return host.endswith(pattern) if pattern.startswith(".") else host == pattern or host.endswith(f".{pattern}")
+
+
+def _named() -> str:
+    return next((name for name in AUTHORITIES if os.environ.get(name)), "")
 
 
 def _context() -> ssl.SSLContext:
-    variable = next((name for name in AUTHORITIES if os.environ.get(name)), "")
+    variable = _named()
     if not variable:
         context = ssl.create_default_context()
         with contextlib.suppress(ImportError):
@@ -197,34 +303,3 @@ def _context() -> ssl.SSLContext:
     raise InvalidInput(
         f"{variable} names {str(path)!r}, which {fault}: name a file of the certificates of authorities, or unset it."
     ) from None
-
-
-def _said_of_certificate(error: ssl.SSLCertVerificationError, host: str) -> str:
-    if error.verify_code in _OTHER_NAMES:
-        return (
-            f"has a certificate for other names than {host}: give the address by a name that it holds, or have one made that "
-            f"holds {host}."
-        )
-    if error.verify_code == _EXPIRED:
-        return "has a certificate that has expired: renew it there; if it is valid, set this machine's clock."
-    if error.verify_code == _NOT_YET_VALID:
-        return "has a certificate that is not valid yet: set this machine's clock."
-    variable = next((name for name in AUTHORITIES if os.environ.get(name)), "")
-    if variable:
-        way_out = f"add its authority's certificate to {os.environ[variable]}, which {variable} names"
-    else:
-        way_out = f"name a file with its authority's certificate in {AUTHORITIES[0]}"
-    return f"has a certificate of an authority that is not trusted here ({error.verify_message}): {way_out}."
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error, and all that it was raised from."""
-    waiting, seen = [error], set[int]()
-    while waiting:
-        one = waiting.pop(0)
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        yield one
-        inner = (*one.args, one.__cause__, getattr(one, "original_error", None), getattr(one, "reason", None))
-        waiting += [cause for cause in inner if isinstance(cause, BaseException)]

@@ -16,7 +16,8 @@ import urllib3
 from cloudedge.documents.order import RemoteFile, UploadTarget
 from cloudedge.errors import Conflict, InvalidInput, InvalidModel, NotFound, StoreFailed
 from cloudedge.files import atomic_copy, atomic_write, disk_errors
-from cloudedge.network import open_pool, proxy_for, said_of_proxy, trouble_of, wants_tls
+from cloudedge.network import open_pool, proxy_for, trouble_of, wants_tls
+from cloudedge.store.way import said_of, said_of_proxy
 
 _CHUNK = 256 * 1024
 _TIMEOUT = urllib3.Timeout(connect=10, read=60)
@@ -173,8 +174,8 @@ class Transport:
             raise InvalidInput(f"{_shown(url)!r} cannot be used: it, or a header that belongs to it, is malformed.") from None
         except urllib3.exceptions.HTTPError as error:
             # What is wrong for certain is told, and tried again all the same: nobody else could tell the cloud of it.
-            trouble = trouble_of(error, url)
-            said = f"The store of {_shown(url)} {trouble.said}" if trouble else f"Cannot reach {_shown(url)}: {error}."
+            trouble = trouble_of(error)
+            said = f"The store of {_shown(url)} {said_of(trouble, url)}" if trouble else f"Cannot reach {_shown(url)}: {error}."
             raise StoreFailed(f"{said} It is tried again.") from error
 
     def _pool(self, url: str) -> urllib3.PoolManager:

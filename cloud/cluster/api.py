@@ -10,11 +10,11 @@ import urllib3
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from cloud.cluster.connections import Fault, fault_of
-from cloud.cluster.kubeconfig import Cluster, connect, is_of_an_api_server, no_api_server, said_by
+from cloud.cluster.kubeconfig import Cluster, connect, is_of_an_api_server, no_api_server, said_by, trusting
 from cloud.cluster.where import Where
 from cloud.patience import Patience
 from cloudedge.errors import CloudedgeError, Conflict, InvalidInput, NotFound, StoreFailed
+from cloudedge.network import Obstacle, trouble_of, wants_tls
 
 __all__ = ["TIMEOUT_SECONDS", "Namespace", "Refused", "connect", "said"]
 
@@ -30,16 +30,16 @@ _OF_RIGHTS = re.compile(r'User "[^"]*" cannot ')
 """In what the API server says where an account lacks a right; what else it forbids is a rule of the cluster's."""
 _NOBODY = 'User "system:anonymous" '
 _ENDING = "because it is being terminated"
-_TLS_WANTED = "HTTP request to an HTTPS server"
 
 _REMEDIES = {
-    Fault.AUTHORITY: "Correct certificate-authority of its cluster in {source}.",
-    Fault.NAME: "Correct server in {source}, or set tls-server-name there to the name that is in the certificate.",
-    Fault.TIME: "Renew the API server's certificate, or set the clock here.",
-    Fault.PLAIN: "Correct server in {source}: its port, or http:// for https://.",
-    Fault.CLIENT: "Renew the client-certificate of {account}.",
-    Fault.HOST: "Correct server in {source}.",
-    Fault.PROXY: "Correct HTTPS_PROXY, NO_PROXY, or proxy-url in {source}.",
+    Obstacle.AUTHORITY: "Correct certificate-authority of its cluster in {source}.",
+    Obstacle.NAME: "Correct server in {source}, or set tls-server-name there to the name that is in the certificate.",
+    Obstacle.EXPIRED: "Renew the API server's certificate, or set the clock here.",
+    Obstacle.EARLY: "Set the clock here.",
+    Obstacle.PLAIN: "Correct server in {source}: its port, or http:// for https://.",
+    Obstacle.CLIENT: "Renew the client-certificate of {account}.",
+    Obstacle.HOST: "Correct server in {source}.",
+    Obstacle.PROXY: "Correct HTTPS_PROXY, NO_PROXY, or proxy-url in {source}.",
 }
 
 T = TypeVar("T")
@@ -137,9 +137,9 @@ class Namespace:
             try:
                 return ask(*arguments, **options, _request_timeout=TIMEOUT_SECONDS)
             except (ApiException, urllib3.exceptions.HTTPError) as error:
-                fault = fault_of(error)
-                if fault:
-                    raise self._unreachable(fault, error) from None
+                trouble = trouble_of(error)
+                if trouble and trouble.obstacle.certain:
+                    raise self._unreachable(trouble.obstacle, error) from None
                 status = error.status if isinstance(error, ApiException) else 0
                 failure: CloudedgeError = self._silence(purpose, error)
                 if isinstance(error, ApiException) and status not in _PASSING:
@@ -180,16 +180,18 @@ class Namespace:
             "Check that it runs and can be reached."
         )
 
-    def _unreachable(self, fault: Fault, error: Exception) -> StoreFailed:
-        remedy = _REMEDIES[fault].format(source=self._source, account=self._account)
+    def _unreachable(self, obstacle: Obstacle, error: Exception) -> StoreFailed:
+        remedy = _REMEDIES[obstacle].format(source=self._source, account=self._account)
         return StoreFailed(
-            f"The cluster's API server {self.where.server} cannot be asked: {fault.value} ({said(error)}). {remedy}"
+            f"The cluster's API server {self.where.server} cannot be asked: {obstacle.value} ({said(error)}). {remedy}"
         )
 
     def _refusal(self, purpose: str, error: ApiException, rights: str) -> CloudedgeError:
-        if _TLS_WANTED in (error.body or ""):
-            return StoreFailed(f"The cluster's API server {self.where.server} speaks https: write https:// in {self._source}.")
         if not is_of_an_api_server(error.body):
+            if wants_tls(error.body or ""):
+                return StoreFailed(
+                    f"The cluster's API server {self.where.server} speaks https: write https:// in {self._source}."
+                )
             return no_api_server(self.where.server, self._source, f"{error.status}, {said_by(error.body) or error.reason}")
         kinds = {400: InvalidInput, 404: NotFound, 409: Conflict, 413: InvalidInput, 422: InvalidInput, 403: Refused}
         words = said(error)
@@ -233,7 +235,7 @@ class Refused(StoreFailed):
 def _without_credentials(api: client.ApiClient) -> client.ApiClient:
     settings = copy.copy(api.configuration)
     settings.api_key, settings.refresh_api_key_hook, settings.cert_file, settings.key_file = {}, None, None, None
-    return client.ApiClient(settings)
+    return trusting(client.ApiClient(settings))
 
 
 def said(error: Exception) -> str:

@@ -18,8 +18,8 @@ from kubernetes import client, config
 from kubernetes.config.exec_provider import ExecProvider
 from kubernetes.config.kube_config import FileOrData, KubeConfigLoader, parse_rfc3339
 
-from cloud.cluster.connections import authorities, proxy_for, proxy_headers
 from cloudedge.errors import InvalidInput, StoreFailed
+from cloudedge.network import Proxy, proxy_for, trust
 
 _MOST_SAID = 300
 """Characters of what somebody else says is wrong."""
@@ -48,10 +48,15 @@ class Cluster(client.ApiClient):  # type: ignore[misc]  # kubernetes has no type
     """
 
     def __init__(self, settings: client.Configuration, context: str, source: str, account: str) -> None:
-        """Connect when first asked for something."""
+        """Connect when first asked for something.
+
+        Raises:
+            InvalidInput: the environment names authorities that cannot be used.
+        """
         settings.retries = False  # `Namespace.asked` knows what is worth another try, and for how long.
         settings.connection_pool_maxsize = _POOL
         super().__init__(settings)
+        trusting(self)
         self.context = context
         self.source = source
         self.account = account
@@ -65,6 +70,14 @@ class Cluster(client.ApiClient):  # type: ignore[misc]  # kubernetes has no type
         if response_type in _OF_TEXTS or is_of_an_api_server(response.data):
             return super().deserialize(response, response_type)
         raise no_api_server(self.configuration.host, self.source, said_by(response.data))
+
+
+def trusting(api: client.ApiClient) -> client.ApiClient:
+    """A way into a cluster that believes whom the environment names, where the kubeconfig names nobody."""
+    settings = api.configuration
+    if settings.verify_ssl and not settings.ssl_ca_cert and settings.host.startswith("https:"):
+        trust(api.rest_client.pool_manager)
+    return api
 
 
 def is_of_an_api_server(text: str | None) -> bool:
@@ -160,7 +173,6 @@ class _Kubeconfig:
             raise
         except Exception as error:  # What malformed content makes the client raise may be anything.
             raise _unusable(self._source, f"its context {self.context}: {_said(error)}") from None
-        settings.ssl_ca_cert = settings.ssl_ca_cert or authorities() or None
         if token_file:
             settings.refresh_api_key_hook = _TokenFile(Path(token_file), account)
             settings.refresh_api_key_hook(settings)
@@ -314,9 +326,9 @@ def _use_proxy(settings: client.Configuration, own: str, source: str) -> None:
     Raises:
         InvalidInput: it cannot be used.
     """
-    settings.proxy = own or proxy_for(settings.host) or None
-    if settings.proxy:
-        settings.proxy_headers = proxy_headers(settings.proxy, source if own else "HTTPS_PROXY") or None
+    proxy = Proxy.parse(own, source) if own else proxy_for(settings.host)
+    if proxy:
+        settings.proxy, settings.proxy_headers = proxy.url, proxy.headers or None
 
 
 def _unusable(file: str, why: str) -> InvalidInput:

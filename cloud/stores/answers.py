@@ -11,7 +11,8 @@ from urllib3.response import BaseHTTPResponse
 from cloud.stores.address import S3Address
 from cloud.stores.credentials import NoCredentials, Rights, Source
 from cloudedge.errors import CloudedgeError, Conflict, NotFound, StoreFailed
-from cloudedge.network import proxy_for, said_of_proxy, trouble_of, wants_tls
+from cloudedge.network import proxy_for, trouble_of, wants_tls
+from cloudedge.store.way import said_of, said_of_proxy
 
 FAILURES = (MinioException, urllib3.exceptions.HTTPError, ValueError, ElementTree.ParseError, NoCredentials)
 """What a question to an S3 may raise; `ValueError` where its answer is none of an S3's."""
@@ -115,9 +116,10 @@ class Answers:
         if isinstance(error, NoCredentials):
             return error
         status, code = answered(error)
-        trouble = trouble_of(error, self._address.origin)
+        trouble = trouble_of(error)
         if trouble is not None:
-            return self._passing_if(self.worked or not trouble.certain, f"The store {self._address} {trouble.said}")
+            said = f"The store {self._address} {said_of(trouble, self._address.origin)}"
+            return self._passing_if(self.worked or not trouble.obstacle.certain, said)
         if status in PASSING or code in _PASSING_CODES:
             return StoreFailed(f"The store {self._address} answers {status} {code}".rstrip() + self._and_look())
         if isinstance(error, S3Error):

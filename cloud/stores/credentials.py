@@ -21,6 +21,7 @@ from minio.credentials.providers import AWSConfigProvider, EnvAWSProvider, EnvMi
 
 from cloudedge.errors import InvalidInput, StoreFailed
 from cloudedge.network import open_pool, trouble_of
+from cloudedge.store.way import said_of
 
 _log = logging.getLogger(__name__)
 
@@ -140,10 +141,10 @@ class _Server(Provider):
             self._credentials = self._open_provider(open_pool(self._url, _TIMEOUT, 1)).retrieve()
         except (ValueError, KeyError, OSError, ParseError, urllib3.exceptions.HTTPError) as error:
             if self._credentials is None or self._credentials.is_expired():
-                trouble = trouble_of(error, self._url)
+                trouble = trouble_of(error)
                 # A question may hold the token that proves who we are.
                 text = " ".join(re.sub(r"\?\S*", "", str(error)).split())[:300]
-                said = trouble.said if trouble else f"does not give them: {text}."
+                said = said_of(trouble, self._url) if trouble else f"does not give them: {text}."
                 raise NoCredentials(f"The store's credentials cannot be had: {self._name} {said}") from None
         else:
             if self._credentials.expiration:

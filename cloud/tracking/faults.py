@@ -6,13 +6,11 @@ Both are read here and nowhere else.
 
 import os
 import re
-import ssl
-from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from cloudedge.errors import StoreFailed
+from cloudedge.network import Obstacle, causes_of, trouble_of
 from cloudedge.texts import readable, shortened
 
 _MOST_CHARACTERS = 500
@@ -35,9 +33,6 @@ _A_PAGE = re.compile(r"Response body: '\s*(?=<|[^{]*$)")
 _MARKUP = re.compile(r"\. Response body: '\s*<")
 
 _WITHOUT_PROXY = "If MLflow is to be asked without a proxy, add its host to NO_PROXY."
-_EXPIRED, _OTHER_NAME = 10, 62
-"""What OpenSSL calls a certificate that has ended, and one of another host."""
-
 _NO_ACCESS_TO_S3 = (
     "NoCredentials",
     "InvalidAccessKeyId",
@@ -52,6 +47,21 @@ _ADDRESS = (
     "Correct CLOUDEDGE_TRACKING_URI: http(s)://host[:port][/prefix], as a browser opens MLflow's pages, "
     "without what begins at #."
 )
+
+_REMEDIES = {
+    Obstacle.AUTHORITY: "Name a file with the certificates of those who sign it in REQUESTS_CA_BUNDLE or "
+    "MLFLOW_TRACKING_SERVER_CERT_PATH.",
+    Obstacle.NAME: "Name MLflow in CLOUDEDGE_TRACKING_URI as its certificate does.",
+    Obstacle.EXPIRED: "Have the certificate of MLflow's server renewed.",
+    Obstacle.EARLY: "Set this machine's clock, by which the certificate of MLflow's server is not valid yet.",
+    Obstacle.PLAIN: "No TLS is spoken at that port: correct http or https, or the port, in CLOUDEDGE_TRACKING_URI.",
+    Obstacle.CLIENT: "Name a certificate that MLflow's server accepts, with its key, in MLFLOW_TRACKING_CLIENT_CERT_PATH.",
+    Obstacle.HOST: _ADDRESS,
+    Obstacle.LOOKUP: _ADDRESS,
+    Obstacle.PROXY: _WITHOUT_PROXY,
+    Obstacle.PROXY_BUSY: _WITHOUT_PROXY,
+    Obstacle.PROXY_AWAY: _WITHOUT_PROXY,
+}
 
 
 @dataclass(frozen=True)
@@ -149,32 +159,17 @@ _Found = tuple[str, bool] | None
 
 
 def _of_package(error: BaseException, _: str, __: str) -> _Found:
-    for cause in _causes(error):
+    for cause in causes_of(error):
         if isinstance(cause, ModuleNotFoundError) and cause.name:
             return f"Use an image that has the Python package {cause.name.partition('.')[0]}.", True
     return None
 
 
 def _of_connection(error: BaseException, said: str, address: str) -> _Found:
-    for cause in _causes(error):
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            if cause.verify_code == _EXPIRED:
-                return "Have the certificate of MLflow's server renewed.", True
-            if cause.verify_code == _OTHER_NAME or "match" in str(cause):
-                return "Name MLflow in CLOUDEDGE_TRACKING_URI as its certificate does.", True
-            return (
-                "Name a file with the certificates of those who sign it in REQUESTS_CA_BUNDLE or "
-                "MLFLOW_TRACKING_SERVER_CERT_PATH.",
-                True,
-            )
-        if isinstance(cause, ssl.SSLError) and ("WRONG_VERSION" in str(cause) or "RECORD_LAYER" in str(cause)):
-            return "No TLS is spoken at that port: correct http or https, or the port, in CLOUDEDGE_TRACKING_URI.", True
+    if trouble := trouble_of(error):
+        return _REMEDIES[trouble.obstacle], trouble.obstacle.certain
     if "CA certificate bundle" in said:
         return "Have REQUESTS_CA_BUNDLE and MLFLOW_TRACKING_SERVER_CERT_PATH name a file that is there.", True
-    if "ProxyError" in said or "Tunnel connection failed" in said:
-        return _WITHOUT_PROXY, "Tunnel connection failed: 4" in said
-    if "failed to resolve" in said.lower() or "NameResolutionError" in said:
-        return _ADDRESS, False
     return None
 
 
@@ -222,8 +217,10 @@ def _account() -> str:
 
 
 def _proxied(address: str) -> bool:
-    parts = urlsplit(address)
-    return parts.scheme in getproxies() and not proxy_bypass(parts.hostname or "")
+    """Whether MLflow's client asks a proxy, which it decides by rules of its own."""
+    from requests.utils import get_environ_proxies, select_proxy
+
+    return bool(select_proxy(address, get_environ_proxies(address)))
 
 
 def _status(error: BaseException, said: str) -> int:
@@ -250,18 +247,3 @@ def _reason(said: str, address: str) -> str:
         text = wordy.sub(r"\1", text)
     text = without_password(readable(text), address).partition("\n")[0]
     return shortened(text, _MOST_CHARACTERS).rstrip(".:! ")
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    todo: list[BaseException | None] = [error]
-    while todo:
-        cause = todo.pop()
-        if cause is None or id(cause) in seen:
-            continue
-        seen.add(id(cause))
-        yield cause
-        todo += [cause.__cause__, cause.__context__]
-        todo += [argument for argument in cause.args if isinstance(argument, BaseException)]
-        reason = getattr(cause, "reason", None)
-        todo.append(reason if isinstance(reason, BaseException) else None)

@@ -19,10 +19,10 @@ from kfp_server_api import ApiException
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from cloud.cluster.connections import Fault, authorities, fault_of, proxy_for, proxy_headers
 from cloud.runs.records import KUBEFLOW_ID
 from cloudedge.documents import Task
 from cloudedge.errors import CloudedgeError, Conflict, InvalidInput, NotFound, StoreFailed
+from cloudedge.network import Obstacle, proxy_for, trouble_of, trust, way_to_trust
 from components.collaborative_training.pretrain.parameters import parameters_of
 from pipelines.kubeflow.answers import UNDER_WAY, KubeflowRun, explained, task_id_of, understood
 from pipelines.kubeflow.compile import package_of
@@ -56,13 +56,16 @@ class KubeflowSettings(BaseSettings):
 
 
 _REMEDIES = {
-    Fault.AUTHORITY: "Set SSL_CERT_FILE to a file with the certificates of its authority.",
-    Fault.NAME: "Correct the address: CLOUDEDGE_KUBEFLOW, or --host.",
-    Fault.TIME: "Have its certificate renewed, or set the clock here.",
-    Fault.PLAIN: "Correct the address, CLOUDEDGE_KUBEFLOW or --host: its port, or http:// for https://.",
-    Fault.CLIENT: "It wants a certificate, which cloudedge has none of: go another way to it, such as 'kubectl port-forward'.",
-    Fault.HOST: "Correct the address: CLOUDEDGE_KUBEFLOW, or --host.",
-    Fault.PROXY: "Correct HTTPS_PROXY or NO_PROXY.",
+    Obstacle.NAME: "Correct the address: CLOUDEDGE_KUBEFLOW, or --host.",
+    Obstacle.EXPIRED: "Have its certificate renewed, or set the clock here.",
+    Obstacle.EARLY: "Set the clock here.",
+    Obstacle.PLAIN: "Correct the address, CLOUDEDGE_KUBEFLOW or --host: its port, or http:// for https://.",
+    Obstacle.CLIENT: "It wants a certificate, and cloudedge has none: go another way to it, such as 'kubectl port-forward'.",
+    Obstacle.HOST: "Correct the address: CLOUDEDGE_KUBEFLOW, or --host.",
+    Obstacle.LOOKUP: "Check that this machine's DNS answers.",
+    Obstacle.PROXY: "Correct HTTPS_PROXY or NO_PROXY.",
+    Obstacle.PROXY_BUSY: "Check that the proxy reaches it, or correct HTTPS_PROXY or NO_PROXY.",
+    Obstacle.PROXY_AWAY: "Check that the proxy runs, or correct HTTPS_PROXY or NO_PROXY.",
 }
 
 
@@ -70,14 +73,17 @@ class _Client(kfp.Client):  # type: ignore[misc]  # kfp has no types.
     def _load_config(self, *arguments: Any) -> Any:
         """Go to it as the environment says; kfp knows no variable for that."""
         config = super()._load_config(*arguments)
-        config.ssl_ca_cert = authorities() or None
         config.retries = urllib3.Retry(_TRIES, other=0)  # A certificate, say, is the same the next time.
-        config.proxy = proxy_for(config.host) or None
-        config.proxy_headers = proxy_headers(config.proxy, "HTTPS_PROXY") if config.proxy else None
+        proxy = proxy_for(config.host)
+        if proxy:
+            config.proxy, config.proxy_headers = proxy.url, proxy.headers or None
         return config
 
     def get_kfp_healthz(self, sleep_duration: int = 0) -> Any:
-        """Ask once whether Kubeflow is there; kfp asks five times in 25 seconds, with tracebacks."""
+        """Ask once whether Kubeflow is there, before anything else; kfp asks five times in 25 seconds, with tracebacks."""
+        pool = self._healthz_api.api_client.rest_client.pool_manager  # Which all that kfp asks has in common.
+        if self._existing_config.host.startswith("https:") and "ssl_context" not in pool.connection_pool_kw:
+            trust(pool)
         health, _, headers = self._healthz_api.healthz_service_get_healthz_with_http_info(_request_timeout=_TIMEOUT_SECONDS)
         kind = headers.get("content-type", "")
         if "json" not in kind:
@@ -294,9 +300,11 @@ class Kubeflow:
                 warnings.simplefilter("ignore")  # That it works with Kubeflow Pipelines 2 only.
                 yield
         except (ApiException, urllib3.exceptions.HTTPError) as error:
-            fault = fault_of(error)
-            if fault:
-                raise StoreFailed(f"Kubeflow at {self._host} cannot be asked: {fault.value}. {_REMEDIES[fault]}") from None
+            trouble = trouble_of(error)
+            if trouble:
+                obstacle = trouble.obstacle
+                remedy = _REMEDIES.get(obstacle) or f"To trust it, {way_to_trust('SSL_CERT_FILE')}."
+                raise StoreFailed(f"Kubeflow at {self._host} cannot be asked: {obstacle.value}. {remedy}") from None
             if isinstance(error, ApiException) and error.status:
                 raise self._refusal(purpose, error) from None
             raise StoreFailed(

@@ -13,9 +13,11 @@ from cloud.cluster.api import Namespace
 from cloud.cluster.kubeconfig import connect
 from cloud.inboxes.config_maps import ConfigMapInboxes
 from cloudedge.errors import CloudedgeError, Conflict, InvalidInput, NotFound, StoreFailed
+from cloudedge.network import AUTHORITIES, Obstacle
 from tests.answers import Answer, Answering, Asked, Authority, answering, proxy, status
 from tests.cloud.cluster.kubeconfigs import written
 from tests.cluster.processes import free_port
+from tests.obstacles import MET, WAYS
 
 MAP = json.dumps({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "one"}})
 FORBIDDEN = (
@@ -65,7 +67,7 @@ class Person:
 
 @pytest.fixture
 def person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Person:
-    for name in ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"):
+    for name in WAYS:
         monkeypatch.delenv(name, raising=False)
     return Person(tmp_path, monkeypatch)
 
@@ -114,7 +116,7 @@ def test_certificates_that_prove_nothing_are_told_at_once(
             "certificate-authority of its cluster",
         ),
         (authority.server("10.0.0.1"), authority, "for another name", "set tls-server-name there to the name"),
-        (authority.server("127.0.0.1", lasts=past), authority, "has expired, or is not valid yet", "Renew the API server's"),
+        (authority.server("127.0.0.1", lasts=past), authority, "has expired", "Renew the API server's"),
     ):
         with answering(says(Answer(200, MAP)), tls) as server:
             told = refused(person.namespace(server.url, trusted))
@@ -126,11 +128,41 @@ def test_certificates_that_prove_nothing_are_told_at_once(
 
 
 def test_where_the_kubeconfig_names_no_authority_those_of_the_environment_are_trusted(
-    person: Person, authority: Authority, monkeypatch: pytest.MonkeyPatch
+    person: Person, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
     with answering(says(Answer(200, MAP)), authority.server("127.0.0.1")) as server:
-        assert read(person.namespace(server.url)).metadata.name == "one"
+        for variable in reversed(AUTHORITIES):
+            monkeypatch.setenv(variable, str(authority.certificate))
+            assert read(person.namespace(server.url)).metadata.name == "one"
+            monkeypatch.setenv(variable, str(tmp_path / "missing"))
+            with pytest.raises(InvalidInput, match=f"{variable} names .*missing.*, which cannot be read: No such file"):
+                person.namespace(server.url)
+            monkeypatch.setenv(variable, str(Authority(tmp_path / "stranger").certificate))
+            assert "not trusted here" in refused(person.namespace(server.url))
+
+
+def test_who_is_asked_without_credentials_is_believed_as_before(
+    person: Person, authority: Authority, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+) -> None:
+    monkeypatch.setenv("CURL_CA_BUNDLE", str(authority.certificate))
+    with answering(
+        lambda asked: Answer(200, "ok") if asked.path == "/readyz" else status(401, "Unauthorized"),
+        authority.server("127.0.0.1"),
+    ) as server:
+        assert "Renew the credentials of" in refused(person.namespace(server.url))
+    assert pauses == []
+
+
+@pytest.mark.parametrize(("error", "obstacle"), MET)
+def test_what_stands_in_the_way_is_told_at_once_where_it_is_certain(
+    person: Person, pauses: list[float], error: Exception, obstacle: Obstacle
+) -> None:
+    def ask(**_: Any) -> None:
+        raise error
+
+    with pytest.raises(StoreFailed, match=obstacle.value if obstacle.certain else "does not answer when asked to read it"):
+        person.namespace("https://one.example").asked("read it", ask)
+    assert bool(pauses) is not obstacle.certain
 
 
 @pytest.mark.parametrize("lasts", [1, -2])

@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 
-from cloud.cluster.connections import proxy_for
 from cloud.cluster.kubeconfig import Cluster, connect
 from cloudedge.errors import InvalidInput, StoreFailed
 from tests.answers import Authority
 from tests.cloud.cluster.kubeconfigs import CLUSTER, USER, content, written
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.tools import program
+from tests.obstacles import WAYS
 
 
 @pytest.fixture(autouse=True)
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No cluster is meant but the test's."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"):
+    for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST", *WAYS):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -241,41 +241,6 @@ def test_a_program_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytes
     user["exec"]["command"] = "no-such-program"
     with pytest.raises(StoreFailed, match="no-such-program gives no credentials .*No such file"):
         connected(written(tmp_path / "config", user=user), monkeypatch)
-
-
-@pytest.mark.parametrize(
-    ("server", "environment", "used"),
-    [
-        ("https://one:6443", {}, ""),
-        ("https://one:6443", {"HTTPS_PROXY": "http://proxy:3128"}, "http://proxy:3128"),
-        ("https://one:6443", {"https_proxy": "proxy:3128"}, "http://proxy:3128"),
-        ("https://one:6443", {"HTTP_PROXY": "http://proxy:3128"}, ""),
-        ("http://one:8080", {"HTTP_PROXY": "http://proxy:3128"}, "http://proxy:3128"),
-        ("https://localhost:6443", {"HTTPS_PROXY": "http://proxy:3128"}, ""),
-        ("https://127.0.0.1:6443", {"HTTPS_PROXY": "http://proxy:3128"}, ""),
-        ("https://[::1]:6443", {"HTTPS_PROXY": "http://proxy:3128"}, ""),
-        ("https://one:6443", {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "*"}, ""),
-        ("https://one:6443", {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "two, one"}, ""),
-        ("https://one:6443", {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "one:6443"}, ""),
-        ("https://one:6443", {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "one:443"}, "http://proxy:3128"),
-        ("https://api.site.example", {"HTTPS_PROXY": "http://proxy:3128", "no_proxy": "site.example"}, ""),
-        ("https://api.site.example", {"HTTPS_PROXY": "http://proxy:3128", "no_proxy": ".site.example"}, ""),
-        ("https://api.site.example", {"HTTPS_PROXY": "http://proxy:3128", "no_proxy": "*.site.example"}, ""),
-        ("https://site.example", {"HTTPS_PROXY": "http://proxy:3128", "no_proxy": ".site.example"}, "http://proxy:3128"),
-        ("https://website.example", {"HTTPS_PROXY": "http://proxy:3128", "no_proxy": "site.example"}, "http://proxy:3128"),
-        ("https://10.1.2.3", {"HTTPS_PROXY": "http://proxy:3128", "no_proxy": "10.0.0.0/8"}, ""),
-        ("https://11.1.2.3", {"HTTPS_PROXY": "http://proxy:3128", "no_proxy": "10.0.0.0/8"}, "http://proxy:3128"),
-        ("https://[fd00::1]:6443", {"HTTPS_PROXY": "http://proxy:3128", "no_proxy": "fd00::/8"}, ""),
-    ],
-)
-def test_the_environments_proxy_is_used_as_kubectl_does(
-    monkeypatch: pytest.MonkeyPatch, server: str, environment: dict[str, str], used: str
-) -> None:
-    for name in ("HTTP_PROXY", "http_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert proxy_for(server) == used
 
 
 def test_the_kubeconfigs_own_proxy_counts_before_the_environments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

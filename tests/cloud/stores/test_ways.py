@@ -18,6 +18,7 @@ from tests.cluster.object_store import User
 from tests.cluster.processes import free_port
 from tests.http_proxy import Proxy, http_proxy
 from tests.http_store import Handler, Request
+from tests.obstacles import WAYS
 from tests.s3_server import S3Server, s3_server
 
 Ask = Callable[[S3Server, str, Path], object]
@@ -47,9 +48,8 @@ SPEAKERS = pytest.mark.parametrize("ask", [_by_an_edge, _by_a_step, _by_an_admin
 
 @pytest.fixture(autouse=True)
 def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*AUTHORITIES, "SSL_CERT_DIR", *(f"{kind}_proxy" for kind in ("http", "https", "all", "no"))):
+    for name in (*WAYS, "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
     for name, value in User("user", "12345678").environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("cloud.patience._FIRST_PAUSE_SECONDS", 0.001)
@@ -97,9 +97,9 @@ def test_of_the_variables_the_first_counts(
 
 CERTIFICATES = [
     ({}, "an authority that is not trusted here .*: name a file with its authority's certificate in AWS_CA_BUNDLE"),
-    ({"name": "store.example"}, "a certificate for other names than 127.0.0.1: give the address by a name that it holds"),
-    ({"begins_in_days": -9}, "a certificate that has expired: renew it there; if it is valid, set this machine's clock"),
-    ({"begins_in_days": 1}, "a certificate that is not valid yet: set this machine's clock"),
+    ({"name": "store.example"}, "its certificate is for another name .*127.0.0.1.*: give the address by a name that it holds"),
+    ({"begins_in_days": -9}, "its certificate has expired .*: renew it there; if it is valid, set this machine's clock"),
+    ({"begins_in_days": 1}, "its certificate is not valid yet by the clock here .*: set this machine's clock"),
 ]
 
 
@@ -118,7 +118,7 @@ def test_what_is_wrong_with_a_certificate_is_told_at_once(
 
 @SPEAKERS
 def test_a_port_that_speaks_no_tls_is_named_at_once(tmp_path: Path, ask: Ask) -> None:
-    with s3_server() as server, pytest.raises(StoreFailed, match="does not speak TLS on this port: .* http://"):
+    with s3_server() as server, pytest.raises(StoreFailed, match="does not speak https at this port: .* http://"):
         ask(server, server.url.replace("http:", "https:"), tmp_path)
 
 
@@ -179,6 +179,13 @@ def test_a_store_that_has_answered_before_is_met_with_patience(
 
 # Proxies
 
+FAR = "0.0.0.0"
+"""Leads to this machine as well, but is no address of those that are never asked for at a proxy."""
+
+
+def _far(server: S3Server) -> str:
+    return server.url.replace("127.0.0.1", FAR)
+
 
 @SPEAKERS
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
@@ -188,7 +195,7 @@ def test_plain_http_goes_through_the_proxy(
 ) -> None:
     monkeypatch.setenv(variable, f"{scheme}{proxy.address}")
     with s3_server() as server:
-        ask(server, server.url, tmp_path)
+        ask(server, _far(server), tmp_path)
         assert len(proxy.asked) == len(server.requests) > 0
 
 
@@ -199,19 +206,28 @@ def test_https_goes_through_the_proxy_unread(
 ) -> None:
     monkeypatch.setenv(variable, proxy.address)
     monkeypatch.setenv("AWS_CA_BUNDLE", str(authority.file))
-    with s3_server(tls=authority.server()) as server:
-        ask(server, server.url, tmp_path)
-        assert set(proxy.asked) == {f"CONNECT {server.url.removeprefix('https://')}"}
+    with s3_server(tls=authority.server(FAR)) as server:
+        ask(server, _far(server), tmp_path)
+        assert set(proxy.asked) == {f"CONNECT {_far(server).removeprefix('https://')}"}
 
 
 @SPEAKERS
 @pytest.mark.parametrize("variable", ["NO_PROXY", "no_proxy"])
-@pytest.mark.parametrize("direct", ["127.0.0.1", "*", "other.example, 127.0.0.0/8", ".example,127.0.0.1"])
+@pytest.mark.parametrize("direct", ["0.0.0.0", "*", "other.example, 0.0.0.0/8", ".example,0.0.0.0"])
 def test_whom_no_proxy_names_is_asked_directly(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ask: Ask, variable: str, direct: str
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", proxy.address)
     monkeypatch.setenv(variable, direct)
+    with s3_server() as server:
+        ask(server, _far(server), tmp_path)
+        assert server.requests
+        assert proxy.asked == []
+
+
+@SPEAKERS
+def test_this_machine_itself_is_asked_directly(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ask: Ask) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy.address)
     with s3_server() as server:
         ask(server, server.url, tmp_path)
         assert server.requests
@@ -225,14 +241,14 @@ def test_a_proxy_gets_its_credentials_and_the_store_does_not(
     proxy.credentials = "Basic " + b64encode(b"me:p@ss").decode()
     monkeypatch.setenv("HTTP_PROXY", f"http://me:p%40ss@{proxy.address}")
     with s3_server() as server:
-        ask(server, server.url, tmp_path)
+        ask(server, _far(server), tmp_path)
         assert server.requests
 
 
 @SPEAKERS
 @pytest.mark.parametrize("secure", [True, False])
 @pytest.mark.parametrize(
-    ("refusal", "told"), [(403, "have it allow .*, or name 127.0.0.1 in NO_PROXY"), (407, "give it credentials")]
+    ("refusal", "told"), [(403, "have it allow .*, or name 0.0.0.0 in NO_PROXY"), (407, "give it credentials")]
 )
 def test_a_proxy_that_refuses_is_named_at_once(
     authority: Authority,
@@ -247,11 +263,11 @@ def test_a_proxy_that_refuses_is_named_at_once(
     proxy.refusal = refusal
     variable = "HTTPS_PROXY" if secure else "HTTP_PROXY"
     monkeypatch.setenv(variable, f"http://me:secret@{proxy.address}")
-    with s3_server(tls=authority.server() if secure else None) as server:
+    with s3_server(tls=authority.server(FAR) if secure else None) as server:
         with pytest.raises(
             StoreFailed, match=f"the proxy http://{proxy.address} of {variable} answers {refusal}; {told}"
         ) as failed:
-            ask(server, server.url, tmp_path)
+            ask(server, _far(server), tmp_path)
         assert "secret" not in str(failed.value)
         assert server.requests == []
 
@@ -261,17 +277,17 @@ def test_a_proxy_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("HTTP_PROXY", address)
     with s3_server() as server:
         with pytest.raises(StoreFailed, match=f"the proxy http://{address} of HTTP_PROXY does not answer"):
-            _opened(server.url, tmp_path, 0.1).put("runs/a", b"1")
+            _opened(_far(server), tmp_path, 0.1).put("runs/a", b"1")
         with pytest.raises(StoreFailed, match=f"the proxy http://{address} of HTTP_PROXY does not answer"):
-            _by_an_edge(server, server.url, tmp_path)
+            _by_an_edge(server, _far(server), tmp_path)
 
 
 @SPEAKERS
 @pytest.mark.parametrize("wrong", ["socks5://me:secret@proxy:1080", "http://", "http://proxy:port"])
 def test_a_proxy_that_cannot_be_asked_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ask: Ask, wrong: str) -> None:
     monkeypatch.setenv("HTTP_PROXY", wrong)
-    with s3_server() as server, pytest.raises(CloudedgeError, match="HTTP_PROXY is .*give http://host:port") as failed:
-        ask(server, server.url, tmp_path)
+    with s3_server() as server, pytest.raises(CloudedgeError, match="of HTTP_PROXY cannot be used here: give http") as failed:
+        ask(server, _far(server), tmp_path)
     assert "secret" not in str(failed.value)
 
 

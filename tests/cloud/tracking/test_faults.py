@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cloud.tracking import Relay, TrackingLog, TrackingRecord, trouble_of
+from cloud.tracking.faults import fault_of
 from cloudedge.errors import StoreFailed
+from cloudedge.network import Obstacle
 from cloudedge.store import DirectoryStore
 from tests.cloud.tracking import told as mlflow_was
 from tests.cloud.tracking.served import Answer, Served, page, text, told
 from tests.cloud.tracking.told import START, point, runs_of
+from tests.obstacles import MET
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -165,6 +168,13 @@ def test_a_certificate_is_refused_with_what_mends_that_fault(
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     with serving_tls(certificate) as port, pytest.raises(StoreFailed, match=remedies[fault]):
         Relay(store, "digits", f"https://localhost:{port}", experiment).push()
+
+
+@pytest.mark.parametrize(("error", "obstacle"), MET)
+def test_what_stands_in_the_way_is_told_with_what_mends_it(error: Exception, obstacle: Obstacle) -> None:
+    fault = fault_of(error, "https://one.example")
+    assert fault.remedy
+    assert fault.certain is obstacle.certain
 
 
 def test_https_to_a_port_without_tls_is_told_at_once(

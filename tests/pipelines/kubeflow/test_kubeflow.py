@@ -15,11 +15,13 @@ from cloud.runs.records import KubeflowRecord, RunState
 from cloud.runs.state import set_state
 from cloud.step import step
 from cloudedge.errors import CloudedgeError, NotFound, StoreFailed
+from cloudedge.network import Obstacle
 from pipelines.kubeflow.answers import UNDER_WAY, explained, understood
 from pipelines.kubeflow.client import Kubeflow, KubeflowSettings
 from pipelines.kubeflow.progress import described, failure, in_words, rows
 from tests.answers import Answer, Authority, answering, proxy
 from tests.components.cloud import Cloud
+from tests.obstacles import MET, WAYS
 from tests.pipelines.kubeflow.answering import RUN, SPEC, VERSION, AnsweringKubeflow, answering_kubeflow
 from tests.terminal import Cloudedge
 
@@ -447,10 +449,11 @@ HEALTHY = Answer(200, json.dumps({"multi_user": False}))
 
 def test_what_stays_wrong_with_the_way_is_told_with_what_mends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     authority = Authority(tmp_path / "authority")
-    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    for name in WAYS:
+        monkeypatch.delenv(name, raising=False)
     with answering(lambda asked: HEALTHY, authority.server("127.0.0.1")) as server:
         told = asked_of(server.url)
-        assert "of an authority that is not trusted here. Set SSL_CERT_FILE to a file with the certificates" in told
+        assert "trusted here. To trust it, name a file with its authority's certificate in SSL_CERT_FILE." in told
 
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
         Kubeflow(KubeflowSettings(kubeflow=server.url))
@@ -459,9 +462,10 @@ def test_what_stays_wrong_with_the_way_is_told_with_what_mends_it(tmp_path: Path
         assert "its certificate is for another name. Correct the address" in told
 
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing"))
-        assert asked_of(server.url).startswith(
-            f"SSL_CERT_FILE is '{tmp_path / 'missing'}', which holds no certificates: No such"
-        )
+        assert asked_of(server.url).startswith(f"SSL_CERT_FILE names '{tmp_path / 'missing'}', which cannot be read: No such")
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(authority.certificate))
+        Kubeflow(KubeflowSettings(kubeflow=server.url))
+        monkeypatch.delenv("AWS_CA_BUNDLE")
 
     monkeypatch.delenv("SSL_CERT_FILE")
     with answering(lambda asked: HEALTHY) as server:
@@ -470,11 +474,23 @@ def test_what_stays_wrong_with_the_way_is_told_with_what_mends_it(tmp_path: Path
     assert "there is no host of this name. Correct the address" in asked_of("https://no-such-host.invalid")
 
 
+@pytest.mark.parametrize(("error", "obstacle"), MET)
+def test_all_that_stands_in_the_way_is_told_with_what_mends_it(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, obstacle: Obstacle
+) -> None:
+    def fails(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("pipelines.kubeflow.client._Client.get_kfp_healthz", fails)
+    told = asked_of("https://one.example")
+    assert f"Kubeflow at https://one.example cannot be asked: {obstacle.value}. " in told
+
+
 def test_kubeflow_is_asked_over_the_proxy_that_the_environment_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     authority = Authority(tmp_path / "authority")
-    monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
-    for name in ("NO_PROXY", "no_proxy", "https_proxy"):
+    for name in WAYS:
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
     with answering(lambda asked: HEALTHY, authority.server("kubeflow.invalid")) as server, proxy(server) as between:
         monkeypatch.setenv("HTTPS_PROXY", between.url.replace("//", "//me:secret@"))
         Kubeflow(KubeflowSettings(kubeflow="https://kubeflow.invalid/pipeline"))
