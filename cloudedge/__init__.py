@@ -4,4 +4,4 @@ Nothing here imports kfp, kubernetes or mlflow, nor the rooms `components`, `pip
 alone loads nothing else, so that an idle runner stays small.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -77,7 +77,7 @@ def dispatch(
     if orders != record.orders:
         # Whoever waits then reads one object, and not one for each edge.
         keys = {name: file.key for name, file in asked.inputs.items()}
-        complete = record.model_copy(update={"orders": orders, "models": keys})
+        complete = record.model_copy(update={"orders": orders, "models": keys, "kind": asked.work.kind})
         work.run.put(work.run.step_key(asked.step, "dispatch.json"), complete)
     issued = [order.id for order in orders if order.edge not in record.late and not order.absence]
     title = step_title(asked.step)
@@ -128,6 +128,7 @@ def _participants(
         suits(edges)
     still_there = set(edges) & set(enrolled)
     late = {edge: earlier for edge, earlier in wanted.late.items() if edge in still_there}
+    late = {edge: earlier for edge, earlier in late.items() if _late_order_stands(work, earlier, edge)}
     record = DispatchRecord(edges=tuple(edges), late=late)
     work.run.put(work.run.step_key(step, "dispatch.json"), record)
     return record

@@ -98,21 +98,25 @@ def renewed_every(work: Step, limit_seconds: float) -> float:
 
 
 def renewed_in(work: Step, orders: Sequence[IssuedOrder], limit_seconds: float) -> float:
-    """How soon some orders must be renewed, in seconds; infinite if their URLs never end.
+    """How soon the first of some orders must be renewed, in seconds; infinite if their URLs never end.
 
-    The URLs of the oldest tell: credentials that end soon may have given them a shorter life than a URL has that is signed now.
+    Their URLs tell: credentials that end soon may have given them a shorter life than a URL has that is signed now.
     """
     pause = renewed_every(work, limit_seconds)
     if math.isinf(pause) or not orders:
         return pause
-    issued = min(orders, key=lambda order: order.issued_at)
-    order = None
-    with contextlib.suppress(InvalidDocument):  # Somebody has written into the store: its own time tells.
-        order = work.run.order(issued.step, issued.edge)
-    life = life_of(order.report.url) if order else None
-    # Whoever waited before may have renewed it since it was issued.
-    begin, seconds = (life[0], life[1] * _RENEWED_AT) if life else (issued.issued_at, pause)
-    return (begin + timedelta(seconds=seconds) - datetime.now(UTC)).total_seconds()
+
+    def due_of(issued: IssuedOrder) -> datetime:
+        order = None
+        with contextlib.suppress(InvalidDocument):  # `renew` names it.
+            order = work.run.order(issued.step, issued.edge)
+        life = life_of(order.report.url) if order else None
+        # Whoever waited before may have renewed it since it was issued.
+        begin, seconds = (life[0], life[1] * _RENEWED_AT) if life else (issued.issued_at, pause)
+        return begin + timedelta(seconds=seconds)
+
+    with ThreadPoolExecutor(AT_ONCE) as others:
+        return (min(others.map(due_of, orders)) - datetime.now(UTC)).total_seconds()
 
 
 def absence(use: Callable[[], object]) -> str:
@@ -153,7 +157,8 @@ def renew(work: Step, orders: Sequence[IssuedOrder]) -> None:
             return False, ""
         files = {name: StoredFile(keys[issued.step][name], file.sha256, file.size) for name, file in former.inputs.items()}
         limit, most = former.time_limit_seconds, {name: target.max_bytes for name, target in former.outputs.items()}
-        changes = {"inputs": inputs_of(work, files, limit), **_targets(work, issued, most, limit)}
+        # Written anew it is of this version's form, whoever wrote it before.
+        changes = {"schema_version": 2, "inputs": inputs_of(work, files, limit), **_targets(work, issued, most, limit)}
         order = former.model_copy(update=changes)
         work.run.put(work.run.order_key(issued.step, issued.edge), order)
         found = False

@@ -97,6 +97,7 @@ class OrderWatch:
         edges: What is known of each edge.
         delivered: Edges with a result that is believed.
         pending: Edges from which something may still come.
+        kind: Kind of the work; empty: not known.
     """
 
     run: Run
@@ -104,6 +105,7 @@ class OrderWatch:
     edges: dict[str, Watched]
     delivered: set[str] = field(default_factory=set)
     pending: set[str] = field(default_factory=set)
+    kind: str = ""
     _versions: dict[str, str] = field(default_factory=dict)
     _by_key: dict[str, Watched] = field(default_factory=dict)
     _changes: Changes | None = None
@@ -119,7 +121,9 @@ class OrderWatch:
         record = run.dispatched(step)
         if record is None or not record.orders:
             raise NotFound(f"{step_title(step)} of {run.id} was not dispatched yet: run that step first.")
-        watch = cls(run, step, {order.edge: Watched(order, absence=order.absence) for order in record.orders})
+        watch = cls(
+            run, step, kind=record.kind, edges={order.edge: Watched(order, absence=order.absence) for order in record.orders}
+        )
         watch.pending = {edge for edge, watched in watch.edges.items() if watched.pending}
         for watched in watch.edges.values():
             watch._by_key[run.report_key(watched.order)] = watched
@@ -199,6 +203,8 @@ class OrderWatch:
                 found = parse(Manifest, self.run.store.get(key, MAX_MANIFEST_BYTES), key)
             if (found.order, found.edge) != (order.id, order.edge):
                 raise InvalidInput(f"{key} is about {found.order}, not {order.id}")
+            if isinstance(found, Manifest) and self.kind and found.result.kind != self.kind:
+                raise InvalidInput(f"{key} says what came of work to {found.result.kind}, and to {self.kind} was asked")
         except NotFound:
             return None
         except InvalidInput as error:

@@ -87,6 +87,7 @@ class DispatchRecord(Document):
     orders: tuple[IssuedOrder, ...] = Field(
         default=(), description="Their orders, late ones' earlier orders among them, by edge; none before all are issued."
     )
+    kind: str = Field(default="", description="Kind of the work; not said up to version 0.1.")
     models: dict[str, str] = Field(
         default_factory=dict,
         description="Keys of the models that its orders have as inputs, by their names there.",

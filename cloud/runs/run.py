@@ -234,7 +234,14 @@ class Run:
 
     def fusion(self, number: int) -> FusionRecord | None:
         """How a round was fused, once it was."""
-        return self._find(FusionRecord, self.round_key(number, "fusion.json"))
+        record = self._find(FusionRecord, self.round_key(number, "fusion.json"))
+        if record is None or all(c.attempt for c in record.contributions):
+            return record
+        # Up to version 0.1 only the record of the wait said which attempts they are.
+        waited = self.waited(number)
+        attempts = {delivery.edge: delivery.attempt for delivery in waited.delivered} if waited else {}
+        known = tuple(c.model_copy(update={"attempt": c.attempt or attempts.get(c.edge, 1)}) for c in record.contributions)
+        return record.model_copy(update={"contributions": known})
 
     def evaluation(self) -> Evaluation | None:
         """The evaluation, once it is done."""

@@ -28,6 +28,15 @@ class Document(Part):
         return self.model_dump_json(indent=2).encode() + b"\n"
 
 
+WHICH_VERSIONS = "Version of this document's form; 1, as cloudedge 0.1 wrote it, is understood, too."
+
+
+class Versioned(Document):
+    """A document whose form has changed since cloudedge 0.1."""
+
+    schema_version: Literal[1, 2] = Field(default=2, description=WHICH_VERSIONS)  # type: ignore[assignment]
+
+
 class Told(Part):
     """What an edge says. It may be of a later version, and say more than is understood here: that is passed over."""
 
@@ -46,6 +55,8 @@ REMEDIES = {
     "too_long": "give at most {max_length}",
     "too_short": "give at least {min_length}",
     "tuple_type": "give a list in brackets",
+    "union_tag_invalid": "give one of the kinds that this version knows: {expected_tags}",
+    "union_tag_not_found": "add its kind",
 }
 """What to do about a value, by pydantic's type of fault; its own words where this has none."""
 

@@ -45,3 +45,30 @@ def manifest(value: Any) -> Any:
         "outputs": {"model": model} if trained else {},
         "result": {"kind": "train" if trained else "evaluate", **result},
     }
+
+
+def manifest_as_of_version_1(manifest: dict[str, Any], order: dict[str, Any]) -> dict[str, Any]:
+    """A manifest as cloudedge 0.1 reads it.
+
+    Args:
+        manifest: As this version has it, of a kind that version 0.1 knew.
+        order: The order that it is about.
+    """
+    result = {key: value for key, value in manifest["result"].items() if key != "kind"}
+    model = manifest["outputs"].get("model") or {}
+    scores = {("result" if name == "model" else name): value for name, value in result.pop("scores").items()}
+    return {
+        "schema_version": 1,
+        "order": manifest["order"],
+        "run": order["run"],
+        "round": int(order["step"]),
+        "edge": manifest["edge"],
+        "attempt": order["attempt"],
+        "model_sha256": model.get("sha256"),
+        "model_size": model.get("size"),
+        "samples": 0,
+        **result,
+        "scores": scores,
+        "seconds": manifest["seconds"],
+        "runner_version": manifest["runner_version"],
+    }

@@ -19,7 +19,9 @@ class ContributionRecord(Part):
 
     edge: str = Field(pattern=NAME, description="Edge that trained it.")
     round: int = Field(ge=0, description="Round that it was trained in; an earlier one than the fusion's if it came late.")
-    attempt: int = Field(default=1, ge=1, description="Attempt of the edge in that round that brought it.")
+    attempt: int = Field(
+        default=0, ge=0, description="Attempt of the edge in that round that brought it; 0: not said, as up to version 0.1."
+    )
     sha256: str = Field(pattern=SHA256, description="Digest of its file.")
     samples: int = Field(ge=0, description="Samples it was trained on.")
     accuracy: float | None = Field(

@@ -1,12 +1,14 @@
 """What an edge says of its work once it is done."""
 
+import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, model_validator
 
 from cloudedge.documents import earlier
-from cloudedge.documents.base import Document, Told
+from cloudedge.documents.base import Told, Versioned
 from cloudedge.documents.kinds import Result, any_of
+from cloudedge.documents.order import Order
 from cloudedge.documents.report import MOST_MODELS, Count, Name, Seconds, Text, at_most
 from cloudedge.names import FILE_NAME, NAME, ORDER_ID, SHA256
 
@@ -26,7 +28,7 @@ class OutputFile(Told):
     size: Count = Field(description="Its length in bytes.")
 
 
-class Manifest(Document, Told):
+class Manifest(Versioned, Told):
     """The commit mark of a result: written last. A result without it does not exist."""
 
     order: str = Field(pattern=ORDER_ID, description="Id of the order.")
@@ -42,3 +44,10 @@ class Manifest(Document, Told):
     @classmethod
     def _of_earlier_versions(cls, value: Any) -> Any:
         return earlier.manifest(value)
+
+    def to_json_for(self, order: Order) -> bytes:
+        """As whoever issued the order reads it: a cloud of version 0.1 knows only the form of its time."""
+        if order.schema_version > 1:
+            return self.to_json()
+        value = earlier.manifest_as_of_version_1(self.model_dump(mode="json"), order.model_dump(mode="json"))
+        return json.dumps(value, indent=2).encode() + b"\n"

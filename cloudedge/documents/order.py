@@ -3,10 +3,10 @@
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import AwareDatetime, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field, model_validator
 
 from cloudedge.documents import earlier
-from cloudedge.documents.base import Document, Part, Told
+from cloudedge.documents.base import WHICH_VERSIONS, Document, Part, Told, Versioned
 from cloudedge.documents.kinds import Work, any_of
 from cloudedge.errors import InvalidInput
 from cloudedge.names import ATTEMPTS, IN_WORDS, NAME, ORDER_ID, SHA256
@@ -40,9 +40,15 @@ class UploadTarget(Part):
     once: bool = Field(description="Whether the object can be written only once; a second PUT is refused.")
 
 
+def _known_fields(target: Any) -> Any:
+    """An upload target of whatever version, as this one knows it."""
+    return {name: target[name] for name in UploadTarget.model_fields if name in target} if isinstance(target, dict) else target
+
+
 class Envelope(Document, Told):
     """What must be known of an order to refuse it, whatever else it says."""
 
+    schema_version: int = Field(default=2, ge=1, description="Version of this document's form.")  # type: ignore[assignment]
     id: str = Field(pattern=ORDER_ID, description="run.step.edge.attempt; the same work has the same id.")
     state: Literal["run", "cancelled"] = Field(default="run", description="What the cloud wants of this order now.")
     run: str = Field(pattern=NAME, description="Run that the order belongs to.")
@@ -53,7 +59,9 @@ class Envelope(Document, Told):
         description="When the cloud wrote it, by the cloud's clock. Of two orders with the same id the later one holds: an "
         "edge that is done with the earlier one does it anew, as the cloud has lost what came of it."
     )
-    report: UploadTarget = Field(description="Where reports go; overwritten as work goes on.")
+    report: Annotated[UploadTarget, BeforeValidator(_known_fields)] = Field(
+        description="Where reports go; overwritten as work goes on."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -72,6 +80,8 @@ class Order(Envelope):
 
     model_config = ConfigDict(extra="forbid")
 
+    schema_version: Literal[1, 2] = Field(default=2, description=WHICH_VERSIONS)
+    report: UploadTarget = Field(description="Where reports go; overwritten as work goes on.")
     time_limit_seconds: float = Field(
         gt=0, le=10_000_000, description="How long the edge may work, in seconds from acceptance, by the edge's own clock."
     )
@@ -94,7 +104,7 @@ class Order(Envelope):
         return self
 
 
-class Inbox(Document):
+class Inbox(Versioned):
     """All that the cloud wants of one edge now: the whole desired state, not a message."""
 
     edge: str = Field(pattern=NAME, description="Edge that the inbox is for.")
@@ -114,12 +124,12 @@ class Inbox(Document):
         return self
 
 
-class InboxFrame(Document, Told):
+class InboxFrame(Versioned, Told):
     """An inbox whose orders are not read yet, so that one of them that cannot be read holds up no other."""
 
     edge: str = Field(pattern=NAME, description="Edge that the inbox is for.")
     generation: int = Field(ge=0, description="Grows with every change.")
-    orders: tuple[dict[str, Any], ...] = Field(default=(), max_length=1000, description="All open orders of the edge.")
+    orders: tuple[Any, ...] = Field(default=(), max_length=1000, description="All open orders of the edge.")
 
 
 class OrderName(NamedTuple):

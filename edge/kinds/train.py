@@ -88,7 +88,7 @@ def work(job: Job, asked: Train, say: Say) -> None:
         seconds=time.monotonic() - started,
         runner_version=__version__,
     )
-    atomic_write(folders.manifest(order.id), manifest.to_json())
+    atomic_write(folders.manifest(order.id), manifest.to_json_for(order))
 
 
 class _Teller:

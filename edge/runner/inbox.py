@@ -15,8 +15,12 @@ from cloudedge.documents import Envelope, Order, parse
 from cloudedge.documents.order import MAX_INBOX_BYTES, InboxFrame
 from cloudedge.errors import InvalidDocument
 from cloudedge.mount import DATA
+from cloudedge.texts import readable, shortened
 
 FILE = "inbox.json"
+_LONGEST_NAME = 200
+"""Of what an order that cannot be read calls itself."""
+
 _GONE_SECONDS = 1.0
 """How long an inbox must be missing before it counts as dead: writers that are no kubelet may take a moment."""
 
@@ -101,7 +105,8 @@ def understood(content: bytes, source: str) -> Wanted:
     ids: set[str] = set()
     unreadable: list[tuple[str, str]] = []
     for number, said in enumerate(frame.orders):
-        name = str(said.get("id", f"orders.{number}"))
+        found = said.get("id") if isinstance(said, dict) else None
+        name = shortened(readable(found), _LONGEST_NAME) if isinstance(found, str) else f"orders.{number}"
         try:
             envelope = parse(Envelope, json.dumps(said), f"{source}: order {name}", stored=True)
             if envelope.edge != frame.edge:

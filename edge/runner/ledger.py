@@ -130,6 +130,9 @@ class Ledger:
         """
         self._path = path
         self._database = connect(path, _SCHEMA, _VERSION, _UPGRADES)
+        # A runner of the first version may have been at work when a tool of this one brought its ledger up to date.
+        if self._one("SELECT 1 FROM uploads WHERE name = 'result'"):
+            self._write([(statement, ()) for statement in _UPGRADES[1]])
 
     def fact(self, name: str) -> str | None:
         """A single remembered value: edge, generation, incarnation, starts, inbox_fault."""

@@ -97,6 +97,8 @@ class Orders:
         self._generation, self._edge = inbox.generation, inbox.edge
         for text, order_id in changes.remarks:
             _log.warning("%s", text, extra={"order": order_id})
+        if inbox.unreadable:
+            self._ledger.remember("inbox_fault", "\n".join(why for _, why in inbox.unreadable))
         for order_id in changes.superseded:
             _log.warning("issued again since it was last accepted; done anew", extra={"order": order_id})
             self._stop_work(order_id)

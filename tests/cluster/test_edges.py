@@ -98,7 +98,7 @@ def test_the_list_tells_who_is_alive(site: Site, edge: str) -> None:
         "node": "gate-node",
         "node_ready": True,
         "node_seen": "2026-01-02T03:04:05+00:00",
-        "image": "cloudedge/edge:0.1.0",
+        "image": "cloudedge/edge:0.2.0",
         "runner": "pending",
         "why": ANY,
         "restarts": 0,
@@ -121,12 +121,12 @@ def test_a_runner_that_does_not_start_says_why(site: Site, edge: str) -> None:
     core.patch_node_status("gate-node", {"status": {"allocatable": {"cpu": "4", "memory": "8Gi", "pods": "10"}}})
     until(lambda: listed(site, edge)["why"] == "", what="the runner's place on its node")
     (pod,) = pods(site, edge)
-    waiting = {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "cloudedge/edge:0.1.0"'}
+    waiting = {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "cloudedge/edge:0.2.0"'}
     container = {"name": "runner", "image": "", "imageID": "", "ready": False, "restartCount": 0, "state": {"waiting": waiting}}
     core.patch_namespaced_pod_status(pod.metadata.name, NAMESPACE, {"status": {"containerStatuses": [container]}})
     shown = site.cli("edges", "show", edge).splitlines()
     assert "runner: ImagePullBackOff" in shown
-    assert 'why: Back-off pulling image "cloudedge/edge:0.1.0"' in shown
+    assert 'why: Back-off pulling image "cloudedge/edge:0.2.0"' in shown
 
     ended = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
     crashed = {**container, "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}, "lastState": ended}

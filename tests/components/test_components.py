@@ -79,5 +79,5 @@ def test_a_component_runs_in_the_cloud_image_and_installs_nothing(name: str) -> 
     container = component(name).component_spec.implementation.container
     text = " ".join([*container.command, *container.args])
 
-    assert container.image == "cloudedge/cloud:0.1.0"
+    assert container.image == "cloudedge/cloud:0.2.0"
     assert "pip install" not in text

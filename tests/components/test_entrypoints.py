@@ -345,7 +345,7 @@ def test_scores_without_samples_do_not_break_the_page(cloud: Cloud, made: Any) -
     page = made(dsl.HTML, "waited")
 
     assert wait.python_func(edges_in_round=page, run="digits", round_number=1) == ("digits", 1)
-    assert "<td data-title='Edge'>edge-1</td><td data-title='State'>done</td>" in Path(page.path).read_text()
+    assert '<td data-title="Edge">edge-1</td><td data-title="State">done</td>' in Path(page.path).read_text()
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.runs.records import DispatchRecord, PretrainingRecord, RunState, WaitRecord
+from cloud.runs.run import Run
 from cloudedge.documents import Event, FusionRecord, Inbox, Manifest, Order, Phase, Report, Task, Trained, parse
 from cloudedge.documents.base import Part
+from cloudedge.store import DirectoryStore
 from edge.runner.inbox import understood
 from edge.runner.ledger import Ledger, Upload
 from tests.strategies import JSON_VALUES
@@ -177,6 +179,30 @@ def test_what_the_first_versions_runner_was_about_to_send_is_sent_under_the_name
     ]
     assert Ledger(path).uploads() == expected
     assert Ledger(path).uploads() == expected, "once it is of this version, it stays as it is"
+
+
+def test_a_manifest_for_a_cloud_of_the_first_version_is_as_that_wrote_it() -> None:
+    content = json.loads((FIRST / "manifest.json").read_bytes())
+    order = json.loads((FIRST / "order.json").read_bytes()) | {"round": content["round"], "id": content["order"]}
+    manifest = parse(Manifest, json.dumps(content), "manifest")
+    issued = parse(Order, json.dumps(order), "order", stored=True)
+
+    assert json.loads(manifest.to_json_for(issued)) == content
+    assert parse(Manifest, manifest.to_json_for(issued.model_copy(update={"schema_version": 2})), "manifest") == manifest
+
+
+def test_which_attempts_a_run_of_the_first_version_fused_the_record_of_its_wait_says(tmp_path: Path) -> None:
+    run = Run(DirectoryStore(tmp_path), "demo")
+    waited = json.loads((FIRST / "wait.json").read_bytes())
+    for delivery in waited["delivered"]:
+        delivery["attempt"] = 3
+    run.store.put(run.round_key(1, "wait.json"), json.dumps(waited).encode())
+    run.store.put(run.round_key(1, "fusion.json"), (FIRST / "fusion.json").read_bytes())
+
+    record = run.fusion(1)
+
+    assert record is not None
+    assert {c.attempt for c in record.contributions} == {3}
 
 
 @given(st.data())
