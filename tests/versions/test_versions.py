@@ -144,6 +144,7 @@ def test_what_was_dispatched_in_the_first_version_is_of_the_step_that_has_the_ro
         assert order == {
             **{name: former[name] for name in ("id", "edge", "attempt", "issued_at")},
             "step": str(former["round"]),
+            "absence": "",
         }
     assert found["late"] == {"edge-9": "1"}
 

@@ -126,12 +126,12 @@ def test_an_order_that_cannot_be_read_is_refused_alone(otherwise: dict[str, Any]
 @pytest.mark.parametrize(
     ("otherwise", "fault"),
     [
-        ({"schema_version": 2}, "schema_version: found 2"),
+        ({"schema_version": 0}, "schema_version: found 0"),
         ({"report": None}, "report: found None"),
         ({"attempt": 2}, "is not run.step.edge.attempt of the other fields"),
         ({"edge": "edge-2", "id": "run.2.edge-2.1"}, "is for another edge"),
     ],
-    ids=["another version", "nowhere to report", "another's id", "another edge"],
+    ids=["no version", "nowhere to report", "another's id", "another edge"],
 )
 def test_an_order_of_which_not_even_its_envelope_can_be_read_holds_up_no_other(otherwise: dict[str, Any], fault: str) -> None:
     odd = said(2, **otherwise)
@@ -144,8 +144,20 @@ def test_an_order_of_which_not_even_its_envelope_can_be_read_holds_up_no_other(o
     assert fault in why
 
 
-@pytest.mark.parametrize("nameless", [{}, {"id": None}, {"id": ["run.1.edge-1.1"]}, {"id": "no id"}])
-def test_an_order_without_an_id_holds_up_no_other(nameless: dict[str, Any]) -> None:
+def test_an_order_of_a_later_version_is_refused_alone_to_whom_it_says() -> None:
+    later = said(2, schema_version=3, signature="0")
+    later["report"] = {**later["report"], "verb": "POST"}
+
+    wanted = read(said(1), later)
+
+    assert wanted.orders == (an_order(1),)
+    ((envelope, why),) = wanted.refused
+    assert (envelope.id, envelope.report) == (an_order(2).id, an_order(2).report)
+    assert "schema_version: found 3; give 1 or 2, or use a cloudedge that knows 3" in why
+
+
+@pytest.mark.parametrize("nameless", [{}, {"id": None}, {"id": ["run.1.edge-1.1"]}, {"id": "no id"}, 7, None, [[]]])
+def test_an_order_without_an_id_holds_up_no_other(nameless: Any) -> None:
     wanted = read(nameless, said(1))
 
     assert wanted.orders == (an_order(1),)

@@ -23,11 +23,14 @@ from tests.cloud.tracking.test_registry import fused_model
 from tests.cloud.tracking.told import START, point, runs_of
 from tests.cluster.object_store import MinioServer
 from tests.components.cloud import Cloud
+from tests.components.conftest import cloud, digits
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 pytestmark = pytest.mark.filterwarnings(*mlflow_was.WARNINGS_OF_MLFLOW)
+
+__all__ = ["cloud", "digits"]
 
 DENIED = told(403, error_code="PERMISSION_DENIED", message="Permission denied")
 
