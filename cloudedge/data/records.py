@@ -37,7 +37,7 @@ class Fault(Exception):
         """Keep what was found and what to do about it.
 
         Args:
-            text: SampleField, value found and remedy.
+            text: Field, value found and remedy.
             sample: Position in the block that was checked.
         """
         super().__init__(text)

@@ -37,7 +37,7 @@ class _Told:
 
 
 class Uplink:
-    """The runner's uplink; its answers stand in `outcomes`, which the senders' threads fill."""
+    """Sends what the runner tells; what became of it stands in `outcomes`, which the senders' threads fill."""
 
     def __init__(self, file_roots: Sequence[Path], report_seconds: float, incarnation: str, sequence: int, wake: int) -> None:
         """Start the senders.

@@ -10,7 +10,7 @@ from cloud import datasets
 from cloud.pages.words import count
 from cloudedge.places import shown_path
 from cloudedge.store import DirectoryStore
-from pipelines.commands.options import JsonOption, PlaceOption, print_json
+from pipelines.commands.options import HomeOption, JsonOption, print_json
 from pipelines.commands.target import open_target
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The dataset's name; a run names it as store:NAME.")]
@@ -28,7 +28,7 @@ def add_to(app: typer.Typer) -> None:
 def put(
     name: NameArgument,
     source: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder, or one file, that holds the samples.")],
-    home: PlaceOption = None,
+    home: HomeOption = None,
 ) -> None:
     """Put samples into the store, in place of those that have the name."""
     store = open_target(home).store
@@ -41,7 +41,7 @@ def put(
         print(f"That is the store of this machine's runs, {store.root}; for a cluster's, set CLOUDEDGE_STORE.", file=sys.stderr)
 
 
-def list_datasets(home: PlaceOption = None, as_json: JsonOption = False) -> None:
+def list_datasets(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """List the datasets in the store."""
     found = datasets.names(open_target(home).store)
     if as_json:
@@ -50,6 +50,6 @@ def list_datasets(home: PlaceOption = None, as_json: JsonOption = False) -> None
         print("\n".join(found) or "There are no datasets (cloudedge data put).")
 
 
-def delete(name: NameArgument, home: PlaceOption = None) -> None:
+def delete(name: NameArgument, home: HomeOption = None) -> None:
     """Remove a dataset from the store."""
     print(f"Files removed: {datasets.delete(open_target(home).store, name)}.")

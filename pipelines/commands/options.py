@@ -14,10 +14,10 @@ from cloudedge.documents import Task, parse
 from cloudedge.errors import InvalidInput, NotFound
 from pipelines.laptop.home import DEFAULT
 
-HomeOption = Annotated[
+RunHomeOption = Annotated[
     Path, typer.Option("--home", envvar="CLOUDEDGE_HOME", help="Folder that runs, models, logs and MLflow's database live in.")
 ]
-PlaceOption = Annotated[
+HomeOption = Annotated[
     Path | None,
     typer.Option(
         "--home",

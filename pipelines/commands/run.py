@@ -15,7 +15,7 @@ from cloudedge.documents import DataFormat, Task
 from cloudedge.errors import EXIT_INTERRUPTED, InvalidInput
 from cloudedge.files import atomic_write, is_outlet
 from components.collaborative_training.pretrain.parameters import parameters_of
-from pipelines.commands.options import HOME_DEFAULT, HomeOption, JsonOption, TaskArgument, print_json, read_task
+from pipelines.commands.options import HOME_DEFAULT, JsonOption, RunHomeOption, TaskArgument, print_json, read_task
 from pipelines.display.console import console
 from pipelines.display.live import RunDisplay, last_words
 from pipelines.display.programs import typed
@@ -53,7 +53,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def demo(
-    home: HomeOption = HOME_DEFAULT,
+    home: RunHomeOption = HOME_DEFAULT,
     edges: Annotated[int, typer.Option("--edges", min=1, max=20, help="Number of edges.")] = _DEMO_EDGES,
     as_json: JsonOption = False,
 ) -> None:
@@ -71,7 +71,7 @@ def run(
     task: TaskArgument,
     data: DataOption = None,
     edges: EdgesOption = None,
-    home: HomeOption = HOME_DEFAULT,
+    home: RunHomeOption = HOME_DEFAULT,
     compact: ShapeOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -22,8 +22,8 @@ from cloud.runs.run import Run, run_folders
 from cloudedge.errors import CloudedgeError, InvalidInput, NotFound
 from cloudedge.store import DirectoryStore
 from pipelines.commands.options import (
+    HomeOption,
     JsonOption,
-    PlaceOption,
     RunArgument,
     actor,
     end_with,
@@ -48,7 +48,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("report")(report)
 
 
-def list_tasks(home: PlaceOption = None, as_json: JsonOption = False) -> None:
+def list_tasks(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """List all runs: since when each stands as it does, and when a step of a running one last gave a sign of life."""
     target = open_target(home)
 
@@ -77,7 +77,7 @@ def list_tasks(home: PlaceOption = None, as_json: JsonOption = False) -> None:
         print_table([titles, *(tuple(_text(row[title]) for title in titles) for row in rows)])
 
 
-def show(run_id: RunArgument, home: PlaceOption = None, as_json: JsonOption = False) -> None:
+def show(run_id: RunArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show one run: what was asked, where it stands, what came of it."""
     target = open_target(home)
     run = Run(target.store, run_id)
@@ -91,7 +91,7 @@ def show(run_id: RunArgument, home: PlaceOption = None, as_json: JsonOption = Fa
     print(f"task: {target.where(run.key('task.json'))}")
 
 
-def cancel(run_id: RunArgument, home: PlaceOption = None, as_json: JsonOption = False) -> None:
+def cancel(run_id: RunArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Cancel a run: its pipeline ends at its next look, and its edges stop.
 
     Where CLOUDEDGE_KUBEFLOW is set, what Kubeflow runs of it is terminated too.
@@ -132,7 +132,7 @@ def _terminate_on_kubeflow(run_id: str) -> bool:
 
 
 def reap(
-    home: PlaceOption = None,
+    home: HomeOption = None,
     silent_seconds: Annotated[
         float, typer.Option(help="A run whose step gives no sign of life for this many seconds is taken for dead.")
     ] = 600,
@@ -160,7 +160,7 @@ def delete(
         str, typer.Option(metavar="AGE", help="All runs that are over and untouched for so long: 30d, 12h.")
     ] = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before runs are deleted by age.")] = False,
-    home: PlaceOption = None,
+    home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Delete runs for good: their models, results, reports and logs. What MLflow was told stays there.
@@ -244,7 +244,7 @@ def _seconds(age: str) -> float:
     return int(found[1]) * {"d": 86_400.0, "h": 3600.0}[found[2]]
 
 
-def events(run_id: RunArgument, home: PlaceOption = None, as_json: JsonOption = False) -> None:
+def events(run_id: RunArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show the operation log of a run: who did what, when."""
     target = open_target(home)
     Run(target.store, run_id).task()
@@ -266,7 +266,7 @@ def events(run_id: RunArgument, home: PlaceOption = None, as_json: JsonOption = 
 
 def report(
     run_id: RunArgument,
-    home: PlaceOption = None,
+    home: HomeOption = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Copy the page to this file.")] = None,
 ) -> None:
     """Say where the run's report is, or copy it."""

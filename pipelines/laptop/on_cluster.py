@@ -22,7 +22,7 @@ def run_here(
     task: Task,
     cloud_data: str,
     test_data: str,
-    place: Target,
+    target: Target,
     folder: Path,
     watch: Callable[[Run], None],
     compact: bool | None = None,
@@ -33,7 +33,7 @@ def run_here(
         task: What is asked for.
         cloud_data: Where the cloud's samples are: store:NAME, or the absolute path of a folder of this machine.
         test_data: Where samples are that nobody trains on, or an empty text.
-        place: The cluster.
+        target: The cluster.
         folder: Where this machine keeps logs and what passes.
         watch: Called again and again meanwhile, to show what happens.
         compact: Whether all rounds are one task; none: beyond ten rounds.
@@ -47,7 +47,7 @@ def run_here(
     task = task_of(parameters_of(task))  # As the pipeline's form will give it back.
     paths = {"cloud_data": cloud_data, "test_data": test_data, "folder": str(folder.absolute())}
     require_carried("A path", paths, here=True)
-    run = Run(place.store, task.id)
+    run = Run(target.store, task.id)
     run.require_free_for(task)
     state = run.state()
     if state and state.state == "finished":

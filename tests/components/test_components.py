@@ -1,4 +1,4 @@
-"""Components are doors: what Kubeflow runs of a body is its text alone, so it imports, calls once, and nothing else."""
+"""Components are entrypoints: what Kubeflow runs of a body is its text alone, so it imports, calls once, and nothing else."""
 
 import ast
 import importlib

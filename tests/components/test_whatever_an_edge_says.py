@@ -158,7 +158,7 @@ def _replacements(value: Any) -> Iterator[Callable[[Any], None]]:
 def watched_round(store: DirectoryStore, report: bytes, manifest: bytes) -> OrderWatch:
     """A round with an honest edge, a silent one and the talker, as whoever waits sees it."""
     run = Run(store, "digits")
-    run.put(run.round_key(1, "dispatch.json"), DispatchRecord(edges=EDGES, orders=tuple(ORDERS)))
+    run.put(run.step_key("1", "dispatch.json"), DispatchRecord(edges=EDGES, orders=tuple(ORDERS)))
     for order, said, done in (
         (HONEST, honest_report(HONEST).to_json(), honest_manifest(HONEST, honest_training()).to_json()),
         (TALKER, report, manifest),

@@ -72,7 +72,7 @@ def write(records: Iterable[Record], folder: Path, data: DataFormat, name: str) 
         label = data.classes[record.label]
         pixels = record.values[field.name]
         if not ((pixels >= 0) & (pixels <= 255) & (pixels == numpy.floor(pixels))).all():
-            raise InvalidInput(f"SampleField {field.name!r} has values other than 0, 1, ... 255. Scale them, or use npz.")
+            raise InvalidInput(f"Field {field.name!r} has values other than 0, 1, ... 255. Scale them, or use npz.")
         planes = numpy.moveaxis(pixels.astype(numpy.uint8), 0, -1)
         image = Image.fromarray(planes[:, :, 0] if planes.shape[2] == 1 else planes)
         content = io.BytesIO()

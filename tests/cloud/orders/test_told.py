@@ -28,7 +28,7 @@ def dispatched(minio: MinioServer, monkeypatch: pytest.MonkeyPatch, folder: Path
     orders = tuple(
         IssuedOrder(id=order_id("run", "1", edge, 1), edge=edge, step="1", attempt=1, issued_at=NOW) for edge in names
     )
-    run.put(run.round_key(1, "dispatch.json"), DispatchRecord(edges=names, orders=orders))
+    run.put(run.step_key("1", "dispatch.json"), DispatchRecord(edges=names, orders=orders))
     return run
 
 

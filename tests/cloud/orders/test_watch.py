@@ -22,7 +22,7 @@ def test_a_report_that_is_deleted_as_it_is_read_is_read_when_it_comes_again(
 ) -> None:
     run = Run(DirectoryStore(tmp_path), "run")
     order = IssuedOrder(id=order_id("run", "1", "edge-1", 1), edge="edge-1", step="1", attempt=1, issued_at=NOW)
-    run.put(run.round_key(1, "dispatch.json"), DispatchRecord(edges=("edge-1",), orders=(order,)))
+    run.put(run.step_key("1", "dispatch.json"), DispatchRecord(edges=("edge-1",), orders=(order,)))
     report = Report(order=order.id, edge="edge-1", sequence=1, phase=Phase.TRAINING, heartbeat_at=NOW)
     run.put(run.report_key(order), report)
     watch = OrderWatch.of(run, "1")

@@ -37,7 +37,7 @@ def transfer(folder: Path, name: str, content: bytes | Path = b"x", *, most: int
     return Transfer(name, UploadTarget(url=(folder / name).as_uri(), max_bytes=most, once=True), content)
 
 
-def test_parcels_of_an_order_go_in_their_order(tmp_path: Path, sender: Sender, told: "queue.SimpleQueue[SendResult]") -> None:
+def test_transfers_of_an_order_go_in_their_order(tmp_path: Path, sender: Sender, told: "queue.SimpleQueue[SendResult]") -> None:
     sender.put("a", [transfer(tmp_path, "model"), transfer(tmp_path, "manifest")])
     assert [told.get(timeout=10) for _ in range(2)] == [SendResult("a", name, None, False) for name in ("model", "manifest")]
 

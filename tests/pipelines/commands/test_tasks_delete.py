@@ -109,7 +109,7 @@ def test_a_line_of_the_list_costs_the_same_after_any_number_of_rounds(tmp_path: 
         run.put(run.key("state.json"), RunState(state="running", at=NOW))
         for number in range(1, rounds + 1):
             run.put(run.round_key(number, "fusion.json"), FUSION)
-        run.store.put(run.round_key(rounds + 1, "dispatch.json"), b"{}")
+        run.store.put(run.step_key(str(rounds + 1), "dispatch.json"), b"{}")
         store = WatchedStore(cloud.store)
         assert overview(Run(store.as_store, run.id))["rounds"] == rounds
         costs.append(len(store.requests))
