@@ -4,6 +4,7 @@
 """
 
 import ast
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -39,3 +40,26 @@ def test_it_has_no_logic_of_its_own(notebook: list[Any]) -> None:
     logic = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.While, ast.Try)
     for cell in notebook:
         assert not [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, logic)]
+
+
+def test_what_it_imports_is_there(notebook: list[Any]) -> None:
+    missing = [
+        f"{node.module}.{alias.name}"
+        for cell in notebook
+        for node in ast.walk(ast.parse(cell.source))
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+        if not is_there(node.module, alias.name)
+    ]
+    assert missing == []
+
+
+def is_there(module: str, name: str) -> bool:
+    """Whether `from module import name` gives something."""
+    try:
+        found = import_module(module)
+        if not hasattr(found, name):
+            import_module(f"{module}.{name}")
+    except ModuleNotFoundError:
+        return False
+    return True
