@@ -32,7 +32,9 @@ class Patience:
         """
         if time.monotonic() + self._pause > self._end:
             raise Away(str(failure)) if type(failure) is StoreFailed else failure
-        if str(failure) != self._said:  # Who waits is told once why, and not at each try.
+        # Who waits is told once why, and not at each try; nor of what the next try mends at once, as a connection that a server
+        # has closed amid being used again.
+        if self._pause > _FIRST_PAUSE_SECONDS and str(failure) != self._said:
             self._said = str(failure)
             _log.warning("%s It is asked again.", failure)
         time.sleep(self._pause * random.uniform(0.5, 1))

@@ -157,7 +157,9 @@ def way_to_trust(variable: str) -> str:
     """
     named = _named()
     if named:
-        return f"add its authority's certificate to {os.environ[named]}, which {named} names"
+        place = os.environ[named]
+        rehashed = f" and have it found there (openssl rehash {place})" if Path(place).is_dir() else ""
+        return f"add its authority's certificate to {place}, which {named} names{rehashed}"
     return f"name a file with its authority's certificate in {variable}"
 
 

@@ -47,8 +47,8 @@ _REGION = "Set AWS_REGION to the bucket's region{region}."
 _ACCOUNT = "Ask who runs the store about this account."
 _KEYS = "Have who runs the store mend its encryption keys, or give these credentials the right to use them."
 _WAY_OUT = {
-    "AccessDenied": "Give these credentials the right to it (cloudedge store policy prints what is needed); "
-    "they come from {source}.",
+    "AccessDenied": "Give these credentials the right to it (cloudedge store policy prints what is needed), or correct the "
+    "bucket's name; they come from {source}.",
     "AccountProblem": _ACCOUNT,
     "AllAccessDisabled": _ACCOUNT,
     "AuthorizationHeaderMalformed": _REGION,

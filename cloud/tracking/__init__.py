@@ -16,7 +16,7 @@ from cloud.tracking.records import (
     TrackingRecord,
     flat_params,
 )
-from cloud.tracking.relay import Relay, registered_of, trouble_of
+from cloud.tracking.relay import Relay, is_owed, registered_of, trouble_of
 
 __all__ = [
     "NOTE_TAG",
@@ -30,6 +30,7 @@ __all__ = [
     "TrackingRecord",
     "address_of",
     "flat_params",
+    "is_owed",
     "registered_of",
     "trouble_of",
 ]

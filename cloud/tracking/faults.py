@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import urllib3
+
 from cloudedge.errors import StoreFailed
 from cloudedge.network import Obstacle, causes_of, trouble_of
 from cloudedge.texts import readable, shortened
@@ -168,6 +170,8 @@ def _of_package(error: BaseException, _: str, __: str) -> _Found:
 def _of_connection(error: BaseException, said: str, address: str) -> _Found:
     if trouble := trouble_of(error):
         return _REMEDIES[trouble.obstacle], trouble.obstacle.certain
+    if any(isinstance(cause, ConnectionError | urllib3.exceptions.NewConnectionError) for cause in causes_of(error)):
+        return "Check that MLflow's server runs, and CLOUDEDGE_TRACKING_URI.", False
     if "CA certificate bundle" in said:
         return "Have REQUESTS_CA_BUNDLE and MLFLOW_TRACKING_SERVER_CERT_PATH name a file that is there.", True
     return None
@@ -192,8 +196,8 @@ def _of_answer(error: BaseException, said: str, address: str) -> _Found:
     if status == 403:
         if "host header" in said.lower():
             return "Start MLflow's server with this host, and its port, in --allowed-hosts.", True
-        if page and _proxied(address):
-            return _WITHOUT_PROXY, True
+        if page and (_proxied(address) or "Response body: '<" in said):  # MLflow's own word on it is no page.
+            return _WITHOUT_PROXY if _proxied(address) else f"No MLflow answers there, or something before it. {_ADDRESS}", True
         if "/registered-models/" in said or "/model-versions/" in said:
             return f"{_EDIT.format('registered model')}, or give the model another name by the task's model_file_name.", True
         return f"{_EDIT.format('experiment')}, or set another account.", True

@@ -246,6 +246,11 @@ def trouble_of(store: Store, run: str) -> Trouble | None:
     return _found(store, Trouble, _trouble_key(run))
 
 
+def is_owed(store: Store, run: str) -> bool:
+    """Whether MLflow has not taken all of a run; its steps, done again, do nothing else than to tell it."""
+    return trouble_of(store, run) is not None
+
+
 def _found(store: Store, kind: type[FoundT], key: str) -> FoundT | None:
     try:
         return parse(kind, store.get(key, MAX_BATCH_BYTES), key)

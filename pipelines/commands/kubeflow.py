@@ -8,6 +8,7 @@ import typer
 
 from cloud import datasets
 from cloud.runs.run import Run
+from cloud.tracking import is_owed
 from cloudedge.errors import EXIT_INTERRUPTED, Conflict, InvalidInput
 from cloudedge.names import NAME, checked_name
 from components.collaborative_training.pretrain.parameters import parameters_of, task_of
@@ -69,7 +70,8 @@ def submit(
         run = Run(store, asked.id)
         run.require_free_for(asked)
         state = run.state()
-        if state and state.state in ("finished", "cancelled"):
+        owed = state is not None and state.state == "finished" and is_owed(store, asked.id)
+        if state and state.state in ("finished", "cancelled") and not owed:
             raise Conflict(
                 f"Run {asked.id} is {state.state} since {state.at:%Y-%m-%d %H:%M:%S} UTC (cloudedge tasks show {asked.id}); "
                 "to run the task again, give it another id."

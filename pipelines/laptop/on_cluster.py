@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cloud.entrypoints.carried import require_carried
 from cloud.runs.run import Run
+from cloud.tracking import is_owed
 from cloudedge.documents import Task
 from cloudedge.files import disk_errors
 from components.collaborative_training.pretrain.parameters import parameters_of, task_of
@@ -50,7 +51,7 @@ def run_here(
     run = Run(target.store, task.id)
     run.require_free_for(task)
     state = run.state()
-    if state and state.state == "finished":
+    if state and state.state == "finished" and not is_owed(target.store, run.id):
         watch(run)
         return run
     logs = folder / "logs" / task.id

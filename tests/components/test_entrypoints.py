@@ -14,6 +14,7 @@ from cloud import datasets
 from cloud.entrypoints import entrypoint
 from cloud.runs.records import RunState
 from cloud.runs.state import set_state
+from cloud.tracking.relay import Trouble
 from cloudedge.documents import Scores
 from cloudedge.errors import Conflict, InvalidInput, NotFound
 from cloudedge.names import sha256_of
@@ -193,6 +194,18 @@ def test_a_clone_of_a_finished_run_says_how_to_run_it_again(
         "is a run of its own, from-kubeflow.\n",
     )
     assert pretrained(cloud, made, task_id="")[0] == "from-kubeflow"
+
+
+def test_a_finished_run_of_which_mlflow_has_not_all_may_be_run_again_so_that_it_is_told(cloud: Cloud, made: Any) -> None:
+    pretrained(cloud, made)
+    set_state(cloud.run, RunState(state="finished", at=datetime.now(UTC)))
+    trouble = Trouble(message="It is away.", kind="away", at=datetime.now(UTC), until=datetime.now(UTC))
+    cloud.store.put(cloud.run.key("tracking", "trouble.json"), trouble.to_json())
+
+    assert pretrained(cloud, made)[0] == "digits"
+    state = cloud.run.state()
+    assert state is not None
+    assert state.state == "finished"
 
 
 def test_a_clone_of_a_failed_run_goes_on_with_it(cloud: Cloud, made: Any) -> None:

@@ -7,6 +7,7 @@ from cloud.entrypoints.artifacts import ACCURACY_ON_CLOUD, put_model
 from cloud.entrypoints.entrypoint import entrypoint
 from cloud.runs.run import Run
 from cloud.settings import Settings
+from cloud.tracking import is_owed
 from cloudedge.documents import Task
 from cloudedge.errors import Conflict, InvalidInput
 from components.collaborative_training.pretrain.parameters import task_of, task_of_document
@@ -71,7 +72,7 @@ def _require_own_run(run: Run, task: Task, kubeflow_run_id: str) -> None:
     """Make sure that there is something to do under the task's id: a clone of a run repeats it with all other parameters.
 
     Raises:
-        Conflict: the id belongs to a run of another task, or to one that is finished.
+        Conflict: the id belongs to a run of another task, or to one that is finished, of which MLflow has all.
     """
     way_out = f"leave task_id empty, and it is a run of its own, {kubeflow_run_id}"
     try:
@@ -79,7 +80,7 @@ def _require_own_run(run: Run, task: Task, kubeflow_run_id: str) -> None:
     except Conflict as error:
         raise Conflict(f"{error} Or {way_out}.") from None
     state = run.state()
-    if state and state.state == "finished":
+    if state and state.state == "finished" and not is_owed(run.store, run.id):
         raise Conflict(
             f"Run {task.id} of this very task is finished since {state.at:%Y-%m-%d %H:%M:%S} UTC. To run it again, {way_out}."
         )

@@ -8,6 +8,7 @@ import pytest
 from cloud.runs.records import RunState
 from cloud.runs.run import Run
 from cloud.runs.state import set_state
+from cloud.tracking.relay import Trouble
 from cloudedge.errors import Conflict, InvalidInput
 from pipelines.commands.target import Target
 from pipelines.laptop import on_cluster
@@ -39,6 +40,17 @@ def test_a_finished_run_is_shown_and_not_run_again(home: Cloud, again: Any) -> N
     assert again(seen).id == home.task.id
 
     assert [run.id for run in seen] == [home.task.id]
+
+
+def test_a_finished_run_of_which_mlflow_has_not_all_is_run_again_so_that_it_is_told(home: Cloud, again: Any) -> None:
+    state = home.run.state()
+    assert state is not None
+    set_state(home.run, RunState(state="finished", at=state.at))
+    trouble = Trouble(message="It is away.", kind="away", at=state.at, until=state.at)
+    home.store.put(home.run.key("tracking", "trouble.json"), trouble.to_json())
+
+    with pytest.raises(AssertionError, match="a pipeline was started"):
+        again([])
 
 
 def test_an_id_of_another_task_is_refused(again: Any) -> None:
