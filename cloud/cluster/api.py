@@ -193,7 +193,15 @@ class Namespace:
                     f"The cluster's API server {self.where.server} speaks https: write https:// in {self._source}."
                 )
             return no_api_server(self.where.server, self._source, f"{error.status}, {said_by(error.body) or error.reason}")
-        kinds = {400: InvalidInput, 404: NotFound, 409: Conflict, 413: InvalidInput, 422: InvalidInput, 403: Refused}
+        kinds = {
+            400: InvalidInput,
+            401: _Unknown,
+            403: Refused,
+            404: NotFound,
+            409: Conflict,
+            413: InvalidInput,
+            422: InvalidInput,
+        }
         words = said(error)
         message = f"It was not possible to {purpose} in {self.where}: {words}."
         return kinds.get(error.status, StoreFailed)(f"{message} {self._remedy(error.status, words, rights)}".rstrip())
@@ -230,6 +238,10 @@ class Namespace:
 
 class Refused(StoreFailed):
     """This account may not do it."""
+
+
+class _Unknown(StoreFailed):
+    """The API server does not know who asks. It answers, so that this is no `Away` when patience ends."""
 
 
 def _without_credentials(api: client.ApiClient) -> client.ApiClient:

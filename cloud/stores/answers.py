@@ -27,14 +27,15 @@ PASSING = {408, 429, 500, 502, 503, 504}
 
 _ELSEWHERE = {301, 302, 303, 307, 308}
 _PASSING_CODES = {
-    "ConditionalRequestConflict",  # Somebody else writes or deletes the same object right now.
     "InternalError",
-    "OperationAborted",
     "RequestTimeout",
     "ServiceUnavailable",
     "SlowDown",
 }
 """S3's codes of the same, as an error may come under a status that says nothing of it, even 200."""
+
+_CONTENDED_CODES = {"ConditionalRequestConflict", "OperationAborted"}
+"""Somebody else writes or deletes the same object right now, which passes, too."""
 
 _ENDED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}
 _TOKEN = {"InvalidToken", "InvalidTokenId"}
@@ -83,6 +84,14 @@ class UploadEnded(CloudedgeError):
     """An upload in parts is not there any more as it was left."""
 
 
+class _Contended(StoreFailed):
+    """Others change one object again and again; the store does its work, so that this is no `Away` when patience ends."""
+
+
+class _Unrenewed(StoreFailed):
+    """Credentials are refused that may yet be renewed; the store answers, so that this is no `Away` when patience ends."""
+
+
 class Answers:
     """Tells what is an answer, what another try may mend, and what none does.
 
@@ -114,12 +123,14 @@ class Answers:
             CloudedgeError: it is an answer, or no other try mends it.
         """
         if isinstance(error, NoCredentials):
-            return error
+            return StoreFailed(str(error)) if error.away else error
         status, code = answered(error)
         trouble = trouble_of(error)
         if trouble is not None:
             said = f"The store {self._address} {said_of(trouble, self._address.origin)}"
-            return self._passing_if(self.worked or not trouble.obstacle.certain, said)
+            return self._passing_if(self.worked or not trouble.obstacle.certain, StoreFailed(said))
+        if code in _CONTENDED_CODES:
+            return _Contended(f"The store {self._address} answers {status} {code} for {key!r}: others change it right now.")
         if status in PASSING or code in _PASSING_CODES:
             return StoreFailed(f"The store {self._address} answers {status} {code}".rstrip() + self._and_look())
         if isinstance(error, S3Error):
@@ -148,7 +159,7 @@ class Answers:
         said = f"{self._address} refuses {key!r}: {code}: {(error.message or 'it says no more').rstrip(' .')}."
         remedy = _remedy(code, source)
         if remedy:  # Whoever renews credentials may be about to.
-            return self._passing_if(self.worked and source.changes, f"{said} {remedy}")
+            return self._passing_if(self.worked and source.changes, _Unrenewed(f"{said} {remedy}"))
         told = _REGION_TOLD.search(error.response.data or b"")
         region = error.response.headers.get("x-amz-bucket-region") or (told[1].decode() if told else "")
         way_out = _WAY_OUT.get(code) or (_KEYS if "KMS" in code else _LOCKED if "lock" in said.lower() else "")
@@ -172,10 +183,10 @@ class Answers:
         return f". Check that it runs and can be reached{f' through {proxy}' if proxy else ''}."
 
     @staticmethod
-    def _passing_if(passing: bool, said: str) -> StoreFailed:
+    def _passing_if(passing: bool, failure: StoreFailed) -> StoreFailed:
         if passing:
-            return StoreFailed(said)
-        raise StoreFailed(said) from None
+            return failure
+        raise failure from None
 
 
 _OTHER_PORT = (

@@ -32,13 +32,24 @@ _LEAST_PAUSE_SECONDS = 10.0
 """Between two questions to a server that gives credentials."""
 
 _TIMEOUT = urllib3.Timeout(connect=2, read=10)
+_FAILS = re.compile(r"HTTP status code (408|429|5\d\d)")
+"""As minio says of an answer."""
 _ENDS = "AWS_CREDENTIAL_EXPIRATION"
 _WEB_IDENTITY = "AWS_WEB_IDENTITY_TOKEN_FILE"
 _CONTAINER = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
 
 
 class NoCredentials(StoreFailed):
-    """Who gives credentials does not do so now; worth another try."""
+    """Who gives credentials does not do so now; worth another try.
+
+    Attributes:
+        away: Whether no answer came at all, or none of a server that works; else it refuses.
+    """
+
+    def __init__(self, message: str, *, away: bool) -> None:
+        """Say why."""
+        super().__init__(message)
+        self.away = away
 
 
 @dataclass(frozen=True)
@@ -145,7 +156,8 @@ class _Server(Provider):
                 # A question may hold the token that proves who we are.
                 text = " ".join(re.sub(r"\?\S*", "", str(error)).split())[:300]
                 said = said_of(trouble, self._url) if trouble else f"does not give them: {text}."
-                raise NoCredentials(f"The store's credentials cannot be had: {self._name} {said}") from None
+                away = isinstance(error, urllib3.exceptions.HTTPError) or bool(_FAILS.search(str(error)))
+                raise NoCredentials(f"The store's credentials cannot be had: {self._name} {said}", away=away) from None
         else:
             if self._credentials.expiration:
                 left = self._credentials.expiration.replace(tzinfo=UTC) - now

@@ -1,5 +1,6 @@
 """What an API server answers, or whoever answers in its place: told at once if it stays so, else asked again."""
 
+import contextlib
 import datetime
 import json
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from kubernetes import client
 from cloud.cluster.api import Namespace
 from cloud.cluster.kubeconfig import connect
 from cloud.inboxes.config_maps import ConfigMapInboxes
+from cloud.patience import Away
 from cloudedge.errors import CloudedgeError, Conflict, InvalidInput, NotFound, StoreFailed
 from cloudedge.network import AUTHORITIES, Obstacle
 from tests.answers import Answer, Answering, Asked, Authority, answering, proxy, status
@@ -264,11 +266,17 @@ def test_who_is_refused_until_patience_ends_is_told_what_would_help(
     person: Person, authority: Authority, code: int, told: str
 ) -> None:
     with answering(lambda asked: status(code, FORBIDDEN), authority.server("127.0.0.1")) as server:
-        assert told in refused(person.namespace(server.url, authority))
+        namespace = person.namespace(server.url, authority)
+        with pytest.raises(StoreFailed, match=told) as raised:
+            read(namespace)
+        assert not isinstance(raised.value, Away), "it answers"
+        with pytest.raises(StoreFailed) if code == 401 else contextlib.nullcontext():
+            namespace.require()
 
 
 def test_nobody_at_a_port_is_asked_again_until_patience_ends(person: Person, pauses: list[float]) -> None:
-    assert "does not answer when asked to read it" in refused(person.namespace(f"https://127.0.0.1:{free_port()}"))
+    with pytest.raises(Away, match="does not answer when asked to read it"):
+        read(person.namespace(f"https://127.0.0.1:{free_port()}"))
     assert sum(pauses) > 10
 
 

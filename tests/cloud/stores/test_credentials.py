@@ -18,6 +18,7 @@ import pytest
 from minio import MinioAdmin
 from minio.credentials.providers import AssumeRoleProvider, StaticProvider
 
+from cloud.patience import Away
 from cloud.stores import open_store
 from cloud.stores.address import S3Address
 from cloud.stores.prepare import policy
@@ -26,7 +27,7 @@ from cloudedge.errors import InvalidInput, StoreFailed
 from cloudedge.store import Store
 from cloudedge.transport import Transport
 from tests.cluster.object_store import MinioServer, User
-from tests.http_store import Handler, HttpStore, answers, served
+from tests.http_store import Fault, Handler, HttpStore, answers, served
 from tests.s3_server import s3_server
 
 WEEK = 7 * 24 * 3600
@@ -227,6 +228,22 @@ def test_whose_credentials_were_good_before_waits_for_others_where_there_may_be_
             store.put("runs/c", b"1")
 
 
+def test_credentials_that_nobody_renews_are_refused_and_the_store_is_not_away(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "credentials"
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    written(file, User("user", "12345678"))
+    with s3_server() as server:
+        store = opened(f"{server.url}/bucket", tmp_path, patience=0.01)
+        store.put("runs/a", b"1")
+        server.faults = [answers(403, "ExpiredToken")] * 99
+        with pytest.raises(StoreFailed, match="ExpiredToken") as raised:
+            store.put("runs/b", b"1")
+    assert len(server.requests) > 2
+    assert not isinstance(raised.value, Away)
+
+
 def key_of(headers: dict[str, str]) -> str:
     found = re.search("Credential=([^/]*)/", headers["Authorization"])
     assert found
@@ -311,6 +328,18 @@ def test_a_server_that_does_not_answer_at_first_is_asked_again(
         ) as failed:
             opened(f"{s3.url}/bucket", tmp_path, patience=0.01).put("runs/a", b"1")
         assert "WebIdentityToken" not in str(failed.value)
+        assert not isinstance(failed.value, Away), "it answers"
+
+
+@KINDS
+@pytest.mark.parametrize("away", [answers(503), lambda request: request.connection.close() or True], ids=["busy", "silent"])
+def test_where_a_server_gives_no_credentials_all_that_is_asked_fares_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str, away: Fault
+) -> None:
+    with giver(monkeypatch, tmp_path, kind) as server, s3_server() as s3:
+        server.faults = [away] * 999
+        with pytest.raises(Away, match="The store's credentials cannot be had"):
+            opened(f"{s3.url}/bucket", tmp_path, patience=0.01).put("runs/a", b"1")
 
 
 def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cloud.patience import Away
 from cloud.stores import open_store
 from cloudedge.errors import NotFound, StoreFailed
 from cloudedge.store import Store
@@ -67,6 +68,17 @@ def test_each_refusal_has_its_own_way_out_whatever_is_asked(tmp_path: Path, stat
             with pytest.raises(StoreFailed, match=rf"{code}: We are sorry\. .*{told}"):
                 ask(opened(server, tmp_path))
             assert len(server.requests) <= 2
+
+
+@pytest.mark.parametrize("code", ["ConditionalRequestConflict", "OperationAborted"])
+def test_an_object_that_others_change_without_end_is_named_and_the_store_is_not_away(tmp_path: Path, code: str) -> None:
+    with s3_server() as server:
+        server.faults = [answers(409, code)] * 99
+        store = open_store(f"{server.url}/bucket", for_edges="", scratch=tmp_path, patience_seconds=0.3)
+        with pytest.raises(StoreFailed, match=f"answers 409 {code} for 'runs/a': others change it") as raised:
+            put(store)
+    assert len(server.requests) > 1
+    assert not isinstance(raised.value, Away)
 
 
 def in_another_region(status: int, code: str, header: str, body: str) -> Fault:
