@@ -123,7 +123,8 @@ class Answers:
             CloudedgeError: it is an answer, or no other try mends it.
         """
         if isinstance(error, NoCredentials):
-            return StoreFailed(str(error)) if error.away else error
+            # Who refuses whom it never gave any will go on to; else the role or the token may be about to be mended.
+            return StoreFailed(str(error)) if error.away else self._passing_if(self.worked, error)
         status, code = answered(error)
         trouble = trouble_of(error)
         if trouble is not None:

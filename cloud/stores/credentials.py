@@ -137,8 +137,8 @@ class Rights(Provider):
 class _Server(Provider):
     """Credentials that a server gives, asked for again once half of their time is over."""
 
-    def __init__(self, name: str, url: str, open_provider: Callable[[urllib3.PoolManager], Provider]) -> None:
-        self._name, self._url, self._open_provider = name, url, open_provider
+    def __init__(self, name: str, url: str, way_out: str, open_provider: Callable[[urllib3.PoolManager], Provider]) -> None:
+        self._name, self._url, self._way_out, self._open_provider = name, url, way_out, open_provider
         self._credentials: Credentials | None = None
         self._again_at = datetime.min.replace(tzinfo=UTC)
 
@@ -155,7 +155,7 @@ class _Server(Provider):
                 trouble = trouble_of(error)
                 # A question may hold the token that proves who we are.
                 text = " ".join(re.sub(r"\?\S*", "", str(error)).split())[:300]
-                said = said_of(trouble, self._url) if trouble else f"does not give them: {text}."
+                said = said_of(trouble, self._url) if trouble else f"does not give them: {text.rstrip('.')}. {self._way_out}"
                 away = isinstance(error, urllib3.exceptions.HTTPError) or bool(_FAILS.search(str(error)))
                 raise NoCredentials(f"The store's credentials cannot be had: {self._name} {said}", away=away) from None
         else:
@@ -176,7 +176,8 @@ def _sources() -> list[Source]:
     if os.environ.get(_WEB_IDENTITY):
         own = os.environ.get("AWS_ENDPOINT_URL_STS")
         url = own or (f"https://sts.{region}.amazonaws.com" if region else "https://sts.amazonaws.com")
-        found.append(_server(f"{url}, asked with the token in {_WEB_IDENTITY},", url, region, custom=own))
+        way_out = f"Check the file that {_WEB_IDENTITY} names, AWS_ROLE_ARN, and whom that server takes tokens of."
+        found.append(_server(f"{url}, asked with the token in {_WEB_IDENTITY},", url, way_out, region, custom=own))
     file, profile = _shared_file(), os.environ.get("AWS_PROFILE") or "default"
     place = f"of the profile {profile} in {file}"
     keys = f"aws_access_key_id {place}", f"aws_secret_access_key {place}", f"aws_session_token {place}"
@@ -184,16 +185,17 @@ def _sources() -> list[Source]:
     variable = next((name for name in _CONTAINER if os.environ.get(name)), "")
     if variable and not os.environ.get(_WEB_IDENTITY):
         full = os.environ[variable] if variable == _CONTAINER[0] else "http://169.254.170.2"
-        found.append(_server(f"{full}, which {variable} names,", full, region, custom=None))
+        way_out = f"Check {variable}, and the role that this container has."
+        found.append(_server(f"{full}, which {variable} names,", full, way_out, region, custom=None))
     return found
 
 
-def _server(name: str, url: str, region: str | None, custom: str | None) -> Source:
+def _server(name: str, url: str, way_out: str, region: str | None, custom: str | None) -> Source:
     def open_provider(pool: urllib3.PoolManager) -> Provider:
         return IamAwsProvider(http_client=pool, region=region, custom_endpoint=custom)
 
     what = f"what comes from {name.rstrip(',')}"
-    return Source(what, "its secret", "its token", _Server(name, url, open_provider), changes=True)
+    return Source(what, "its secret", "its token", _Server(name, url, way_out, open_provider), changes=True)
 
 
 class _File(Provider):

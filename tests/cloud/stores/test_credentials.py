@@ -326,8 +326,9 @@ def test_a_server_that_does_not_answer_at_first_is_asked_again(
         with pytest.raises(
             StoreFailed, match=f"The store's credentials cannot be had: {server.url}.* does not give them"
         ) as failed:
-            opened(f"{s3.url}/bucket", tmp_path, patience=0.01).put("runs/a", b"1")
+            opened(f"{s3.url}/bucket", tmp_path, patience=600).put("runs/a", b"1")  # It is certain, and told at once.
         assert "WebIdentityToken" not in str(failed.value)
+        assert "Check " in str(failed.value)
         assert not isinstance(failed.value, Away), "it answers"
 
 
