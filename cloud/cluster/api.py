@@ -69,8 +69,8 @@ class Namespace:
         """Which namespace of which cluster this is."""
         return Where(self.api.configuration.host, self.api.context if isinstance(self.api, Cluster) else "", self.name)
 
-    def metadata(self, kind: str, selector: str = "") -> Iterator[tuple[str, dict[str, str]]]:
-        """Names and labels of objects, a page at a time, without what is in them."""
+    def metadata(self, kind: str, selector: str = "") -> Iterator[dict[str, Any]]:
+        """The metadata of objects, a page at a time, without what is in them."""
         path = f"/api/v1/namespaces/{self.name}/{kind}"
         after = ""
         while True:
@@ -87,7 +87,7 @@ class Namespace:
                 _return_http_data_only=True,
             )
             for item in page.get("items") or ():
-                yield item["metadata"]["name"], item["metadata"].get("labels") or {}
+                yield item["metadata"]
             after = page["metadata"].get("continue")
             if not after:
                 return

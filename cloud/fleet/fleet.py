@@ -132,7 +132,7 @@ class Fleet:
     def edges(self, faults: Faults) -> list[Edge]:
         """All edges, sorted by name: four listings, however many they are.
 
-        What has an inbox' labels and is no edge's is noted among the faults.
+        What has an inbox' labels or name and is no edge's is noted among the faults.
         """
         inboxes = []
         for inbox, last in self.inboxes.all_with_last_orders():
@@ -165,6 +165,11 @@ class Fleet:
             self.inboxes.read(edge)
         inspection = inspected(found, edge) if found else None
         if inspection and not force:
+            if inspection.newer:
+                raise Conflict(
+                    f"A newer version of cloudedge wrote the inbox of the edge {edge}, so its open orders are not known here: "
+                    "use that version of cloudedge, or remove it all the same with --force."
+                )
             if inspection.inbox is None:
                 raise Conflict(
                     f"The inbox of the edge {edge} cannot be read, so its open orders are not known: {inspection.fault}. "

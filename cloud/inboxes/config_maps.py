@@ -56,9 +56,22 @@ def inbox_name(edge: str) -> str:
 
 
 def edge_of(name: str) -> str:
-    """Whose inbox a ConfigMap of this name is; empty: nobody's."""
+    """Whose inbox a ConfigMap of this name is, if it is ours; empty: nobody's."""
     edge = name.removeprefix(_INBOX)
     return edge if name.startswith(_INBOX) and re.fullmatch(NAME, edge) else ""
+
+
+def is_ours(found: Any) -> bool:
+    """Whether a ConfigMap that has an inbox' name has anything else of one: a label, an annotation or the file."""
+    kept = {**(found.data or {}), **(found.binary_data or {})}
+    return _is_marked(found.metadata.labels, found.metadata.annotations) or FILE in kept
+
+
+def _is_marked(labels: dict[str, str] | None, annotations: dict[str, str] | None) -> bool:
+    """Whether an object of an inbox' name has a label or an annotation of one."""
+    labels = labels or {}
+    marked = EDGE_LABEL in labels or LAST_ORDER_ANNOTATION in (annotations or {})
+    return marked or any(labels.get(label) == value for label, value in labels_of("", "inbox").items())
 
 
 def labels_of(edge: str, component: str) -> dict[str, str]:
@@ -107,10 +120,14 @@ class ConfigMapInboxes:
 
     def edges(self) -> list[str]:
         """See `Inboxes.edges`."""
-        found = sorted(edge for name, _ in self._namespace.metadata("configmaps") if (edge := edge_of(name)))
-        if not found:
+        found, some = [], False
+        for metadata in self._namespace.metadata("configmaps"):
+            some = True
+            if (edge := edge_of(metadata["name"])) and self._is_ours(metadata):
+                found.append(edge)
+        if not some:
             self._namespace.require()
-        return found
+        return sorted(found)
 
     def all(self) -> Iterator[Inbox | UnusableInbox]:
         """See `Inboxes.all`."""
@@ -119,7 +136,8 @@ class ConfigMapInboxes:
     def all_with_last_orders(self) -> Iterator[tuple[Inbox | UnusableInbox, str]]:
         """All inboxes, sorted by edge, and the id of the order that was put into each last; empty if none ever was.
 
-        Whose an inbox is, its name says: it is what a runner mounts. Labels may be lost, so all ConfigMaps are listed.
+        Whose an inbox is, its name says: it is what a runner mounts. Labels may be lost, so all ConfigMaps are listed. One that
+        has nothing of an inbox but such a name is no edge's.
         """
         after, some = None, False
         while True:
@@ -130,9 +148,9 @@ class ConfigMapInboxes:
                 limit=_PAGE,
                 **({"_continue": after} if after else {}),
             )
+            some = some or bool(page.items)
             for found in page.items:
                 if edge_of(found.metadata.name) or _has_our_labels(found):
-                    some = True
                     yield self._parsed(found), (found.metadata.annotations or {}).get(LAST_ORDER_ANNOTATION, "")
             after = page.metadata._continue
             if not after:
@@ -189,6 +207,17 @@ class ConfigMapInboxes:
         finally:
             over.set()
 
+    def _is_ours(self, metadata: dict[str, Any]) -> bool:
+        """Whether a ConfigMap of an inbox' name is one; where nothing in its metadata says so, what is in it may."""
+        if _is_marked(metadata.get("labels"), metadata.get("annotations")):
+            return True
+        name = metadata["name"]
+        try:
+            read = self._core.read_namespaced_config_map
+            return is_ours(self._namespace.asked(f"read ConfigMap {name}", read, name, self._namespace.name))
+        except NotFound:  # It was deleted since.
+            return False
+
     def _read(self, edge: str) -> tuple[Inbox, str]:
         """An inbox and its version."""
         name = inbox_name(checked_name(edge, "an edge"))
@@ -210,6 +239,10 @@ class ConfigMapInboxes:
         if not edge:
             fault = f"its name is not {_INBOX}EDGE, so that no runner follows it"
             way_out = f"Delete it, or take an inbox' labels from it: kubectl -n {namespace} delete configmap {name}"
+            return UnusableInbox("", source, [fault], way_out)
+        if not is_ours(found):
+            fault = f"it has an inbox' name, and nothing else of cloudedge's: no label, no annotation, no {FILE}"
+            way_out = f"Give it another name, or delete it: kubectl -n {namespace} delete configmap {name}"
             return UnusableInbox("", source, [fault], way_out)
         component = (found.metadata.labels or {}).get(_COMPONENT_LABEL)
         if component != "inbox":
@@ -242,8 +275,8 @@ class ConfigMapInboxes:
             now = time.monotonic()
             if now - self._looked_at > (_LOOK_SECONDS if edge not in self._pods else _LOOK_AGAIN_SECONDS):
                 self._pods = {}
-                for name, labels in self._namespace.metadata("pods", f"{RUNNERS},{EDGE_LABEL}"):
-                    self._pods.setdefault(labels[EDGE_LABEL], []).append(name)
+                for metadata in self._namespace.metadata("pods", f"{RUNNERS},{EDGE_LABEL}"):
+                    self._pods.setdefault(metadata["labels"][EDGE_LABEL], []).append(metadata["name"])
                 self._looked_at = now
             return self._pods.get(edge, [])
 

@@ -385,6 +385,16 @@ def test_no_edges_in_a_namespace_that_is_not_there_are_not_no_edges(person: Pers
                 listed()
 
 
+def test_a_namespace_in_which_something_is_needs_no_other_proof(person: Person) -> None:
+    others = {"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": "x"}}
+    listing = json.dumps({"kind": "ConfigMapList", "apiVersion": "v1", "metadata": {}, "items": [others]})
+    with answering(says(Answer(200, listing))) as server:
+        inboxes = ConfigMapInboxes(person.namespace(server.url))
+        assert inboxes.edges() == []
+        assert list(inboxes.all()) == []
+    assert len(server.asked) == 2
+
+
 # Over a proxy.
 
 

@@ -4,7 +4,6 @@ import itertools
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -258,13 +257,14 @@ class Contested:
     def sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)
 
-    def metadata(self, kind: str, selector: str = "") -> Iterator[tuple[str, dict[str, str]]]:
+    def metadata(self, kind: str, selector: str = "") -> Iterator[dict[str, Any]]:
         return iter(())
 
     def asked(self, purpose: str, ask: object, *arguments: object) -> Any:
         if not purpose.startswith("change"):
             empty = empty_inbox("edge-1", "edges")
-            return SimpleNamespace(metadata=SimpleNamespace(**empty["metadata"], resource_version="1"), data=empty["data"])
+            metadata = client.V1ObjectMeta(**empty["metadata"], resource_version="1")
+            return client.V1ConfigMap(metadata=metadata, data=empty["data"])
         self.changes += 1
         self._left -= 1
         if self._left >= 0:
@@ -360,6 +360,43 @@ def test_what_only_has_an_inbox_labels_is_named_and_no_edge(
     assert told.startswith(f"ConfigMap {namespace}/{name} is not a valid inbox:")
     assert told.endswith(f"kubectl -n {namespace} delete configmap {name}")
     assert faults.error() is None
+
+
+def test_what_only_has_an_inbox_name_is_named_and_no_edge(
+    inboxes: ConfigMapInboxes, core: client.CoreV1Api, namespace: str
+) -> None:
+    inboxes.enroll("edge-1")
+    theirs = {"metadata": {"name": inbox_name("theirs"), "labels": {"app.kubernetes.io/name": "other"}}, "data": {"a": "b"}}
+    core.create_namespaced_config_map(namespace, theirs)
+    faults, said = Faults(), list[str]()
+    assert [inbox.edge for inbox in usable(inboxes, faults)] == inboxes.edges() == ["edge-1"]
+    faults.tell(said.append)
+    (told,) = said
+    assert told.splitlines() == [
+        f"ConfigMap {namespace}/cloudedge-inbox-theirs is not a valid inbox:",
+        "  - it has an inbox' name, and nothing else of cloudedge's: no label, no annotation, no inbox.json",
+        f"Give it another name, or delete it: kubectl -n {namespace} delete configmap cloudedge-inbox-theirs",
+    ]
+    assert faults.error() is None
+    with pytest.raises(UnusableInbox, match="nothing else of cloudedge's"):
+        inboxes.update("theirs", adding(order("run", "theirs")))
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        {"metadata": {"labels": None}},
+        {"metadata": {"labels": None}, "data": None, "binaryData": {FILE: "e30="}},
+        {"metadata": {"labels": None, "annotations": {LAST_ORDER_ANNOTATION: "x"}}, "data": None},
+        {"metadata": {"labels": {"app.kubernetes.io/name": None, "app.kubernetes.io/component": None}}, "data": None},
+    ],
+)
+def test_whatever_is_left_of_an_inbox_its_edge_is_one(
+    inboxes: ConfigMapInboxes, core: client.CoreV1Api, namespace: str, left: dict[str, Any]
+) -> None:
+    inboxes.enroll("edge-1")
+    core.patch_namespaced_config_map(inbox_name("edge-1"), namespace, left)
+    assert inboxes.edges() == [found.edge for found in inboxes.all()] == ["edge-1"]
 
 
 def test_an_inbox_that_the_cluster_lets_nobody_change_keeps_no_other_from_being_closed(
