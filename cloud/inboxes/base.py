@@ -1,13 +1,16 @@
 """What every carrier of inboxes does."""
 
+import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from time import time
-from typing import Protocol
+from typing import Any, Protocol, get_args
 
 from cloud.cluster.where import Where
 from cloud.faults import Faults
 from cloudedge.documents import Inbox, Order, parse
+from cloudedge.documents.base import Document
+from cloudedge.documents.kinds import kinds
 from cloudedge.documents.order import MAX_INBOX_BYTES, MAX_ORDER_BYTES
 from cloudedge.errors import InvalidDocument, InvalidInput
 
@@ -16,6 +19,8 @@ MakeOrders = Callable[[Sequence[Order]], Sequence[Order]]
 _AHEAD_SECONDS = 60
 """A generation is no less than its time, and may be more where there were several changes in a second, or another clock."""
 
+_NEWER = "A newer version of cloudedge wrote it: use that version of cloudedge."
+
 
 class UnusableInbox(InvalidDocument):
     """What stands where an inbox is expected, and cannot be used as one.
@@ -23,20 +28,24 @@ class UnusableInbox(InvalidDocument):
     Attributes:
         edge: Whose inbox it should be; empty: no edge's, so nobody works by it.
         reason: The fault and the way out, in one line.
+        newer: Whether a newer version of cloudedge wrote it, to which it means something: nobody may empty it.
     """
 
-    def __init__(self, edge: str, source: str, faults: list[str], way_out: str) -> None:
+    def __init__(self, edge: str, source: str, faults: list[str], way_out: str, *, newer: bool = False) -> None:
         """Name it.
 
         Args:
             edge: Whose inbox it should be; empty: no edge's.
             source: Where it stands.
             faults: One line for each fault.
-            way_out: What mends it.
+            way_out: What mends it, if no newer version wrote it.
+            newer: Whether one did.
         """
+        way_out = _NEWER if newer else way_out
         super().__init__(f"{source} is not a valid inbox:", faults)
         self.args = (f"{self}\n{way_out}",)
         self.edge = edge
+        self.newer = newer
         self.reason = f"its inbox cannot be used: {'; '.join(faults)}. {way_out}"
 
 
@@ -112,20 +121,64 @@ def parsed(edge: str, content: bytes | str, source: str, way_out: str) -> Inbox 
         edge: Whose it should be.
         content: JSON text.
         source: Where it came from, for the message.
-        way_out: What mends it, if it is none.
+        way_out: What mends it, if it is none, and no newer version's.
     """
     try:
         inbox = parse(Inbox, content, source, MAX_INBOX_BYTES, stored=True)
     except InvalidDocument as error:
-        return UnusableInbox(edge, source, error.faults, way_out)
+        return UnusableInbox(edge, source, error.faults, way_out, newer=_is_of_a_newer_version(edge, content))
     if inbox.edge != edge:
         return UnusableInbox(edge, source, [f"edge: found {inbox.edge!r}; this is the inbox of {edge}"], way_out)
     return inbox
 
 
-def anew(edge: str) -> Inbox:
-    """An empty inbox in the place of one that cannot be used, newer than any that its runner has followed."""
-    return Inbox(edge=edge, generation=int(time()) + _AHEAD_SECONDS)
+def anew(edge: str, former: bytes | str) -> Inbox:
+    """An empty inbox in the place of one that cannot be used, newer than any that its runner has followed.
+
+    Args:
+        edge: Whose it is.
+        former: What stands there now; what can be understood of it counts.
+    """
+    generation = _fields(former).get("generation")
+    following = generation + 1 if isinstance(generation, int) else 0
+    return Inbox(edge=edge, generation=max(following, int(time()) + _AHEAD_SECONDS))
+
+
+def _is_of_a_newer_version(edge: str, content: bytes | str) -> bool:
+    """Whether what is no inbox here is one of a newer version: it says so, or no more is wrong than orders that do."""
+    fields = _fields(content)
+    if _is_newer(fields, Inbox):
+        return True
+    orders = fields.get("orders")
+    if not isinstance(orders, list):
+        return False
+    known = [order for order in orders if not _is_newer_order(order)]
+    if len(known) == len(orders):
+        return False
+    inbox = parsed(edge, json.dumps({**fields, "orders": known}), "", "")
+    return isinstance(inbox, Inbox)
+
+
+def _is_newer_order(fields: Any) -> bool:
+    if not isinstance(fields, dict):
+        return False
+    work = fields.get("work")
+    kind = work.get("kind") if isinstance(work, dict) else None
+    return _is_newer(fields, Order) or (isinstance(kind, str) and kind not in kinds())
+
+
+def _is_newer(fields: dict[str, Any], document: type[Document]) -> bool:
+    version = fields.get("schema_version")
+    return isinstance(version, int) and version > max(get_args(document.model_fields["schema_version"].annotation))
+
+
+def _fields(content: bytes | str) -> dict[str, Any]:
+    """What can be understood of something that is no inbox."""
+    try:
+        fields = json.loads(content)
+    except (ValueError, RecursionError):
+        return {}
+    return fields if isinstance(fields, dict) else {}
 
 
 def require_size(order: Order) -> int:

@@ -34,14 +34,20 @@ class DirectoryInboxes:
         return None
 
     def enroll(self, edge: str) -> None:
-        """See `Inboxes.enroll`; in the place of an inbox that cannot be used an empty one is put."""
+        """See `Inboxes.enroll`; in the place of an inbox that cannot be used an empty one is put.
+
+        Raises:
+            UnusableInbox: a newer version of cloudedge wrote it.
+        """
         folder = self.root / checked_name(edge, "an edge")
         with self._locked(edge):
             if not (folder / DATA).is_symlink():
                 write_mount(folder, {FILE: Inbox(edge=edge, generation=0).to_json()})
             elif isinstance(found := self._look(edge), UnusableInbox):
+                if found.newer:
+                    raise found
                 _log.warning("%s\nAn empty one takes its place now; whatever orders it held are lost.", found)
-                write_mount(folder, {FILE: anew(edge).to_json()})
+                write_mount(folder, {FILE: anew(edge, self._text(edge)).to_json()})
 
     def edges(self) -> list[str]:
         """See `Inboxes.edges`."""
@@ -100,6 +106,13 @@ class DirectoryInboxes:
             raise NotFound(f"No edge {edge!r} is enrolled; enrolled are: {known}.") from None
         except StoreFailed as error:
             return UnusableInbox(edge, str(folder), [str(error)], way_out)
+
+    def _text(self, edge: str) -> bytes:
+        """What stands in an edge's inbox; empty if that cannot be read."""
+        try:
+            return read_mount(self.root / edge, FILE)
+        except (NotFound, StoreFailed):
+            return b""
 
     @contextmanager
     def _locked(self, edge: str) -> Iterator[None]:

@@ -20,6 +20,7 @@ from cloudedge.documents import Inbox
 from cloudedge.errors import CloudedgeError, Conflict, InvalidInput, NotFound
 from tests.answers import Answer, Asked, answering, status
 from tests.cloud.cluster.kubeconfigs import written
+from tests.cloud.inboxes.conformance import newer_inboxes
 from tests.cloud.runs.builders import order
 
 MAP, RUNNER = "configmaps/cloudedge-inbox-hall", "deployments/cloudedge-runner-hall"
@@ -194,7 +195,7 @@ FOREIGN = Inbox(edge="other", generation=5_000_000_000).to_json().decode()
         (config_map("[]"), "give an object in braces", {"data"}),
         (config_map("[" * 100_000), "it is not JSON", {"data"}),
         (config_map("{}", {}), "edge: ", {"data", "labels"}),
-        (config_map(FOREIGN), "it holds the inbox of other", {"data"}),
+        (config_map(FOREIGN), "edge: found 'other'; this is the inbox of hall", {"data"}),
     ],
 )
 def test_what_an_inbox_lacks_is_found_and_mended_in_place(
@@ -231,15 +232,27 @@ def test_a_config_map_of_somebody_else_is_not_touched(fleet: Fleet, cluster: Clu
     assert cluster.objects == {MAP: theirs}
 
 
-def test_an_inbox_of_a_newer_version_is_not_emptied_and_can_be_removed(fleet: Fleet, cluster: Cluster) -> None:
+@pytest.mark.parametrize("newer", ["a newer version", "an order of an unknown kind", "an order of a newer version"])
+def test_an_inbox_of_a_newer_version_is_not_emptied_and_can_be_removed(fleet: Fleet, cluster: Cluster, newer: str) -> None:
     fleet.enroll(runner())
-    newer = json.dumps({**json.loads(GOOD), "schema_version": 2})
+    newer = newer_inboxes(Inbox.model_validate_json(GOOD))[newer]
+    assert inspected(config_map(newer), "hall").newer
     cluster.objects[MAP]["data"] = {FILE: newer}
     with pytest.raises(InvalidInput, match="A newer version of cloudedge wrote the inbox of the edge hall"):
         fleet.enroll(runner())
     assert cluster.objects[MAP]["data"] == {FILE: newer}
+    with pytest.raises(Conflict, match="use that version of cloudedge, or remove it all the same with --force"):
+        fleet.remove("hall")
     fleet.remove("hall", force=True)
     assert cluster.objects == {}
+
+
+def test_an_inbox_with_an_order_of_an_unknown_kind_and_another_fault_is_mended() -> None:
+    fields = json.loads(newer_inboxes(Inbox.model_validate_json(GOOD))["an order of an unknown kind"])
+    for fault in ({"more": 1}, {"orders": [*fields["orders"], {}]}, {"orders": 1}, {"generation": "x"}, {"edge": "other"}):
+        inspection = inspected(config_map(json.dumps({**fields, **fault})), "hall")
+        assert not inspection.newer
+        assert inspection.patch
 
 
 def test_an_edge_whose_inbox_cannot_be_read_is_mended_or_removed_by_force(fleet: Fleet, cluster: Cluster) -> None:

@@ -39,12 +39,25 @@ SPOILED = {
     "a list": "[]",
     "a field missing": "{}",
     "a field that nobody knows": saying(more=1),
-    "a newer version": saying(schema_version=2),
+    "a newer version": saying(schema_version=99),
     "an order that is none": saying(orders=[{"id": "run.1.edge-2.1"}]),
     "another edge's": saying(edge="edge-1"),
     "too large": saying(more="x" * (MAX_INBOX_BYTES - 200)),
 }
 """What stands in the place of an inbox that somebody has edited."""
+
+
+def newer_inboxes(inbox: Inbox) -> dict[str, str]:
+    """An inbox as newer versions of cloudedge may have written it."""
+    fields = inbox.model_dump(mode="json")
+    (known, *_) = fields["orders"]
+    other = {**known, "id": known["id"].replace(".1", ".2", 1), "step": "2"}
+    return {
+        "a newer version": json.dumps({**fields, "schema_version": 99, "more": 1}),
+        "an order of an unknown kind": json.dumps({**fields, "orders": [known, {**other, "work": {"kind": "weave", "of": 1}}]}),
+        "an order of a newer version": json.dumps({**fields, "orders": [known, {**other, "schema_version": 99, "more": 1}]}),
+    }
+
 
 Spoil = Callable[[str, str], object]
 """Puts a text in the place of an edge's inbox."""
@@ -81,6 +94,15 @@ class InboxConformance:
         error = again.error()
         assert error is not None
         assert (str(error), error.exit_code) == (told, 2)
+
+    @pytest.mark.parametrize("newer", ["a newer version", "an order of an unknown kind", "an order of a newer version"])
+    def test_what_a_newer_version_wrote_is_for_that_version(self, inboxes: Inboxes, spoil: Spoil, newer: str) -> None:
+        inboxes.enroll("edge-2")
+        spoil("edge-2", newer_inboxes(inboxes.update("edge-2", adding(order("run", "edge-2"))))[newer])
+        with pytest.raises(UnusableInbox) as raised:
+            inboxes.read("edge-2")
+        assert raised.value.newer
+        assert str(raised.value).splitlines()[-1] == ("A newer version of cloudedge wrote it: use that version of cloudedge.")
 
     def test_nobody_is_enrolled_at_first(self, inboxes: Inboxes) -> None:
         assert inboxes.edges() == []

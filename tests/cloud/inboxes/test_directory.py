@@ -17,7 +17,7 @@ from cloud.inboxes.base import anew
 from cloud.inboxes.directory import FILE
 from cloudedge.documents import Inbox, parse
 from cloudedge.errors import StoreFailed
-from tests.cloud.inboxes.conformance import InboxConformance, Spoil, adding
+from tests.cloud.inboxes.conformance import InboxConformance, Spoil, adding, newer_inboxes
 from tests.cloud.runs.builders import order
 
 
@@ -113,9 +113,28 @@ def test_what_is_no_inbox_is_told_of_and_an_empty_one_takes_its_place_when_the_e
     with pytest.raises(UnusableInbox, match="(?s)edge: missing.*The next 'cloudedge run'"):
         inboxes.update("edge-1", adding(order("run", "edge-1")))
     inboxes.enroll("edge-1")
-    assert inboxes.read("edge-1") == anew("edge-1")
+    assert inboxes.read("edge-1") == anew("edge-1", b"{}")
     (told,) = caplog.messages
     assert "whatever orders it held are lost" in told
+
+
+def test_an_empty_inbox_is_newer_than_the_one_whose_place_it_takes(inboxes: DirectoryInboxes) -> None:
+    """A runner ahead of its clock would not follow it else."""
+    inboxes.enroll("edge-1")
+    (inboxes.root / "edge-1" / FILE).resolve().write_bytes(b'{"edge": "other", "generation": 5000000000}')
+    inboxes.enroll("edge-1")
+    assert inboxes.read("edge-1").generation == 5_000_000_001
+
+
+def test_an_inbox_of_a_newer_version_is_not_replaced(inboxes: DirectoryInboxes) -> None:
+    inboxes.enroll("edge-1")
+    inbox = inboxes.update("edge-1", adding(order("run", "edge-1")))
+    file = (inboxes.root / "edge-1" / FILE).resolve()
+    for newer in newer_inboxes(inbox).values():
+        file.write_text(newer)
+        with pytest.raises(UnusableInbox, match="use that version of cloudedge"):
+            inboxes.enroll("edge-1")
+        assert file.read_text() == newer
 
 
 def test_a_crash_in_the_middle_of_enrolling_is_mended_by_enrolling(inboxes: DirectoryInboxes) -> None:
