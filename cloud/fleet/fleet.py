@@ -12,7 +12,7 @@ from cloud.faults import Faults
 from cloud.fleet.enrolment import ACCOUNT, RunnerSpec, deployment, runner_name
 from cloud.fleet.mending import Inspection, inspected
 from cloud.inboxes import UnusableInbox
-from cloud.inboxes.config_maps import EDGE_LABEL, RUNNERS, ConfigMapInboxes, empty_inbox, inbox_name
+from cloud.inboxes.config_maps import EDGE_LABEL, IMMUTABLE, RUNNERS, ConfigMapInboxes, empty_inbox, inbox_name, remade
 from cloudedge.documents import Inbox
 from cloudedge.errors import CloudedgeError, Conflict, InvalidInput, NotFound
 from cloudedge.names import checked_name
@@ -92,6 +92,8 @@ class Fleet:
         edge, body = runner.edge, deployment(runner, self._namespace.name)
         self.require_prepared()
         found = self._config_map(edge)
+        if found and found.immutable:
+            raise Conflict(f"The inbox of the edge {edge} takes no order: {IMMUTABLE}. {remade(edge)}")
         inspection = inspected(found, edge) if found else None
         if inspection and inspection.newer:
             raise InvalidInput(f"A newer version of cloudedge wrote the inbox of the edge {edge}: enroll it with that one.")

@@ -50,6 +50,17 @@ LAST_ORDER_ANNOTATION = "cloudedge.io/last-order"
 edge."""
 
 
+IMMUTABLE = "it is immutable, which the API server lets nobody undo"
+
+
+def remade(edge: str) -> str:
+    """How an edge gets an inbox anew that can only be made anew."""
+    return (
+        f"'cloudedge edges remove {edge} --force' removes it, and then 'cloudedge edges enroll {edge} --node NODE' makes "
+        "another; its orders are lost."
+    )
+
+
 def inbox_name(edge: str) -> str:
     """Name of an edge's ConfigMap."""
     return f"{_INBOX}{edge}"
@@ -244,6 +255,8 @@ class ConfigMapInboxes:
             fault = f"it has an inbox' name, and nothing else of cloudedge's: no label, no annotation, no {FILE}"
             way_out = f"Give it another name, or delete it: kubectl -n {namespace} delete configmap {name}"
             return UnusableInbox("", source, [fault], way_out)
+        if found.immutable:
+            return UnusableInbox(edge, source, [IMMUTABLE], remade(edge))
         component = (found.metadata.labels or {}).get(_COMPONENT_LABEL)
         if component != "inbox":
             fault = f"label {_COMPONENT_LABEL}: found {component!r}; an inbox has 'inbox'"

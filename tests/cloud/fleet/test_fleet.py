@@ -15,6 +15,7 @@ from cloud.cluster.kubeconfig import connect
 from cloud.fleet.enrolment import RunnerSpec
 from cloud.fleet.fleet import Fleet
 from cloud.fleet.mending import inspected
+from cloud.inboxes import UnusableInbox
 from cloud.inboxes.config_maps import FILE, LAST_ORDER_ANNOTATION, labels_of
 from cloudedge.documents import Inbox
 from cloudedge.errors import CloudedgeError, Conflict, InvalidInput, NotFound
@@ -245,6 +246,17 @@ def test_an_inbox_of_a_newer_version_is_not_emptied_and_can_be_removed(fleet: Fl
         fleet.remove("hall")
     fleet.remove("hall", force=True)
     assert cluster.objects == {}
+
+
+def test_an_inbox_that_nobody_may_change_is_removed_and_made_anew(fleet: Fleet, cluster: Cluster) -> None:
+    fleet.enroll(runner())
+    cluster.objects[MAP]["immutable"] = True
+    for use in (lambda: fleet.enroll(runner()), lambda: fleet.inboxes.read("hall")):
+        with pytest.raises((Conflict, UnusableInbox), match="(?s)it is immutable.*remove hall --force' removes it, and then"):
+            use()
+    fleet.remove("hall", force=True)
+    fleet.enroll(runner())
+    assert fleet.inboxes.read("hall").orders == ()
 
 
 def test_an_inbox_with_an_order_of_an_unknown_kind_and_another_fault_is_mended() -> None:

@@ -517,7 +517,7 @@ def test_an_image_has_the_class_of_a_folder_in_the_directory_of_samples(tmp_path
     for folder in ("good/in/worn/day", "good/in", "good/in/worn/good"):
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
         Image.new("L", (1, 1)).save(tmp_path / folder / "a.png")
-    assert store.collect(tmp_path / "good" / "in", data) == 1
+    assert store.collect(tmp_path / "good" / "in", data) == 1, store.bad_files()
     assert [sample.label for sample in store.query()] == ["worn"]
     assert len(store.bad_files()) == 2
     assert (

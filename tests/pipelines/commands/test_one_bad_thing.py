@@ -197,7 +197,7 @@ def test_what_is_no_edges_inbox_is_named_and_keeps_no_command_from_its_work(tmp_
 
 # Runs
 
-CONTENTS = (b"", b"{", b"\xff\xfe", b"[]", b'{"schema_version": 2}', b"x" * 100)
+CONTENTS = (b"", b"{", b"\xff\xfe", b"[]", b'{"schema_version": 99}', b"x" * 100)
 
 PLACES = (
     "runs/broken/task.json",
