@@ -266,7 +266,10 @@ class ConfigMapInboxes:
             f"'cloudedge edges enroll {edge} --node NODE' puts an empty one in its place; "
             f"'cloudedge edges remove {edge} --force' forgets the edge."
         )
-        return parsed(edge, (found.data or {}).get(FILE, ""), source, way_out)
+        text = (found.data or {}).get(FILE)
+        return (
+            UnusableInbox(edge, source, [f"it has no {FILE}"], way_out) if text is None else parsed(edge, text, source, way_out)
+        )
 
     def _nudge(self, edge: str) -> None:
         """Have the node of the edge's runner synchronise now; no order depends on it.

@@ -16,86 +16,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
-from cloudedge.data import Record, files_at, is_held_out, pack, read_file, sample_files, unpack
-from cloudedge.documents import DataFormat, canonical_json
+from cloudedge.data import Record, files_at, is_held_out, pack, read_file, unpack
+from cloudedge.documents import DataFormat
 from cloudedge.documents.base import STORED
-from cloudedge.errors import CloudedgeError, NotFound, StoreFailed
+from cloudedge.errors import NotFound
 from cloudedge.names import folded
 from cloudedge.places import Found, whole
 from edge.database import connect, disk_trouble, transaction
+from edge.samples import tables
+from edge.samples.files import SampleFile, form_of, look, read, reading_of
 
 _log = logging.getLogger(__name__)
 
-_VERSION = 3
-_SAMPLES = """
-CREATE TABLE samples (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    form TEXT NOT NULL, digest TEXT NOT NULL, label INTEGER NOT NULL, ordinal INTEGER NOT NULL,
-    content BLOB, source TEXT NOT NULL, added_at TEXT NOT NULL, by_hand INTEGER NOT NULL DEFAULT 0, occurrence INTEGER NOT NULL,
-    UNIQUE (form, digest, source, occurrence)
-)
-"""
-_INDEXES = (
-    "CREATE INDEX samples_by_class ON samples (form, label, ordinal)",
-    "CREATE INDEX samples_by_source ON samples (form, source)",
-    "CREATE INDEX samples_of_version_2 ON samples (form, digest) WHERE occurrence < 0",
-)
-_FILES_OF_VERSION_2 = """
-CREATE TABLE files (
-    form TEXT NOT NULL, reading TEXT NOT NULL, path TEXT NOT NULL, size INTEGER NOT NULL, changed INTEGER NOT NULL, fault TEXT,
-    again INTEGER NOT NULL, PRIMARY KEY (form, reading, path)
-) WITHOUT ROWID
-"""
-_FILES = _FILES_OF_VERSION_2.replace("again INTEGER NOT NULL,", "again INTEGER NOT NULL, inode INTEGER,")
-_SCHEMA = ";".join(
-    (
-        "CREATE TABLE forms (id TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID",
-        _SAMPLES,
-        *_INDEXES,
-        _FILES,
-        "CREATE TABLE collections (order_id TEXT NOT NULL, number INTEGER NOT NULL, last_sample INTEGER NOT NULL, "
-        "PRIMARY KEY (order_id, number)) WITHOUT ROWID",
-    )
-)
-_UPGRADES = {
-    # Files are read once more, which brings no sample twice.
-    1: ("DROP TABLE files", _FILES_OF_VERSION_2, "ALTER TABLE samples ADD COLUMN by_hand INTEGER NOT NULL DEFAULT 0"),
-    # Of equal samples one was kept, from whichever file: it becomes one of a file that is read once more, the others are added.
-    2: (
-        "DROP INDEX samples_by_class",
-        "ALTER TABLE samples RENAME TO former_samples",
-        _SAMPLES,
-        "INSERT INTO samples SELECT id, form, digest, label, ordinal, content, source, added_at, by_hand, -1 "
-        "FROM former_samples",
-        # Ids go on where they were, as work is settled on those before one of them.
-        "DELETE FROM sqlite_sequence WHERE name = 'samples'",
-        "INSERT INTO sqlite_sequence SELECT 'samples', seq FROM sqlite_sequence WHERE name = 'former_samples'",
-        "DROP TABLE former_samples",
-        *_INDEXES,
-        "ALTER TABLE files ADD COLUMN inode INTEGER",
-        "UPDATE files SET size = -1",
-    ),
-}
-"""From a version to the next."""
-
-_INSERT = """
-INSERT INTO samples (form, digest, label, ordinal, content, source, added_at, by_hand, occurrence)
-VALUES (
-  :form, :digest, :label, (SELECT ifnull(max(ordinal) + 1, 0) FROM samples WHERE form = :form AND label = :label),
-  :content, :source, :now, :by_hand, :occurrence
-)
-ON CONFLICT (form, digest, source, occurrence) DO UPDATE SET content = excluded.content WHERE content IS NULL AND :by_hand
-"""
-_TAKE_OVER = """
-UPDATE OR IGNORE samples SET source = :source, occurrence = :occurrence
-WHERE form = :form AND digest = :digest AND occurrence < 0 AND (
-  source = :source OR substr(:source, -length(source) - 1) = '/' || source OR content IS NULL OR (:by_hand AND by_hand)
-  OR (:known AND NOT by_hand)
-)
-"""
-"""Version 2 kept one of equal samples: its own file takes it over, or one that was read then; a deleted one is any file's."""
 _SAMPLES_PER_TRANSACTION = 1000
 
 _NO_CHANCE = 8
@@ -144,7 +77,7 @@ class SampleStore:
             Conflict: it was written by another version.
         """
         self._path = path
-        self._database = connect(path, _SCHEMA, _VERSION, _UPGRADES)
+        self._database = connect(path, tables.SCHEMA, tables.VERSION, tables.UPGRADES)
 
     def add(self, path: Path, data: DataFormat) -> int:
         """Take the samples of a file or folder; ones deleted before come back.
@@ -172,11 +105,11 @@ class SampleStore:
         Raises:
             StoreFailed: the disk refuses.
         """
-        places = _look(directory, data)
+        places = look(directory, data)
         self._follow_renamed(places, data)
-        known = {row["path"]: row for row in self._files(data) if row["reading"] == _reading(data)}
+        known = {row["path"]: row for row in self._files(data) if row["reading"] == reading_of(data)}
         bad = {path for path, row in known.items() if row["fault"] is not None}
-        gone = [(_form(data), _reading(data), path) for path in bad.difference(place.key for place in places)]
+        gone = [(form_of(data), reading_of(data), path) for path in bad.difference(place.key for place in places)]
         with disk_trouble(self._path):
             self._database.executemany("DELETE FROM files WHERE form = ? AND reading = ? AND path = ?", gone)
         changed = [place for place in places if place.key not in known or not _as_read(known[place.key], place)]
@@ -193,7 +126,7 @@ class SampleStore:
         Raises:
             StoreFailed: the disk refuses.
         """
-        places = _look(directory, data)
+        places = look(directory, data)
         renamed = self._follow_renamed(places, data)
         former = {row["path"]: row for row in self._files(data)}
         if renamed or self._outdated(places, data):
@@ -203,7 +136,7 @@ class SampleStore:
                     "DELETE FROM samples WHERE form = ? AND content IS NOT NULL AND NOT by_hand",
                     "DELETE FROM files WHERE form = ?",
                 ):
-                    self._database.execute(statement, (_form(data),))
+                    self._database.execute(statement, (form_of(data),))
         known = {row["path"] for row in self._files(data)}
         # A file that changes right now is left as it was read, and found to be outdated the next time.
         unread = [place for place in places if place.key not in known]
@@ -232,13 +165,13 @@ class SampleStore:
         """Whether samples came after a collection."""
         with disk_trouble(self._path):
             statement = "SELECT 1 FROM samples WHERE form = ? AND id > ? AND content IS NOT NULL LIMIT 1"
-            return self._database.execute(statement, (_form(data), collection.last_sample)).fetchone() is not None
+            return self._database.execute(statement, (form_of(data), collection.last_sample)).fetchone() is not None
 
     def records(self, data: DataFormat, collection: Collection, *, held_out: bool) -> Iterator[Record]:
         """The samples of a collection in order of arrival: those to measure on, or those to train on."""
         statement = "SELECT ordinal, content FROM samples WHERE form = ? AND id <= ? AND content IS NOT NULL ORDER BY id"
         with disk_trouble(self._path):
-            for row in self._database.execute(statement, (_form(data), collection.last_sample)):
+            for row in self._database.execute(statement, (form_of(data), collection.last_sample)):
                 if is_held_out(row["ordinal"], data.held_out) is held_out:
                     yield unpack(row["content"], data)
 
@@ -247,7 +180,7 @@ class SampleStore:
         statement = "SELECT digest FROM samples WHERE form = ? AND id <= ? AND content IS NOT NULL ORDER BY id"
         digest = hashlib.sha256()
         with disk_trouble(self._path):
-            for row in self._database.execute(statement, (_form(data), collection.last_sample)):
+            for row in self._database.execute(statement, (form_of(data), collection.last_sample)):
                 digest.update(bytes.fromhex(row["digest"]))
         return digest.hexdigest()
 
@@ -298,15 +231,15 @@ class SampleStore:
         """Files that gave no samples when they were last read, in this format if one is given."""
         statement = "SELECT path, fault FROM files WHERE fault IS NOT NULL AND ifnull(reading = :reading, true) ORDER BY path"
         with disk_trouble(self._path):
-            rows = self._database.execute(statement, {"reading": _reading(data) if data else None}).fetchall()
+            rows = self._database.execute(statement, {"reading": reading_of(data) if data else None}).fetchall()
         return [BadFile(row["path"], row["fault"]) for row in rows]
 
     def _files(self, data: DataFormat) -> list[sqlite3.Row]:
         """The files that gave samples of this form, however they were read."""
         with disk_trouble(self._path):
-            return self._database.execute("SELECT * FROM files WHERE form = ?", (_form(data),)).fetchall()
+            return self._database.execute("SELECT * FROM files WHERE form = ?", (form_of(data),)).fetchall()
 
-    def _follow_renamed(self, places: list["_Place"], data: DataFormat) -> bool:
+    def _follow_renamed(self, places: list["SampleFile"], data: DataFormat) -> bool:
         """Let samples go with files that have other names now; whether there were any.
 
         A file was renamed if its former name is gone or another file's, if it still holds all that was taken of it, and if it
@@ -346,34 +279,34 @@ class SampleStore:
             "UPDATE samples SET source = :path WHERE form = :form AND source = :former",
             "UPDATE OR REPLACE files SET path = :path WHERE form = :form AND path = :former",
         ):
-            self._database.execute(statement, {"form": _form(data), "path": path, "former": former})
+            self._database.execute(statement, {"form": form_of(data), "path": path, "former": former})
 
-    def _holds(self, place: "_Place", source: str, least: int, data: DataFormat) -> bool:
+    def _holds(self, place: "SampleFile", source: str, least: int, data: DataFormat) -> bool:
         """Whether a file has all that was taken of one under another name, which is at least so many different samples."""
-        records, fault, _ = _read_place(place, data)
+        records, fault, _ = read(place, data)
         if fault is not None:
             return False
         counts = Counter(_digest(pack(record, data)) for record in records)
         statement = "SELECT digest, occurrence FROM samples WHERE form = ? AND source = ?"
         with disk_trouble(self._path):
-            taken = self._database.execute(statement, (_form(data), source)).fetchall()
+            taken = self._database.execute(statement, (form_of(data), source)).fetchall()
         different = len({row["digest"] for row in taken})
         return different >= least and all(row["occurrence"] < counts[row["digest"]] for row in taken)
 
-    def _outdated(self, places: list["_Place"], data: DataFormat) -> bool:
+    def _outdated(self, places: list["SampleFile"], data: DataFormat) -> bool:
         """Whether reading the first of these files would give other samples than were collected, or in another order."""
-        rows, reading = self._files(data), _reading(data)
+        rows, reading = self._files(data), reading_of(data)
         if not rows:
             statement = "SELECT 1 FROM samples WHERE form = ? AND content IS NOT NULL AND NOT by_hand LIMIT 1"
             with disk_trouble(self._path):
-                return self._database.execute(statement, (_form(data),)).fetchone() is not None
+                return self._database.execute(statement, (form_of(data),)).fetchone() is not None
         standing = {place.key: place for place in places[: len(rows)]}
         if {row["path"] for row in rows} != set(standing):
             return True
         return any(row["reading"] != reading or row["again"] or not _as_read(row, standing[row["path"]]) for row in rows)
 
     def _read(
-        self, places: Iterable["_Place"], known: Mapping[str, sqlite3.Row], data: DataFormat, *, again: bool = True
+        self, places: Iterable["SampleFile"], known: Mapping[str, sqlite3.Row], data: DataFormat, *, again: bool = True
     ) -> int:
         """Take the samples of files; returns how many were not there before.
 
@@ -385,7 +318,7 @@ class SampleStore:
         """
         added, batch = 0, list[_ReadFile]()
         for place in places:
-            records, fault, lasting = _read_place(place, data)
+            records, fault, lasting = read(place, data)
             if fault is not None:
                 _log.warning("passed over %s", fault)
             row = known.get(place.key)
@@ -403,12 +336,21 @@ class SampleStore:
             for file in files:
                 place = file.place
                 added += self._insert(file.records, data, place.key, by_hand=False, known=file.legacy)
-                values = (_form(data), _reading(data), place.key, place.size, file.changed, file.fault, file.again, place.inode)
+                values = (
+                    form_of(data),
+                    reading_of(data),
+                    place.key,
+                    place.size,
+                    file.changed,
+                    file.fault,
+                    file.again,
+                    place.inode,
+                )
                 self._database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
         return added
 
     def _insert(self, records: list[Record], data: DataFormat, source: str, *, by_hand: bool, known: bool = False) -> int:
-        form, now, added = _form(data), datetime.now(UTC).isoformat(timespec="seconds"), 0
+        form, now, added = form_of(data), datetime.now(UTC).isoformat(timespec="seconds"), 0
         self._database.execute("INSERT OR IGNORE INTO forms VALUES (?, ?)", (form, data.model_dump_json()))
         common = {"form": form, "source": source, "now": now, "by_hand": by_hand, "known": known}
         former = self._database.execute("SELECT 1 FROM samples WHERE form = ? AND occurrence < 0 LIMIT 1", (form,)).fetchone()
@@ -419,8 +361,8 @@ class SampleStore:
             sample = {"digest": digest, "label": record.label, "content": content, "occurrence": seen[digest]} | common
             seen[digest] += 1
             if former:
-                self._database.execute(_TAKE_OVER, sample)
-            added += self._database.execute(_INSERT, sample).rowcount
+                self._database.execute(tables.TAKE_OVER, sample)
+            added += self._database.execute(tables.INSERT, sample).rowcount
             if by_hand:
                 self._database.execute(
                     "UPDATE samples SET by_hand = 1 WHERE form = :form AND digest = :digest AND source = :source "
@@ -430,46 +372,13 @@ class SampleStore:
         return added
 
 
-def _form(data: DataFormat) -> str:
-    """Digest of what the stored bytes depend on.
-
-    Scale, offset, held-out share and storage are not part of it, so samples serve every task that reads the same fields and
-    classes.
-    """
-    fields = [(field.name, field.dtype, field.shape) for field in data.fields]
-    return hashlib.sha256(canonical_json([fields, data.classes])).hexdigest()
-
-
-def _reading(data: DataFormat) -> str:
-    """Digest of what reading a file depends on: a file that is bad in one format may be good in another."""
-    meaning: list[object] = [_form(data), data.storage, data.label]
-    columns = [field.column for field in data.fields]
-    if data.label_column is not None or any(columns):
-        meaning += [data.label_column, columns]
-    return hashlib.sha256(canonical_json(meaning)).hexdigest()
-
-
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-class _Place(NamedTuple):
-    """A file in a directory of samples, or what stands there in place of one, as it was before it was read."""
-
-    found: Found
-    root: Path
-    size: int
-    changed: int
-    inode: int
-
-    @property
-    def key(self) -> str:
-        return self.found.key
-
-
 @dataclass(frozen=True)
 class _ReadFile:
-    place: _Place
+    place: SampleFile
     changed: int
     records: list[Record]
     fault: str | None
@@ -479,32 +388,7 @@ class _ReadFile:
     """Whether it was read before by a version that kept one of equal samples."""
 
 
-def _look(directory: Path, data: DataFormat) -> list[_Place]:
-    places = []
-    for found in sample_files(directory, data):
-        try:
-            # Of what cannot be read, there is at least a name.
-            status = found.path.stat() if found.fault is None else found.path.lstat()
-        except OSError:
-            continue  # Gone again: it is looked at next time.
-        places.append(_Place(found, directory, status.st_size, status.st_mtime_ns, status.st_ino))
-    return places
-
-
-def _read_place(place: _Place, data: DataFormat) -> tuple[list[Record], str | None, bool]:
-    """The samples of a file, or what is wrong with it; and whether that lasts for as long as the file is as it is."""
-    if place.found.fault is not None:
-        return [], place.found.told(), True
-    try:
-        return list(read_file(place.found.path, data, place.root)), None, True
-    except StoreFailed:
-        raise
-    except CloudedgeError as error:
-        # Rights and disks are mended without changing the file.
-        return [], str(error), not isinstance(error.__cause__, OSError)
-
-
-def _as_read(known: sqlite3.Row, place: _Place) -> bool:
+def _as_read(known: sqlite3.Row, place: SampleFile) -> bool:
     return (known["size"], known["changed"]) == (place.size, place.changed)
 
 

@@ -19,7 +19,7 @@ from cloudedge.data import is_held_out, read_records
 from cloudedge.documents import DataFormat
 from cloudedge.documents.data import SampleField
 from cloudedge.errors import InvalidSamples, NotFound, StoreFailed
-from edge.samples import store as samples
+from edge.samples import tables
 from edge.samples.store import SampleStore
 
 DATA = DataFormat(storage="json-lines", fields=(SampleField(name="x"),), classes=("a", "b"), held_out=0.25)
@@ -271,12 +271,12 @@ def test_an_upgrade_that_is_cut_off_begins_anew(tmp_path: Path, store: SampleSto
     database = sqlite3.connect(tmp_path / "samples.db", isolation_level=None)
     downgrade(database, 2)
     database.close()
-    whole = samples._UPGRADES[2]
+    whole = tables.UPGRADES[2]
     for cut in range(len(whole)):
-        monkeypatch.setattr(samples, "_UPGRADES", {2: (*whole[:cut], "SELECT no_such_function()")})
+        monkeypatch.setattr(tables, "UPGRADES", {2: (*whole[:cut], "SELECT no_such_function()")})
         with pytest.raises(StoreFailed):
             SampleStore(tmp_path / "samples.db")
-    monkeypatch.setattr(samples, "_UPGRADES", {2: whole})
+    monkeypatch.setattr(tables, "UPGRADES", {2: whole})
     assert SampleStore(tmp_path / "samples.db").count() == 2
 
 
