@@ -316,7 +316,7 @@ def test_the_way_out_of_an_inbox_that_cannot_be_used_is_named(
         inboxes.read("edge-1")
     assert str(raised.value).splitlines() == [
         f"ConfigMap {namespace}/cloudedge-inbox-edge-1 is not a valid inbox:",
-        "  - it is not JSON: Expecting value: line 1 column 1 (char 0)",
+        "  - it has no inbox.json",
         "'cloudedge edges enroll edge-1 --node NODE' puts an empty one in its place; "
         "'cloudedge edges remove edge-1 --force' forgets the edge.",
     ]
