@@ -25,7 +25,10 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours:,} h {minutes} min" if hours else f"{minutes} min {rest} s"
+    if hours < 48:
+        return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+    days, hours = divmod(hours, 24)
+    return f"{days:,} d {hours} h"
 
 
 def size(length: int) -> str:

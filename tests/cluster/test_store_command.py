@@ -50,7 +50,7 @@ def test_the_policy_can_be_given_to_another_s3(site: Site) -> None:
     ("environment", "arguments", "code", "told"),
     [
         ({"CLOUDEDGE_STORE": "file:///tmp/x"}, (), 2, "CLOUDEDGE_STORE is 'file:///tmp/x': set it to http"),
-        ({"AWS_SECRET_ACCESS_KEY": "wrong"}, (), 5, "could not be prepared"),
+        ({"AWS_SECRET_ACCESS_KEY": "wrong"}, (), 5, "Correct AWS_SECRET_ACCESS_KEY"),
         ({}, ("--access-key", "ab", "--secret-key", "12345678"), 2, "needs 3 characters or more"),
     ],
 )

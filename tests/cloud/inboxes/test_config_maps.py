@@ -408,4 +408,4 @@ def test_an_inbox_that_the_cluster_lets_nobody_change_keeps_no_other_from_being_
     core.patch_namespaced_config_map(inbox_name("edge-2"), namespace, {"immutable": True})
     faults = Faults()
     assert close_orders(inboxes, "run", faults) == (["run.1.edge-1.1", "run.1.edge-3.1"], False)
-    assert "change ConfigMap cloudedge-inbox-edge-2" in str(faults.error())
+    assert "it is immutable, which the API server lets nobody undo" in str(faults.error())

@@ -98,7 +98,15 @@ def test_an_accuracy_axis_holds_every_value(values: list[float]) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0, "0.0 s"), (59.94, "59.9 s"), (59.96, "1 min 0 s"), (61, "1 min 1 s"), (3599.7, "1 h 0 min"), (90_000, "25 h 0 min")],
+    [
+        (0, "0.0 s"),
+        (59.94, "59.9 s"),
+        (59.96, "1 min 0 s"),
+        (61, "1 min 1 s"),
+        (3599.7, "1 h 0 min"),
+        (90_000, "25 h 0 min"),
+        (28_454_040, "329 d 8 h"),
+    ],
 )
 def test_time_spans_read_well(seconds: float, words: str) -> None:
     assert duration(seconds) == words
