@@ -85,6 +85,8 @@ class Authority:
         if clients:
             context.load_verify_locations(self.certificate)
             context.verify_mode = ssl.CERT_REQUIRED
+            # It refuses amid the handshake; from 1.3 on it may close before the client has read why.
+            context.maximum_version = ssl.TLSVersion.TLSv1_2
         return context
 
     def _written(
