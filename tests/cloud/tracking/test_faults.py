@@ -4,7 +4,7 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -189,42 +189,37 @@ class PanicException(BaseException):
     """What a library in Rust raises where it has a mistake."""
 
 
-@pytest.mark.parametrize("raised", [SystemExit(3), SystemExit("no licence"), PanicException("oh"), ImportError("libpq.so.5")])
-def test_whatever_a_plugin_of_mlflows_raises_or_wants_the_run_goes_on(
-    log: TrackingLog,
-    served: Served,
-    store: DirectoryStore,
-    experiment: str,
-    monkeypatch: pytest.MonkeyPatch,
-    raised: BaseException,
-) -> None:
+@pytest.fixture
+def push_while_it_raises(
+    log: TrackingLog, served: Served, store: DirectoryStore, experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[BaseException], None]:
+    """Send a run's records while MLflow's client raises something."""
     from mlflow import MlflowClient
 
-    def broken(*_: object, **__: object) -> None:
-        raise raised
+    def push(raised: BaseException) -> None:
+        def broken(*_: object, **__: object) -> None:
+            raise raised
 
-    monkeypatch.setattr(MlflowClient, "log_batch", broken)
-    with pytest.raises(StoreFailed, match="did not take the run's records: .*kept in the store"):
+        monkeypatch.setattr(MlflowClient, "log_batch", broken)
         Relay(store, "digits", served.uri, experiment).push()
+
+    return push
+
+
+@pytest.mark.parametrize("raised", [SystemExit(3), SystemExit("no licence"), PanicException("oh"), ImportError("libpq.so.5")])
+def test_whatever_a_plugin_of_mlflows_raises_or_wants_the_run_goes_on(
+    push_while_it_raises: Callable[[BaseException], None], raised: BaseException
+) -> None:
+    with pytest.raises(StoreFailed, match="did not take the run's records: .*kept in the store"):
+        push_while_it_raises(raised)
 
 
 @pytest.mark.parametrize("raised", [SystemExit(143), KeyboardInterrupt()])
 def test_a_person_who_ends_the_step_while_it_tells_mlflow_ends_it(
-    log: TrackingLog,
-    served: Served,
-    store: DirectoryStore,
-    experiment: str,
-    monkeypatch: pytest.MonkeyPatch,
-    raised: BaseException,
+    push_while_it_raises: Callable[[BaseException], None], raised: BaseException
 ) -> None:
-    from mlflow import MlflowClient
-
-    def ended(*_: object, **__: object) -> None:
-        raise raised
-
-    monkeypatch.setattr(MlflowClient, "log_batch", ended)
     with pytest.raises(type(raised)):
-        Relay(store, "digits", served.uri, experiment).push()
+        push_while_it_raises(raised)
 
 
 def test_a_package_that_mlflow_lacks_is_named(
