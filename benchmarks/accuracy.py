@@ -39,7 +39,7 @@ from torch import Tensor
 
 from cloud.fusion.files import Contribution, fuse_files
 from cloudedge.data import Samples, load_samples, split
-from cloudedge.documents import Fusion, Task, Training
+from cloudedge.documents import Fusion, Training, TrainingTask
 from cloudedge.files import atomic_write
 from cloudedge.models import build
 from cloudedge.names import sha256_of
@@ -81,7 +81,7 @@ class World:
     tests: Mapping[str, Samples]
 
 
-def read_world(folder: Path, task: Task) -> World:
+def read_world(folder: Path, task: TrainingTask) -> World:
     """Read what `write_digits` laid out."""
 
     def place(path: Path) -> Place:
@@ -95,12 +95,12 @@ def read_world(folder: Path, task: Task) -> World:
     )
 
 
-def pretrain(task: Task, world: World) -> State:
+def pretrain(task: TrainingTask, world: World) -> State:
     """The pretrained model, as the step of that name makes it."""
     return _trained(task, world.cloud, task.pretraining, task.seed, None)
 
 
-def collaborate(task: Task, world: World, pretrained: State, folder: Path) -> Iterator[Path]:
+def collaborate(task: TrainingTask, world: World, pretrained: State, folder: Path) -> Iterator[Path]:
     """The rounds, as dispatch, the edges and fuse do them.
 
     Args:
@@ -191,7 +191,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         atomic_write(asked.out, json.dumps(figures, indent=2).encode() + b"\n")
 
 
-def _edge_models(task: Task, world: World, base: State, training: Training, number: int, folder: Path) -> list[Contribution]:
+def _edge_models(
+    task: TrainingTask, world: World, base: State, training: Training, number: int, folder: Path
+) -> list[Contribution]:
     """What each edge makes of a base model in a round."""
     contributions = []
     for edge, place in world.edges.items():
@@ -203,7 +205,7 @@ def _edge_models(task: Task, world: World, base: State, training: Training, numb
     return contributions
 
 
-def _once(task: Task, world: World, pretrained: State, folder: Path) -> dict[str, dict[str, float]]:
+def _once(task: TrainingTask, world: World, pretrained: State, folder: Path) -> dict[str, dict[str, float]]:
     """The edges by themselves, with as many epochs as in all rounds, and two ways to fuse them once."""
     asked = task.collaboration
     training = asked.training.model_copy(update={"epochs": asked.training.epochs * asked.rounds})
@@ -219,18 +221,18 @@ def _once(task: Task, world: World, pretrained: State, folder: Path) -> dict[str
     return found
 
 
-def _trained(task: Task, place: Place, training: Training, seed: int, start: State | None) -> State:
+def _trained(task: TrainingTask, place: Place, training: Training, seed: int, start: State | None) -> State:
     return train(_model(task, start), place.training, place.held_out, training, seed).state
 
 
-def _model(task: Task, state: State | None) -> torch.nn.Module:
+def _model(task: TrainingTask, state: State | None) -> torch.nn.Module:
     model = build(task.model, task.data, task.seed)
     if state is not None:
         model.load_state_dict(state)
     return model
 
 
-def _accuracies(task: Task, world: World, state: State) -> dict[str, float]:
+def _accuracies(task: TrainingTask, world: World, state: State) -> dict[str, float]:
     model = _model(task, state)
     return {environment: evaluate(model, samples).accuracy for environment, samples in world.tests.items()}
 

@@ -23,7 +23,7 @@ from typing import Any
 from benchmarks.tables import say, write
 from cloud.runs.events import events
 from cloud.runs.run import Run
-from cloudedge.documents import Collaboration, ModelSpec, Task, Training
+from cloudedge.documents import Collaboration, ModelSpec, Training, TrainingTask
 from cloudedge.interpreter import python
 from pipelines.collaborative_training.demo.digits import DATA, edge_names, write_digits
 from pipelines.laptop.home import Home
@@ -95,9 +95,9 @@ def measure(folder: Path, edges: int, rounds: int, repeats: int) -> dict[str, An
     return {**medians, "all": found, "task_overhead": overhead, "pick_up": pick_up, "edges": edges, "rounds": rounds}
 
 
-def _task(edges: int, rounds: int) -> Task:
+def _task(edges: int, rounds: int) -> TrainingTask:
     training = Training(epochs=1, batch_size=32, learning_rate=0.05, optimizer="momentum")
-    return Task(
+    return TrainingTask(
         name="Benchmark",
         id="bench",
         model=ModelSpec(architecture="mlp", parameters={"layers": 2, "width": 200}),

@@ -36,7 +36,7 @@ from cloud.runs.run import Run
 from cloud.settings import Settings
 from cloud.step import Step
 from cloud.stores import open_store
-from cloudedge.documents import Collaboration, Manifest, OutputFile, Phase, Report, Scores, Task, Train, Trained
+from cloudedge.documents import Collaboration, Manifest, OutputFile, Phase, Report, Scores, Train, Trained, TrainingTask
 from cloudedge.transport import Transport
 from pipelines.collaborative_training.demo.digits import DATA
 from tests.cluster.control_plane import ControlPlane
@@ -85,7 +85,7 @@ def measure(plane: ControlPlane, minio: MinioServer, edges: int, folder: Path) -
     with ThreadPoolExecutor(16) as others:
         for _ in others.map(lambda name: core.create_namespaced_pod(namespace, pod(name)), names):
             pass  # None is kept, as they would count as memory of dispatch.
-    task = Task(name="Scale", id="scale", data=DATA, collaboration=Collaboration(edges=names, rounds=1))
+    task = TrainingTask(name="Scale", id="scale", data=DATA, collaboration=Collaboration(edges=names, rounds=1))
     run.create(task)
     base = StoredFile("base.safetensors", sha256="0" * 64, size=len(MODEL))
     asked = Assignment("1", Train(model=task.model, data=DATA), {"base": base}, {"model": 10**6}, 3600)

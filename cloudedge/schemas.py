@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from cloudedge.documents import DataFormat, Event, FusionRecord, Inbox, Manifest, Order, Report, Task
+from cloudedge.documents import DataFormat, Event, FusionRecord, Inbox, Manifest, Order, Report, TrainingTask
 from cloudedge.documents.base import Part
 
 FOLDER = Path("docs/schemas")
@@ -20,7 +20,7 @@ DOCUMENTS: dict[str, type[Part]] = {
     "manifest": Manifest,
     "order": Order,
     "report": Report,
-    "task": Task,
+    "task": TrainingTask,
 }
 """Every document by the name of its schema's file."""
 

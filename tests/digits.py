@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy
 
-from cloudedge.documents import Collaboration, DataFormat, ModelSpec, SampleField, Task, Training
+from cloudedge.documents import Collaboration, DataFormat, ModelSpec, SampleField, Training, TrainingTask
 from pipelines.collaborative_training.demo.digits import originals
 
 EDGES = ("edge-1", "edge-2", "edge-3")
@@ -16,7 +16,7 @@ DATA = DataFormat(
 )
 
 
-def digits_task(task_id: str = "digits", **collaboration: Any) -> Task:
+def digits_task(task_id: str = "digits", **collaboration: Any) -> TrainingTask:
     """A task that takes a fraction of a second of training."""
     asked: dict[str, Any] = {
         "edges": EDGES,
@@ -24,7 +24,7 @@ def digits_task(task_id: str = "digits", **collaboration: Any) -> Task:
         "round_deadline_seconds": 300,
         "training": Training(epochs=40, batch_size=4, learning_rate=0.02),
     }
-    return Task(
+    return TrainingTask(
         name="Digits",
         id=task_id,
         model_file_name="tiny-digits.safetensors",

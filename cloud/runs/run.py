@@ -25,7 +25,7 @@ The folders Q2 (received models) and Q3 (trained models) are at the edge, below 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Protocol, TypeVar
 
@@ -38,9 +38,10 @@ from cloud.runs.records import (
     RunState,
     WaitRecord,
 )
-from cloudedge.documents import FusionRecord, Order, Task, canonical_json, parse
+from cloudedge.documents import FusionRecord, Order, Task, canonical_json, parse, read_task
 from cloudedge.documents.base import Part
-from cloudedge.errors import Conflict, InvalidDocument, NotFound
+from cloudedge.documents.task import TaskT
+from cloudedge.errors import Conflict, InvalidDocument, InvalidInput, NotFound
 from cloudedge.names import NAME, checked_name
 from cloudedge.store import Store
 
@@ -112,16 +113,29 @@ class Run:
         return self.fusion(number) if number else self.pretraining()
 
     def task(self) -> Task:
-        """The task.
+        """The task, whatever system it is for.
 
         Raises:
             NotFound: there is no such run.
         """
+        key = self.key("task.json")
         try:
-            return self._read(Task, self.key("task.json"))
+            return self._readable(lambda: read_task(self.store.get(key, _MOST_BYTES), key, stored=True))
         except NotFound:
             self.require_not_deleted()
             raise NotFound(f"There is no run {self.id!r}; there are: {_some(run_ids(self.store))}.") from None
+
+    def task_for(self, document: type[TaskT]) -> TaskT:
+        """The task, which is to be of one kind.
+
+        Raises:
+            NotFound: there is no such run.
+            InvalidInput: it is of another system.
+        """
+        task = self.task()
+        if not isinstance(task, document):
+            raise InvalidInput(f"The run {self.id!r} is one of the system {task.kind}, which has no such step.")
+        return task
 
     def exists(self) -> bool:
         """Whether the run was created."""
@@ -228,9 +242,9 @@ class Run:
         """Who takes part in a step, once that is settled."""
         return self._find(DispatchRecord, self.step_key(step, "dispatch.json"))
 
-    def waited(self, number: int) -> WaitRecord | None:
-        """Who delivered in a round, once that is settled."""
-        return self._find(WaitRecord, self.round_key(number, "wait.json"))
+    def waited(self, step: str) -> WaitRecord | None:
+        """Who delivered in a step, once that is settled."""
+        return self._find(WaitRecord, self.step_key(step, "wait.json"))
 
     def fusion(self, number: int) -> FusionRecord | None:
         """How a round was fused, once it was."""
@@ -238,7 +252,7 @@ class Run:
         if record is None or all(c.attempt for c in record.contributions):
             return record
         # Up to version 0.1 only the record of the wait said which attempts they are.
-        waited = self.waited(number)
+        waited = self.waited(str(number))
         attempts = {delivery.edge: delivery.attempt for delivery in waited.delivered} if waited else {}
         known = tuple(c.model_copy(update={"attempt": c.attempt or attempts.get(c.edge, 1)}) for c in record.contributions)
         return record.model_copy(update={"contributions": known})
@@ -262,6 +276,16 @@ class Run:
     def rounds(self) -> list[int]:
         """Numbers of the rounds of which there is something, sorted."""
         return sorted(int(name) for name in self.store.folders(self.key("rounds")) if re.fullmatch("[0-9]{6}", name))
+
+    def steps(self) -> list[str]:
+        """Names of the steps that have issued orders: rounds by their number, then the others by their names."""
+        named = (name for name in self.store.folders(self.key("steps")) if re.fullmatch(NAME, name))
+        return [*map(str, self.rounds()), *named]
+
+    def open_step(self) -> str | None:
+        """The last of them, if its orders are out and not waited for yet."""
+        last = next(reversed(self.steps()), None)
+        return last if last and self.dispatched(last) and not self.waited(last) else None
 
     def order_key(self, step: str, edge: str) -> str:
         """Key of the newest order to an edge in a step."""
@@ -288,9 +312,11 @@ class Run:
         self.store.put(key, document.model_dump_json(indent=2).encode() + b"\n")
 
     def _read(self, kind: type[PartT], key: str) -> PartT:
-        content = self.store.get(key, _MOST_BYTES)
+        return self._readable(lambda: parse(kind, self.store.get(key, _MOST_BYTES), key, _MOST_BYTES, stored=True))
+
+    def _readable(self, read: Callable[[], PartT]) -> PartT:
         try:
-            return parse(kind, content, key, _MOST_BYTES, stored=True)
+            return read()
         except InvalidDocument as error:
             error.args = (f"{error}\nTo be rid of that run: cloudedge tasks delete {self.id}",)
             raise

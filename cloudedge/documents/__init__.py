@@ -14,7 +14,10 @@ from cloudedge.documents.kinds.train import Train, Trained
 from cloudedge.documents.manifest import Manifest, OutputFile
 from cloudedge.documents.order import Envelope, Inbox, Order, RemoteFile, UploadTarget, order_id
 from cloudedge.documents.report import EpochRecord, Phase, Report, Scores, WorkError
-from cloudedge.documents.task import Collaboration, Fusion, ModelSpec, Recollection, Task, Training
+from cloudedge.documents.task import Task
+from cloudedge.documents.tasks import read_task
+from cloudedge.documents.tasks.collaborative_training import Collaboration, Fusion, TrainingTask
+from cloudedge.documents.training import ModelSpec, Recollection, Training
 
 __all__ = [
     "Collaboration",
@@ -45,10 +48,12 @@ __all__ = [
     "Train",
     "Trained",
     "Training",
+    "TrainingTask",
     "UploadTarget",
     "Work",
     "WorkError",
     "canonical_json",
     "order_id",
     "parse",
+    "read_task",
 ]

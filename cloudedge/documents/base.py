@@ -2,7 +2,8 @@
 
 import json
 from collections import Counter
-from typing import Any, Literal, TypeVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
 
@@ -14,6 +15,13 @@ from cloudedge.texts import readable, shortened, shown
 
 class Part(BaseModel):
     """A piece of a document: immutable, and refusing fields that it does not know."""
+
+    called: ClassVar[str] = ""
+    """What people call it; empty: by its class's name."""
+    form_names: ClassVar[Mapping[str, str]] = {}
+    """What a field is called on a pipeline's form, where not by its own name; empty: what is in it goes by its own alone."""
+    one_on_forms: ClassVar[bool] = False
+    """Whether it is one field there, and not one for each of its own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings", protected_namespaces=())
 
@@ -89,7 +97,7 @@ def parse(
     Raises:
         InvalidDocument: too large, not JSON, or not such a document; names each field, its value and what is expected.
     """
-    title = f"{source} is not a valid {kind.__name__.lower()}:"
+    title = f"{source} is not a valid {kind.called or kind.__name__.lower()}:"
     if len(content) > max_bytes:
         raise InvalidDocument(title, [f"it has {len(content)} bytes; at most {max_bytes} are allowed"])
     try:

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -81,6 +81,8 @@ class SampleField(Part):
 
 class DataFormat(Part):
     """How samples are stored and what the model gets of them."""
+
+    one_on_forms: ClassVar[bool] = True
 
     storage: Literal["image-folder", "csv", "json-lines", "npz"] = Field(
         description="image-folder: <label>/<file>.png; csv: a header and a row a sample; json-lines: an object a line; "

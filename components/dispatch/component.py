@@ -8,17 +8,16 @@ from cloud.image import CLOUD_IMAGE
 
 
 @dsl.component(base_image=CLOUD_IMAGE, install_kfp_package=False)
-def dispatch(base: dsl.Input[dsl.Model], run: str, round_number: int) -> NamedTuple("Outputs", [("run", str), ("orders", int)]):
+def dispatch(run: str, step: str) -> NamedTuple("Outputs", [("run", str), ("orders", int)]):
     """Put one order for each participating edge into its inbox.
 
     Args:
-        base: Model that the edges begin from.
         run: Id of the run.
-        round_number: Round, counted from 1.
+        step: Name of the step that the orders are of; of a round, its number.
 
     Returns:
-        Id of the run, and number of edges that take part; 0 if the run needs no further round.
+        Id of the run, and number of edges that take part; 0 if the run does not need the step.
     """
     from components.dispatch.entrypoint import run_dispatch
 
-    return run_dispatch(run, round_number)
+    return run_dispatch(run, step)

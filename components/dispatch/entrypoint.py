@@ -1,14 +1,14 @@
 """From a dispatch to its number of orders."""
 
 from cloud.entrypoints.entrypoint import entrypoint
-from components.dispatch.step import dispatch_round
+from components.dispatch.step import dispatch_step
 
 
 @entrypoint
-def run_dispatch(run_id: str, round_number: int) -> tuple[str, int]:
-    """Dispatch a round.
+def run_dispatch(run_id: str, name: str) -> tuple[str, int]:
+    """Dispatch a step.
 
     Returns:
         Id of the run, and number of edges that take part.
     """
-    return run_id, dispatch_round(run_id, round_number)
+    return run_id, dispatch_step(run_id, name)

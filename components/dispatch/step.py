@@ -1,27 +1,34 @@
-"""Dispatching a round of training."""
+"""Dispatching: what a step asks of edges becomes an order in each one's inbox."""
 
-from cloud.orders.rounds import finished_before, order_training
+from cloud.orders.steps import issue
+from cloud.runs.run import step_title
 from cloud.step import step
+from components.systems import steps_of
 
 
-def dispatch_round(run_id: str, round_number: int) -> int:
-    """Order one round of training. Repeated, it only issues what is missing.
+def dispatch_step(run_id: str, name: str) -> int:
+    """Order what a step asks. Repeated, it only issues what is missing.
+
+    Args:
+        run_id: Run.
+        name: Name of the step that the orders are of; of a round, its number.
 
     Returns:
-        Number of edges that take part; 0 if the run needs no further round.
+        Number of edges that take part; 0 if the run does not need the step.
 
     Raises:
-        InvalidInput: no edge is enrolled, or the fusion rule's parameters do not suit the edges.
-        NotFound: a named edge is not enrolled, and this is the first round.
+        InvalidInput: no edge is enrolled, what is asked does not suit the edges, or there is no such step.
+        NotFound: a named edge is not enrolled, and this is the first step.
         QuorumMissed: too many edges cannot be given an order.
     """
-    with step(run_id, f"dispatch-{round_number}") as work:
+    with step(run_id, f"dispatch-{name}") as work:
         task = work.run.task()
-        if finished_before(work, task, round_number):
-            work.say(f"Round {round_number} is not needed.")
+        asked = steps_of(task).orders(work, task, name)
+        if asked is None:
+            work.say(f"{step_title(name)} is not needed.")
             return 0
-        settled = work.run.waited(round_number)
+        settled = work.run.waited(name)
         if settled:
-            work.say(f"Round {round_number} has its results already.")
+            work.say(f"{step_title(name)} has its results already.")
             return len(settled.delivered) + len(settled.missing)
-        return order_training(work, task, round_number)
+        return issue(work, asked)

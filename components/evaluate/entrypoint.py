@@ -5,6 +5,7 @@ from typing import Any
 from cloud.entrypoints.entrypoint import entrypoint
 from cloud.runs.run import Run
 from cloud.settings import Settings
+from cloudedge.documents import TrainingTask
 from components.evaluate.step import evaluate_run
 
 
@@ -26,6 +27,6 @@ def run_evaluate(run_id: str, test_data: str, metrics: Any, confusion: Any) -> t
             name = "fused" if model.round else "pretrained"
             metrics.log_metric(f"{name}_accuracy_on_test", model.scores["all"].accuracy)
     if evaluation.confusion:
-        task = Run(Settings().open_store(), run_id).task()
+        task = Run(Settings().open_store(), run_id).task_for(TrainingTask)
         confusion.log_confusion_matrix(list(task.data.classes), [list(row) for row in evaluation.confusion])
     return run_id, gate is None or gate.passed

@@ -5,7 +5,7 @@ from pathlib import Path
 from cloud.runs.records import ModelScores
 from cloud.step import Step
 from cloud.stores.recorded import recorded
-from cloudedge.documents import DataFormat, Task
+from cloudedge.documents import DataFormat, TrainingTask
 from cloudedge.errors import InvalidSamples, NotFound
 from cloudedge.places import found_at, is_utf8, shown_path, subfolders
 
@@ -66,7 +66,7 @@ def _is_class(folder: Path, data: DataFormat) -> bool:
 
 
 def score_on_test_data(
-    work: Step, task: Task, rounds: int, test_data: Path
+    work: Step, task: TrainingTask, rounds: int, test_data: Path
 ) -> tuple[tuple[ModelScores, ...], tuple[tuple[int, ...], ...]]:
     """Score the pretrained model, each round's fused one and each edge's first: what it reaches alone, if it is of round 1.
 

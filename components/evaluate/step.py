@@ -5,15 +5,15 @@ No sample travels: an edge gets the models and answers with numbers.
 
 from collections.abc import Iterable
 
-from cloud.orders.dispatch import Participants, dispatch
+from cloud.orders.dispatch import Participants
 from cloud.orders.issue import Assignment, StoredFile
-from cloud.orders.wait import wait_for
-from cloud.orders.watch import OrderWatch, Watched
+from cloud.orders.steps import StepOrders, await_results, issue
+from cloud.orders.watch import Watched
 from cloud.runs.records import Evaluation, Gate
 from cloud.runs.run import EVALUATE
 from cloud.step import Step, step
 from cloud.tracking import MetricPoint, TrackingRecord
-from cloudedge.documents import Evaluate, Evaluated, LeftOut, Scores, Task
+from cloudedge.documents import Evaluate, Evaluated, LeftOut, Scores, TrainingTask
 from cloudedge.errors import NotFound
 from components.evaluate.models import score_on_test_data
 
@@ -30,7 +30,7 @@ def evaluate_run(run_id: str, test_data: str = "") -> Evaluation:
         Cancelled: somebody cancelled the run.
     """
     with step(run_id, "evaluate") as work:
-        task = work.run.task()
+        task = work.run.task_for(TrainingTask)
         evaluation = work.run.evaluation()
         if evaluation is None:
             evaluation = _evaluate(work, task, test_data)
@@ -44,7 +44,7 @@ def evaluate_run(run_id: str, test_data: str = "") -> Evaluation:
         return evaluation
 
 
-def _evaluate(work: Step, task: Task, test_data: str) -> Evaluation:
+def _evaluate(work: Step, task: TrainingTask, test_data: str) -> Evaluation:
     rounds = work.run.rounds_fused()
     final = work.run.fusion(rounds) if rounds else work.run.pretraining()
     if final is None:
@@ -54,7 +54,7 @@ def _evaluate(work: Step, task: Task, test_data: str) -> Evaluation:
     return Evaluation(rounds=rounds, sha256=final.sha256, size=final.size, gate=gate, models=models, confusion=confusion)
 
 
-def _gate(work: Step, task: Task, rounds: int) -> Gate:
+def _gate(work: Step, task: TrainingTask, rounds: int) -> Gate:
     asked = task.collaboration
     pretrained, fused = work.run.pretraining(), work.run.fusion(rounds)
     if pretrained is None or fused is None:
@@ -64,11 +64,13 @@ def _gate(work: Step, task: Task, rounds: int) -> Gate:
         "fused": StoredFile(work.run.fused_key(rounds), fused.sha256, fused.size),
     }
     measuring = Evaluate(model=task.model, data=task.data, training=asked.training, seed=task.seed)
-    assignment = Assignment(EVALUATE, measuring, models, {}, asked.round_deadline_seconds)
-    dispatch(work, assignment, Participants(asked.edges, asked.quorum, begun=True))
-    watch = OrderWatch.of(work.run, EVALUATE)
-    quorum = asked.quorum or len(watch.edges)
-    wait_for(work, watch, quorum, asked.round_deadline_seconds, asked.straggler_grace_seconds)
+    evaluation = StepOrders(
+        Assignment(EVALUATE, measuring, models, {}, asked.round_deadline_seconds),
+        Participants(asked.edges, asked.quorum, begun=True),
+        grace_seconds=asked.straggler_grace_seconds,
+    )
+    issue(work, evaluation)
+    watch, _ = await_results(work, evaluation)
     gate = _judged(sorted(watch.edges.items()))
     for one in gate.left_out:
         work.say(f"{one.edge} does not measure: {one.reason}")

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from cloud.pages.markdown import code, table
 from cloud.runs.records import Evaluation
 from cloud.tracking import Ancestor
-from cloudedge.documents import Task
+from cloudedge.documents import TrainingTask
 
 _MOST_EDGES = 20
 """Rows of the table of edges; `lineage.json` has all."""
 
 
-def description(run: str, task: Task, evaluation: Evaluation, ancestors: Sequence[Ancestor]) -> str:
+def description(run: str, task: TrainingTask, evaluation: Evaluation, ancestors: Sequence[Ancestor]) -> str:
     """Describe a version, in Markdown."""
     parts = [f"{task.name}: {_origin(run, task, evaluation)}"]
     gate = evaluation.gate
@@ -29,7 +29,7 @@ def description(run: str, task: Task, evaluation: Evaluation, ancestors: Sequenc
     return "\n\n".join(parts)
 
 
-def _origin(run: str, task: Task, evaluation: Evaluation) -> str:
+def _origin(run: str, task: TrainingTask, evaluation: Evaluation) -> str:
     if not evaluation.rounds:
         return f"the pretrained model of run {code(run)}."
     rounds = f"{evaluation.rounds} round{'' if evaluation.rounds == 1 else 's'}"

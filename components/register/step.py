@@ -6,7 +6,7 @@ from pathlib import PurePath
 from cloud.runs.records import Evaluation
 from cloud.step import Step, step
 from cloud.tracking import Ancestor, Registration, TrackingRecord, registered_of
-from cloudedge.documents import Manifest, Task, Trained, parse
+from cloudedge.documents import Manifest, Trained, TrainingTask, parse
 from cloudedge.documents.manifest import MAX_MANIFEST_BYTES
 from cloudedge.errors import NotFound
 from components.register.description import description
@@ -28,7 +28,7 @@ def register_model(run_id: str) -> str:
         NotFound: the run was not evaluated.
     """
     with step(run_id, "register") as work:
-        task = work.run.task()
+        task = work.run.task_for(TrainingTask)
         evaluation = work.run.evaluation()
         if evaluation is None:
             raise NotFound(f"Run {run_id} was not evaluated yet: run that step first.")
@@ -62,7 +62,7 @@ def _unregistered(work: Step, registration: Registration) -> str:
     return f"{_LATER} {fault}".rstrip()
 
 
-def _registration(work: Step, task: Task, evaluation: Evaluation) -> Registration:
+def _registration(work: Step, task: TrainingTask, evaluation: Evaluation) -> Registration:
     tags = {
         "cloudedge.rounds": str(evaluation.rounds),
         "cloudedge.rule": task.collaboration.fusion.rule if evaluation.rounds else "none",
@@ -83,12 +83,12 @@ def _registration(work: Step, task: Task, evaluation: Evaluation) -> Registratio
     )
 
 
-def _name(task: Task) -> str:
+def _name(task: TrainingTask) -> str:
     """The registered model's: of the file that the task names, else of the task, as all tasks would share the default's.
 
     Of a task's name nothing that tells it from others may be lost: where its letters do not fit, the id stands for it.
     """
-    if task.model_file_name != Task.model_fields["model_file_name"].default:
+    if task.model_file_name != TrainingTask.model_fields["model_file_name"].default:
         return PurePath(task.model_file_name).stem
     name = re.sub(r"[^a-z0-9.]+", "-", task.name.lower()).strip("-.")
     return name if name and task.name.isascii() else task.id

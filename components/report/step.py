@@ -6,10 +6,7 @@ from cloud.runs.records import RunState
 from cloud.runs.state import set_state
 from cloud.step import step
 from cloud.tracking import NOTE_TAG, TrackingRecord
-from cloudedge.errors import NotFound
-from components.report.findings import gather
-from components.report.note import note
-from components.report.page import render
+from components.systems import steps_of
 
 
 def report_run(run_id: str) -> str:
@@ -19,20 +16,20 @@ def report_run(run_id: str) -> str:
         The report, one HTML page without anything outside it.
 
     Raises:
-        NotFound: the run was not evaluated.
+        NotFound: the run is not done.
     """
     with step(run_id, "report") as work:
-        if work.run.evaluation() is None:
-            raise NotFound(f"Run {run_id} was not evaluated yet: run that step first.")
+        system = steps_of(work.run.task())
+        system.require_done(work.run)
         state = work.run.state()
         if not (state and state.state == "finished"):
             set_state(work.run, RunState(state="finished", at=datetime.now(UTC)))
             work.log("finished")
-        found = gather(work.run)  # Afterwards, so that the page says how the run ended.
-        page, key = render(found), work.run.key("report.html")
+        report = system.report(work.run)  # Afterwards, so that the page says how the run ended.
+        page, key = report.page(), work.run.key("report.html")
         work.store.put(key, page.encode())
         at = work.written_at(work.run.key("state.json"))
-        ended = TrackingRecord(at=at, status="finished", tags={NOTE_TAG: note(found)})
+        ended = TrackingRecord(at=at, status="finished", tags={NOTE_TAG: report.note()})
         work.track("report", ended, files={"report.html": key})
         work.relay()
         return page

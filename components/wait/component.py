@@ -8,19 +8,17 @@ from cloud.image import CLOUD_IMAGE
 
 
 @dsl.component(base_image=CLOUD_IMAGE, install_kfp_package=False)
-def wait(edges_in_round: dsl.Output[dsl.HTML], run: str, round_number: int) -> NamedTuple(
-    "Outputs", [("run", str), ("results", int)]
-):
+def wait(edges_in_step: dsl.Output[dsl.HTML], run: str, step: str) -> NamedTuple("Outputs", [("run", str), ("results", int)]):
     """Wait until enough edges have delivered.
 
     Args:
-        edges_in_round: How each edge fared.
+        edges_in_step: How each edge fared.
         run: Id of the run.
-        round_number: Round, counted from 1.
+        step: Name of the step that the orders are of; of a round, its number.
 
     Returns:
         Id of the run, and number of results.
     """
     from components.wait.entrypoint import run_wait
 
-    return run_wait(run, round_number, edges_in_round)
+    return run_wait(run, step, edges_in_step)

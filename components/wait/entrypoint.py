@@ -1,19 +1,19 @@
-"""From a waited-for round to its artifacts."""
+"""From a step that was waited for to its artifacts."""
 
 from typing import Any
 
 from cloud.entrypoints.artifacts import put_page
 from cloud.entrypoints.entrypoint import entrypoint
-from components.wait.step import wait_round
+from components.wait.step import wait_step
 
 
 @entrypoint
-def run_wait(run_id: str, round_number: int, page: Any) -> tuple[str, int]:
-    """Wait for a round and fill the step's page.
+def run_wait(run_id: str, name: str, page: Any) -> tuple[str, int]:
+    """Wait for a step and fill its page.
 
     Returns:
         Id of the run, and number of results.
     """
-    results, html = wait_round(run_id, round_number)
+    results, html = wait_step(run_id, name)
     put_page(html, page)
     return run_id, results

@@ -1,8 +1,9 @@
-"""How each edge fared in a round, as a page."""
+"""How each edge fared in a step, as a page."""
 
 from cloud.orders.watch import OrderWatch
 from cloud.pages.markup import element
 from cloud.runs.records import WaitRecord
+from cloud.runs.run import step_title
 from cloudedge.documents import EpochRecord, Phase
 
 _TITLES = ("Edge", "State", "Samples", "Epochs", "Accuracy before", "Accuracy after")
@@ -21,8 +22,8 @@ def _accuracy(record: EpochRecord) -> str:
     return "not measured" if record.scores.measured is None else f"{record.scores.measured:.3f}"
 
 
-def page(round_number: int, watch: OrderWatch, record: WaitRecord) -> str:
-    """One HTML page with a row for each edge of a round."""
+def page(watch: OrderWatch, record: WaitRecord) -> str:
+    """One HTML page with a row for each edge of a step."""
     rows = []
     delivered = {delivery.edge for delivery in record.delivered}
     for edge, watched in sorted(watch.edges.items()):
@@ -34,7 +35,7 @@ def page(round_number: int, watch: OrderWatch, record: WaitRecord) -> str:
         cells = (edge, state, samples, max(len(history) - 1, 0), before, after)
         pairs = zip(_TITLES, cells, strict=True)
         rows.append(element("tr", *(element("td", str(cell), data_title=title) for title, cell in pairs)))
-    titled = f"Round {round_number}: {len(delivered)} of {len(watch.edges)} edges delivered in {record.seconds:.1f} s"
+    titled = f"{step_title(watch.step)}: {len(delivered)} of {len(watch.edges)} edges delivered in {record.seconds:.1f} s"
     head = element("thead", element("tr", *(element("th", title) for title in _TITLES)))
     return (
         "<!doctype html><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"

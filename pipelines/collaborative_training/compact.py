@@ -6,25 +6,28 @@ The same steps as `collaborative_training` and the same bytes, for tens and hund
 from typing import Any
 
 from components.collaborative_training.collaborate.component import collaborate
-from pipelines.collaborative_training.form import Form, conclude, pipeline, pretrain_task, show_as
+from pipelines.collaborative_training.ends import FIRST, begin, conclude
+from pipelines.dag import Filled, FormShape, show_as
 
 MOST_ROUNDS = 100_000
 """As many as a task may ask for."""
 
+_ROUNDS_SECONDS = 366 * 24 * 3600
 
-def all_rounds_in_one(form: Form = "fields") -> Any:
+
+def all_rounds_in_one(shape: FormShape = "fields") -> Any:
     """The pipeline with one task for all rounds."""
 
-    @pipeline(
+    @FIRST.pipeline(
         name="collaborative-training-compact",
         description="Train one model across cloud and edges without moving raw data; all rounds in one task, any number of "
         "them.",
-        form=form,
+        shape=shape,
     )
-    def collaborative_training_compact(filled: dict[str, Any]) -> None:
-        done = show_as(pretrain_task(filled, MOST_ROUNDS), "Pretrain")
+    def collaborative_training_compact(filled: Filled) -> None:
+        done = begin(filled, MOST_ROUNDS)
         rounds = collaborate(base=done.outputs["pretrained"], run=done.outputs["run"], cloud_data=filled["cloud_data"])
-        done = show_as(rounds, "All rounds")
+        done = show_as(rounds, "All rounds", _ROUNDS_SECONDS)
         conclude(filled, done, done.outputs["fused"])
 
     return collaborative_training_compact

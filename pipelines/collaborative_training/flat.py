@@ -8,26 +8,27 @@ from typing import Any
 from components.collaborative_training.fuse.component import fuse
 from components.dispatch.component import dispatch
 from components.wait.component import wait
-from pipelines.collaborative_training.form import Form, conclude, pipeline, pretrain_task, show_as
+from pipelines.collaborative_training.ends import FIRST, begin, conclude
+from pipelines.dag import WAIT_SECONDS, Filled, FormShape, show_as
 
 ROUNDS = 3
 """Rounds of the package that is kept in the repository. For another number: cloudedge compile TASK."""
 
 
-def with_rounds(rounds: int, form: Form = "fields") -> Any:
+def with_rounds(rounds: int, shape: FormShape = "fields") -> Any:
     """The pipeline with tasks for a number of rounds; 0 for a task without collaboration."""
 
-    @pipeline(
+    @FIRST.pipeline(
         name="collaborative-training",
         description=f"Train one model across cloud and edges without moving raw data; up to {rounds} rounds, each to look at.",
-        form=form,
+        shape=shape,
     )
-    def collaborative_training(filled: dict[str, Any]) -> None:
-        done = show_as(pretrain_task(filled, rounds), "Pretrain")
+    def collaborative_training(filled: Filled) -> None:
+        done = begin(filled, rounds)
         model = done.outputs["pretrained"]
         for number in range(1, rounds + 1):
-            done = show_as(dispatch(base=model, run=done.outputs["run"], round_number=number), f"Round {number}: dispatch")
-            done = show_as(wait(run=done.outputs["run"], round_number=number), f"Round {number}: wait")
+            done = show_as(dispatch(run=done.outputs["run"], step=str(number)), f"Round {number}: dispatch")
+            done = show_as(wait(run=done.outputs["run"], step=str(number)), f"Round {number}: wait", WAIT_SECONDS)
             fused = fuse(run=done.outputs["run"], round_number=number, cloud_data=filled["cloud_data"])
             done = show_as(fused, f"Round {number}: fuse")
             model = done.outputs["fused"]

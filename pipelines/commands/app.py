@@ -26,7 +26,9 @@ class Named(NamedTuple):
 
 
 COMMANDS = {
-    "demo": Named("run", "Train digits across a cloud and some edges on this machine, and show what collaboration bought."),
+    "demo": Named(
+        "run", "Show a system on this machine with real data; by default, train digits across a cloud and some edges."
+    ),
     "run": Named("run", "Run a task on this machine. The same task again goes on where it was."),
     "validate": Named("run", "Say whether a task file is right, or all that is wrong with it."),
     "compile": Named(

@@ -11,11 +11,10 @@ from cloud.runs.run import Run
 from cloud.tracking import is_owed
 from cloudedge.errors import EXIT_INTERRUPTED, Conflict, InvalidInput
 from cloudedge.names import NAME, checked_name
-from components.collaborative_training.pretrain.parameters import parameters_of, task_of
-from pipelines.commands.options import JsonOption, TaskArgument, print_json, print_table, read_task
-from pipelines.commands.run import check_names
+from pipelines.commands.options import JsonOption, TaskArgument, print_json, print_table, read_task_file
 from pipelines.commands.target import clusters_store
 from pipelines.display.console import console
+from pipelines.systems import system_of
 
 if TYPE_CHECKING:
     from cloudedge.store import Store
@@ -45,7 +44,7 @@ def add_to(app: typer.Typer) -> None:
 
 def submit(
     task: TaskArgument,
-    data: Annotated[str, typer.Option("--data", help="The cloud's samples, store:NAME (cloudedge data put).")],
+    data: Annotated[str, typer.Option("--data", help="The cloud's samples, store:NAME (cloudedge data put).")] = "",
     test_data: Annotated[str, typer.Option("--test-data", help="Samples that nobody trains on, store:NAME.")] = "",
     compact: Annotated[
         bool | None,
@@ -60,11 +59,14 @@ def submit(
     as_json: JsonOption = False,
 ) -> None:
     """Run a task on Kubeflow. After a failure the same task goes on where it was."""
-    asked = task_of(parameters_of(read_task(task)))
-    check_names(asked)
+    asked = read_task_file(task)
+    system = system_of(asked)
+    asked = system.form.as_carried(asked)
+    system.check(asked)
+    arguments = system.arguments(data, test_data)
     store = clusters_store()
     for option, address in (("--data", data), ("--test-data", test_data)):
-        if address or option == "--data":
+        if address:
             _check_dataset(option, address, store)
     if store:
         run = Run(store, asked.id)
@@ -77,7 +79,7 @@ def submit(
                 "to run the task again, give it another id."
             )
     kubeflow = _connected(host, namespace)
-    made = kubeflow.submit(asked, data, test_data, experiment, compact)
+    made = kubeflow.submit(asked, arguments, experiment, compact)
     if not as_json:
         print(
             f"Submitted {asked.id} as Kubeflow's run {made.id}{f' in namespace {namespace}' if namespace else ''}\n{made.url}"

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cloud.faults import Faults
-from cloudedge.documents import Task, parse
+from cloudedge.documents import Task, read_task
 from cloudedge.errors import InvalidInput, NotFound
 from pipelines.laptop.home import DEFAULT
 
@@ -31,7 +31,7 @@ RunArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the task a
 HOME_DEFAULT = DEFAULT
 
 
-def read_task(path: Path) -> Task:
+def read_task_file(path: Path) -> Task:
     """Read a task file.
 
     Raises:
@@ -47,7 +47,7 @@ def read_task(path: Path) -> Task:
         raise InvalidInput(f"{path} is a folder: name the task's file in it.") from None
     except OSError as error:
         raise InvalidInput(f"Cannot read {path}: {error.strerror}. Mend that, or name another file.") from None
-    return parse(Task, content, str(path))
+    return read_task(content, str(path))
 
 
 def actor() -> str:

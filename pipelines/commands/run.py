@@ -3,26 +3,26 @@
 import shlex
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from cloud.fusion.rule import find_rule
 from cloud.runs.run import Run
-from cloudedge.documents import DataFormat, Task
+from cloudedge.documents import Task
+from cloudedge.documents.tasks import SYSTEMS
 from cloudedge.errors import EXIT_INTERRUPTED, InvalidInput
 from cloudedge.files import atomic_write, is_outlet
-from components.collaborative_training.pretrain.parameters import parameters_of
-from pipelines.commands.options import HOME_DEFAULT, JsonOption, RunHomeOption, TaskArgument, print_json, read_task
+from pipelines.commands.options import HOME_DEFAULT, JsonOption, RunHomeOption, TaskArgument, print_json, read_task_file
 from pipelines.display.console import console
 from pipelines.display.live import RunDisplay, last_words
+from pipelines.display.outcome import print_outcome
 from pipelines.display.programs import typed
-from pipelines.display.results import print_outcome
 from pipelines.display.summary import overview, summary
+from pipelines.laptop.data import Data
 from pipelines.laptop.home import Home
-from pipelines.laptop.run import Data, run_task
+from pipelines.laptop.run import run_task
+from pipelines.systems import Demo, system_named, system_of
 
 DataOption = Annotated[
     Path | None,
@@ -33,8 +33,6 @@ DataOption = Annotated[
 EdgesOption = Annotated[
     int | None, typer.Option("--edges", min=1, max=200, help="Number of edges; without it all with samples.")
 ]
-
-_DEMO_EDGES = 4
 
 ShapeOption = Annotated[
     bool | None,
@@ -53,18 +51,22 @@ def add_to(app: typer.Typer) -> None:
 
 
 def demo(
+    name: Annotated[str, typer.Argument(metavar="[SYSTEM]", help="What is shown.")] = next(iter(SYSTEMS)),
     home: RunHomeOption = HOME_DEFAULT,
-    edges: Annotated[int, typer.Option("--edges", min=1, max=20, help="Number of edges.")] = _DEMO_EDGES,
+    edges: Annotated[int | None, typer.Option("--edges", min=1, max=20, help="Number of edges.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train digits across a cloud and some edges on this machine, and show what collaboration bought."""
-    from pipelines.collaborative_training.demo import demo_task
-
-    task, place = demo_task(edges), Home(home)
-    task_file = home / "digits.json"
+    """Show a system on this machine with real data; by default, train digits across a cloud and some edges."""
+    system = system_named(name)
+    shown = system.demo
+    if shown is None:
+        raise InvalidInput(f"{name} has no demo: run a task of yours, with cloudedge run TASK.")
+    count = shown.edges if edges is None else edges
+    task, place = shown.task(count), Home(home)
+    task_file = home / f"{shown.name}.json"
     atomic_write(task_file, task.to_json())
-    again = _again(task_file, None, edges if edges != _DEMO_EDGES else None, home, None)
-    _run(task, _demo_data(home, edges), None, place, as_json, task_file, again)
+    again = _again(task_file, None, edges if edges != shown.edges else None, home, None)
+    _run(task, _demo_data(shown, home, count), None, place, as_json, task_file, again)
 
 
 def run(
@@ -76,44 +78,29 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run a task on this machine. The same task again goes on where it was."""
-    asked, place = read_task(task), Home(home)
-    if data is None:
-        _require_digits(asked, task)
-    folder = data if data is not None else _demo_data(home, edges or _DEMO_EDGES)
+    asked, place = read_task_file(task), Home(home)
+    folder = data
+    if folder is None:
+        # Before anything of it is begun.
+        shown = system_of(asked).demo
+        if shown is None or not shown.suits(asked):
+            raise InvalidInput(
+                f"{task} is about other samples than the demo's{f' {shown.name}' if shown else ''}: "
+                "name the folder that has yours with --data FOLDER."
+            )
+        folder = _demo_data(shown, home, edges or shown.edges)
     _run(asked, folder, edges, place, as_json, task, _again(task, data, edges, home, compact), compact)
 
 
 def validate(task: TaskArgument, as_json: JsonOption = False) -> None:
     """Say whether a task file is right, or all that is wrong with it."""
-    asked = read_task(task)
-    check_names(asked)
+    asked = read_task_file(task)
+    system = system_of(asked)
+    system.check(asked)
     if as_json:
         print_json(asked.model_dump(mode="json"))
     else:
-        how = f"{asked.collaboration.rounds} rounds" if asked.collaborate else "pretraining only"
-        print(f"{task} is a valid task: {asked.name} ({asked.id}), {asked.model.architecture}, {how}.")
-
-
-def check_names(task: Task) -> None:
-    """Find what the document's form cannot know: what no pipeline carries, and architectures and rules that there are none of.
-
-    Raises:
-        InvalidInput: says all that is wrong.
-    """
-    from cloudedge.models import build
-
-    faults: list[str] = []
-    checks: list[Callable[[], object]] = [lambda: parameters_of(task), lambda: build(task.model, task.data, task.seed)]
-    if task.collaborate:
-        fusion = task.collaboration.fusion
-        checks.append(lambda: find_rule(fusion.rule, fusion.parameters, task.collaboration.edges))
-    for check in checks:
-        try:
-            check()
-        except InvalidInput as error:
-            faults.append(str(error))
-    if faults:
-        raise InvalidInput("\n".join(faults))
+        print(f"{task} is a valid task: {asked.name} ({asked.id}), {system.in_words(asked)}.")
 
 
 def compile_task(
@@ -127,28 +114,11 @@ def compile_task(
     """Compile a task to a pipeline package for Kubeflow, with the task's values as the form's defaults."""
     from pipelines.kubeflow.compile import package_of
 
-    asked = read_task(task)
-    check_names(asked)
-    atomic_write(output, package_of(asked, form=form, lists=True))
+    asked = read_task_file(task)
+    system_of(asked).check(asked)
+    atomic_write(output, package_of(asked, shape=form, lists=True))
     if not is_outlet(output):
         print(output)
-
-
-def _require_digits(task: Task, task_file: Path) -> None:
-    """Make sure that a task without a folder of samples is about the demo's, before anything of it is begun.
-
-    Raises:
-        InvalidInput: it is not.
-    """
-    from pipelines.collaborative_training.demo.digits import DATA
-
-    def looks(data: DataFormat) -> tuple[object, ...]:
-        return data.storage, data.classes, [(field.name, field.shape) for field in data.fields]
-
-    if looks(task.data) != looks(DATA):
-        raise InvalidInput(
-            f"{task_file} is about other samples than the demo's digits: name the folder that has yours with --data FOLDER."
-        )
 
 
 def _again(task_file: Path, data: Path | None, edges: int | None, home: Path, compact: bool | None) -> str:
@@ -165,12 +135,10 @@ def _again(task_file: Path, data: Path | None, edges: int | None, home: Path, co
     return shlex.join(words)
 
 
-def _demo_data(home: Path, edges: int) -> Path:
-    from pipelines.collaborative_training.demo import write_digits
-
-    folder = home / "data" / f"digits-{edges}"
-    if not (folder / "cloud").exists():
-        write_digits(folder, edges)
+def _demo_data(demo: Demo[Task], home: Path, edges: int) -> Path:
+    folder = home / "data" / f"{demo.name}-{edges}"
+    if not (folder / demo.written_last).exists():
+        demo.write_data(folder, edges)
     return folder
 
 

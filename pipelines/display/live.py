@@ -5,7 +5,7 @@ standard output holds results alone.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,9 +19,10 @@ from rich.text import Text
 from cloud.orders.watch import OrderWatch, Watched
 from cloud.pages.words import share
 from cloud.runs.events import events
-from cloud.runs.run import EVALUATE, Run, step_title
-from cloudedge.documents import EpochRecord, Phase
+from cloud.runs.run import Run, step_title
+from cloudedge.documents import EpochRecord, Phase, Task
 from cloudedge.errors import CloudedgeError
+from pipelines.systems import System, system_of
 
 _REDRAW_SECONDS = 0.25
 _MOST_EDGES = 20
@@ -37,7 +38,8 @@ class RunDisplay:
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
         self._between = between
         self._watch: OrderWatch | None = None
-        self._accuracies: dict[int, float] = {}
+        self._system: System[Task] | None = None
+        self._curve: dict[int, float] = {}
         self._told: str | None = None
         self._looked = 0.0
         self._began = time.monotonic()
@@ -60,43 +62,37 @@ class RunDisplay:
             return
         self._looked = now
         try:
-            self._tell(run)
+            self._system = self._system or system_of(run.task())
+            self._tell(run, self._system)
             if self._live:
-                self._live.update(self._picture(run))
+                self._live.update(self._picture(run, self._system))
         except CloudedgeError:
             return
 
-    def _tell(self, run: Run) -> None:
+    def _tell(self, run: Run, system: System[Task]) -> None:
         if self._told is None:
             # What an earlier try did is known; only what is new is told.
             self._told = max((key for key, _ in events(run.store, run.id)), default="")
         for key, event in events(run.store, run.id, after=self._told):
             self._told = key
-            line = _sentence(event.action, event.details)
+            line = _sentence(system, event.action, event.details)
             if line:
                 self._console.print(Text(f"{time.monotonic() - self._began:6.1f} s  {line}"))
 
-    def _picture(self, run: Run) -> Group:
+    def _picture(self, run: Run, system: System[Task]) -> Group:
         parts: list[Text | Table] = []
-        step = self._current_step(run)
+        step = run.open_step()
         if step is None:
             parts.append(Text(self._between(), style="dim"))
         else:
             watch = self._watched(run, step)
             watch.look()
             parts.append(self._table(watch))
-            self._accuracies.update(_base_accuracy(run, run.rounds_fused() + 1))
-        if len(self._accuracies) > 1:
-            values = [value for _, value in sorted(self._accuracies.items())]
-            parts.append(Text(f"accuracy on the edges  {sparkline(values)}  {values[0]:.3f} → {values[-1]:.3f}"))
+            self._curve.update(system.newest(run))
+        if len(self._curve) > 1:
+            values = [value for _, value in sorted(self._curve.items())]
+            parts.append(Text(f"{system.curve}  {sparkline(values)}  {values[0]:.3f} → {values[-1]:.3f}"))
         return Group(*parts)
-
-    def _current_step(self, run: Run) -> str | None:
-        """The step whose orders are out."""
-        if run.dispatched(EVALUATE):
-            return None if run.evaluation() else EVALUATE
-        number = max(run.rounds(), default=0)
-        return str(number) if number and run.dispatched(str(number)) and not run.waited(number) else None
 
     def _watched(self, run: Run, step: str) -> OrderWatch:
         if self._watch is None or self._watch.step != step:
@@ -159,46 +155,12 @@ def _accuracy(history: tuple[EpochRecord, ...], epoch: int) -> tuple[str, str, s
     return str(max(epoch, 0)), share(history[0].scores.measured), share(history[-1].scores.measured)
 
 
-def _base_accuracy(run: Run, number: int) -> dict[int, float]:
-    record = run.fusion(number - 1) if number > 1 else None
-    return {number - 2: record.base_accuracy} if record and record.base_accuracy is not None else {}
-
-
-def _unmeasured(edges: list[str], *, all_of_them: bool) -> str:
-    shown = ", ".join(edges[:_MOST_EDGES]) + (f" and {len(edges) - _MOST_EDGES} more" if len(edges) > _MOST_EDGES else "")
-    what = "so no model can be measured there, and none is registered" if all_of_them else "so no model is measured there"
-    return f"Too few samples of each class to hold one out at {shown}: {what}. What is trained there counts all the same."
-
-
-def _sentence(action: str, details: dict[str, object]) -> str:
-    number = details.get("round")
+def _sentence(system: System[Task], action: str, details: Mapping[str, object]) -> str:
     match action:
         case "created":
             return f"Run created: {details.get('name')}."
-        case "pretrained":
-            took, accuracy = details.get("seconds", 0), details.get("accuracy")
-            measured = "none was held out" if accuracy is None else f"accuracy {accuracy:.3f} on held-out cloud samples"
-            return f"Pretrained in {took:.1f} s: {measured}."
-        case "fused":
-            edges = details.get("edges")
-            base = details.get("base_accuracy")
-            before = f"; on the edges its base had {base:.3f}" if isinstance(base, float) else ""
-            return f"Round {number}: {len(edges) if isinstance(edges, list) else 0} models fused{before}."
-        case "files-passed-over":
-            return (
-                f"Round {number}: {details.get('edge')} passed over files of samples ({details.get('files')}): "
-                "'cloudedge-edge status' there says which and why."
-            )
-        case "unmeasured" if isinstance(edges := details.get("edges"), list):
-            return _unmeasured(edges, all_of_them=len(edges) == details.get("of"))
         case "left-out":
-            return f"{step_title(str(details.get('step', number)))}: {details.get('edge')} is left out."
-        case "evaluated" if isinstance(gate := details.get("gate"), dict):
-            if gate["fused"] is None:
-                return "No edge has a held-out sample, so that nobody could measure the fused model."
-            return f"On the edges' held-out samples: pretrained {gate['pretrained']:.3f}, fused {gate['fused']:.3f}."
-        case "refused":
-            return "The regression gate refused the fused model: nothing is registered."
+            return f"{step_title(str(details.get('step', details.get('round'))))}: {details.get('edge')} is left out."
         case "registered":
             return f"Registered as {details.get('model')}."
         case "unregistered":
@@ -209,4 +171,4 @@ def _sentence(action: str, details: dict[str, object]) -> str:
             return "The run failed."
         case "stopped" | "cancelled":
             return f"The run was {action}."
-    return ""
+    return system.sentence(action, details)

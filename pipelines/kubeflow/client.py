@@ -23,9 +23,9 @@ from cloud.runs.records import KUBEFLOW_ID
 from cloudedge.documents import Task
 from cloudedge.errors import CloudedgeError, Conflict, InvalidInput, NotFound, StoreFailed
 from cloudedge.network import Obstacle, proxy_for, trouble_of, trust, way_to_trust
-from components.collaborative_training.pretrain.parameters import parameters_of
 from pipelines.kubeflow.answers import UNDER_WAY, KubeflowRun, explained, task_id_of, understood
 from pipelines.kubeflow.compile import package_of
+from pipelines.systems import system_of
 
 _MOST_RUNS = 100
 """In one answer."""
@@ -128,15 +128,14 @@ class Kubeflow:
         """Which Kubeflow this is, and which namespace of it, for programs."""
         return {"server": self._host, "namespace": self._namespace}
 
-    def submit(self, task: Task, cloud_data: str, test_data: str, experiment: str, compact: bool | None) -> KubeflowRun:
+    def submit(self, task: Task, arguments: Mapping[str, Any], experiment: str, compact: bool | None) -> KubeflowRun:
         """Start a run of a task.
 
         Args:
             task: What is asked for.
-            cloud_data: Where the cloud's samples are, as a pipeline's step reads it.
-            test_data: Where samples are that nobody trains on, or an empty text.
+            arguments: What else the pipeline's form asks for.
             experiment: Kubeflow's experiment that the run is shown in, made if it is not there.
-            compact: Whether all rounds are one task; none: beyond three rounds.
+            compact: Whether the pipeline has as few tasks as it can; none: as suits Kubeflow.
 
         Raises:
             Conflict: a run of this task is under way.
@@ -149,7 +148,7 @@ class Kubeflow:
             path.write_bytes(package)
             made = self._client.create_run_from_pipeline_package(
                 str(path),
-                arguments={**parameters_of(task), "cloud_data": cloud_data, "test_data": test_data},
+                arguments={**system_of(task).form.values_of(task), **arguments},
                 run_name=f"{task.name[:_MOST_OF_A_NAME]} ({task.id})",
                 experiment_name=experiment,
                 namespace=self._namespace or None,

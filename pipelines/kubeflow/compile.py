@@ -15,29 +15,28 @@ from typing import Any
 import yaml
 from kfp import compiler
 
+from cloud.entrypoints.form import Form
 from cloud.gpu import CLOUD_GPU, checked_gpu
 from cloud.image import CLOUD_IMAGE, checked_image
 from cloudedge.documents import Task
+from cloudedge.documents.tasks import SYSTEMS
 from cloudedge.errors import InvalidInput
 from cloudedge.files import atomic_write
-from components.collaborative_training.pretrain.parameters import choices, document_of, parameters_of
-from pipelines.collaborative_training.compact import all_rounds_in_one, collaborative_training_compact
-from pipelines.collaborative_training.flat import collaborative_training, with_rounds
-from pipelines.collaborative_training.form import Form
+from pipelines.dag import FormShape
+from pipelines.systems import system_named, system_of
 
-FOLDER = Path(__file__).parents[1] / "collaborative_training"
-MOST_ROUNDS_IN_PODS = 3
-"""Up to this many rounds Kubeflow gets a pipeline task for each step; beyond, one with all rounds, as each costs two pods."""
+FOLDER = Path(__file__).parents[1]
 
 _MOST_BYTES = 100_000
 """All parameters are one argument of a pod's program, for which Linux has 128 KiB; some is for what stands beside them."""
 
 
-def package(pipeline: Any, parameters: dict[str, Any] | None = None, *, lists: bool = True) -> bytes:
+def package(pipeline: Any, form: Form[Any], parameters: dict[str, Any] | None = None, *, lists: bool = True) -> bytes:
     """The pipeline's package as YAML, with a task's values as the form's defaults.
 
     Args:
-        pipeline: A pipeline of this room.
+        pipeline: A pipeline.
+        form: The form of its tasks.
         parameters: Defaults by name; the pipeline's own if none.
         lists: Whether Kubeflow's form draws a list of what is one of few words. Its API server then takes nothing else, and one
             before 2.16 does not take the package.
@@ -53,37 +52,37 @@ def package(pipeline: Any, parameters: dict[str, Any] | None = None, *, lists: b
         compiler.Compiler().compile(pipeline, str(path), pipeline_parameters=parameters)
         documents = list(yaml.safe_load_all(path.read_bytes()))
         fields = documents[0]["root"]["inputDefinitions"]["parameters"]
-        for name, values in choices().items():
-            if lists and name in fields:
-                fields[name]["literals"] = list(values)  # kfp's compiler knows no such thing.
+        for name, field in form.fields.items():
+            if lists and field.choices and name in fields:
+                fields[name]["literals"] = list(field.choices)  # kfp's compiler knows no such thing.
         # kfp writes dictionaries in an order that changes from run to run; sorted, the same source gives the same bytes.
         return yaml.safe_dump_all(documents, sort_keys=True, allow_unicode=True).encode()
 
 
-def package_of(task: Task, compact: bool | None = None, *, form: Form = "fields", lists: bool = False) -> bytes:
+def package_of(task: Task, compact: bool | None = None, *, shape: FormShape = "fields", lists: bool = False) -> bytes:
     """The package that runs a task.
 
     Args:
         task: Its values become the form's defaults; but for the id, so that each run that is started of it is its own.
-        compact: Whether all rounds are one task; none: beyond three rounds.
-        form: Whether the form has a field for each of the task's, or one for the task.
+        compact: Whether the pipeline has as few tasks as it can; none: as suits Kubeflow.
+        shape: Of its form.
         lists: As for `package`; a form that a program fills needs none.
 
     Raises:
         InvalidInput: the task is larger than an argument of Kubeflow's pods may be, or holds what these would replace.
     """
-    size = len(json.dumps(parameters_of(task), ensure_ascii=False).encode())
+    system = system_of(task)
+    values = system.form.values_of(task)
+    size = len(json.dumps(values, ensure_ascii=False).encode())
     if size > _MOST_BYTES:
         raise InvalidInput(
             f"The task has {size} bytes as a pipeline's parameters, and Kubeflow's pods take {_MOST_BYTES}: shorten it where "
             "it is long, in data.classes for example."
         )
-    rounds = task.collaboration.rounds if task.collaborate else 0
-    if compact is None:
-        compact = rounds > MOST_ROUNDS_IN_PODS
-    pipeline = all_rounds_in_one(form) if compact else with_rounds(rounds, form)
-    values = {"task": document_of(task)} if form == "task" else parameters_of(task)
-    return package(pipeline, {**values, "task_id": ""}, lists=lists)
+    if shape == "task":
+        values = {"task": system.form.document_of(task)}
+    pipeline = system.pipeline(task, "kubeflow", compact, shape)
+    return package(pipeline, system.form, {**values, "task_id": ""}, lists=lists)
 
 
 def main() -> int:
@@ -94,12 +93,15 @@ def main() -> int:
     if {"CLOUDEDGE_IMAGE", "CLOUDEDGE_GPU"} & set(os.environ):
         parser.error("CLOUDEDGE_IMAGE and CLOUDEDGE_GPU are a cluster's own, and no part of these packages: unset them")
     stale = []
-    for name, pipeline in (
-        ("collaborative_training", collaborative_training),
-        ("collaborative_training_compact", collaborative_training_compact),
-    ):
-        path = FOLDER / f"{name}.yaml"
-        content = package(pipeline)
+    kept = [
+        (folder, system.form, *each)
+        for name, folder in SYSTEMS.items()
+        for system in [system_named(name)]
+        for each in system.packages().items()
+    ]
+    for folder, form, name, pipeline in kept:
+        path = FOLDER / folder / f"{name}.yaml"
+        content = package(pipeline, form)
         if path.exists() and path.read_bytes() == content:
             continue
         stale.append(path.name)

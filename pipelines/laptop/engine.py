@@ -1,6 +1,7 @@
 """A task's pipeline in kfp's local engine: a process with a log, which ends with whoever started it."""
 
 import functools
+import json
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from cloud.runs import events
 from cloud.runs.records import RunState
@@ -21,27 +23,16 @@ from cloudedge.interpreter import python
 from pipelines.display.summary import seconds
 from pipelines.laptop.processes import end, start
 
-MOST_ROUNDS_IN_PROCESSES = 10
-"""Up to this many rounds a pipeline on this machine has a task for each step; beyond, one for all rounds, which costs less."""
-
 LOG = "pipeline.log"
+
+SHAPES: Mapping[bool | None, str] = {None: "fitting", True: "compact", False: "flat"}
+"""What `pipelines.laptop.local` is told of a pipeline's shape."""
 
 _MOST_DEATHS = 3
 """That often in a row a pipeline may be killed without a step done in between."""
 
 _PAUSE_SECONDS = 2.0
 """Time before a pipeline is started again, after the first death; that of a machine without memory has it back then."""
-
-
-def shape_of(task: Task, compact: bool | None) -> str:
-    """How the pipeline of a task is shaped: 'flat' or 'compact'.
-
-    Args:
-        task: What is asked for.
-        compact: Whether all rounds are one task; none: beyond ten rounds.
-    """
-    flat = not compact if compact is not None else task.collaboration.rounds <= MOST_ROUNDS_IN_PROCESSES
-    return "flat" if flat else "compact"
 
 
 class Pipeline:
@@ -129,15 +120,20 @@ class Pipeline:
 
 @contextmanager
 def pipeline_at_work(
-    task: Task, cloud_data: str, test_data: str, shape: str, run: Run, logs: Path, root: Path, variables: Mapping[str, str]
+    task: Task,
+    arguments: Mapping[str, Any],
+    compact: bool | None,
+    run: Run,
+    logs: Path,
+    root: Path,
+    variables: Mapping[str, str],
 ) -> Iterator[Pipeline]:
     """The pipeline for as long as the context lasts.
 
     Args:
         task: What is asked for.
-        cloud_data: Where the cloud's samples are, as a step reads it.
-        test_data: Where samples are that nobody trains on, or an empty text.
-        shape: 'flat' or 'compact'.
+        arguments: What else the pipeline's form asks for.
+        compact: Whether it has as few tasks as it can; none: as suits this machine.
         run: The pipeline's run.
         logs: Folder for what the steps say.
         root: Folder for what kfp writes, emptied before and afterwards.
@@ -148,7 +144,8 @@ def pipeline_at_work(
     """
     task_file = logs / "task.json"
     atomic_write(task_file, task.to_json())
-    command = python("pipelines.laptop.local", task_file, os.getpid(), cloud_data, test_data, root, shape)
+    shape = SHAPES[compact]
+    command = python("pipelines.laptop.local", task_file, os.getpid(), root, shape, json.dumps(arguments))
     pipeline = Pipeline(run, command, logs / LOG, variables, root)
     try:
         yield pipeline

@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,11 +25,15 @@ deaths: list[int] = []
 _context = multiprocessing.get_context("forkserver")
 
 
-def prepare() -> None:
-    """Start the fork server, which then loads in the background, and have kfp's local engine use it."""
+def prepare(modules: Sequence[str]) -> None:
+    """Start the fork server, which then loads in the background, and have kfp's local engine use it.
+
+    Args:
+        modules: What the pipeline's tasks import.
+    """
     from multiprocessing.forkserver import ensure_running
 
-    _context.set_forkserver_preload(["pipelines.laptop.preloaded"])
+    _context.set_forkserver_preload([*modules, "pipelines.laptop.preloaded"])
     with _environment(_AS_IN_A_TASK), _short_temporary_folder():
         ensure_running()
 

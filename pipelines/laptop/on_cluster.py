@@ -12,9 +12,9 @@ from cloud.runs.run import Run
 from cloud.tracking import is_owed
 from cloudedge.documents import Task
 from cloudedge.files import disk_errors
-from components.collaborative_training.pretrain.parameters import parameters_of, task_of
 from pipelines.commands.target import Target
-from pipelines.laptop.engine import pipeline_at_work, shape_of
+from pipelines.laptop.engine import pipeline_at_work
+from pipelines.systems import system_of
 
 _LOOK_SECONDS = 0.5
 
@@ -37,7 +37,7 @@ def run_here(
         target: The cluster.
         folder: Where this machine keeps logs and what passes.
         watch: Called again and again meanwhile, to show what happens.
-        compact: Whether all rounds are one task; none: beyond ten rounds.
+        compact: Whether the pipeline has as few tasks as it can; none: as suits this machine.
 
     Returns:
         The finished run.
@@ -45,9 +45,10 @@ def run_here(
     Raises:
         CloudedgeError: what made the run fail, with its exit code.
     """
-    task = task_of(parameters_of(task))  # As the pipeline's form will give it back.
-    paths = {"cloud_data": cloud_data, "test_data": test_data, "folder": str(folder.absolute())}
-    require_carried("A path", paths, here=True)
+    system = system_of(task)
+    task = system.form.as_carried(task)
+    arguments = system.arguments(cloud_data, test_data)
+    require_carried("A path", {**arguments, "folder": str(folder.absolute())}, here=True)
     run = Run(target.store, task.id)
     run.require_free_for(task)
     state = run.state()
@@ -58,7 +59,7 @@ def run_here(
     with disk_errors(logs):
         logs.mkdir(parents=True, exist_ok=True)
     root = folder / "pipelines" / task.id
-    with pipeline_at_work(task, cloud_data, test_data, shape_of(task, compact), run, logs, root, {}) as pipeline:
+    with pipeline_at_work(task, arguments, compact, run, logs, root, {}) as pipeline:
         while not pipeline.over():
             watch(run)
             time.sleep(_LOOK_SECONDS)

@@ -1,4 +1,4 @@
-"""What the fork server of pipeline tasks imports before the first task comes."""
+"""What the fork server of pipeline tasks imports last, before the first task comes: what all of them need."""
 
 # ruff: noqa: F401
 
@@ -6,16 +6,8 @@ import gc
 
 import kfp.dsl.executor_main
 
-import cloudedge.data
-import cloudedge.models
-import cloudedge.training
-import cloudedge.weights
-import components.collaborative_training.collaborate.entrypoint
-import components.collaborative_training.fuse.entrypoint
-import components.collaborative_training.pretrain.entrypoint
-import components.dispatch.step
-import components.evaluate.entrypoint
-import components.register.step
+import components.begin.entrypoint
+import components.dispatch.entrypoint
 import components.report.entrypoint
 import components.wait.entrypoint
 

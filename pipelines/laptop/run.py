@@ -12,13 +12,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from cloud.entrypoints.carried import require_carried
 from cloud.faults import Faults
-from cloud.fusion.rule import find_rule
 from cloud.runs import events
 from cloud.runs.closing import close_orders
 from cloud.runs.lifecycle import create, reap
@@ -26,81 +24,22 @@ from cloud.runs.records import RunState
 from cloud.runs.run import Run
 from cloud.runs.state import OVER, set_state
 from cloud.tracking import Relay
-from cloudedge.data import count_samples, holds_out, loose_files, read_records
-from cloudedge.documents import DataFormat, Task
-from cloudedge.errors import EXIT_INTERRUPTED, CloudedgeError, InvalidInput, InvalidSamples, StoreFailed
+from cloudedge.documents import Task
+from cloudedge.errors import EXIT_INTERRUPTED, CloudedgeError, InvalidInput, StoreFailed
 from cloudedge.names import IN_WORDS, NAME
-from cloudedge.places import is_utf8, shown_path, subfolders
+from cloudedge.places import shown_path
 from cloudedge.processes import Companion
-from components.collaborative_training.pretrain.parameters import parameters_of, task_of
-from components.evaluate.models import environments
-from pipelines.laptop.engine import cancelled, pipeline_at_work, shape_of
+from pipelines.laptop.data import Data
+from pipelines.laptop.engine import cancelled, pipeline_at_work
 from pipelines.laptop.home import Home
 from pipelines.laptop.processes import Runners
+from pipelines.systems import System, system_of
 
 _LEAST_FREE_BYTES = 1024 * 1024
 """With less the disk counts as full: edges would wait in silence for space, as their reports lie on the same disk."""
 
 _LOOK_SECONDS = 0.1
 _RELAY_SECONDS = 2.0
-
-
-class Data:
-    """Where a run's samples are: DIR/cloud, DIR/edges/<edge>, DIR/test."""
-
-    def __init__(self, folder: Path) -> None:
-        """Look at a folder.
-
-        Raises:
-            InvalidInput: it does not exist, or has no cloud/ in it.
-        """
-        self.folder = folder.absolute()
-        self.cloud = self.folder / "cloud"
-        shown = shown_path(folder)
-        if not is_utf8(self.folder):
-            raise InvalidInput(f"{shown} has a name that is not UTF-8, or lies in a folder that has. Rename it.")
-        if not self.cloud.exists():
-            raise InvalidInput(
-                f"{shown} has no folder 'cloud': put the cloud's samples into {shown}/cloud, each edge's into "
-                f"{shown}/edges/<edge>, and samples that nobody trains on into {shown}/test (optional)."
-            )
-
-    def edges(self) -> dict[str, Path]:
-        """Folder of samples by edge."""
-        root = self.folder / "edges"
-        return {path.name: path for path in subfolders(root)} if root.is_dir() else {}
-
-    @property
-    def test(self) -> str:
-        """Folder of the test data, or an empty text."""
-        folder = self.folder / "test"
-        return str(folder) if folder.exists() else ""
-
-    def require_fit(self, task: Task) -> None:
-        """Read a first sample of the cloud's, and all of the test data, which is otherwise read last of all.
-
-        Raises:
-            InvalidSamples: it does not fit the format, or there is none; or a file in edges/ belongs to no edge.
-        """
-        data, edges = task.data, self.folder / "edges"
-        loose = loose_files(edges, data) if task.collaborate and edges.is_dir() else []
-        if loose:
-            raise InvalidSamples(f"{shown_path(loose[0])} belongs to no edge. Put it into the folder of one.")
-        counts = {self.cloud: sum(1 for _ in islice(read_records(self.cloud, data, self.cloud), 1))}
-        if self.test:
-            counts |= {place: count_samples(place, data) for place in environments(Path(self.test), data).values()}
-        for place, count in counts.items():
-            if not count:
-                raise InvalidSamples(f"{shown_path(place)} has files but no sample: put some there.")
-
-    def unmeasured(self, data: DataFormat, folders: Mapping[str, Path]) -> list[str]:
-        """The edges among these with samples, but too few of each class to hold one out and measure a model on it."""
-        found = []
-        for edge, folder in folders.items():
-            with suppress(CloudedgeError):  # What cannot be read is passed over there, and said by its runner.
-                if not holds_out(read_records(folder, data, folder), data.held_out):
-                    found.append(edge)
-        return found
 
 
 def run_task(
@@ -114,7 +53,7 @@ def run_task(
         edges: Number of edges to start; none: all that have samples.
         home: Where everything is kept.
         watch: Called again and again meanwhile, to show what happens.
-        compact: Whether all rounds are one task; none: beyond ten rounds.
+        compact: Whether the pipeline has as few tasks as it can; none: as suits this machine.
 
     Returns:
         The finished run.
@@ -124,21 +63,18 @@ def run_task(
     """
     paths = {"--data": str(data.folder), "--home": str(home.folder.absolute())}
     require_carried("A path", paths, here=True)
-    folders = _chosen(task, data, edges)
-    if task.collaborate:
-        find_rule(task.collaboration.fusion.rule, task.collaboration.fusion.parameters, folders)
-        named = task.collaboration.model_copy(update={"edges": tuple(sorted(folders))})
-        task = task.model_copy(update={"collaboration": named})
-    task = task_of(parameters_of(task))  # As the pipeline's form will give it back: 1.0 in an open dictionary becomes 1.
+    system = system_of(task)
+    folders = _chosen(system, task, data, edges)
+    if folders:
+        task = system.with_edges(task, tuple(sorted(folders)))
+    task = system.form.as_carried(task)
     run = Run(home.store, task.id)
     run.require_free_for(task)
-    if run.evaluation() is None:
-        data.require_fit(task)
+    system.require_samples(run, task, data)
     with _no_other_mlflow(), home.alone(), ExitStack() as stack:
         create(run, task, "cloudedge run")
-        unmeasured = data.unmeasured(task.data, folders)
-        if unmeasured:
-            events.record(home.store, run.id, "cloudedge run", "unmeasured", edges=unmeasured, of=len(folders))
+        for action, details in system.remarks(task, data, folders):
+            events.record(home.store, run.id, "cloudedge run", action, **details)
         # Nobody else works here now, so other runs that seem to are dead, and no edge is to work on for them.
         faults = Faults()
         list(reap(home.store, home.inboxes, "cloudedge run", silent_seconds=0, between_seconds=0, faults=faults, spare=run.id))
@@ -146,14 +82,20 @@ def run_task(
         relay = stack.enter_context(_relaying(home, run))
         if not _finished(run):
             with _orders_closed_at_a_stop(home, run):
-                _work(task, data, folders, home, run, watch, shape_of(task, compact))
+                _work(task, system.arguments(str(data.cloud), data.test), folders, home, run, watch, compact)
         relay()
         watch(run)
     return run
 
 
 def _work(
-    task: Task, data: Data, folders: dict[str, Path], home: Home, run: Run, watch: Callable[[Run], None], shape: str
+    task: Task,
+    arguments: Mapping[str, Any],
+    folders: dict[str, Path],
+    home: Home,
+    run: Run,
+    watch: Callable[[Run], None],
+    compact: bool | None,
 ) -> None:
     with ExitStack() as stack:
         runners = None
@@ -162,9 +104,7 @@ def _work(
                 home.inboxes.enroll(edge)
             runners = stack.enter_context(Runners.at_work(home, run, folders))
         logs, root = home.logs(task.id), home.folder / "pipelines" / task.id
-        pipeline = stack.enter_context(
-            pipeline_at_work(task, str(data.cloud), data.test, shape, run, logs, root, home.environment())
-        )
+        pipeline = stack.enter_context(pipeline_at_work(task, arguments, compact, run, logs, root, home.environment()))
         while not pipeline.over():
             if runners:
                 runners.keep_alive()
@@ -183,16 +123,16 @@ def require_space(folder: Path, least_bytes: int = _LEAST_FREE_BYTES) -> None:
         raise StoreFailed(f"The disk that {folder} is on is full: free some space and start again; nothing is lost.")
 
 
-def _chosen(task: Task, data: Data, edges: int | None) -> dict[str, Path]:
-    if not task.collaborate:
+def _chosen(system: System[Task], task: Task, data: Data, edges: int | None) -> dict[str, Path]:
+    named = system.edges_of(task)
+    if named is None:
         return {}
     folders = data.edges()
-    named = task.collaboration.edges
     missing = sorted(set(named) - set(folders))
     if missing:
         raise InvalidInput(
             f"The task names the edges {', '.join(missing)}, but {data.folder}/edges has no such folders, only: "
-            f"{', '.join(folders) or 'none'}. Make them, or correct collaboration.edges in the task."
+            f"{', '.join(folders) or 'none'}. Make them, or correct {system.edges_in_task} in the task."
         )
     names = list(named or folders)
     if edges is not None:
@@ -205,9 +145,8 @@ def _chosen(task: Task, data: Data, edges: int | None) -> dict[str, Path]:
         if not re.fullmatch(NAME, name):
             raise InvalidInput(f"The folder {shown_path(folders[name])} has no name for an edge. Rename it: {IN_WORDS[NAME]}.")
     if not names:
-        raise InvalidInput(
-            f"{data.folder}/edges has no folder: make one per edge with its samples, or set collaborate to false."
-        )
+        instead = f", or {system.instead_of_edges}" if system.instead_of_edges else ""
+        raise InvalidInput(f"{data.folder}/edges has no folder: make one per edge with its samples{instead}.")
     return {name: folders[name] for name in names}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.accuracy import ALL, ROWS, collaborate, main, pretrain, read_world, share_of_gap
-from cloudedge.documents import Task
+from cloudedge.documents import TrainingTask
 from cloudedge.names import sha256_of
 from cloudedge.training import use_threads
 from pipelines.collaborative_training.demo import demo_task, write_digits
@@ -15,7 +15,7 @@ from pipelines.laptop.run import Data, run_task
 from tests.cloud.tracking.told import WARNINGS_OF_MLFLOW
 
 
-def quick_task(edges: int, rounds: int) -> Task:
+def quick_task(edges: int, rounds: int) -> TrainingTask:
     task = demo_task(edges, rounds)
     return task.model_copy(update={"pretraining": task.pretraining.model_copy(update={"epochs": 5})})
 

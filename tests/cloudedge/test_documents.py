@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cloudedge import __version__
-from cloudedge.documents import DataFormat, Inbox, Order, Scores, Task, canonical_json, order_id, parse
+from cloudedge.documents import DataFormat, Inbox, Order, Scores, TrainingTask, canonical_json, order_id, parse
 from cloudedge.documents.base import Part
 from cloudedge.errors import InvalidDocument
 from cloudedge.schemas import DOCUMENTS
@@ -66,14 +66,16 @@ def test_equal_values_have_one_canonical_form_whatever_their_order(value: dict[s
 
 
 def test_the_smallest_task_names_itself_and_its_data_and_gets_defaults_for_the_rest() -> None:
-    parsed = parse(Task, json.dumps(task()), "lamps.json")
+    parsed = parse(TrainingTask, json.dumps(task()), "lamps.json")
 
     assert (parsed.collaborate, parsed.collaboration.rounds, parsed.collaboration.fusion.rule) == (True, 3, "samples")
     assert parsed.model_file_name == "model.safetensors"
 
 
 def test_a_task_file_may_name_its_schema_for_editors() -> None:
-    assert parse(Task, json.dumps({"$schema": "docs/schemas/task.schema.json", **task()}), "a") == Task(**task())
+    assert parse(TrainingTask, json.dumps({"$schema": "docs/schemas/task.schema.json", **task()}), "a") == TrainingTask(
+        **task()
+    )
 
 
 def test_a_wrong_task_file_lists_all_its_faults_at_once_each_with_field_value_and_remedy() -> None:
@@ -87,7 +89,7 @@ def test_a_wrong_task_file_lists_all_its_faults_at_once_each_with_field_value_an
     )
     del wrong["name"]
 
-    assert faults_of(Task, wrong) == [
+    assert faults_of(TrainingTask, wrong) == [
         f"schema_version: found 2; give 1, or use a cloudedge that knows 2: this is {__version__}",
         "name: missing; add it",
         "id: found 'Lamps 1'; use lower-case letters, digits and inner hyphens, at most 53 characters",
@@ -116,7 +118,7 @@ def test_a_wrong_task_file_lists_all_its_faults_at_once_each_with_field_value_an
     ],
 )
 def test_edges_are_named_once_and_a_quorum_can_be_met(change: dict[str, Any], fault: str) -> None:
-    assert faults_of(Task, task(collaboration=change)) == [fault]
+    assert faults_of(TrainingTask, task(collaboration=change)) == [fault]
 
 
 @pytest.mark.parametrize(
@@ -218,8 +220,8 @@ def test_an_image_folder_that_no_disk_can_hold_is_refused(change: dict[str, Any]
     ],
 )
 def test_what_was_accepted_before_such_a_rule_was_made_is_still_read(value: dict[str, Any]) -> None:
-    assert parse(Task, json.dumps(task(data=value)), "task.json", stored=True).data.storage == value["storage"]
-    faults_of(Task, task(data=value))
+    assert parse(TrainingTask, json.dumps(task(data=value)), "task.json", stored=True).data.storage == value["storage"]
+    faults_of(TrainingTask, task(data=value))
 
 
 def test_a_task_that_says_no_column_is_written_as_before_there_were_any() -> None:
@@ -235,7 +237,7 @@ def test_a_task_that_says_no_column_is_written_as_before_there_were_any() -> Non
 )
 def test_a_key_that_stands_twice_is_refused_wherever_it_is(content: str) -> None:
     with pytest.raises(InvalidDocument, match="stands 2 times in one object; keep one"):
-        parse(Task, content, "lamps.json")
+        parse(TrainingTask, content, "lamps.json")
 
 
 def test_a_sample_too_large_for_any_memory_is_refused_before_one_is_read() -> None:
@@ -248,9 +250,9 @@ def test_a_sample_too_large_for_any_memory_is_refused_before_one_is_read() -> No
 
 @pytest.mark.parametrize("name", ["edge-1\n", "edge/1", "..", "", "-edge", "edge-", "Edge", "e" * 54, "édge"])
 def test_no_name_reaches_a_path_unchecked(name: str) -> None:
-    (fault,) = faults_of(Task, task(id=name))
+    (fault,) = faults_of(TrainingTask, task(id=name))
     assert fault.startswith(f"id: found {name!r}; ")
-    (fault,) = faults_of(Task, task(collaboration={"edges": [name]}))
+    (fault,) = faults_of(TrainingTask, task(collaboration={"edges": [name]}))
     assert fault.startswith(f"collaboration.edges.0: found {name!r}; ")
 
 
@@ -268,7 +270,7 @@ def test_no_name_reaches_a_path_unchecked(name: str) -> None:
 )
 def test_what_is_no_document_at_all_is_refused_with_the_reason(content: bytes, fault: str) -> None:
     with pytest.raises(InvalidDocument) as caught:
-        parse(Task, content, "lamps.json")
+        parse(TrainingTask, content, "lamps.json")
 
     (found,) = caught.value.faults
     assert found.startswith(fault)
@@ -276,7 +278,7 @@ def test_what_is_no_document_at_all_is_refused_with_the_reason(content: bytes, f
 
 def test_a_document_over_its_size_is_refused_unread() -> None:
     with pytest.raises(InvalidDocument, match="it has 11 bytes; at most 10 are allowed"):
-        parse(Task, b"not json...", "lamps.json", max_bytes=10)
+        parse(TrainingTask, b"not json...", "lamps.json", max_bytes=10)
 
 
 @slow_to_make

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from jsonschema import Draft202012Validator
 
-from cloudedge.documents import Task
+from cloudedge.documents import TrainingTask
 from cloudedge.documents.base import Part
 from cloudedge.schemas import DOCUMENTS, main, schema_files
 from tests.cloudedge.test_documents import ANY_DOCUMENT, slow_to_make, task
@@ -80,4 +80,4 @@ def test_each_field_of_each_document_says_what_it_means() -> None:
 def test_an_editor_sees_a_tasks_bounds_and_defaults() -> None:
     epochs = SCHEMAS["task"]["$defs"]["Training"]["properties"]["epochs"]
 
-    assert (epochs["minimum"], epochs["maximum"], epochs["default"]) == (1, 100_000, Task(**task()).pretraining.epochs)
+    assert (epochs["minimum"], epochs["maximum"], epochs["default"]) == (1, 100_000, TrainingTask(**task()).pretraining.epochs)

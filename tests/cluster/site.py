@@ -20,7 +20,7 @@ from urllib3.exceptions import HTTPError
 from cloud.inboxes.config_maps import inbox_name
 from cloud.runs.run import Run
 from cloud.stores import open_store
-from cloudedge.documents import Task
+from cloudedge.documents import TrainingTask
 from cloudedge.mount import write_mount
 from cloudedge.store import Store
 from tests.cluster.control_plane import ControlPlane
@@ -94,7 +94,7 @@ class Site:
             os.environ[name] = value
         return open_store(self.address, for_edges="", scratch=self.folder / "scratch", patience_seconds=60)
 
-    def run(self, task: Task) -> Run:
+    def run(self, task: TrainingTask) -> Run:
         """A run in the store."""
         return Run(self.store, task.id)
 
@@ -136,7 +136,7 @@ class Site:
         for name in ("cloud", "test"):
             self.cli("data", "put", f"digits-{name}", str(samples / name))
 
-    def pipeline(self, task: Task, shape: str) -> "subprocess.Popen[bytes]":
+    def pipeline(self, task: TrainingTask, shape: str) -> "subprocess.Popen[bytes]":
         """Start the task's pipeline in kfp's local engine, with the pipeline's account and its user of the store."""
         task_file = self.folder / f"{task.id}.json"
         task_file.write_bytes(task.to_json())

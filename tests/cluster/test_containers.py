@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from components.collaborative_training.pretrain.parameters import parameters_of
 from mlflow import MlflowClient
 
 from cloud.fleet.enrolment import USER, RunnerSpec, deployment
 from cloudedge import __version__
-from cloudedge.documents import Manifest, Task, Trained, parse
+from cloudedge.documents import Manifest, Trained, TrainingTask, parse
 from cloudedge.errors import InvalidInput
 from cloudedge.names import sha256_of
-from components.collaborative_training.pretrain.parameters import parameters_of
 from components.collaborative_training.pretrain.step import pretrain
 from pipelines.kubeflow.compile import package_of
 from tests.cluster import images
@@ -152,7 +152,7 @@ def test_a_model_of_ones_own_is_in_an_image_made_upon_ours(containerd: Container
 
 
 def pretrained(
-    containerd: Containerd, task: Task, folder: Path, most_rounds: int
+    containerd: Containerd, task: TrainingTask, folder: Path, most_rounds: int
 ) -> "tuple[subprocess.CompletedProcess[str], dict[str, Path]]":
     """How the first step of a task's compiled pipeline ends in the cloud's image, and the folders that it wrote into."""
     write_digits(folder / "data")

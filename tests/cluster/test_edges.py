@@ -19,7 +19,7 @@ from cloud.inboxes.config_maps import EDGE_LABEL, ConfigMapInboxes, inbox_name, 
 from cloud.runs.closing import close_orders
 from cloud.runs.lifecycle import create
 from cloud.runs.run import Run
-from cloudedge.documents import Order, Phase, Report, Task
+from cloudedge.documents import Order, Phase, Report, TrainingTask
 from tests.cloud.inboxes.conformance import adding
 from tests.cloud.runs.builders import DATA, order
 from tests.cluster.site import NAMESPACE, Site
@@ -442,7 +442,7 @@ def test_an_edge_whose_inbox_somebody_edited_is_shown_as_such_and_so_are_the_oth
 def test_whoever_ends_runs_does_so_for_all_edges_but_the_one_whose_inbox_somebody_edited(
     site: Site, edge: str, edited: str
 ) -> None:
-    Run(site.store, "run").create(Task(name="run", id="run", data=DATA))
+    Run(site.store, "run").create(TrainingTask(name="run", id="run", data=DATA))
     for run in ("run", "nobody-knows"):
         inboxes(site).update(edge, adding(order(run, edge)))
 

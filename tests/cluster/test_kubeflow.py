@@ -14,14 +14,14 @@ from typing import Any
 
 import kfp_server_api
 import pytest
+from components.collaborative_training.pretrain.parameters import parameters_of
 from kubernetes import client
 
 from cloud.runs.lifecycle import create
 from cloud.runs.records import RunState
 from cloud.runs.state import set_state
-from cloudedge.documents import Phase, Report, Task, Training, parse
+from cloudedge.documents import Phase, Report, Training, TrainingTask, parse
 from cloudedge.documents.report import MAX_REPORT_BYTES
-from components.collaborative_training.pretrain.parameters import parameters_of
 from pipelines.kubeflow.compile import package_of
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubeflow import NAMESPACE, KubeflowServer
@@ -60,12 +60,12 @@ class Terminal:
         assert ended.code == code, ended
         return ended.err if code else ended.out
 
-    def task_file(self, task: Task) -> str:
+    def task_file(self, task: TrainingTask) -> str:
         path = self.site.folder / f"{task.id}.json"
         path.write_bytes(task.to_json())
         return str(path)
 
-    def submit(self, task: Task, *options: str) -> dict[str, Any]:
+    def submit(self, task: TrainingTask, *options: str) -> dict[str, Any]:
         said = self("submit", self.task_file(task), "--data", "store:digits", *options, "--json")
         return dict(json.loads(said))
 

@@ -17,7 +17,7 @@ from cloud.inboxes import usable
 from cloud.inboxes.config_maps import ConfigMapInboxes
 from cloud.tracking.registry import SHA256_TAG
 from cloud.tracking.runs import RUN_TAG
-from cloudedge.documents import Task
+from cloudedge.documents import TrainingTask
 from pipelines.kubeflow.nodes import node
 from pipelines.kubeflow.pods import NODE_NAME
 from tests.cloud.tracking.server import MlflowServer
@@ -54,23 +54,23 @@ class KubeflowSite(EdgeSite):
         """See `Site.cli`."""
         return self.cli(*arguments, code=code, environment={"CLOUDEDGE_KUBEFLOW": self._kubeflow.url})
 
-    def submit(self, task: Task, *options: str) -> str:
+    def submit(self, task: TrainingTask, *options: str) -> str:
         """What is said when a task is submitted."""
         file = self.folder / f"{task.id}.json"
         file.write_bytes(task.to_json())
         return self.said("submit", str(file), "--data", "store:digits-cloud", "--test-data", "store:digits-test", *options)
 
-    def phase(self, task: Task) -> str:
+    def phase(self, task: TrainingTask) -> str:
         """How its run stands, as Kubeflow says."""
         return str(json.loads(self.said("status", task.id, "--json"))["state"])
 
-    def terminate(self, task: Task) -> None:
+    def terminate(self, task: TrainingTask) -> None:
         """As the button in Kubeflow's pages does."""
         run = json.loads(self.said("status", task.id, "--json"))["kubeflow_id"]
         configuration = kfp_server_api.Configuration(host=self._kubeflow.url)
         kfp_server_api.RunServiceApi(kfp_server_api.ApiClient(configuration)).run_service_terminate_run(run)
 
-    def orders(self, task: Task) -> list[str]:
+    def orders(self, task: TrainingTask) -> list[str]:
         """Open orders of a run."""
         inboxes = ConfigMapInboxes(Namespace(NAMESPACE, self.control_plane.client(), 30))
         return [order.id for inbox in usable(inboxes, Faults()) for order in inbox.orders if order.run == task.id]

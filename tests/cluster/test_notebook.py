@@ -11,7 +11,7 @@ import pytest
 from nbclient import NotebookClient
 
 from cloud.runs.run import Run
-from cloudedge.documents import Task
+from cloudedge.documents import TrainingTask
 from pipelines.collaborative_training.demo import demo_task, write_digits
 from pipelines.kubeflow.client import Kubeflow, KubeflowSettings
 from pipelines.laptop.home import Home
@@ -97,7 +97,7 @@ def test_with_kubeflows_address_the_run_is_submitted_and_followed_there(
     assert "False" not in shown
 
 
-def task(rounds: int) -> Task:
+def task(rounds: int) -> TrainingTask:
     """The notebook's."""
     return demo_task(2, rounds).model_copy(update={"id": "demo-on-the-cluster"})
 

@@ -19,9 +19,9 @@ from cloudedge.documents import (
     Report,
     Result,
     Scores,
-    Task,
     Train,
     Trained,
+    TrainingTask,
     WorkError,
 )
 from cloudedge.names import sha256_of
@@ -38,7 +38,7 @@ class Cloud:
     """The cloud's folders, and a task."""
 
     root: Path
-    task: Task
+    task: TrainingTask
     cloud_data: Path
 
     @property
@@ -56,7 +56,7 @@ class Cloud:
     def pretrained(self, **collaboration: Any) -> "Cloud":
         """The same cloud after pretraining, with these changes to how the edges take part."""
         asked = self.task.collaboration.model_copy(update=collaboration)
-        self.task = Task.model_validate(self.task.model_copy(update={"collaboration": asked}).model_dump())
+        self.task = TrainingTask.model_validate(self.task.model_copy(update={"collaboration": asked}).model_dump())
         for edge in self.task.collaboration.edges:
             self.inboxes.enroll(edge)
         pretrain(self.task, str(self.cloud_data))

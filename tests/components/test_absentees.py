@@ -56,7 +56,7 @@ def dispatched(cloud: Cloud, number: int = 1) -> DispatchRecord:
 
 def left_out(cloud: Cloud, number: int = 1) -> dict[str, str]:
     """Who is missing in a round, and why."""
-    record = cloud.run.waited(number)
+    record = cloud.run.waited(str(number))
     assert record is not None
     return {one.edge: one.reason for one in record.missing}
 

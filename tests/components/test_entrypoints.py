@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy
 import pytest
+from components.collaborative_training.pretrain.parameters import document_of, parameters_of
+from components.collaborative_training.pretrain_document.component import pretrain_document
 from kfp import dsl
 
 from cloud import datasets
@@ -22,8 +24,6 @@ from components.collaborative_training.collaborate.component import collaborate
 from components.collaborative_training.fuse import step as fusing
 from components.collaborative_training.fuse.component import fuse
 from components.collaborative_training.pretrain.component import pretrain
-from components.collaborative_training.pretrain.parameters import document_of, parameters_of
-from components.collaborative_training.pretrain_document.component import pretrain_document
 from components.dispatch.component import dispatch
 from components.evaluate.component import evaluate
 from components.register.component import register

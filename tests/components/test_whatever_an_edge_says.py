@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from components.wait.relay import EdgeFigures
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric, _validate_param, _validate_tag
@@ -53,17 +54,16 @@ from cloudedge.errors import InvalidModel, QuorumMissed
 from cloudedge.store import DirectoryStore
 from components.collaborative_training.fuse.step import _claims, fuse_round
 from components.collaborative_training.fuse.step import _record as fusion_record
+from components.collaborative_training.page.edges import edge_table
+from components.collaborative_training.page.findings import EdgeStory, Findings, Turn, gather
+from components.collaborative_training.page.note import note
 from components.evaluate.step import _judged
 from components.register.description import description
-from components.report.edges import edge_table
-from components.report.findings import EdgeStory, Findings, Turn, gather
-from components.report.note import note
 from components.wait.page import page
-from components.wait.relay import EdgeFigures
 from pipelines.commands.edges import _shown
 from pipelines.display.live import RunDisplay
 from tests.components.cloud import Cloud, epochs, scores
-from tests.components.report.run_builder import RunBuilder, digest
+from tests.components.collaborative_training.page.run_builder import RunBuilder, digest
 from tests.digits import EDGES, digits_task
 from tests.strategies import JSON_VALUES, documents
 

@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from cloud.fusion.rule import rule_names
-from cloudedge.documents import DataFormat, Task, parse
+from cloudedge.documents import DataFormat, TrainingTask, parse
 from edge.tools.commands import app as edge_app
 from pipelines.commands.app import COMMANDS, Commands
 from pipelines.commands.app import app as cloud_app
@@ -83,7 +83,7 @@ def test_every_target_that_a_page_makes_is_in_the_makefile() -> None:
 def test_every_json_is_a_task_or_a_data_format(page: Path) -> None:
     for block in blocks(page):
         if block.language == "json":
-            parse(Task if "data" in json.loads(block.text) else DataFormat, block.text, str(block))
+            parse(TrainingTask if "data" in json.loads(block.text) else DataFormat, block.text, str(block))
 
 
 def test_the_guide_names_every_fusion_rule_and_no_other() -> None:
@@ -100,5 +100,5 @@ def test_the_guide_names_every_field_of_a_task() -> None:
         for part in (schema, *schema.get("$defs", {}).values()):  # type: ignore[attr-defined]
             yield from part.get("properties", {})
 
-    for name in set(names(Task.model_json_schema())) - {"schema_version"}:
+    for name in set(names(TrainingTask.model_json_schema())) - {"schema_version"}:
         assert re.search(rf'[`"]{name}[`"]|`[^`]*\.{name}`', page), name

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from cloud.runs.run import Run
-from cloudedge.documents import Task
+from cloudedge.documents import TrainingTask
 from cloudedge.store import DirectoryStore
 from pipelines.laptop.home import Home
 from tests.traps import lay_traps, lay_traps_on_the_path
@@ -40,7 +40,7 @@ class Laptop:
 
     folder: Path
     samples: Path
-    task: Task
+    task: TrainingTask
 
     @property
     def home(self) -> Home:

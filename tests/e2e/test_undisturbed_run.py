@@ -68,7 +68,7 @@ def test_the_log_tells_every_operation_once_and_in_order(flat: Finished) -> None
 
 def test_every_edge_delivered_in_its_first_attempt_and_has_nothing_left_to_do(flat: Finished) -> None:
     for number in (1, 2):
-        record = flat.laptop.run.waited(number)
+        record = flat.laptop.run.waited(str(number))
         assert record is not None
         assert [(one.edge, one.attempt) for one in record.delivered] == [(edge, 1) for edge in EDGES]
     assert [flat.laptop.home.inboxes.read(edge).orders for edge in EDGES] == [()] * 3

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudedge.documents import Task
+from cloudedge.documents import TrainingTask
 from tests.components.cloud import Cloud
 from tests.components.conftest import cloud, digits
 from tests.digits import EDGES, digits_task
@@ -25,7 +25,7 @@ def task_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def home(cloud: Cloud) -> Cloud:
     """A home with one run that has fused a round and waits for the next."""
-    cloud.task = Task.model_validate(json.loads(cloud.task.to_json()))
+    cloud.task = TrainingTask.model_validate(json.loads(cloud.task.to_json()))
     cloud.pretrained().round(1, EDGES)
     cloud.dispatched(2)
     return cloud

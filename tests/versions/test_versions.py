@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from cloud.runs.records import DispatchRecord, PretrainingRecord, RunState, WaitRecord
 from cloud.runs.run import Run
-from cloudedge.documents import Event, FusionRecord, Inbox, Manifest, Order, Phase, Report, Task, Trained, parse
+from cloudedge.documents import Event, FusionRecord, Inbox, Manifest, Order, Phase, Report, Trained, TrainingTask, parse
 from cloudedge.documents.base import Part
 from cloudedge.store import DirectoryStore
 from edge.runner.inbox import understood
@@ -34,7 +34,7 @@ DOCUMENTS: dict[str, type[Part]] = {
     "report-done": Report,
     "report-training": Report,
     "state": RunState,
-    "task": Task,
+    "task": TrainingTask,
     "wait": WaitRecord,
 }
 TOLD = ["manifest", "report-done", "report-training"]

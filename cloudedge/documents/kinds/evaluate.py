@@ -7,7 +7,7 @@ from pydantic import Field
 from cloudedge.documents.data import DataFormat
 from cloudedge.documents.kinds import Result, Work
 from cloudedge.documents.report import Count, ScoresByModel
-from cloudedge.documents.task import ModelSpec, Training
+from cloudedge.documents.training import ModelSpec, Training
 
 
 class Evaluate(Work):

@@ -7,7 +7,7 @@ from pydantic import Field
 from cloudedge.documents.data import DataFormat
 from cloudedge.documents.kinds import Result, Work
 from cloudedge.documents.report import MOST_CLASSES, Count, History, Name, ScoresByModel, at_most
-from cloudedge.documents.task import ModelSpec, Recollection, Training
+from cloudedge.documents.training import ModelSpec, Recollection, Training
 from cloudedge.names import FILE_NAME, SHA256
 
 

@@ -1,8 +1,8 @@
 """All rounds in one process: the same steps, without a task each."""
 
 from components.collaborative_training.fuse.step import fuse_round
-from components.dispatch.step import dispatch_round
-from components.wait.step import wait_round
+from components.dispatch.step import dispatch_step
+from components.wait.step import wait_step
 
 
 def collaborate_rounds(run_id: str, cloud_data: str = "") -> int:
@@ -16,8 +16,8 @@ def collaborate_rounds(run_id: str, cloud_data: str = "") -> int:
         Cancelled: somebody cancelled the run.
     """
     number = 0
-    while dispatch_round(run_id, number + 1):
+    while dispatch_step(run_id, str(number + 1)):
         number += 1
-        wait_round(run_id, number)
+        wait_step(run_id, str(number))
         fuse_round(run_id, number, cloud_data)
     return number

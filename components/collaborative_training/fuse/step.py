@@ -10,17 +10,17 @@ from cloud import datasets
 from cloud.advice import DIVERGES_AGAIN
 from cloud.fusion.files import Contribution, FusionOutcome, fuse_files
 from cloud.orders.issue import most_model_bytes
-from cloud.orders.rounds import finished_before
 from cloud.runs.records import Delivery, PretrainingRecord
 from cloud.runs.run import Run
 from cloud.settings import Settings
 from cloud.step import Step, step
 from cloud.stores.recorded import recorded
 from cloud.tracking import MetricPoint, TrackingRecord
-from cloudedge.documents import ContributionRecord, FusionRecord, LeftOut, Manifest, Scores, Task, Trained, parse
+from cloudedge.documents import ContributionRecord, FusionRecord, LeftOut, Manifest, Scores, Trained, TrainingTask, parse
 from cloudedge.documents.manifest import MAX_MANIFEST_BYTES, OutputFile
 from cloudedge.errors import CloudedgeError, InvalidInput, InvalidModel, NotFound, QuorumMissed, SpoiledModel
 from cloudedge.weights import TensorInfo, check, layout
+from components.collaborative_training.rounds import finished_before
 
 if TYPE_CHECKING:
     from cloudedge.data import Samples
@@ -55,7 +55,7 @@ def fuse_round(run_id: str, round_number: int, cloud_data: str = "") -> FusionRe
         QuorumMissed: fewer sound models than the quorum.
     """
     with step(run_id, f"fuse-{round_number}") as work:
-        task = work.run.task()
+        task = work.run.task_for(TrainingTask)
         if finished_before(work, task, round_number):
             work.say(f"Round {round_number} is not needed.")
             return None
@@ -91,15 +91,15 @@ def accuracy_on_cloud(record: FusionRecord, cloud_data: str) -> float | None:
         files, size = datasets.extent(store, cloud_data)
         if files > _MOST_SAMPLES_FILES or size > _MOST_SAMPLES_BYTES:
             return None
-        score = _scorer(run.task(), lambda: datasets.local_folder(store, cloud_data, settings.scratch / run.id))
+        score = _scorer(run.task_for(TrainingTask), lambda: datasets.local_folder(store, cloud_data, settings.scratch / run.id))
         with recorded(store, run.fused_key(record.round), record.sha256) as path:
             return score(path)
     except CloudedgeError:  # The round is fused all the same.
         return None
 
 
-def _fuse(work: Step, task: Task, number: int, cloud_data: str) -> FusionRecord:
-    waited = work.run.waited(number)
+def _fuse(work: Step, task: TrainingTask, number: int, cloud_data: str) -> FusionRecord:
+    waited = work.run.waited(str(number))
     if waited is None:
         raise NotFound(f"Round {number} of {work.run.id} was not waited for yet: run that step first.")
     begun_with = work.run.model_after(number - 1)
@@ -156,7 +156,7 @@ def _fuse(work: Step, task: Task, number: int, cloud_data: str) -> FusionRecord:
 
 
 def _checked(
-    work: Step, task: Task, stack: ExitStack, delivery: Delivery, base: _Base, expected: dict[str, TensorInfo]
+    work: Step, task: TrainingTask, stack: ExitStack, delivery: Delivery, base: _Base, expected: dict[str, TensorInfo]
 ) -> tuple[Contribution, Trained]:
     """What an edge delivered, as fusion takes it, and what training came to.
 
@@ -187,7 +187,7 @@ def _checked(
     return contribution, trained.model_copy(update={"history": ()})
 
 
-def _claims(manifest: Manifest, task: Task) -> tuple[OutputFile, Trained, Scores]:
+def _claims(manifest: Manifest, task: TrainingTask) -> tuple[OutputFile, Trained, Scores]:
     """The model that a manifest is about, what training came to, and the model's scores.
 
     Raises:
@@ -245,7 +245,7 @@ def _optimizer_state(work: Step, stack: ExitStack, number: int) -> Path | None:
     return stack.enter_context(work.store.local(key)) if work.store.stat(key) else None
 
 
-def _scorer(task: Task, cloud_data: Callable[[], Path]) -> Callable[[Path], float]:
+def _scorer(task: TrainingTask, cloud_data: Callable[[], Path]) -> Callable[[Path], float]:
     """Measures a model on the cloud's held-out samples. Most fusions need none of it, so PyTorch is loaded when it is asked."""
     held_out: list[Samples] = []
 
@@ -266,7 +266,7 @@ def _scorer(task: Task, cloud_data: Callable[[], Path]) -> Callable[[Path], floa
 
 def _record(
     work: Step,
-    task: Task,
+    task: TrainingTask,
     number: int,
     base_sha256: str,
     outcome: FusionOutcome,

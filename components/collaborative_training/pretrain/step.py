@@ -1,28 +1,24 @@
 """Pretraining: the run is created, and its first model is trained on the cloud's own samples."""
 
-import re
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cloud.begin import begin
 from cloud.fusion.rule import Averaging, find_rule
-from cloud.runs.lifecycle import create
-from cloud.runs.records import KUBEFLOW_ID, KubeflowRecord, PretrainingRecord, RunState
+from cloud.runs.records import PretrainingRecord
 from cloud.runs.run import Run
-from cloud.runs.state import set_state
 from cloud.settings import Settings
 from cloud.step import Step, step
-from cloud.tracking import NOTE_TAG, Dataset, TrackingRecord, flat_params
+from cloud.tracking import Dataset, TrackingRecord
 from cloud.tracking.figures import epoch_points
-from cloudedge import __version__
-from cloudedge.documents import EpochRecord, Task
+from cloudedge.documents import EpochRecord, TrainingTask
 from cloudedge.errors import InvalidSamples
 from cloudedge.names import sha256_of
 
 
-def pretrain(task: Task, cloud_data: str, kubeflow_run: str = "") -> PretrainingRecord:
+def pretrain(task: TrainingTask, cloud_data: str, kubeflow_run: str = "") -> PretrainingRecord:
     """Create the run of a task, or go on with it, and train the pretrained model.
 
     Args:
@@ -41,21 +37,7 @@ def pretrain(task: Task, cloud_data: str, kubeflow_run: str = "") -> Pretraining
     # Before the step begins, whose failure would be written into the other task's run.
     Run(Settings().open_store(), task.id).require_free_for(task)
     with step(task.id, "pretrain", begins=True) as work:
-        create(work.run, task, work.settings.actor)
-        set_state(work.run, RunState(state="running", at=datetime.now(UTC)))
-        if re.fullmatch(KUBEFLOW_ID, kubeflow_run):
-            work.run.put(work.run.key("kubeflow.json"), KubeflowRecord(run=kubeflow_run))
-        created = work.written_at(work.run.key("task.json"))
-        tags = {
-            "cloudedge.run": task.id,
-            "cloudedge.store": work.settings.store,
-            "cloudedge.version": __version__,
-            NOTE_TAG: f"**{task.name}.** Run in progress.",
-        }
-        # Without what differs between any two runs and is said elsewhere: MLflow shows what two runs differ in.
-        settings = task.model_dump(mode="json", exclude={"schema_version", "id", "name"})
-        work.track("create", TrackingRecord(at=created, params=flat_params(settings), tags=tags, status="running"))
-        work.relay()  # What is wrong with MLflow is to be known now, not after hours of training.
+        begin(work, task, kubeflow_run)
         record = work.run.pretraining()
         if record is None:
             if task.collaborate:
@@ -67,7 +49,7 @@ def pretrain(task: Task, cloud_data: str, kubeflow_run: str = "") -> Pretraining
         return record
 
 
-def _train(work: Step, task: Task, cloud_data: Path) -> PretrainingRecord:
+def _train(work: Step, task: TrainingTask, cloud_data: Path) -> PretrainingRecord:
     from cloudedge.data import histogram, load_samples, split
     from cloudedge.models import build
     from cloudedge.training import train, use_threads
@@ -120,7 +102,7 @@ def _train(work: Step, task: Task, cloud_data: Path) -> PretrainingRecord:
     return record
 
 
-def _is_to_measure(task: Task) -> bool:
+def _is_to_measure(task: TrainingTask) -> bool:
     """Whether fusion measures models on the cloud's held-out samples."""
     if not task.collaborate:
         return False
@@ -128,7 +110,7 @@ def _is_to_measure(task: Task) -> bool:
     return isinstance(rule, Averaging) and rule.measures
 
 
-def _line(record: EpochRecord, task: Task) -> str:
+def _line(record: EpochRecord, task: TrainingTask) -> str:
     scores = record.scores
     if scores.samples:
         said = f"accuracy {scores.accuracy:.3f}, recall {scores.recall:.3f}, loss {scores.loss:.3f}"

@@ -1,10 +1,10 @@
 """The demo's task."""
 
-from cloudedge.documents import Collaboration, Fusion, ModelSpec, Task, Training
+from cloudedge.documents import Collaboration, Fusion, ModelSpec, Training, TrainingTask
 from pipelines.collaborative_training.demo.digits import DATA, edge_names
 
 
-def demo_task(edges: int = 4, rounds: int = 25) -> Task:
+def demo_task(edges: int = 4, rounds: int = 25) -> TrainingTask:
     """A task for the folder that `write_digits` lays out.
 
     Args:
@@ -14,7 +14,7 @@ def demo_task(edges: int = 4, rounds: int = 25) -> Task:
     Raises:
         InvalidInput: the digits are not enough for so many edges, or there is no edge.
     """
-    return Task(
+    return TrainingTask(
         name="Handwritten digits on factory floors",
         id="demo",
         model_file_name="digits.safetensors",

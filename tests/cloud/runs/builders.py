@@ -7,7 +7,17 @@ from typing import Any
 from cloud.inboxes import DirectoryInboxes
 from cloud.runs.records import RunState
 from cloud.runs.run import Run
-from cloudedge.documents import DataFormat, ModelSpec, Order, RemoteFile, SampleField, Task, Train, UploadTarget, order_id
+from cloudedge.documents import (
+    DataFormat,
+    ModelSpec,
+    Order,
+    RemoteFile,
+    SampleField,
+    Train,
+    TrainingTask,
+    UploadTarget,
+    order_id,
+)
 from cloudedge.store import DirectoryStore
 
 DATA = DataFormat(storage="json-lines", fields=(SampleField(name="x", shape=(4,)),), classes=("low", "high"))
@@ -26,7 +36,7 @@ class Cloud:
     def run(self, name: str, state: Any = None) -> Run:
         """A run that was created."""
         run = Run(self.store, name)
-        run.create(Task(name=name, id=name, data=DATA))
+        run.create(TrainingTask(name=name, id=name, data=DATA))
         if state:
             run.put(run.key("state.json"), RunState(state=state, at=NOW))
         return run

@@ -16,7 +16,7 @@ from cloud.runs.lifecycle import cancel
 from cloud.runs.run import Run, run_ids
 from cloud.runs.state import BETWEEN_STEPS, OVER
 from cloud.step import step
-from cloudedge.documents import Task
+from cloudedge.documents import TrainingTask
 from cloudedge.errors import Conflict, InvalidInput, NotFound, StoreFailed
 from tests.cloud.runs.builders import DATA, Cloud
 from tests.cloud.watched_store import WatchedStore
@@ -167,7 +167,7 @@ def test_a_step_that_begins_once_its_run_was_said_to_be_deleted_does_no_work(
 
 
 def test_wherever_it_is_interrupted_the_run_is_whole_or_unseen_and_the_same_command_removes_the_rest(cloud: Cloud) -> None:
-    task = Task(name="run", id="run", data=DATA)
+    task = TrainingTask(name="run", id="run", data=DATA)
     other = task.model_copy(update={"seed": 7})
     for most in itertools.count():
         run = full_run(cloud)

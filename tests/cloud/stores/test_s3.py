@@ -29,7 +29,7 @@ from cloud.stores import open_store
 from cloud.stores.address import S3Address
 from cloud.stores.multipart import PART_BYTES
 from cloud.stores.signing import presigned
-from cloudedge.documents import Task, UploadTarget
+from cloudedge.documents import TrainingTask, UploadTarget
 from cloudedge.errors import Conflict, InvalidInput, NotFound, StoreFailed
 from cloudedge.store import Store
 from cloudedge.transport import Transport
@@ -106,7 +106,7 @@ def test_what_was_deleted_is_gone_where_the_bucket_keeps_versions(
     (tmp_path / "1.csv").write_text("1")
     list(datasets.put(store, "line-3", tmp_path / "1.csv"))
     cloud = Cloud(tmp_path)
-    Run(store, "run").create(Task(name="run", id="run", data=DATA))
+    Run(store, "run").create(TrainingTask(name="run", id="run", data=DATA))
     assert datasets.delete(store, "line-3") == 1
     delete(store, cloud.inboxes, "run", "tester", Faults())
     assert datasets.names(store) == ()

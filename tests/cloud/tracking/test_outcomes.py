@@ -11,10 +11,10 @@ from cloud.step import step
 from cloud.tracking import Relay, TrackingLog, TrackingRecord, registered_of, trouble_of
 from cloudedge.errors import InvalidInput, StoreFailed
 from cloudedge.store import DirectoryStore
+from components.collaborative_training.page.findings import gather
+from components.collaborative_training.page.headline import sentences, verdict
 from components.evaluate.step import evaluate_run
 from components.register.step import register_model
-from components.report.findings import gather
-from components.report.headline import sentences, verdict
 from components.report.step import report_run
 from pipelines.display.summary import summary
 from tests.cloud.tracking import told as mlflow_was

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from cloud.tracking import MetricPoint, Registration, TrackingLog, TrackingRecord, flat_params
 from cloud.tracking.names import mlflow_name
-from cloudedge.documents import DataFormat, SampleField, Task
+from cloudedge.documents import DataFormat, SampleField, TrainingTask
 from cloudedge.documents.base import parse
 from cloudedge.store import DirectoryStore
 from tests.cloud.tracking import told
@@ -90,7 +90,7 @@ def test_an_alias_that_mlflow_would_refuse_is_refused_when_it_is_written(alias: 
 
 
 def test_settings_become_parameters_that_can_be_compared_line_by_line() -> None:
-    task = Task(
+    task = TrainingTask(
         name="Digits",
         id="digits",
         data=DataFormat(storage="csv", fields=(SampleField(name="pixel", shape=(64,)),), classes=("a", "b")),

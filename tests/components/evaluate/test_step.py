@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pipelines.display.results import print_outcome
 from rich.console import Console
 
 from cloud.tracking import TrackingLog
 from cloudedge.documents import Evaluated, LeftOut, Order
 from cloudedge.errors import InvalidModel, InvalidSamples, NotFound, QuorumMissed
 from cloudedge.places import shown_path
+from components.collaborative_training.page.findings import gather
+from components.collaborative_training.page.sections import render
 from components.collaborative_training.pretrain.step import pretrain
 from components.evaluate.step import evaluate_run
 from components.register.step import register_model
-from components.report.findings import gather
-from components.report.page import render
-from pipelines.display.results import print_outcome
 from pipelines.laptop.home import Home
 from tests.components.cloud import Cloud, content, manifest, scores
 from tests.digits import EDGES

@@ -10,11 +10,11 @@ from cloud.settings import Settings
 from cloud.tracking import Ancestor, TrackingLog
 from cloudedge.documents import Fusion
 from cloudedge.errors import NotFound
+from components.collaborative_training.page.findings import gather
+from components.collaborative_training.page.headline import sentences
 from components.evaluate.step import evaluate_run
 from components.register.description import description
 from components.register.step import register_model
-from components.report.findings import gather
-from components.report.headline import sentences
 from tests.components.cloud import Cloud, content
 from tests.components.evaluate.test_step import judged
 from tests.digits import EDGES, digits_task

@@ -40,7 +40,7 @@ def test_when_all_have_delivered_the_round_is_over(cloud: Cloud) -> None:
 
     assert cloud.waited() == 3
 
-    record = cloud.run.waited(1)
+    record = cloud.run.waited("1")
     assert record is not None
     assert [(one.edge, one.step, one.attempt) for one in record.delivered] == [(edge, "1", 1) for edge in EDGES]
     assert (record.missing, record.late) == ((), {})
@@ -69,7 +69,7 @@ def test_with_its_quorum_a_round_does_not_wait_for_stragglers(cloud: Cloud) -> N
 
     assert cloud.waited() == 2
 
-    record = cloud.run.waited(1)
+    record = cloud.run.waited("1")
     assert record is not None
     assert [(one.edge, one.reason) for one in record.missing] == [("edge-3", "still training, epoch 2 of 40")]
     assert record.late == {"edge-3": "1"}
@@ -186,7 +186,7 @@ def test_after_a_missed_quorum_the_run_goes_on_with_what_was_delivered(cloud: Cl
     for edge in ("edge-2", "edge-3"):
         cloud.deliver(edge)
     assert cloud.waited() == 3
-    record = cloud.run.waited(1)
+    record = cloud.run.waited("1")
     assert record is not None
     assert [one.attempt for one in record.delivered] == [1, 2, 2]
 
@@ -250,7 +250,7 @@ def test_results_that_are_no_results_count_as_missing(cloud: Cloud) -> None:
 
     assert cloud.waited() == 1
 
-    record = cloud.run.waited(1)
+    record = cloud.run.waited("1")
     assert record is not None
     reasons = {one.edge: one.reason for one in record.missing}
     assert "is about digits.1.edge-3.1, not digits.1.edge-2.1" in reasons["edge-2"]
@@ -267,7 +267,7 @@ def test_a_report_that_is_none_costs_its_edge_no_result(cloud: Cloud) -> None:
 
     assert cloud.waited() == 1
 
-    record = cloud.run.waited(1)
+    record = cloud.run.waited("1")
     assert record is not None
     assert [one.edge for one in record.delivered] == ["edge-1"]
     assert record.missing[0].reason.startswith("sent a report that is not believed: ")
@@ -577,7 +577,7 @@ def test_orders_whose_urls_ended_while_this_machine_slept_are_renewed_and_no_dea
     for edge in EDGES:
         cloud.deliver(edge)
     waiting.join(60)
-    record = cloud.run.waited(1)
+    record = cloud.run.waited("1")
     assert record is not None
     assert (len(record.delivered), record.missing) == (3, ())
     assert record.seconds < 600

@@ -11,10 +11,10 @@ from cloud.runs.events import record
 from cloud.tracking import TrackingLog
 from cloudedge.documents import Fusion
 from cloudedge.errors import InvalidSamples
+from components.collaborative_training.page.findings import gather
+from components.collaborative_training.page.headline import headline
 from components.collaborative_training.pretrain.step import pretrain
 from components.evaluate.step import evaluate_run
-from components.report.findings import gather
-from components.report.headline import headline
 from pipelines.collaborative_training.demo.digits import originals
 from pipelines.display import live
 from pipelines.display.summary import overview

@@ -12,10 +12,10 @@ from typing import Any
 import annotated_types
 import pytest
 import yaml
-
-from cloudedge.documents import Collaboration, Task
-from cloudedge.errors import InvalidInput
 from components.collaborative_training.pretrain.parameters import PLACES, document_of, parameters_of
+
+from cloudedge.documents import Collaboration, TrainingTask
+from cloudedge.errors import InvalidInput
 from pipelines.collaborative_training.compact import collaborative_training_compact
 from pipelines.collaborative_training.flat import collaborative_training
 from pipelines.kubeflow.compile import FOLDER, package, package_of
@@ -167,7 +167,7 @@ def test_kubeflows_form_draws_a_list_of_what_is_one_of_few_words_and_leaves_own_
 def test_a_task_that_is_larger_than_an_argument_of_a_pod_is_refused() -> None:
     task = digits_task()
 
-    def with_classes(number: int) -> Task:
+    def with_classes(number: int) -> TrainingTask:
         classes = tuple(f"Klasse {index:04} für die Prüfung" for index in range(number))
         return task.model_copy(update={"data": task.data.model_copy(update={"classes": classes})})
 
@@ -222,7 +222,7 @@ def test_a_tasks_package_has_its_values_as_defaults_but_for_the_id_and_still_ask
         (digits_task(rounds=3).model_copy(update={"collaborate": False}), 4),
     ],
 )
-def test_few_rounds_are_flat_many_compact_and_none_without_collaboration(task: Task, count: int) -> None:
+def test_few_rounds_are_flat_many_compact_and_none_without_collaboration(task: TrainingTask, count: int) -> None:
     assert len(tasks(package_of(task))) == count
 
 

@@ -12,7 +12,7 @@ from cloud.runs.events import events
 from cloud.runs.run import Run
 from cloud.settings import Settings
 from cloudedge import weights
-from cloudedge.documents import Manifest, Order, Task, UploadTarget
+from cloudedge.documents import Manifest, Order, TrainingTask, UploadTarget
 from cloudedge.documents.manifest import MAX_MANIFEST_BYTES
 from cloudedge.documents.report import MAX_REPORT_BYTES
 from cloudedge.errors import QuorumMissed
@@ -96,7 +96,7 @@ def attack(cloud: Cloud, minio: MinioServer, tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(urllib3.connectionpool.HTTPConnectionPool, "urlopen", urlopen)
     collaboration = cloud.task.collaboration.model_copy(update={"quorum": 2, "rounds": 2, "round_deadline_seconds": 60})
-    task = Task.model_validate(cloud.task.model_copy(update={"collaboration": collaboration}).model_dump())
+    task = TrainingTask.model_validate(cloud.task.model_copy(update={"collaboration": collaboration}).model_dump())
     for edge in EDGES:
         cloud.inboxes.enroll(edge)
     pretrain(task, str(cloud.cloud_data))

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from components.collaborative_training.pretrain.parameters import PLACES, document_of, parameters_of, task_of, task_of_document
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from kfp.local import executor_input_utils, placeholder_utils
 from kfp.pipeline_spec import pipeline_spec_pb2
 from pydantic import BaseModel, ValidationError
 
-from cloudedge.documents import DataFormat, Task
+from cloudedge.documents import DataFormat, TrainingTask
 from cloudedge.errors import InvalidDocument
 from components.collaborative_training.pretrain.component import pretrain
-from components.collaborative_training.pretrain.parameters import PLACES, document_of, parameters_of, task_of, task_of_document
 from tests.digits import digits_task
 from tests.strategies import documents
 
@@ -51,9 +51,9 @@ SETTINGS = st.dictionaries(
 
 
 @st.composite
-def tasks(draw: st.DrawFn) -> Task:
+def tasks(draw: st.DrawFn) -> TrainingTask:
     """Tasks whose open places hold texts that are near what is replaced on the way, now and then too near."""
-    task = draw(documents(Task))
+    task = draw(documents(TrainingTask))
     classes = draw(st.lists(TEXTS.filter(bool), min_size=2, max_size=3, unique=True))
     try:
         data = DataFormat.model_validate({**task.data.model_dump(), "classes": classes})
@@ -72,7 +72,7 @@ def tasks(draw: st.DrawFn) -> Task:
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.filter_too_much])  # Most tasks at random are none.
 @given(tasks())
-def test_a_task_that_is_accepted_comes_back_from_its_form_as_the_same_bytes(task: Task) -> None:
+def test_a_task_that_is_accepted_comes_back_from_its_form_as_the_same_bytes(task: TrainingTask) -> None:
     try:
         form = parameters_of(task)
     except InvalidDocument:
@@ -85,7 +85,7 @@ def test_a_task_that_is_accepted_comes_back_from_its_form_as_the_same_bytes(task
 
 @settings(max_examples=30)
 @given(tasks())
-def test_a_task_that_is_accepted_comes_back_from_a_form_that_is_one_document_under_any_id(task: Task) -> None:
+def test_a_task_that_is_accepted_comes_back_from_a_form_that_is_one_document_under_any_id(task: TrainingTask) -> None:
     try:
         document = document_of(task)
     except InvalidDocument:
@@ -122,7 +122,7 @@ def leaves(kind: type[BaseModel], place: tuple[str, ...] = ()) -> Iterator[tuple
 
 
 def test_every_leaf_of_a_task_has_its_place_in_the_form() -> None:
-    assert sorted(PLACES.values()) == sorted(leaf for leaf in leaves(Task) if leaf != ("schema_version",))
+    assert sorted(PLACES.values()) == sorted(leaf for leaf in leaves(TrainingTask) if leaf != ("schema_version",))
 
 
 def test_the_component_asks_for_the_whole_form_in_its_order() -> None:

@@ -1,0 +1,1 @@
+"""Begin a run whose first step does nothing else."""

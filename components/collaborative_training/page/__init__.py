@@ -1,0 +1,1 @@
+"""What the report of collaborative training says and draws."""

@@ -1,0 +1,55 @@
+"""What the steps that several systems use ask a system for."""
+
+from abc import ABC, abstractmethod
+from importlib import import_module
+from typing import Generic
+
+from cloud.orders.steps import StepOrders
+from cloud.reports.plain import plain_report
+from cloud.reports.report import Report
+from cloud.runs.run import Run
+from cloud.step import Step
+from cloudedge.documents import Task
+from cloudedge.documents.task import TaskT
+from cloudedge.documents.tasks import SYSTEMS, package_of
+
+
+class SystemSteps(ABC, Generic[TaskT]):
+    """A system's part in them; each has one as `STEPS` in its module `steps`.
+
+    Attributes:
+        document: What its tasks are.
+    """
+
+    document: type[TaskT]
+
+    @abstractmethod
+    def orders(self, work: Step, task: TaskT, step: str) -> StepOrders | None:
+        """What a step asks of the edges; None if the run does not need it.
+
+        Args:
+            work: The step at work.
+            task: The run's task.
+            step: Name of the step that issues orders, as the pipeline has it.
+
+        Raises:
+            InvalidInput: there is no such step.
+        """
+
+    def require_done(self, run: Run) -> None:  # Of most systems the last step is the last of a chain.
+        """Make sure that a run may end.
+
+        Raises:
+            NotFound: a step before has not done its work.
+        """
+
+    def report(self, run: Run) -> Report:
+        """What a person reads of a run, as far as it has come."""
+        return plain_report(run)
+
+
+def steps_of(task: Task) -> SystemSteps[Task]:
+    """The system that a task is for."""
+    module = f"components.{SYSTEMS[task.kind]}.steps" if task.kind in SYSTEMS else f"{package_of(task.kind)}.steps"
+    found: SystemSteps[Task] = import_module(module).STEPS
+    return found
