@@ -129,6 +129,14 @@ class System(ABC, Generic[TaskT]):
         del cloud_data, test_data
         return {}
 
+    def arguments_at(self, data: "Data") -> dict[str, Any]:
+        """The same for samples on this machine.
+
+        Raises:
+            InvalidInput: a folder is missing.
+        """
+        return self.arguments(str(data.cloud), data.test)
+
     @abstractmethod
     def edges_of(self, task: TaskT) -> Collection[str] | None:
         """The edges that a task names; empty: all; None: no edge takes part."""

@@ -22,7 +22,7 @@ from cloud.tracking import trouble_of
 from cloudedge.documents import Event, Task
 
 
-class ModelFile(NamedTuple):
+class ReportedModel(NamedTuple):
     """A model of the run; its size is in bytes."""
 
     name: str
@@ -78,7 +78,7 @@ class Report:
     facts: Sequence[tuple[str, str]] = ()
     sections: Sequence[Markup] = ()
     tables: Sequence[str] = ()
-    models: Sequence[ModelFile] = field(default=())
+    models: Sequence[ReportedModel] = field(default=())
 
     def page(self) -> str:
         """Draw the run, as far as it has come.
@@ -168,7 +168,7 @@ def _time(story: Story) -> Markup:
     )
 
 
-def _to_look_up(story: Story, models: Iterable[ModelFile]) -> Markup:
+def _to_look_up(story: Story, models: Iterable[ReportedModel]) -> Markup:
     details = []
     rows = [
         [element("td", name), element("td", element("code", sha256)), number(size(length))] for name, sha256, length in models

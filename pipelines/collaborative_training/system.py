@@ -95,6 +95,13 @@ class CollaborativeTraining(System[TrainingTask]):
             raise InvalidInput("Pretraining needs samples in the cloud: name them with --data store:NAME (cloudedge data put).")
         return {"cloud_data": cloud_data, "test_data": test_data}
 
+    def arguments_at(self, data: "Data") -> dict[str, Any]:
+        """See `System.arguments_at`."""
+        from pipelines.collaborative_training.samples import require_cloud
+
+        require_cloud(data)
+        return super().arguments_at(data)
+
     def edges_of(self, task: TrainingTask) -> Collection[str] | None:
         """See `System.edges_of`."""
         return task.collaboration.edges if task.collaborate else None
@@ -106,19 +113,18 @@ class CollaborativeTraining(System[TrainingTask]):
 
     def require_samples(self, run: Run, task: TrainingTask, data: "Data") -> None:
         """See `System.require_samples`."""
-        from pipelines.collaborative_training import samples
+        from pipelines.collaborative_training.samples import require_fit
 
-        samples.require_cloud(data)
         if run.evaluation() is None:
-            samples.require_fit(task, data)
+            require_fit(task, data)
 
     def remarks(self, task: TrainingTask, data: "Data", folders: Mapping[str, Path]) -> Iterator[tuple[str, dict[str, Any]]]:
         """See `System.remarks`."""
-        from pipelines.collaborative_training import samples
+        from pipelines.collaborative_training.samples import unmeasured
 
-        unmeasured = samples.unmeasured(task.data, folders)
-        if unmeasured:
-            yield "unmeasured", {"edges": unmeasured, "of": len(folders)}
+        edges = unmeasured(task.data, folders)
+        if edges:
+            yield "unmeasured", {"edges": edges, "of": len(folders)}
 
     def sentence(self, action: str, details: Mapping[str, Any]) -> str:
         """See `System.sentence`."""

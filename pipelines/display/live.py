@@ -62,6 +62,9 @@ class RunDisplay:
             return
         self._looked = now
         try:
+            if self._told is None:
+                # What an earlier try did is known; only what is new is told.
+                self._told = max((key for key, _ in events(run.store, run.id)), default="")
             self._system = self._system or system_of(run.task())
             self._tell(run, self._system)
             if self._live:
@@ -70,10 +73,7 @@ class RunDisplay:
             return
 
     def _tell(self, run: Run, system: System[Task]) -> None:
-        if self._told is None:
-            # What an earlier try did is known; only what is new is told.
-            self._told = max((key for key, _ in events(run.store, run.id)), default="")
-        for key, event in events(run.store, run.id, after=self._told):
+        for key, event in events(run.store, run.id, after=self._told or ""):
             self._told = key
             line = _sentence(system, event.action, event.details)
             if line:

@@ -64,6 +64,7 @@ def run_task(
     paths = {"--data": str(data.folder), "--home": str(home.folder.absolute())}
     require_carried("A path", paths, here=True)
     system = system_of(task)
+    arguments = system.arguments_at(data)
     folders = _chosen(system, task, data, edges)
     if folders:
         task = system.with_edges(task, tuple(sorted(folders)))
@@ -82,7 +83,7 @@ def run_task(
         relay = stack.enter_context(_relaying(home, run))
         if not _finished(run):
             with _orders_closed_at_a_stop(home, run):
-                _work(task, system.arguments(str(data.cloud), data.test), folders, home, run, watch, compact)
+                _work(task, arguments, folders, home, run, watch, compact)
         relay()
         watch(run)
     return run

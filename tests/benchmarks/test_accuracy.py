@@ -9,9 +9,11 @@ from benchmarks.accuracy import ALL, ROWS, collaborate, main, pretrain, read_wor
 from cloudedge.documents import TrainingTask
 from cloudedge.names import sha256_of
 from cloudedge.training import use_threads
-from pipelines.collaborative_training.demo import demo_task, write_digits
+from pipelines.collaborative_training.demo.digits import write_digits
+from pipelines.collaborative_training.demo.task import demo_task
+from pipelines.laptop.data import Data
 from pipelines.laptop.home import Home
-from pipelines.laptop.run import Data, run_task
+from pipelines.laptop.run import run_task
 from tests.cloud.tracking.told import WARNINGS_OF_MLFLOW
 
 

@@ -32,7 +32,7 @@ def task(**changes: Any) -> dict[str, Any]:
 def faults_of(kind: type[Part], value: object) -> list[str]:
     with pytest.raises(InvalidDocument) as caught:
         parse(kind, json.dumps(value), "lamps.json")
-    assert str(caught.value).startswith(f"lamps.json is not a valid {kind.__name__.lower()}:\n")
+    assert str(caught.value).startswith(f"lamps.json is not a valid {kind.called or kind.__name__.lower()}:\n")
     return caught.value.faults
 
 

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
-from components.collaborative_training.pretrain.parameters import parameters_of
 from mlflow import MlflowClient
 
+from cloud.entrypoints.form import form_of
 from cloud.fleet.enrolment import USER, RunnerSpec, deployment
 from cloudedge import __version__
 from cloudedge.documents import Manifest, Trained, TrainingTask, parse
@@ -161,7 +161,7 @@ def pretrained(
     output = {"uri": "minio://pretrained", "name": "pretrained", "type": {"schemaTitle": "system.Model"}}
     metrics = {"uri": "minio://metrics", "name": "pretraining_metrics", "type": {"schemaTitle": "system.Metrics"}}
     data = {"cloud_data": "/data/cloud", "test_data": ""}
-    asked = {**parameters_of(task), **data, "kubeflow_run_id": "a", "most_rounds": most_rounds}
+    asked = {**form_of(type(task)).values_of(task), **data, "kubeflow_run_id": "a", "most_rounds": most_rounds}
     executor_input = {
         "inputs": {"parameterValues": asked},
         "outputs": {

@@ -14,9 +14,9 @@ from typing import Any
 
 import kfp_server_api
 import pytest
-from components.collaborative_training.pretrain.parameters import parameters_of
 from kubernetes import client
 
+from cloud.entrypoints.form import form_of
 from cloud.runs.lifecycle import create
 from cloud.runs.records import RunState
 from cloud.runs.state import set_state
@@ -149,7 +149,7 @@ def test_a_submitted_task_becomes_one_workflow_and_takes_every_parameter_with_it
         f"Follow it with: cloudedge status {name} --follow\n"
     )
     data = {"cloud_data": "store:digits", "test_data": "store:digits"}
-    assert run.runtime_config.parameters == {**parameters_of(task), **data}
+    assert run.runtime_config.parameters == {**form_of(type(task)).values_of(task), **data}
     assert run.display_name == f"{task.name[:64]} ({name})"
     assert terminal.kubeflow.workflow(run.run_id)["metadata"]["name"].startswith("collaborative-training-compact-")
 

@@ -156,7 +156,7 @@ def test_the_kubeflow_overlay_lets_kubeflows_steps_dispatch(applied: ControlPlan
 
 
 def test_what_steps_are_given_is_what_packages_ask_for(applied: ControlPlane, manifests: Path) -> None:
-    from pipelines.collaborative_training.form import CREDENTIALS, SETTINGS
+    from pipelines.dag import CREDENTIALS, SETTINGS
 
     for overlay in ("standalone", "kubeflow"):
         rendered = subprocess.run(

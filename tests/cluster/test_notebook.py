@@ -12,7 +12,8 @@ from nbclient import NotebookClient
 
 from cloud.runs.run import Run
 from cloudedge.documents import TrainingTask
-from pipelines.collaborative_training.demo import demo_task, write_digits
+from pipelines.collaborative_training.demo.digits import write_digits
+from pipelines.collaborative_training.demo.task import demo_task
 from pipelines.kubeflow.client import Kubeflow, KubeflowSettings
 from pipelines.laptop.home import Home
 from tests.cluster.control_plane import ControlPlane

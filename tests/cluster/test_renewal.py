@@ -10,8 +10,8 @@ import urllib3
 from cloud.runs.events import events
 from cloud.stores.s3 import S3Store
 from components.collaborative_training.pretrain.step import pretrain
-from components.dispatch.step import dispatch_round
-from components.wait.step import wait_round
+from components.dispatch.step import dispatch_step
+from components.wait.step import wait_step
 from tests.cluster.site import Site
 from tests.digits import EDGES, digits_task
 from tests.waiting import until
@@ -32,14 +32,14 @@ def test_orders_whose_urls_have_ended_get_new_ones_from_whoever_waits_for_them(
     for edge in EDGES:
         site.cli("edges", "enroll", edge, "--node", f"node-{edge}")
     pretrain(task, str(samples / "cloud"))
-    dispatch_round(task.id, 1)
+    dispatch_step(task.id, "1")
     run = site.run(task)
     former = run.order("1", EDGES[0])
     assert former is not None
     until(lambda: urllib3.request("GET", former.inputs["base"].url).status == 403, what="the end of a URL")
 
     with ThreadPoolExecutor(1) as cloud:
-        waiting = cloud.submit(wait_round, task.id, 1)
+        waiting = cloud.submit(wait_step, task.id, "1")
         with site.edges(samples, EDGES):
             (results, _) = waiting.result()
 

@@ -29,8 +29,8 @@ from cloudedge.store import DirectoryStore
 from cloudedge.transport import Transport
 from components.collaborative_training.fuse.step import fuse_round
 from components.collaborative_training.pretrain.step import pretrain
-from components.dispatch.step import dispatch_round
-from components.wait.step import wait_round
+from components.dispatch.step import dispatch_step
+from components.wait.step import wait_step
 
 
 @dataclass
@@ -63,10 +63,10 @@ class Cloud:
         return self
 
     def dispatched(self, number: int = 1) -> int:
-        return dispatch_round(self.task.id, number)
+        return dispatch_step(self.task.id, str(number))
 
     def waited(self, number: int = 1) -> int:
-        return wait_round(self.task.id, number)[0]
+        return wait_step(self.task.id, str(number))[0]
 
     def round(self, number: int, edges: Sequence[str]) -> None:
         """A whole round, in which these edges deliver."""

@@ -19,7 +19,7 @@ from cloud.step import step
 from cloudedge.errors import QuorumMissed, StoreFailed
 from components.collaborative_training.fuse.step import fuse_round
 from components.evaluate.step import evaluate_run
-from components.wait.step import wait_round
+from components.wait.step import wait_step
 from tests.components.cloud import Cloud
 from tests.digits import EDGES
 from tests.waiting import until
@@ -84,7 +84,7 @@ def played(cloud: Cloud, moment: str, loss: Loss) -> Any:
             loss(cloud)
         for edge in EDGES[:2]:
             cloud.deliver(edge, 0.1 * number)
-        assert wait_round(cloud.task.id, number)[0] == 2
+        assert wait_step(cloud.task.id, str(number))[0] == 2
         fuse_round(cloud.task.id, number)
     if moment == "before the evaluation":
         loss(cloud)

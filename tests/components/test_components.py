@@ -27,12 +27,12 @@ def body(name: str) -> list[ast.stmt]:
 
 def test_every_step_has_one() -> None:
     assert NAMES == [
+        "begin",
         "collaborate",
         "dispatch",
         "evaluate",
         "fuse",
         "pretrain",
-        "pretrain_document",
         "register",
         "report",
         "wait",
@@ -43,7 +43,7 @@ def test_every_step_has_one() -> None:
 def test_a_body_imports_and_calls_one_function(name: str) -> None:
     docstring, *statements = body(name)
     assert isinstance(docstring, ast.Expr)
-    if ast.unparse(statements[0]) == "parameters = dict(locals())":
+    if ast.unparse(statements[0]) == "arguments = dict(locals())":
         statements = statements[1:]
     *imports, call = statements
     assert imports

@@ -8,16 +8,15 @@ from typing import Any
 
 import numpy
 import pytest
-from components.collaborative_training.pretrain.parameters import document_of, parameters_of
-from components.collaborative_training.pretrain_document.component import pretrain_document
 from kfp import dsl
 
 from cloud import datasets
 from cloud.entrypoints import entrypoint
+from cloud.entrypoints.form import form_of
 from cloud.runs.records import RunState
 from cloud.runs.state import set_state
 from cloud.tracking.relay import Trouble
-from cloudedge.documents import Scores
+from cloudedge.documents import Scores, TrainingTask
 from cloudedge.errors import Conflict, InvalidInput, NotFound
 from cloudedge.names import sha256_of
 from components.collaborative_training.collaborate.component import collaborate
@@ -29,9 +28,12 @@ from components.evaluate.component import evaluate
 from components.register.component import register
 from components.report.component import report
 from components.wait.component import wait
+from pipelines.fields import with_fields
 from tests.components.cloud import Cloud
 from tests.digits import EDGES
 from tests.waiting import until
+
+PRETRAIN = with_fields(pretrain, form_of(TrainingTask))
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def pretrained(cloud: Cloud, made: Any, **changes: Any) -> tuple[str, dsl.Model,
     model, metrics = made(dsl.Model, "pretrained"), made(dsl.Metrics, "pretraining")
     values = {"cloud_data": str(cloud.cloud_data), "test_data": "", "most_rounds": 2, "kubeflow_run_id": "from-kubeflow"}
     artifacts = {"pretrained": model, "pretraining_metrics": metrics}
-    (run,) = pretrain.python_func(**artifacts, **{**parameters_of(cloud.task), **values, **changes})
+    (run,) = PRETRAIN.python_func(**artifacts, **{**form_of(TrainingTask).values_of(cloud.task), **values, **changes})
     return run, model, metrics
 
 
@@ -79,11 +81,11 @@ def test_each_step_leaves_what_the_next_one_and_a_person_need(
     assert sha256_of(Path(base.path)) == record.sha256 == base.metadata["sha256"]
     assert set(metrics.metadata) == {"accuracy_on_cloud", "recall_on_cloud", "loss_on_cloud", "samples", "seconds"}
 
-    assert dispatch.python_func(base=base, run=run, round_number=1) == (run, 3)
+    assert dispatch.python_func(run=run, step="1") == (run, 3)
     for edge in EDGES:
         cloud.deliver(edge)
     page = made(dsl.HTML, "waited")
-    assert wait.python_func(edges_in_round=page, run=run, round_number=1) == (run, 3)
+    assert wait.python_func(edges_in_step=page, run=run, step="1") == (run, 3)
     assert "<h2>Round 1: 3 of 3 edges delivered" in Path(page.path).read_text()
 
     fused, metrics = made(dsl.Model, "fused"), made(dsl.Metrics, "fusion")
@@ -122,8 +124,8 @@ def test_a_round_that_is_not_needed_passes_the_last_model_on(cloud: Cloud, made:
     cloud.pretrained(rounds=2, target_accuracy=0.3).round(1, EDGES)
     run, fused, metrics, page = "digits", made(dsl.Model, "fused"), made(dsl.Metrics, "m"), made(dsl.HTML, "page")
 
-    assert dispatch.python_func(base=fused, run=run, round_number=2) == (run, 0)
-    assert wait.python_func(edges_in_round=page, run=run, round_number=2) == (run, 0)
+    assert dispatch.python_func(run=run, step="2") == (run, 0)
+    assert wait.python_func(edges_in_step=page, run=run, step="2") == (run, 0)
     assert fuse.python_func(fused, metrics, run, 2, "") == (run, 0)
 
     record = cloud.run.fusion(1)
@@ -168,9 +170,9 @@ def test_a_form_that_is_one_document_asks_for_the_same_model(
     _, by_fields, _ = pretrained(cloud, made, task_id="by-fields")
     artifacts = {"pretrained": made(dsl.Model, "document"), "pretraining_metrics": made(dsl.Metrics, "of-document")}
     places = {"cloud_data": str(cloud.cloud_data), "test_data": "", "kubeflow_run_id": "from-kubeflow", "most_rounds": 2}
-    pasted = {**document_of(cloud.task), "id": "from-a-file"}
+    pasted = {**form_of(TrainingTask).document_of(cloud.task), "id": "from-a-file"}
 
-    assert pretrain_document.python_func(**artifacts, **places, task=pasted, task_id=task_id) == (run,)
+    assert pretrain.python_func(**artifacts, **places, task=pasted, task_id=task_id) == (run,)
 
     assert artifacts["pretrained"].metadata["sha256"] == by_fields.metadata["sha256"]
 
@@ -357,7 +359,7 @@ def test_scores_without_samples_do_not_break_the_page(cloud: Cloud, made: Any) -
     cloud.deliver("edge-1", scores={"model": Scores(samples=0, loss=0, accuracy=0, recall=0)}, history=())
     page = made(dsl.HTML, "waited")
 
-    assert wait.python_func(edges_in_round=page, run="digits", round_number=1) == ("digits", 1)
+    assert wait.python_func(edges_in_step=page, run="digits", step="1") == ("digits", 1)
     assert '<td data-title="Edge">edge-1</td><td data-title="State">done</td>' in Path(page.path).read_text()
 
 

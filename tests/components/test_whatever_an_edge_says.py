@@ -16,7 +16,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from components.wait.relay import EdgeFigures
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric, _validate_param, _validate_tag
@@ -52,11 +51,12 @@ from cloudedge.documents import (
 from cloudedge.documents.report import MOST_COUNT, MOST_EPOCHS, MOST_SECONDS
 from cloudedge.errors import InvalidModel, QuorumMissed
 from cloudedge.store import DirectoryStore
+from components.collaborative_training.figures import EdgeFigures
 from components.collaborative_training.fuse.step import _claims, fuse_round
 from components.collaborative_training.fuse.step import _record as fusion_record
 from components.collaborative_training.page.edges import edge_table
 from components.collaborative_training.page.findings import EdgeStory, Findings, Turn, gather
-from components.collaborative_training.page.note import note
+from components.collaborative_training.page.sections import report_of
 from components.evaluate.step import _judged
 from components.register.description import description
 from components.wait.page import page
@@ -191,7 +191,7 @@ def _is_waited_for(watch: OrderWatch) -> str:
     parse(WaitRecord, record.model_dump_json(), "wait.json")
     told = _shortage("Round 1", 3, record, {TALKER.edge}, timed_out=True)
     RunState(state="failed", message=told, at=ISSUED)
-    return page(1, watch, record) + escape(told)
+    return page(watch, record) + escape(told)
 
 
 def _is_relayed(store: DirectoryStore, watch: OrderWatch) -> str:
@@ -261,7 +261,7 @@ def _is_told_of(found: Findings, manifest: Manifest) -> str:
     turn = Turn(1, 1, model.measured if model else None, base.measured if base else None, 0.5, trained)
     story = EdgeStory(TALKER.edge, (turn, replace(turn, round=2)), ((2, "gone"),), {}, "it has no held-out sample")
     told = replace(found, edges=(story,))
-    return edge_table(told) + escape(note(told))
+    return edge_table(told) + escape(report_of(told).note())
 
 
 @enough

@@ -4,7 +4,7 @@ from markupsafe import Markup
 
 from cloud.pages.markup import element
 from cloud.pages.words import count, share
-from cloud.reports.report import ModelFile, Report, remark, section
+from cloud.reports.report import Report, ReportedModel, remark, section
 from cloud.runs.records import ModelScores
 from components.collaborative_training.page.charts import MOST_DOTS, Bar, Rounds, bars_chart, bounds_of, rounds_chart
 from components.collaborative_training.page.confusion import confusion_map
@@ -150,9 +150,9 @@ def _confusion(found: Findings) -> Markup:
     )
 
 
-def _models(found: Findings) -> list[ModelFile]:
-    own = [ModelFile("pretrained", found.pretraining.sha256, found.pretraining.size)] if found.pretraining else []
-    return own + [ModelFile(f"fused, round {record.round}", record.sha256, record.size) for record in found.fusions]
+def _models(found: Findings) -> list[ReportedModel]:
+    own = [ReportedModel("pretrained", found.pretraining.sha256, found.pretraining.size)] if found.pretraining else []
+    return own + [ReportedModel(f"fused, round {record.round}", record.sha256, record.size) for record in found.fusions]
 
 
 def _environment(name: str) -> str:

@@ -12,7 +12,8 @@ from cloud.tracking import Relay, TrackingLog, TrackingRecord, registered_of, tr
 from cloudedge.errors import InvalidInput, StoreFailed
 from cloudedge.store import DirectoryStore
 from components.collaborative_training.page.findings import gather
-from components.collaborative_training.page.headline import sentences, verdict
+from components.collaborative_training.page.headline import sentences
+from components.collaborative_training.page.sections import report_of
 from components.evaluate.step import evaluate_run
 from components.register.step import register_model
 from components.report.step import report_run
@@ -91,7 +92,7 @@ def test_a_run_ends_well_without_its_mlflow_says_so_once_and_is_told_whole_when_
     assert state is not None
     assert trouble is not None
     assert state.state == "finished"
-    assert str(verdict(gather(told_cloud.run))).count("did not take the run") == 1
+    assert report_of(gather(told_cloud.run)).page().partition("<section>")[0].count("did not take the run") == 1
     assert (summary(told_cloud.run)["registered"], summary(told_cloud.run)["mlflow"]) == (None, trouble.message)
     asked = len(served.asked)
     assert asked <= 12, "three times it is asked, whatever it costs: as the run begins, for the model, and at the end"

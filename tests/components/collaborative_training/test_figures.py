@@ -17,8 +17,8 @@ from cloud.tracking.log import MAX_BATCH_BYTES
 from cloudedge.documents import Collaboration, EpochRecord, Phase, Report, Scores
 from cloudedge.documents.report import MOST_COUNT, MOST_EPOCHS
 from cloudedge.store import DirectoryStore
+from components.collaborative_training import figures as edge_figures
 from components.collaborative_training.figures import EdgeFigures
-from components.wait import relay
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 LONGEST = EpochRecord(
@@ -48,7 +48,7 @@ def sizes(work: Step) -> list[int]:
 
 
 def test_all_that_many_edges_have_to_say_is_kept_in_parts(work: Step, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay, "_MOST_POINTS", 100)
+    monkeypatch.setattr(edge_figures, "_MOST_POINTS", 100)
     epochs = {"edge-1": 3, "edge-2": 20, "edge-3": 200, "edge-4": 1, "edge-5": 5, "edge-6": 6}
     figures = EdgeFigures(work, Collaboration(), 1)
 
@@ -69,4 +69,4 @@ def test_a_reader_takes_the_largest_part(work: Step) -> None:
     points, epochs = 4 * MOST_EPOCHS, 500
     EdgeFigures(work, Collaboration(), 2**20).keep([watched("e" * 53, epochs)])
     (size,) = sizes(work)
-    assert size / (4 * epochs) * (relay._MOST_POINTS + points) < MAX_BATCH_BYTES
+    assert size / (4 * epochs) * (edge_figures._MOST_POINTS + points) < MAX_BATCH_BYTES

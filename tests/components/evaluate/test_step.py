@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pipelines.display.results import print_outcome
 from rich.console import Console
 
 from cloud.tracking import TrackingLog
@@ -15,10 +14,11 @@ from cloudedge.documents import Evaluated, LeftOut, Order
 from cloudedge.errors import InvalidModel, InvalidSamples, NotFound, QuorumMissed
 from cloudedge.places import shown_path
 from components.collaborative_training.page.findings import gather
-from components.collaborative_training.page.sections import render
+from components.collaborative_training.page.sections import report_of
 from components.collaborative_training.pretrain.step import pretrain
 from components.evaluate.step import evaluate_run
 from components.register.step import register_model
+from pipelines.display.outcome import print_outcome
 from pipelines.laptop.home import Home
 from tests.components.cloud import Cloud, content, manifest, scores
 from tests.digits import EDGES
@@ -209,7 +209,7 @@ def test_an_environment_may_be_called_as_its_folder_can_be(cloud: Cloud, digits:
     (told,) = TrackingLog(cloud.store, cloud.task.id).read("evaluate").records
     assert f"test_accuracy/{environment}" in {point.key for point in told.metrics}
     shown = environment[:20]
-    assert shown in render(gather(cloud.run))
+    assert shown in report_of(gather(cloud.run)).page()
     screen = io.StringIO()
     print_outcome(Console(file=screen, width=200), cloud.run, Home(tmp_path), tmp_path / "task.json", "again")
     assert shown in screen.getvalue()

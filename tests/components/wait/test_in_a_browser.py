@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page
 
 from cloudedge.documents import Phase
-from components.wait.step import wait_round
+from components.wait.step import wait_step
 from tests.components.cloud import Cloud
 
 EDGES = ("edge-1", "the-third-press-of-hall-1-in-a-town-with-a-long-name", "edge-3")
@@ -19,7 +19,7 @@ def test_all_that_is_said_of_the_edges_fits_the_window(cloud: Cloud, page: Page,
         cloud.deliver(edge, samples=1234567)
     cloud.report(EDGES[2], Phase.FAILED, error="/var/lib/cloudedge/samples/a/folder/with/a/long/name/row.csv has no column x")
     file = tmp_path / "round.html"
-    file.write_text(wait_round(cloud.task.id, 1)[1])
+    file.write_text(wait_step(cloud.task.id, "1")[1])
 
     page.set_viewport_size({"width": width, "height": 800})
     page.goto(file.as_uri())

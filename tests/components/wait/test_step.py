@@ -26,7 +26,7 @@ from cloudedge.documents import EpochRecord, Phase
 from cloudedge.errors import Cancelled, QuorumMissed
 from cloudedge.store import Changes, DirectoryStore, Entry
 from components.collaborative_training.fuse.step import fuse_round
-from components.wait.step import wait_round
+from components.wait.step import wait_step
 from tests.components.cloud import Cloud, content, manifest, scores, trained
 from tests.components.cloud import epochs as epochs_of
 from tests.digits import EDGES
@@ -455,7 +455,7 @@ def test_a_poll_of_the_step_costs_the_same_with_many_silent_edges(cloud: Cloud, 
     monkeypatch.setattr(Settings, "open_store", lambda self: store)
 
     with pytest.raises(QuorumMissed):
-        wait_round(cloud.task.id, 1)
+        wait_step(cloud.task.id, "1")
 
     each_poll = {"list", "get cancelled.json"}
     assert store.calls["list"] > 6

@@ -12,9 +12,10 @@ import pytest
 
 from cloudedge.documents import Fusion
 from cloudedge.errors import StoreFailed, WorkFailed
+from pipelines.laptop.data import Data
 from pipelines.laptop.home import Home
 from pipelines.laptop.processes import Runners
-from pipelines.laptop.run import Data, require_space
+from pipelines.laptop.run import require_space
 from tests.components.cloud import Cloud
 from tests.digits import EDGES, digits_task
 from tests.terminal import Cloudedge

@@ -12,8 +12,8 @@ from typing import Any
 import annotated_types
 import pytest
 import yaml
-from components.collaborative_training.pretrain.parameters import PLACES, document_of, parameters_of
 
+from cloud.entrypoints.form import form_of
 from cloudedge.documents import Collaboration, TrainingTask
 from cloudedge.errors import InvalidInput
 from pipelines.collaborative_training.compact import collaborative_training_compact
@@ -21,6 +21,7 @@ from pipelines.collaborative_training.flat import collaborative_training
 from pipelines.kubeflow.compile import FOLDER, package, package_of
 from tests.digits import digits_task
 
+FORM = form_of(TrainingTask)
 PIPELINES = {
     "collaborative_training": collaborative_training,
     "collaborative_training_compact": collaborative_training_compact,
@@ -30,7 +31,7 @@ PIPELINES = {
 @cache
 def kept(name: str) -> bytes:
     """A package that is kept in the repository, compiled once."""
-    return package(PIPELINES[name])
+    return package(PIPELINES[name], FORM)
 
 
 def tasks(content: bytes) -> dict[str, Any]:
@@ -51,7 +52,9 @@ def form(content: bytes) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_the_package_in_the_repository_is_its_sources(name: str) -> None:
-    assert (FOLDER / f"{name}.yaml").read_bytes() == kept(name), "run: python -m pipelines.kubeflow.compile"
+    assert (FOLDER / "collaborative_training" / f"{name}.yaml").read_bytes() == kept(name), (
+        "run: python -m pipelines.kubeflow.compile"
+    )
 
 
 @pytest.mark.parametrize("seed", ["1", "2"])
@@ -147,7 +150,7 @@ def test_no_two_components_have_artifacts_that_are_called_the_same(name: str) ->
 def test_the_form_is_the_whole_task_with_defaults_and_a_new_run_each_time(name: str) -> None:
     parameters = form(kept(name))
 
-    assert set(parameters) == {*PLACES, "cloud_data", "test_data"}
+    assert set(parameters) == {*FORM.fields, "cloud_data", "test_data"}
     assert [name for name, parameter in parameters.items() if "defaultValue" not in parameter] == ["cloud_data"]
     assert not parameters["cloud_data"].get("isOptional")
     assert parameters["task_id"]["defaultValue"] == parameters["test_data"]["defaultValue"] == ""
@@ -182,12 +185,12 @@ def test_a_task_that_is_larger_than_an_argument_of_a_pod_is_refused() -> None:
 def test_a_package_whose_form_is_the_task_as_one_document_is_the_same_pipeline_otherwise(rounds: int, compact: bool) -> None:
     task = digits_task("mine", rounds=max(rounds, 1)).model_copy(update={"collaborate": rounds > 0})
 
-    content = package_of(task, compact, form="task", lists=True)
+    content = package_of(task, compact, shape="task", lists=True)
 
     fields = form(content)
     assert {name: field.get("defaultValue") for name, field in fields.items()} == {
         "cloud_data": None,
-        "task": document_of(task),
+        "task": FORM.document_of(task),
         "task_id": "",
         "test_data": "",
     }
@@ -209,7 +212,7 @@ def test_a_tasks_package_has_its_values_as_defaults_but_for_the_id_and_still_ask
 
     found = {name: parameter.get("defaultValue") for name, parameter in form(package_of(task)).items()}
 
-    assert found == {**parameters_of(task), "task_id": "", "cloud_data": None, "test_data": ""}
+    assert found == {**FORM.values_of(task), "task_id": "", "cloud_data": None, "test_data": ""}
 
 
 @pytest.mark.parametrize(
@@ -236,11 +239,12 @@ def test_check_says_which_package_is_out_of_date(tmp_path: Path, monkeypatch: py
     from pipelines.kubeflow import compile as compiling
 
     monkeypatch.setattr(compiling, "FOLDER", tmp_path)
-    (tmp_path / "collaborative_training.yaml").write_bytes(kept("collaborative_training"))
+    (tmp_path / "collaborative_training").mkdir()
+    (tmp_path / "collaborative_training" / "collaborative_training.yaml").write_bytes(kept("collaborative_training"))
     monkeypatch.setattr(sys, "argv", ["compile", "--check"])
 
     assert compiling.main() == 1
     assert (
         "Out of date: collaborative_training_compact.yaml. Run: python -m pipelines.kubeflow.compile" in capsys.readouterr().err
     )
-    assert not (tmp_path / "collaborative_training_compact.yaml").exists()
+    assert not (tmp_path / "collaborative_training" / "collaborative_training_compact.yaml").exists()

@@ -21,10 +21,10 @@ def test_a_step_that_was_killed_is_told_from_one_that_failed(
         raise RuntimeError("A task failed.")
 
     monkeypatch.setattr(fork_server, "deaths", [])
-    monkeypatch.setattr(fork_server, "prepare", lambda: None)
-    monkeypatch.setattr(flat, "with_rounds", lambda rounds: fail)
+    monkeypatch.setattr(fork_server, "prepare", lambda modules: None)
+    monkeypatch.setattr(flat, "with_rounds", lambda rounds, shape: fail)
     monkeypatch.setenv(PARENT_VARIABLE, "")
-    arguments = [str(task_file), str(os.getpid()), str(tmp_path), "", str(tmp_path), "flat"]
+    arguments = [str(task_file), str(os.getpid()), str(tmp_path), "flat", "{}"]
     monkeypatch.setattr(sys, "argv", ["local", *arguments])
 
     assert local.main() == code

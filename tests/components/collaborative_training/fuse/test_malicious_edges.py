@@ -19,8 +19,8 @@ from cloudedge.errors import QuorumMissed
 from cloudedge.transport import Transport
 from components.collaborative_training.fuse.step import fuse_round
 from components.collaborative_training.pretrain.step import pretrain
-from components.dispatch.step import dispatch_round
-from components.wait.step import wait_round
+from components.dispatch.step import dispatch_step
+from components.wait.step import wait_step
 from tests.cluster.object_store import MinioServer
 from tests.components.cloud import Cloud, file_at, manifest, trained
 from tests.digits import EDGES
@@ -60,10 +60,10 @@ class Attack:
             assert put(order.manifest, self.manifest(order, model).to_json()) == 200
 
     def dispatch(self, number: int = 1) -> None:
-        dispatch_round(self.run.id, number)
+        dispatch_step(self.run.id, str(number))
 
     def end_round(self, number: int = 1) -> None:
-        wait_round(self.run.id, number)
+        wait_step(self.run.id, str(number))
         fuse_round(self.run.id, number)
 
     def left_out(self) -> dict[str, str]:
@@ -211,7 +211,7 @@ def test_a_result_of_an_earlier_attempt_is_not_taken_for_a_later_ones(attack: At
         assert put(first[edge].manifest, b"{") == 200
     attack.deliver(EDGES[0])
     with pytest.raises(QuorumMissed):
-        wait_round(attack.run.id, 1)
+        wait_step(attack.run.id, "1")
     attack.dispatch()
     stale = attack.manifest(first[THIEF], attack.model(first[THIEF])).to_json()
 

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page
 
 from components.collaborative_training.page.findings import gather
-from components.collaborative_training.page.sections import render
+from components.collaborative_training.page.sections import report_of
 from tests.components.collaborative_training.page.run_builder import RunBuilder
 
 SMALLEST_TEXT = """
@@ -21,7 +21,7 @@ SMALLEST_TEXT = """
 @pytest.mark.parametrize("width", [1600, 390])
 def test_the_report_fits_its_window_and_can_be_read(width: int, page: Page, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
-    file.write_text(render(gather(RunBuilder(tmp_path / "store").build())))
+    file.write_text(report_of(gather(RunBuilder(tmp_path / "store").build())).page())
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
 

@@ -4,14 +4,14 @@ from pathlib import Path
 
 from components.collaborative_training.page.findings import gather
 from components.collaborative_training.page.headline import headline
-from components.collaborative_training.page.note import note
+from components.collaborative_training.page.sections import report_of
 from tests.components.collaborative_training.page.run_builder import RunBuilder
 
 
 def test_it_says_what_the_report_says_first(tmp_path: Path) -> None:
     found = gather(RunBuilder(tmp_path).build())
 
-    text = note(found)
+    text = report_of(found).note()
 
     assert text.startswith(f"**{found.task.name}.** {headline(found)}\n\n")
     assert "Gate passed." in text
@@ -21,7 +21,7 @@ def test_it_says_what_the_report_says_first(tmp_path: Path) -> None:
 
 def test_a_run_of_many_edges_fits_what_mlflow_takes(tmp_path: Path) -> None:
     edges = tuple(f"edge-{'x' * 44}-{number}" for number in range(60))
-    text = note(gather(RunBuilder(tmp_path, edges=edges).build()))
+    text = report_of(gather(RunBuilder(tmp_path, edges=edges).build())).note()
 
     assert text.count("\n| edge-") == 30
     assert "And 30 edges more." in text
@@ -29,7 +29,7 @@ def test_a_run_of_many_edges_fits_what_mlflow_takes(tmp_path: Path) -> None:
 
 
 def test_a_run_without_collaboration_has_no_tables(tmp_path: Path) -> None:
-    text = note(gather(RunBuilder(tmp_path, rounds=0, edges=(), environments=()).build()))
+    text = report_of(gather(RunBuilder(tmp_path, rounds=0, edges=(), environments=()).build())).note()
 
     assert "|" not in text
     assert "report.html" in text

@@ -8,7 +8,7 @@ from cloud.runs.run import Run
 from cloudedge.errors import NotFound
 from cloudedge.store import DirectoryStore
 from components.collaborative_training.page.findings import gather
-from components.collaborative_training.page.sections import render
+from components.collaborative_training.page.sections import report_of
 from tests.components.collaborative_training.page.reading import Page
 from tests.components.collaborative_training.page.run_builder import RunBuilder, digest
 
@@ -26,7 +26,7 @@ HOSTILE = """<script>alert('x')</script> & <img src=x onerror="alert(1)"> -->"""
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return render(gather(RunBuilder(tmp_path_factory.mktemp("store")).build()))
+    return report_of(gather(RunBuilder(tmp_path_factory.mktemp("store")).build())).page()
 
 
 def sections(page: str) -> list[str]:
@@ -74,7 +74,7 @@ def test_the_same_run_gives_the_same_bytes_wherever_it_is_kept_and_however_plots
     import matplotlib
 
     with matplotlib.rc_context({"font.size": 30, "axes.grid": True, "svg.fonttype": "path"}):
-        assert render(gather(RunBuilder(tmp_path).build())) == whole
+        assert report_of(gather(RunBuilder(tmp_path).build())).page() == whole
 
 
 def test_the_texts_of_people_and_edges_never_become_markup(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_the_texts_of_people_and_edges_never_become_markup(tmp_path: Path) -> No
         state="failed",
         message=HOSTILE,
     )
-    text = render(gather(builder.build()))
+    text = report_of(gather(builder.build())).page()
     page = Page(text)
     assert page.tags["script"] == page.tags["img"] == 0
     assert not [name for _, name, _ in page.attributes if name.startswith("on")]
@@ -98,7 +98,7 @@ def test_the_texts_of_people_and_edges_never_become_markup(tmp_path: Path) -> No
 
 
 def test_a_refused_model_is_said_to_be_refused(tmp_path: Path) -> None:
-    text = Page(render(gather(RunBuilder(tmp_path, passed=False, rounds=1, environments=()).build()))).text
+    text = Page(report_of(gather(RunBuilder(tmp_path, passed=False, rounds=1, environments=()).build())).page()).text
     assert "Gate refused: the fused model is worse than the pretrained one, so it is not registered." in text
     assert "Registered" not in text
 
@@ -107,20 +107,20 @@ def test_a_run_that_failed_half_way_has_a_page_that_says_why(tmp_path: Path) -> 
     builder = RunBuilder(
         tmp_path, rounds=2, evaluated=False, state="failed", message="Round 3 got 2 results of the 5 it needs."
     )
-    text = render(gather(builder.build()))
+    text = report_of(gather(builder.build())).page()
     assert "Pretrained model: 0.580 on the cloud&#39;s held-out samples; 2 rounds fused, not evaluated yet." in text
     assert "<b>Run failed. </b>Round 3 got 2 results of the 5 it needs." in text
     assert sections(text) == ["Accuracy over rounds", "The edges", "Where the time went", "To look up"]
 
 
 def test_a_run_without_edges_and_test_data_has_only_what_it_has(tmp_path: Path) -> None:
-    text = render(gather(RunBuilder(tmp_path, rounds=0, edges=(), environments=()).build()))
+    text = report_of(gather(RunBuilder(tmp_path, rounds=0, edges=(), environments=()).build())).page()
     assert "<h1>Pretrained model: 0.580 on the cloud&#39;s held-out samples.</h1>" in text
     assert sections(text) == ["Where the time went", "To look up"]
 
 
 def test_one_round_is_no_course_to_draw_and_one_environment_is_no_comparison(tmp_path: Path) -> None:
-    text = render(gather(RunBuilder(tmp_path, rounds=1, environments=("test",)).build()))
+    text = report_of(gather(RunBuilder(tmp_path, rounds=1, environments=("test",)).build())).page()
     assert sections(text) == [title for title in SECTIONS if title not in (SECTIONS[0], SECTIONS[2])]
     assert "Over rounds" not in text
 
@@ -132,7 +132,7 @@ def test_of_many_environments_those_the_final_model_does_worst_on_are_shown(tmp_
     assert evaluation is not None
     final = next(model for model in evaluation.models if model.round == 2).scores
     worst = set(sorted(names, key=lambda name: final[name].accuracy)[:12])
-    page = Page(render(gather(run)))
+    page = Page(report_of(gather(run)).page())
     assert page.tables["heat"][0] == ["Model", "All", *(name for name in names if name in worst)]
     assert "8 environments where the final model does better are not shown." in page.text
 
@@ -141,7 +141,7 @@ def test_an_edge_that_came_later_began_with_what_the_others_learned_and_is_not_c
     found = gather(RunBuilder(tmp_path, environments=("clean", "dim"), joined={"edge-1": 4}).build())
     (best,) = [model for model in found.by_edge() if model.name == "edge-1"]
     assert best not in found.alone()
-    page = Page(render(found))
+    page = Page(report_of(found).page())
     assert [row[0] for row in page.tables["heat"][1:3]] == ["edge-1, since round 4", "edge-2"]
     assert "Who came later began with what the others had learned." in page.text
     highest = max(model.scores["all"].accuracy for model in found.alone())
@@ -156,7 +156,7 @@ def test_a_record_of_an_earlier_version_is_read_and_its_models_of_the_last_round
         del model["trained_in"]
     run.store.put(key, json.dumps(former).encode())
 
-    text = render(gather(run))
+    text = report_of(gather(run)).page()
 
     assert "fused 0.901, pretrained 0.501." in text
     assert "edge alone" not in text
@@ -171,17 +171,17 @@ def test_the_digest_of_every_model_can_be_looked_up(whole: str) -> None:
 
 def test_the_task_can_be_taken_from_the_page(tmp_path: Path) -> None:
     run = RunBuilder(tmp_path, rounds=1, environments=()).build()
-    assert run.task().to_json().decode() in Page(render(gather(run))).texts
+    assert run.task().to_json().decode() in Page(report_of(gather(run)).page()).texts
 
 
 def test_a_run_that_only_just_began_has_a_page(tmp_path: Path) -> None:
     run = Run(DirectoryStore(tmp_path / "new"), "digits")
     run.create(RunBuilder(tmp_path / "other").build().task())
-    text = render(gather(run))
+    text = report_of(gather(run)).page()
     assert "<h1>No model is trained yet.</h1>" in text
     assert sections(text) == ["To look up"]
 
 
 def test_there_is_no_page_of_an_unknown_run(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no run 'other'"):
-        render(gather(Run(DirectoryStore(tmp_path), "other")))
+        gather(Run(DirectoryStore(tmp_path), "other"))

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from cloudedge.documents import DataFormat, SampleField
-from pipelines.display.live import _sentence
-from pipelines.laptop.run import Data
+from pipelines.collaborative_training.display import sentence
+from pipelines.collaborative_training.samples import unmeasured
 
 DATA = DataFormat(storage="csv", fields=(SampleField(name="x"),), classes=("good", "worn"))
 
@@ -21,14 +21,14 @@ def test_edges_with_too_few_samples_to_hold_one_out_are_named(tmp_path: Path) ->
     folders["damaged"].mkdir()
     (folders["damaged"] / "samples.csv").write_text("y\n1\n")
 
-    assert Data(tmp_path).unmeasured(DATA, folders) == ["one", "two", "none"]
+    assert unmeasured(DATA, folders) == ["one", "two", "none"]
 
 
 def test_it_is_said_where_nothing_is_measured_and_what_follows_if_that_is_everywhere() -> None:
-    assert _sentence("unmeasured", {"edges": ["one"], "of": 3}) == (
+    assert sentence("unmeasured", {"edges": ["one"], "of": 3}) == (
         "Too few samples of each class to hold one out at one: so no model is measured there. "
         "What is trained there counts all the same."
     )
-    assert "one, two: so no model can be measured there, and none is registered." in _sentence(
+    assert "one, two: so no model can be measured there, and none is registered." in sentence(
         "unmeasured", {"edges": ["one", "two"], "of": 2}
     )

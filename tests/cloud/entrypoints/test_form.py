@@ -1,25 +1,27 @@
-"""The flat form of the Kubeflow UI and the task are the same thing."""
+"""The flat form of the Kubeflow UI and the task are the same thing, and the form follows from the task's document."""
 
-import inspect
 import json
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
-from components.collaborative_training.pretrain.parameters import PLACES, document_of, parameters_of, task_of, task_of_document
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from kfp.local import executor_input_utils, placeholder_utils
 from kfp.pipeline_spec import pipeline_spec_pb2
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from cloudedge.documents import DataFormat, TrainingTask
+from cloud.entrypoints.form import Form, form_of
+from cloudedge.documents import DataFormat, Fusion, Task, Training, TrainingTask
 from cloudedge.errors import InvalidDocument
 from components.collaborative_training.pretrain.component import pretrain
+from components.dispatch.component import dispatch
+from pipelines.fields import with_fields
 from tests.digits import digits_task
 from tests.strategies import documents
 
-SPEC = pretrain.pipeline_spec.components["comp-pretrain"]
+FORM = form_of(TrainingTask)
+PRETRAIN = with_fields(pretrain, FORM)
+SPEC = PRETRAIN.pipeline_spec.components["comp-pretrain"]
 
 
 def through_kfp(form: dict[str, Any]) -> dict[str, Any]:
@@ -74,26 +76,26 @@ def tasks(draw: st.DrawFn) -> TrainingTask:
 @given(tasks())
 def test_a_task_that_is_accepted_comes_back_from_its_form_as_the_same_bytes(task: TrainingTask) -> None:
     try:
-        form = parameters_of(task)
+        form = FORM.values_of(task)
     except InvalidDocument:
         reject()
-    asked = task_of(form)
+    asked = FORM.task_of(form)
 
     assert asked == task
-    assert task_of(through_kfp(parameters_of(asked))).to_json() == asked.to_json()
+    assert FORM.task_of(through_kfp(FORM.values_of(asked))).to_json() == asked.to_json()
 
 
 @settings(max_examples=30)
 @given(tasks())
 def test_a_task_that_is_accepted_comes_back_from_a_form_that_is_one_document_under_any_id(task: TrainingTask) -> None:
     try:
-        document = document_of(task)
+        document = FORM.document_of(task)
     except InvalidDocument:
         reject()
 
     assert "id" not in document
     for form in (document, {**document, "id": "pasted", "schema_version": 1}):
-        assert task_of_document(floats(form), "another") == task.model_copy(update={"id": "another"})
+        assert FORM.task_of_document(floats(form), "another") == task.model_copy(update={"id": "another"})
 
 
 def floats(value: Any) -> Any:
@@ -107,43 +109,71 @@ def floats(value: Any) -> Any:
 
 def test_a_form_comes_back_as_the_same_bytes_however_often() -> None:
     task = digits_task(fusion={"rule": "fedadam", "parameters": {"learning_rate": 1.0}})
-    once = task_of(parameters_of(task))
+    once = FORM.task_of(FORM.values_of(task))
 
-    assert task_of(parameters_of(once)).to_json() == once.to_json()
-
-
-def leaves(kind: type[BaseModel], place: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    for name, field in kind.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel) and (*place, name) not in PLACES.values():
-            yield from leaves(inner, (*place, name))
-        else:
-            yield (*place, name)
+    assert FORM.task_of(FORM.values_of(once)).to_json() == once.to_json()
 
 
-def test_every_leaf_of_a_task_has_its_place_in_the_form() -> None:
-    assert sorted(PLACES.values()) == sorted(leaf for leaf in leaves(TrainingTask) if leaf != ("schema_version",))
+def test_a_form_has_a_field_for_each_leaf_of_a_task_under_the_names_that_people_know() -> None:
+    assert {name: ".".join(field.place) for name, field in FORM.fields.items()} == {
+        "task_name": "name",
+        "task_id": "id",
+        "model_file_name": "model_file_name",
+        "model_architecture": "model.architecture",
+        "model_parameters": "model.parameters",
+        "data_format": "data",
+        "random_seed": "seed",
+        **{f"pretraining_{name}": f"pretraining.{name}" for name in Training.model_fields},
+        "collaborate": "collaborate",
+        **{
+            name: f"collaboration.{name}"
+            for name in ("edges", "rounds", "quorum", "round_deadline_seconds", "straggler_grace_seconds")
+        },
+        **{f"edge_{name}": f"collaboration.training.{name}" for name in Training.model_fields},
+        "edge_recollections": "collaboration.recollection.most",
+        "edge_recollection_wait_seconds": "collaboration.recollection.wait_seconds",
+        **{f"fusion_{name}": f"collaboration.fusion.{name}" for name in Fusion.model_fields},
+        "rounds_target_accuracy": "collaboration.target_accuracy",
+    }
 
 
-def test_the_component_asks_for_the_whole_form_in_its_order() -> None:
-    arguments = list(inspect.signature(pretrain.python_func).parameters)
+def test_kubeflow_is_told_of_each_field_its_type_and_what_it_is() -> None:
+    told = {name: (spec.type, spec.description) for name, spec in PRETRAIN.component_spec.inputs.items()}
 
-    assert arguments == [
-        "pretrained",
-        "pretraining_metrics",
-        *PLACES,
-        "cloud_data",
-        "test_data",
-        "kubeflow_run_id",
-        "most_rounds",
-    ]
+    assert told["rounds"] == ("Integer", "Largest number of rounds.")
+    assert told["edge_learning_rate"] == ("Float", "Training at the edge, in each round. Step size of the optimizer.")
+    assert told["collaborate"][0] == "Boolean"
+    assert told["edges"][0] == "List"
+    assert told["data_format"] == ("Dict", "Format of the samples, in the cloud and at the edge.")
+
+
+class Odd(Task):
+    kind: Literal["odd"] = "odd"
+    perhaps: int | None = None
+
+
+class Twice(Task):
+    kind: Literal["twice"] = "twice"
+    task_name: str = ""
+
+
+def test_a_document_that_no_form_can_have_is_found_by_its_author() -> None:
+    with pytest.raises(TypeError, match="perhaps: Kubeflow has no type for"):
+        Form(Odd)
+    with pytest.raises(TypeError, match="two of the form's fields have the same name: .*'task_name', 'task_name'"):
+        Form(Twice)
+
+
+def test_a_component_that_is_given_no_task_is_none_that_a_pipeline_begins_with() -> None:
+    with pytest.raises(TypeError, match="dispatch is no first step of a pipeline"):
+        with_fields(dispatch, FORM)
 
 
 def test_a_wrong_form_lists_all_its_faults() -> None:
-    form = {**parameters_of(digits_task()), "pretraining_epochs": 0, "edge_optimizer": "lion", "edges": ["Edge 1"]}
+    form = {**FORM.values_of(digits_task()), "pretraining_epochs": 0, "edge_optimizer": "lion", "edges": ["Edge 1"]}
 
     with pytest.raises(InvalidDocument) as refused:
-        task_of(form)
+        FORM.task_of(form)
 
     assert sorted(fault.split(":")[0] for fault in refused.value.faults) == [
         "collaboration.edges.0",
