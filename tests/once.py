@@ -1,11 +1,11 @@
 """What takes long to make is made once for all tests, also where they are spread over several processes."""
 
-import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
@@ -16,8 +16,7 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
     base = factory.getbasetemp()
     root = Path(os.environ.get("CLOUDEDGE_TESTS") or (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base))
     folder, done = root / name, root / f"{name}.done"
-    with (root / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(root / f"{name}.lock"):
         if not done.exists():
             folder.mkdir()
             make(folder)

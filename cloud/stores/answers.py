@@ -10,6 +10,7 @@ from urllib3.response import BaseHTTPResponse
 
 from cloud.stores.address import S3Address
 from cloud.stores.credentials import NoCredentials, Rights, Source
+from cloud.stores.minio_internals import body_of, content_type_of, status_of
 from cloudedge.errors import CloudedgeError, Conflict, NotFound, StoreFailed
 from cloudedge.network import proxy_for, trouble_of, wants_tls
 from cloudedge.store.way import said_of, said_of_proxy
@@ -170,14 +171,14 @@ class Answers:
         raise StoreFailed(f"{said} {way_out.format(source=source.key, region=f', {region}' if region else '')}") from None
 
     def _said_of_stranger(self, error: InvalidResponseError) -> str:
-        body, status = error._body or "", error._code
+        body, status = body_of(error) or "", status_of(error)
         if self._address.origin.startswith("http:") and wants_tls(body):
             return f"The store {self._address} speaks HTTPS on this port: begin its address with https://"
         if proxy_for(self._address.origin) is not None and status in (403, 407):
             return f"The store {self._address} {said_of_proxy(status, self._address.origin)}"
         if status in _ELSEWHERE:
             return f"{self._address} leads to another address ({status}): give that one, such as https:// for http://"
-        return f"{self._address} is no S3: it answers {status} with {error._content_type or 'no type'}. {_OTHER_PORT}"
+        return f"{self._address} is no S3: it answers {status} with {content_type_of(error) or 'no type'}. {_OTHER_PORT}"
 
     def _and_look(self) -> str:
         proxy = proxy_for(self._address.origin)
@@ -211,7 +212,7 @@ def answered(error: Exception) -> tuple[int, str]:
     if isinstance(error, S3Error):
         return error.response.status, error.code or ""
     if isinstance(error, InvalidResponseError):
-        return error._code, ""
+        return status_of(error), ""
     return (error.status_code, "") if isinstance(error, ServerError) else (0, "")
 
 

@@ -3,6 +3,7 @@
 from minio import Minio
 from minio.error import InvalidResponseError, S3Error
 
+from cloud.stores.minio_internals import execute, status_of
 from cloudedge.errors import StoreFailed
 
 _NAME = "reaper/once"
@@ -35,9 +36,9 @@ def require_once(client: Minio, bucket: str, prefix: str) -> None:
 def _fault(client: Minio, bucket: str, prefix: str) -> str:
     for _ in range(2):
         try:
-            client._execute("PUT", bucket, prefix + _NAME, body=b"", headers={"If-None-Match": "*"})
+            execute(client, "PUT", bucket, prefix + _NAME, body=b"", headers={"If-None-Match": "*"})
         except (S3Error, InvalidResponseError) as error:
-            code, status = (error.code, error.response.status) if isinstance(error, S3Error) else ("", error._code)
+            code, status = (error.code, error.response.status) if isinstance(error, S3Error) else ("", status_of(error))
             if code == "PreconditionFailed":
                 return ""
             if code == "NotImplemented" or status == _NOT_IMPLEMENTED:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from minio.datatypes import Object, parse_list_objects
 
 from cloud.stores.client import S3Client
+from cloud.stores.minio_internals import execute
 from cloudedge.errors import StoreFailed
 
 _MOST = 1000
@@ -61,7 +62,7 @@ def _page(client: S3Client, below: str, after: str, token: str, folders: bool) -
     Raises:
         ParseError, ValueError: what comes is no listing.
     """
-    query: dict[str, str | list[str] | tuple[str]] = {
+    query = {
         "list-type": "2",
         "delimiter": "/" if folders else "",
         "max-keys": str(_MOST),
@@ -71,7 +72,7 @@ def _page(client: S3Client, below: str, after: str, token: str, folders: bool) -
         query["continuation-token"] = token
     elif after:
         query["start-after"] = after
-    answer = client.minio._execute("GET", client.address.bucket, query_params=query)
+    answer = execute(client.minio, "GET", client.address.bucket, query=query)
     if b"ListBucketResult" not in answer.data[:_BEGINNING]:
         raise ValueError("this is no listing")
     objects, more, following, _ = parse_list_objects(answer)

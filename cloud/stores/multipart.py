@@ -9,6 +9,7 @@ from minio import Minio
 from minio.datatypes import CompleteMultipartUploadResult
 from minio.error import InvalidResponseError, S3Error
 
+from cloud.stores.minio_internals import abort_upload, begin_upload, execute, send_part, sent_parts, unfinished_uploads
 from cloudedge.files import disk_errors
 
 PART_BYTES = 64 * 1024 * 1024
@@ -18,8 +19,7 @@ PART_BYTES = 64 * 1024 * 1024
 class Parts:
     """One file on its way into one object.
 
-    The minio client sends parts too, but neither finds those of an earlier try nor completes on a condition; so its inner
-    requests are used.
+    The minio client sends parts too, but neither finds those of an earlier try nor completes on a condition.
     """
 
     def __init__(self, client: Minio, bucket: str, name: str, path: Path) -> None:
@@ -31,16 +31,16 @@ class Parts:
 
     def find(self) -> None:
         """Take up what an earlier try left, or begin."""
-        left = self._client._list_multipart_uploads(self._bucket, prefix=self._name).uploads
+        left = unfinished_uploads(self._client, self._bucket, self._name)
         ours = [upload.upload_id for upload in left if upload.object_name == self._name]
         self._sent = {}
         if not ours:
-            self._upload = self._client._create_multipart_upload(self._bucket, self._name, {})
+            self._upload = begin_upload(self._client, self._bucket, self._name)
             return
         self._upload = ours[-1] or ""
         marker: str | None = None
         while True:
-            page = self._client._list_parts(self._bucket, self._name, self._upload, part_number_marker=marker)
+            page = sent_parts(self._client, self._bucket, self._name, self._upload, marker)
             for part in page.parts:
                 if part.part_number <= self._count and part.etag == self._etag(part.part_number):
                     self._sent[part.part_number] = part.etag
@@ -56,7 +56,7 @@ class Parts:
     def send(self, number: int) -> None:
         """Send one part."""
         content = self._read(number)
-        self._sent[number] = self._client._upload_part(self._bucket, self._name, content, None, self._upload, number)
+        self._sent[number] = send_part(self._client, self._bucket, self._name, self._upload, number, content)
 
     def tag(self) -> str:
         """The object's, once it is made of the parts; a store that encrypts may give it another."""
@@ -65,7 +65,7 @@ class Parts:
 
     def abort(self) -> None:
         """Have the store forget the parts."""
-        self._client._abort_multipart_upload(self._bucket, self._name, self._upload)
+        abort_upload(self._client, self._bucket, self._name, self._upload)
 
     def complete(self, *, once: bool) -> None:
         """Make an object of the parts, if `once` only where there is none.
@@ -80,13 +80,14 @@ class Parts:
             part = ElementTree.SubElement(root, "Part")
             ElementTree.SubElement(part, "PartNumber").text = str(number)
             ElementTree.SubElement(part, "ETag").text = f'"{etag}"'
-        answer = self._client._execute(
+        answer = execute(
+            self._client,
             "POST",
             self._bucket,
             self._name,
             body=ElementTree.tostring(root),
             headers={"Content-Type": "application/xml", **({"If-None-Match": "*"} if once else {})},
-            query_params={"uploadId": self._upload},
+            query={"uploadId": self._upload},
         )
         if "html" in answer.headers.get("content-type", ""):
             raise InvalidResponseError(answer.status, answer.headers["content-type"], None)

@@ -13,6 +13,7 @@ from minio.error import MinioAdminException, S3Error
 from cloud.stores.address import S3Address
 from cloud.stores.client import S3Client
 from cloud.stores.conditions import require_once
+from cloud.stores.minio_internals import body_of_admin, execute, status_of_admin
 from cloudedge.errors import InvalidInput, StoreFailed
 
 _FOLDERS = ("runs", "datasets", "reaper")
@@ -77,8 +78,8 @@ def prepare(address: S3Address, access_key: str, secret_key: str) -> bool:
         try:
             client.asked(access_key, lambda: _make_user(admin, address, access_key, secret_key))
         except MinioAdminException as error:
-            said = _SAID.search(error._body)
-            text = f"{said[1]}: {said[2]}" if said else f"it answers {error._code}."
+            said = _SAID.search(body_of_admin(error))
+            text = f"{said[1]}: {said[2]}" if said else f"it answers {status_of_admin(error)}."
             raise StoreFailed(
                 f"{address} makes no user {access_key!r}: {text} Users are made in a MinIO, and "
                 f"by an administrator: {client.rights.source.key} must be one's. Elsewhere, make one by hand who may "
@@ -92,8 +93,8 @@ def _make_bucket(client: S3Client) -> bool:
     bucket = client.address.bucket
     try:
         # HEAD would not say why not.
-        query: dict[str, str | list[str] | tuple[str]] = {"list-type": "2", "delimiter": "", "max-keys": "1", "prefix": ""}
-        client.minio._execute("GET", bucket, query_params=query)
+        query = {"list-type": "2", "delimiter": "", "max-keys": "1", "prefix": ""}
+        execute(client.minio, "GET", bucket, query=query)
     except S3Error as error:
         if error.code == "AccessDenied":
             raise _no_administrator(client, "may not look into the bucket") from None

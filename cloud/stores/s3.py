@@ -18,6 +18,7 @@ from pathlib import Path
 import urllib3
 from minio.datatypes import Object
 from minio.error import InvalidResponseError, S3Error, ServerError
+from minio.helpers import DictType
 from minio.time import from_http_header
 from urllib3.response import BaseHTTPResponse
 
@@ -28,6 +29,7 @@ from cloud.stores.changes import PING_SECONDS, ChangeStream
 from cloud.stores.client import AT_ONCE, S3Client
 from cloud.stores.conditions import require_once
 from cloud.stores.listing import listed
+from cloud.stores.minio_internals import abort_upload, execute, unfinished_uploads
 from cloud.stores.multipart import PART_BYTES, Parts
 from cloud.stores.signing import MOST_SECONDS, presigned
 from cloudedge.documents.order import RemoteFile, UploadTarget
@@ -42,8 +44,6 @@ _MOST_UPLOADS = 5
 """So often a large file is begun anew that others have interfered with."""
 
 _PARTIAL, _NOT_FOUND = 206, 404
-
-_Headers = dict[str, str | list[str] | tuple[str]]
 
 
 class S3Store:
@@ -213,7 +213,7 @@ class S3Store:
 
     def _remove(self, key: str, name: str) -> None:
         def remove() -> None:
-            answer = self._minio._execute("DELETE", self._address.bucket, name)
+            answer = execute(self._minio, "DELETE", self._address.bucket, name)
             if answer.data.strip():  # Who has done it has nothing to say.
                 raise InvalidResponseError(answer.status, answer.headers.get("content-type", "no type"), None)
 
@@ -222,10 +222,10 @@ class S3Store:
     def _abort_below(self, prefix: str) -> None:
         """Have the store forget unfinished uploads in parts; a MinIO lists none by a prefix, and forgets them after a day."""
         bucket, below = self._address.bucket, self._name(prefix) + "/"
-        for upload in self._asked(prefix, lambda: self._minio._list_multipart_uploads(bucket, prefix=below)).uploads:
+        for upload in self._asked(prefix, lambda: unfinished_uploads(self._minio, bucket, below)):
             place = bucket, upload.object_name, upload.upload_id
             with suppress(UploadEnded):
-                self._asked(prefix, lambda place=place: self._minio._abort_multipart_upload(*place))  # type: ignore[misc]
+                self._asked(prefix, lambda place=place: abort_upload(self._minio, *place))  # type: ignore[misc]
 
     def download(self, key: str, sha256: str, size: int, expires_seconds: float) -> RemoteFile:
         """See `Store.download`."""
@@ -238,13 +238,12 @@ class S3Store:
         return UploadTarget(url=url, headers=headers, max_bytes=max_bytes, once=once)
 
     def _put(self, key: str, content: bytes, *, once: bool) -> None:
-        headers: _Headers | None = {"If-None-Match": "*"} if once else None
+        headers = {"If-None-Match": "*"} if once else None
         if once:
             self._require_once(key)
 
         def put() -> None:
-            # The client's own put_object takes no condition.
-            answer = self._minio._execute("PUT", self._address.bucket, self._name(key), body=content, headers=headers)
+            answer = execute(self._minio, "PUT", self._address.bucket, self._name(key), body=content, headers=headers)
             require_tag(answer)
 
         def is_done() -> bool:
@@ -322,7 +321,7 @@ class S3Store:
         def fetch() -> None:
             nonlocal version
             begun = path.stat().st_size if version else 0
-            wanted: _Headers | None = {"If-Match": f'"{version}"'} if version else None
+            wanted: DictType | None = {"If-Match": f'"{version}"'} if version else None
             response = self._minio.get_object(self._address.bucket, self._name(key), offset=begun, request_headers=wanted)
             try:
                 tag = require_tag(response)
@@ -344,9 +343,8 @@ class S3Store:
             raise changed from None
 
     def _listen(self, below: str) -> BaseHTTPResponse:
-        # The client's own listen_bucket_notification connects again without a word about what it missed in between.
-        query: _Headers = {"prefix": below, "events": "s3:ObjectCreated:*", "ping": str(PING_SECONDS)}
-        return self._minio._execute("GET", self._address.bucket, query_params=query, preload_content=False)
+        query = {"prefix": below, "events": "s3:ObjectCreated:*", "ping": str(PING_SECONDS)}
+        return execute(self._minio, "GET", self._address.bucket, query=query, whole=False)
 
     def _presigned(self, method: str, key: str, expires_seconds: float, headers: dict[str, str]) -> str:
         return presigned(

@@ -1,12 +1,13 @@
 """What takes minutes to make stays from one session of tests to the next, beside the programs of `tests.cluster.tools`."""
 
-import fcntl
 import hashlib
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+
+from filelock import FileLock
 
 from tests.cluster.tools import folder
 
@@ -25,8 +26,7 @@ def kept(kind: str, made_of: str, make: Callable[[Path], None]) -> Path:
     place = _place()
     place.mkdir(parents=True, exist_ok=True)
     path = place / f"{kind}-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
-    with (place / f".{kind}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(place / f".{kind}.lock"):
         if not path.exists():
             for half in place.glob(f".{kind}-*"):  # Of a process that was killed.
                 _remove(half)

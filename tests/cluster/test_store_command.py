@@ -5,6 +5,7 @@ import json
 import pytest
 from minio.error import S3Error
 
+from cloud.stores.minio_internals import execute
 from tests.cluster.site import Site
 from tests.waiting import until
 
@@ -20,12 +21,12 @@ def test_to_prepare_again_changes_nothing(site: Site) -> None:
 def test_the_pipelines_user_reaches_its_folders_alone(site: Site) -> None:
     user, bucket = site.minio.client(site.user), site.address.rpartition("/")[2]
     for key in ("runs/a", "datasets/a/b", "reaper/clock"):
-        user._execute("PUT", bucket, key, body=b"1")
+        execute(user, "PUT", bucket, key, body=b"1")
         assert user.get_object(bucket, key).data == b"1"
     others = site.minio.bucket()
     for asked in (
-        lambda: user._execute("PUT", bucket, "elsewhere", body=b"1"),
-        lambda: user._execute("PUT", others, "runs/a", body=b"1"),
+        lambda: execute(user, "PUT", bucket, "elsewhere", body=b"1"),
+        lambda: execute(user, "PUT", others, "runs/a", body=b"1"),
         lambda: list(user.list_objects(others)),
         lambda: user.make_bucket("another-bucket"),
         lambda: user.remove_bucket(bucket),

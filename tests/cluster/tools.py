@@ -9,7 +9,6 @@ envtest convention puts them.
 """
 
 import argparse
-import fcntl
 import hashlib
 import os
 import shutil
@@ -271,14 +270,14 @@ def main() -> int:
     unknown = sorted(set(names) - set(PROGRAMS))
     if unknown:
         parser.error(f"nothing is known of {', '.join(unknown)}")
-    folder().mkdir(parents=True, exist_ok=True)
-    lock = (folder() / ".lock").open("w")
-    fcntl.flock(lock, fcntl.LOCK_EX)  # Until this process ends: other checkouts build into the same folder.
+    from filelock import FileLock  # Packages are asked for before anything is installed.
+
     modules: dict[str, list[str]] = {}
     for name in names:
         modules.setdefault(PROGRAMS[name].module, []).append(name)
+    folder().mkdir(parents=True, exist_ok=True)
     # Beside each other, as a build ends with a single linker; but not those that compile the same libraries.
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with FileLock(folder() / ".lock"), ThreadPoolExecutor(_AT_ONCE) as pool:  # Other checkouts build into the same folder.
         return next(filter(None, list(pool.map(_build_told, modules.values()))), 0)
 
 

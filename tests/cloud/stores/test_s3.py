@@ -27,6 +27,7 @@ from cloud.runs.deletion import delete, untouched
 from cloud.runs.run import Run, run_ids
 from cloud.stores import open_store
 from cloud.stores.address import S3Address
+from cloud.stores.minio_internals import begin_upload, execute, send_part, unfinished_uploads
 from cloud.stores.multipart import PART_BYTES
 from cloud.stores.signing import presigned
 from cloudedge.documents import TrainingTask, UploadTarget
@@ -66,7 +67,7 @@ def opened(address: str, tmp_path: Path, patience: float = 30, for_edges: str = 
 def others_in(minio: MinioServer, address: str, prefix: str = "") -> Callable[[str], object]:
     """Puts something into the bucket as any other program may."""
     client, bucket = minio.client(), address.rpartition("/")[2]
-    return lambda name: client._execute("PUT", bucket, f"{prefix}{name}", body=b"")
+    return lambda name: execute(client, "PUT", bucket, f"{prefix}{name}", body=b"")
 
 
 class TestS3Store(StoreConformance):
@@ -84,7 +85,7 @@ class TestS3StoreBelowAPrefix(StoreConformance):
     def place(self, address: str, minio: MinioServer, tmp_path: Path) -> Place:
         client, bucket = minio.client(), address.rpartition("/")[2]
         for name in ("runs/others/object", "team/a", "team-b/runs/x/y"):
-            client._execute("PUT", bucket, name, body=b"somebody else's")
+            execute(client, "PUT", bucket, name, body=b"somebody else's")
         return Place(opened(f"{address}/team", tmp_path), Transport(), others_in(minio, address, "team/"))
 
 
@@ -146,16 +147,16 @@ def test_parts_that_an_earlier_try_sent_are_not_sent_again(
 ) -> None:
     path = large_file(tmp_path)
     client, bucket = minio.client(), address.rpartition("/")[2]
-    upload = client._create_multipart_upload(bucket, "runs/a/model", {})
+    upload = begin_upload(client, bucket, "runs/a/model")
     with path.open("rb") as file:
-        client._upload_part(bucket, "runs/a/model", file.read(PART_BYTES), None, upload, 1)
-    client._upload_part(bucket, "runs/a/model", b"of another file" * 1_000_000, None, upload, 2)
+        send_part(client, bucket, "runs/a/model", upload, 1, file.read(PART_BYTES))
+    send_part(client, bucket, "runs/a/model", upload, 2, b"of another file" * 1_000_000)
     with caplog.at_level(logging.INFO):
         store.put_file("runs/a/model", path, once=True)
     assert len(caplog.records) == 2
     with store.local("runs/a/model") as copy:
         assert copy.read_bytes() == path.read_bytes()
-    assert client._list_multipart_uploads(bucket, prefix="runs").uploads == []
+    assert unfinished_uploads(client, bucket, "runs") == []
 
 
 def test_what_was_downloaded_is_removed(store: Store, tmp_path: Path) -> None:
