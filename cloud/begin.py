@@ -4,9 +4,9 @@ import re
 from datetime import UTC, datetime
 
 from cloud.runs.lifecycle import create
-from cloud.runs.records import KUBEFLOW_ID, KubeflowRecord, RunState
 from cloud.runs.run import Run
 from cloud.runs.state import set_state
+from cloud.runs.step_records import KUBEFLOW_ID, KubeflowRecord, RunState
 from cloud.step import Step
 from cloud.tracking import NOTE_TAG, TrackingRecord, flat_params, is_owed
 from cloudedge import __version__

@@ -18,9 +18,9 @@ from cloud.faults import Faults
 from cloud.inboxes import Inboxes
 from cloud.runs import events, under_way
 from cloud.runs.closing import Closed, close_orders
-from cloud.runs.records import RunState
 from cloud.runs.run import Run
 from cloud.runs.state import BETWEEN_STEPS, OVER, put_state, set_state, track_state
+from cloud.runs.step_records import RunState
 from cloud.settings import Settings
 from cloud.tracking import Registration, Relay, TrackingLog, TrackingRecord
 from cloud.tracking.faults import MlflowFailed

@@ -140,8 +140,8 @@ def anew(edge: str, former: bytes | str) -> Inbox:
         former: What stands there now; what can be understood of it counts.
     """
     generation = _fields(former).get("generation")
-    following = generation + 1 if isinstance(generation, int) else 0
-    return Inbox(edge=edge, generation=max(following, int(time()) + _AHEAD_SECONDS))
+    next_generation = generation + 1 if isinstance(generation, int) else 0
+    return Inbox(edge=edge, generation=max(next_generation, int(time()) + _AHEAD_SECONDS))
 
 
 def _is_of_a_newer_version(edge: str, content: bytes | str) -> bool:
@@ -208,9 +208,9 @@ def write_orders(inbox: Inbox, make_orders: MakeOrders) -> Inbox | None:
     sizes = [require_size(order) for order in orders]
     if sum(sizes) <= MAX_INBOX_BYTES:  # Else there may be too many to make an inbox of.
         # An inbox that was made anew, or came back from a backup, is to be newer than any that its runner has followed.
-        following = Inbox(edge=inbox.edge, generation=max(inbox.generation + 1, int(time())), orders=orders)
-        if len(following.to_json()) <= MAX_INBOX_BYTES:
-            return following
+        next_inbox = Inbox(edge=inbox.edge, generation=max(inbox.generation + 1, int(time())), orders=orders)
+        if len(next_inbox.to_json()) <= MAX_INBOX_BYTES:
+            return next_inbox
     raise InvalidInput(
         f"The inbox of {inbox.edge} is full: {len(orders)} orders are more than the {MAX_INBOX_BYTES} bytes that it may have; "
         "cancel some tasks first."

@@ -179,13 +179,13 @@ class ConfigMapInboxes:
         patience = self._namespace.patience()
         while True:
             inbox, version = self._read(edge)
-            following = write_orders(inbox, make_orders)
-            if following is None:
+            next_inbox = write_orders(inbox, make_orders)
+            if next_inbox is None:
                 return inbox
             # With its version the patch is refused if somebody else was faster.
-            body: dict[str, Any] = {"metadata": {"resourceVersion": version}, "data": {FILE: following.to_json().decode()}}
+            body: dict[str, Any] = {"metadata": {"resourceVersion": version}, "data": {FILE: next_inbox.to_json().decode()}}
             known = {order.id for order in inbox.orders}
-            for order in following.orders:
+            for order in next_inbox.orders:
                 if order.id not in known:
                     body["metadata"]["annotations"] = {LAST_ORDER_ANNOTATION: order.id}
             try:
@@ -193,14 +193,14 @@ class ConfigMapInboxes:
                     f"change ConfigMap {name}", self._core.patch_namespaced_config_map, name, self._namespace.name, body
                 )
             except Conflict as error:
-                if self._read(edge)[0] != following:  # Else only the answer to an earlier try was lost.
+                if self._read(edge)[0] != next_inbox:  # Else only the answer to an earlier try was lost.
                     patience.wait(_Contended(f"{error} Others change it again and again."))
                     continue
             try:
                 self._nudge(edge)
             except StoreFailed as error:
                 _log.warning("the runner of %s is not nudged, so its order may take 90 s to arrive: %s", edge, error)
-            return following
+            return next_inbox
 
     @contextmanager
     def nudging(self, edges: Collection[str], accepted: Callable[[str], bool]) -> Iterator[None]:

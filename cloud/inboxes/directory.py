@@ -60,8 +60,8 @@ class DirectoryInboxes:
                 with contextlib.suppress(NotFound):  # It was removed since.
                     yield self._look(name)
             else:
-                place = shown_path(self.root / name)
-                yield UnusableInbox("", place, [f"its name is no edge's: {IN_WORDS[NAME]}"], "Take it away from there.")
+                path = shown_path(self.root / name)
+                yield UnusableInbox("", path, [f"its name is no edge's: {IN_WORDS[NAME]}"], "Take it away from there.")
 
     def read(self, edge: str) -> Inbox:
         """See `Inboxes.read`."""
@@ -75,11 +75,11 @@ class DirectoryInboxes:
         self.read(edge)  # No lock is made for an edge that is not enrolled.
         with self._locked(edge):
             inbox = self.read(edge)
-            following = write_orders(inbox, make_orders)
-            if following is None:
+            next_inbox = write_orders(inbox, make_orders)
+            if next_inbox is None:
                 return inbox
-            write_mount(self.root / edge, {FILE: following.to_json()})
-            return following
+            write_mount(self.root / edge, {FILE: next_inbox.to_json()})
+            return next_inbox
 
     def nudging(self, edges: Collection[str], accepted: Callable[[str], bool]) -> AbstractContextManager[None]:
         """See `Inboxes.nudging`; what is written here has arrived."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from cloud.faults import Faults
 from cloud.inboxes import UnusableInbox, require_size
 from cloud.orders.issue import AT_ONCE, Assignment, absence, inputs_of, new_order
-from cloud.runs.records import DispatchRecord, IssuedOrder
 from cloud.runs.run import Run, step_detail, step_title
+from cloud.runs.step_records import DispatchRecord, IssuedOrder
 from cloud.step import Step
 from cloudedge.documents import Order, Report, parse
 from cloudedge.documents.order import UploadTarget

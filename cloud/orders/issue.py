@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from cloud.inboxes import UnusableInbox
 from cloud.patience import Away
-from cloud.runs.records import IssuedOrder
 from cloud.runs.run import OfAnOrder
+from cloud.runs.step_records import IssuedOrder
 from cloud.step import Step
 from cloud.stores.signing import life_of
 from cloudedge.documents import Order, RemoteFile, UploadTarget, Work, order_id

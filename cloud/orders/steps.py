@@ -7,8 +7,8 @@ from cloud.orders.dispatch import Participants, dispatch
 from cloud.orders.issue import Assignment
 from cloud.orders.wait import wait_for
 from cloud.orders.watch import OrderWatch, Watched
-from cloud.runs.records import WaitRecord
 from cloud.runs.run import step_detail
+from cloud.runs.step_records import WaitRecord
 from cloud.step import Step
 
 

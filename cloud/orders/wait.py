@@ -7,8 +7,8 @@ from cloud.advice import DIVERGES_AGAIN
 from cloud.orders.absent import Absentees
 from cloud.orders.issue import renew, renewed_every, renewed_in
 from cloud.orders.watch import OrderWatch, Watched
-from cloud.runs.records import Delivery, WaitRecord
 from cloud.runs.run import step_detail, step_title
+from cloud.runs.step_records import Delivery, WaitRecord
 from cloud.step import Step
 from cloudedge.clocks import passed
 from cloudedge.documents import LeftOut

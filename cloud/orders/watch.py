@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from cloud.runs.records import IssuedOrder
 from cloud.runs.run import Run, step_title
+from cloud.runs.step_records import IssuedOrder
 from cloudedge.documents import Manifest, Phase, Report, Trained, parse
 from cloudedge.documents.manifest import MAX_MANIFEST_BYTES
 from cloudedge.documents.report import MAX_REPORT_BYTES

@@ -4,8 +4,8 @@ from cloud.pages import markdown
 from cloud.pages.markup import table
 from cloud.pages.words import count
 from cloud.reports.report import Report, Story, section
-from cloud.runs.records import WaitRecord
 from cloud.runs.run import Run, step_title
+from cloud.runs.step_records import WaitRecord
 
 
 def plain_report(run: Run) -> Report:

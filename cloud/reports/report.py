@@ -16,8 +16,8 @@ from cloud.pages.markup import element, joined, number, table
 from cloud.pages.words import count, duration, size
 from cloud.reports.timeline import event_table, spans, timeline
 from cloud.runs.events import events
-from cloud.runs.records import RunState
 from cloud.runs.run import Run
+from cloud.runs.step_records import RunState
 from cloud.tracking import trouble_of
 from cloudedge.documents import Event, Task
 

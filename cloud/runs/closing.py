@@ -47,25 +47,25 @@ def close_orders(inboxes: Inboxes, run: str, faults: Faults) -> Closed:
         StoreFailed: the carrier does not do its work; call again.
     """
     closed: list[str] = []
-    here = Faults()
-    for inbox in usable(inboxes, here):
+    found = Faults()
+    for inbox in usable(inboxes, found):
         if all(order.run != run for order in inbox.orders):
             continue
-        closed_here: list[str] = []
+        closed_of_edge: list[str] = []
 
-        def without(orders: Sequence[Order], closed_here: list[str] = closed_here) -> list[Order]:
+        def without(orders: Sequence[Order], closed_of_edge: list[str] = closed_of_edge) -> list[Order]:
             # Decided on the orders that are replaced, so that none put there meanwhile is passed over.
-            closed_here[:] = [order.id for order in orders if order.run == run]
+            closed_of_edge[:] = [order.id for order in orders if order.run == run]
             return [order for order in orders if order.run != run]
 
-        with here.apart():
+        with found.apart():
             try:
                 inboxes.update(inbox.edge, without)
             except NotFound:
                 continue  # It was removed since.
-            closed += closed_here
-    faults.join(here)
-    return Closed(closed, whole=here.error() is None)
+            closed += closed_of_edge
+    faults.join(found)
+    return Closed(closed, whole=found.error() is None)
 
 
 def are_closed(run: Run, since: datetime) -> bool:

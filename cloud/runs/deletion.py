@@ -13,8 +13,8 @@ from cloud.inboxes import Inboxes
 from cloud.runs import under_way
 from cloud.runs.closing import close_orders
 from cloud.runs.lifecycle import at_work, patience_with, store_time
-from cloud.runs.records import Deletion
 from cloud.runs.run import Run, run_folders
+from cloud.runs.step_records import Deletion
 from cloudedge.errors import Conflict, InvalidDocument, NotFound
 from cloudedge.store import Store
 
@@ -88,16 +88,16 @@ def untouched(store: Store, seconds: float, faults: Faults) -> list[str]:
         return now - last >= seconds and _refusal(run, now) is None
 
     def look(run_id: str) -> tuple[bool, Faults]:
-        old, here = False, Faults()
-        with here.apart():
+        old, noted = False, Faults()
+        with noted.apart():
             old = is_old(run_id)
-        return old, here
+        return old, noted
 
     ids, found = run_folders(store), []
     with ThreadPoolExecutor(AT_ONCE) as others:  # The time goes into waiting for the store.
-        for run_id, (old, here) in zip(ids, others.map(look, ids), strict=True):
+        for run_id, (old, noted) in zip(ids, others.map(look, ids), strict=True):
             found += [run_id] * old
-            faults.join(here)
+            faults.join(noted)
     return found
 
 

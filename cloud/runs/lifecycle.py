@@ -8,9 +8,9 @@ from cloud.faults import Faults
 from cloud.inboxes import Inboxes, usable
 from cloud.runs import events, under_way
 from cloud.runs.closing import Closed, close_orders
-from cloud.runs.records import RunState
 from cloud.runs.run import Run
 from cloud.runs.state import BETWEEN_STEPS, OVER, set_state
+from cloud.runs.step_records import RunState
 from cloudedge.documents import Task
 from cloudedge.errors import Conflict, InvalidDocument, InvalidInput, NotFound
 from cloudedge.store import Store

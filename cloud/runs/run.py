@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Protocol, TypeVar
 
-from cloud.runs.records import (
+from cloud.runs.step_records import (
     Deletion,
     DispatchRecord,
     Evaluation,

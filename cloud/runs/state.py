@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Literal
 
 from cloud.pages.markdown import plain
-from cloud.runs.records import RunState
 from cloud.runs.run import Run
+from cloud.runs.step_records import RunState
 from cloud.tracking import NOTE_TAG, TrackingLog, TrackingRecord
 
 BETWEEN_STEPS = b"between two steps\n"

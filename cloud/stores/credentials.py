@@ -179,8 +179,8 @@ def _sources() -> list[Source]:
         way_out = f"Check the file that {_WEB_IDENTITY} names, AWS_ROLE_ARN, and whom that server takes tokens of."
         found.append(_server(f"{url}, asked with the token in {_WEB_IDENTITY},", url, way_out, region, custom=own))
     file, profile = _shared_file(), os.environ.get("AWS_PROFILE") or "default"
-    place = f"of the profile {profile} in {file}"
-    keys = f"aws_access_key_id {place}", f"aws_secret_access_key {place}", f"aws_session_token {place}"
+    where = f"of the profile {profile} in {file}"
+    keys = f"aws_access_key_id {where}", f"aws_secret_access_key {where}", f"aws_session_token {where}"
     found.append(Source(*keys, _File(str(file), profile), changes=True))
     variable = next((name for name in _CONTAINER if os.environ.get(name)), "")
     if variable and not os.environ.get(_WEB_IDENTITY):

@@ -75,6 +75,6 @@ def _page(client: S3Client, below: str, after: str, token: str, folders: bool) -
     answer = execute(client.minio, "GET", client.address.bucket, query=query)
     if b"ListBucketResult" not in answer.data[:_BEGINNING]:
         raise ValueError("this is no listing")
-    objects, more, following, _ = parse_list_objects(answer)
+    objects, more, next_token, _ = parse_list_objects(answer)
     # Where a store names no place, the client makes up one.
-    return objects, more, following or "" if b"NextContinuationToken>" in answer.data else ""
+    return objects, more, next_token or "" if b"NextContinuationToken>" in answer.data else ""

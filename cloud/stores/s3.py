@@ -223,9 +223,9 @@ class S3Store:
         """Have the store forget unfinished uploads in parts; a MinIO lists none by a prefix, and forgets them after a day."""
         bucket, below = self._address.bucket, self._name(prefix) + "/"
         for upload in self._asked(prefix, lambda: unfinished_uploads(self._minio, bucket, below)):
-            place = bucket, upload.object_name, upload.upload_id
+            upload_of = bucket, upload.object_name, upload.upload_id
             with suppress(UploadEnded):
-                self._asked(prefix, lambda place=place: abort_upload(self._minio, *place))  # type: ignore[misc]
+                self._asked(prefix, lambda upload_of=upload_of: abort_upload(self._minio, *upload_of))  # type: ignore[misc]
 
     def download(self, key: str, sha256: str, size: int, expires_seconds: float) -> RemoteFile:
         """See `Store.download`."""

@@ -6,7 +6,7 @@ the relay alone, when it has something to send; nothing else in here may import 
 
 from cloud.tracking.database import address_of
 from cloud.tracking.log import TrackingLog
-from cloud.tracking.records import (
+from cloud.tracking.mlflow_records import (
     NOTE_TAG,
     Ancestor,
     Dataset,

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from cloud.tracking.database import artifacts_of, ensure_whole, file_of
 from cloud.tracking.faults import EMPTY, Fault, MlflowFailed, address_fault, fault_of, without_password
-from cloud.tracking.records import NOTE_TAG
+from cloud.tracking.mlflow_records import NOTE_TAG
 from cloudedge.errors import CloudedgeError
 
 if TYPE_CHECKING:

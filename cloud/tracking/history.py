@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from cloud.tracking.records import MetricPoint
+from cloud.tracking.mlflow_records import MetricPoint
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

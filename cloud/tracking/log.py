@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from cloud.tracking.records import Registration, TrackingBatch, TrackingRecord
+from cloud.tracking.mlflow_records import Registration, TrackingBatch, TrackingRecord
 from cloudedge.documents.base import parse
 from cloudedge.store import Store
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloud.stores.recorded import recorded
-from cloud.tracking.records import Registered, Registration
+from cloud.tracking.mlflow_records import Registered, Registration
 from cloud.tracking.runs import RUN_TAG, Runs
 from cloudedge.documents.base import canonical_json
 from cloudedge.errors import NotFound

@@ -21,7 +21,7 @@ from cloud.tracking.artifacts import unwritable
 from cloud.tracking.client import connect, failure, mlflow_errors
 from cloud.tracking.faults import MlflowFailed
 from cloud.tracking.log import MAX_BATCH_BYTES, TrackingLog
-from cloud.tracking.records import Registered, Registration, TrackingBatch
+from cloud.tracking.mlflow_records import Registered, Registration, TrackingBatch
 from cloud.tracking.registry import register
 from cloud.tracking.runs import Runs, news_of
 from cloudedge.documents.base import Document, parse

@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 from cloud.tracking.client import experiment_of, failure
 from cloud.tracking.faults import EMPTY, Fault, refused
 from cloud.tracking.history import History
+from cloud.tracking.mlflow_records import NOTE_TAG, Dataset, MetricPoint, TrackingRecord
 from cloud.tracking.names import mlflow_name
-from cloud.tracking.records import NOTE_TAG, Dataset, MetricPoint, TrackingRecord
 from cloudedge.documents.base import canonical_json
 
 if TYPE_CHECKING:

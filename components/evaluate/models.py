@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cloud.runs.records import ModelScores
+from cloud.runs.step_records import ModelScores
 from cloud.step import Step
 from cloud.stores.recorded import recorded
 from cloudedge.documents import DataFormat, TrainingTask

@@ -9,8 +9,8 @@ from cloud.orders.dispatch import Participants
 from cloud.orders.issue import Assignment, StoredFile
 from cloud.orders.steps import StepOrders, await_results, issue
 from cloud.orders.watch import Watched
-from cloud.runs.records import Evaluation, Gate
 from cloud.runs.run import EVALUATE
+from cloud.runs.step_records import Evaluation, Gate
 from cloud.step import Step, step
 from cloud.tracking import MetricPoint, TrackingRecord
 from cloudedge.documents import Evaluate, Evaluated, LeftOut, Scores, TrainingTask

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from cloud.pages.markdown import code, table
-from cloud.runs.records import Evaluation
+from cloud.runs.step_records import Evaluation
 from cloud.tracking import Ancestor
 from cloudedge.documents import TrainingTask
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import PurePath
 
-from cloud.runs.records import Evaluation
+from cloud.runs.step_records import Evaluation
 from cloud.step import Step, step
 from cloud.tracking import Ancestor, Registration, TrackingRecord, registered_of
 from cloudedge.documents import Manifest, Trained, TrainingTask, parse

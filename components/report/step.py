@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
-from cloud.runs.records import RunState
 from cloud.runs.state import set_state
+from cloud.runs.step_records import RunState
 from cloud.step import step
 from cloud.tracking import NOTE_TAG, TrackingRecord
 from components.systems import steps_of

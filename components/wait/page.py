@@ -2,8 +2,8 @@
 
 from cloud.orders.watch import OrderWatch
 from cloud.pages.markup import element
-from cloud.runs.records import WaitRecord
 from cloud.runs.run import step_title
+from cloud.runs.step_records import WaitRecord
 from cloudedge.documents import EpochRecord, Phase
 
 _TITLES = ("Edge", "State", "Samples", "Epochs", "Accuracy before", "Accuracy after")

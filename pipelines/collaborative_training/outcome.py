@@ -4,8 +4,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cloud.runs.records import Evaluation
 from cloud.runs.run import Run
+from cloud.runs.step_records import Evaluation
 from pipelines.display.live import sparkline
 
 _BAR = 24

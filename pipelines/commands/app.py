@@ -40,9 +40,9 @@ COMMANDS = {
         "kubeflow", "Print what the tasks of a run on Kubeflow said, from their pods in the cluster of the kubeconfig."
     ),
     "fuse": Named("fuse", "Fuse models of the same layout into one. Without --rule: --weights if given, else uniform."),
-    "events": Named("tasks", "Show the operation log of a run: who did what, when."),
-    "report": Named("tasks", "Say where the run's report is, or copy it."),
-    "tasks": Named("tasks", "Look at runs, end and delete them."),
+    "events": Named("runs", "Show the operation log of a run: who did what, when."),
+    "report": Named("runs", "Say where the run's report is, or copy it."),
+    "tasks": Named("runs", "Look at runs, end and delete them."),
     "edges": Named("edges", "Enroll edges with a cluster and look after them."),
     "data": Named("data", "Keep the cloud's own samples in a cluster's store."),
     "store": Named("store", "Prepare a cluster's object store."),

@@ -14,10 +14,10 @@ from cloudedge.documents.tasks import SYSTEMS
 from cloudedge.errors import EXIT_INTERRUPTED, InvalidInput
 from cloudedge.files import atomic_write, is_outlet
 from pipelines.commands.options import HOME_DEFAULT, JsonOption, RunHomeOption, TaskArgument, print_json, read_task_file
+from pipelines.display.command_name import typed
 from pipelines.display.console import console
 from pipelines.display.live import RunDisplay, last_words
 from pipelines.display.outcome import print_outcome
-from pipelines.display.programs import typed
 from pipelines.display.summary import overview, summary
 from pipelines.laptop.data import Data
 from pipelines.laptop.home import Home

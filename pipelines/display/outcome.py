@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from cloud.runs.run import Run
-from pipelines.display.programs import typed
+from pipelines.display.command_name import typed
 from pipelines.laptop.home import Home
 from pipelines.systems import system_of
 

@@ -19,7 +19,7 @@ from kfp_server_api import ApiException
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from cloud.runs.records import KUBEFLOW_ID
+from cloud.runs.step_records import KUBEFLOW_ID
 from cloudedge.documents import Task
 from cloudedge.errors import CloudedgeError, Conflict, InvalidInput, NotFound, StoreFailed
 from cloudedge.network import Obstacle, proxy_for, trouble_of, trust, way_to_trust

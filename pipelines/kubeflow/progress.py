@@ -11,8 +11,8 @@ from rich.text import Text
 from cloud.pages.words import duration
 from cloud.patience import Patience
 from cloud.runs.closing import are_closed
-from cloud.runs.records import RunState
 from cloud.runs.run import Run
+from cloud.runs.step_records import RunState
 from cloudedge.errors import Cancelled, CloudedgeError, StoreFailed, WorkFailed
 from pipelines.display.live import RunDisplay
 from pipelines.kubeflow.answers import UNKNOWN, KubeflowRun, KubeflowTask

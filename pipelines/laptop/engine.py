@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from cloud.runs import events
-from cloud.runs.records import RunState
 from cloud.runs.run import Run
+from cloud.runs.step_records import RunState
 from cloudedge.documents import Task
 from cloudedge.errors import Cancelled, CloudedgeError, WorkFailed
 from cloudedge.files import atomic_write, disk_errors

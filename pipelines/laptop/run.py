@@ -20,9 +20,9 @@ from cloud.faults import Faults
 from cloud.runs import events
 from cloud.runs.closing import close_orders
 from cloud.runs.lifecycle import create, reap
-from cloud.runs.records import RunState
 from cloud.runs.run import Run
 from cloud.runs.state import OVER, set_state
+from cloud.runs.step_records import RunState
 from cloud.tracking import Relay
 from cloudedge.documents import Task
 from cloudedge.errors import EXIT_INTERRUPTED, CloudedgeError, InvalidInput, StoreFailed

@@ -18,8 +18,8 @@ from kubernetes import client
 
 from cloud.entrypoints.form import form_of
 from cloud.runs.lifecycle import create
-from cloud.runs.records import RunState
 from cloud.runs.state import set_state
+from cloud.runs.step_records import RunState
 from cloudedge.documents import Phase, Report, Training, TrainingTask, parse
 from cloudedge.documents.report import MAX_REPORT_BYTES
 from pipelines.kubeflow.compile import package_of

@@ -13,8 +13,8 @@ from cloud.inboxes import DirectoryInboxes
 from cloud.orders.issue import renew
 from cloud.patience import Away
 from cloud.runs.events import events
-from cloud.runs.records import DispatchRecord
 from cloud.runs.run import Run
+from cloud.runs.step_records import DispatchRecord
 from cloud.step import step
 from cloudedge.errors import QuorumMissed, StoreFailed
 from components.collaborative_training.fuse.step import fuse_round

@@ -13,8 +13,8 @@ from kfp import dsl
 from cloud import datasets
 from cloud.entrypoints import entrypoint
 from cloud.entrypoints.form import form_of
-from cloud.runs.records import RunState
 from cloud.runs.state import set_state
+from cloud.runs.step_records import RunState
 from cloud.tracking.relay import Trouble
 from cloudedge.documents import Scores, TrainingTask
 from cloudedge.errors import Conflict, InvalidInput, NotFound

@@ -11,8 +11,8 @@ import pytest
 
 from cloud.runs.closing import are_closed
 from cloud.runs.events import events
-from cloud.runs.records import RunState
 from cloud.runs.state import set_state
+from cloud.runs.step_records import RunState
 from cloud.step import Step, step
 from cloud.tracking import NOTE_TAG, TrackingLog
 from cloudedge.documents import Phase

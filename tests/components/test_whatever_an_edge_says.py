@@ -28,8 +28,8 @@ from cloud.inboxes import DirectoryInboxes
 from cloud.orders.wait import _record, _shortage
 from cloud.orders.watch import OrderWatch
 from cloud.runs.events import events
-from cloud.runs.records import Delivery, DispatchRecord, Evaluation, IssuedOrder, RunState, WaitRecord
 from cloud.runs.run import Run
+from cloud.runs.step_records import Delivery, DispatchRecord, Evaluation, IssuedOrder, RunState, WaitRecord
 from cloud.settings import Settings
 from cloud.step import Step
 from cloud.tracking import Ancestor, TrackingLog

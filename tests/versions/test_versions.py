@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.runs.records import DispatchRecord, PretrainingRecord, RunState, WaitRecord
 from cloud.runs.run import Run
+from cloud.runs.step_records import DispatchRecord, PretrainingRecord, RunState, WaitRecord
 from cloudedge.documents import Event, FusionRecord, Inbox, Manifest, Order, Phase, Report, Trained, TrainingTask, parse
 from cloudedge.documents.base import Part
 from cloudedge.store import DirectoryStore

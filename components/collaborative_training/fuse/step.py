@@ -10,8 +10,8 @@ from cloud import datasets
 from cloud.advice import DIVERGES_AGAIN
 from cloud.fusion.files import Contribution, FusionOutcome, fuse_files
 from cloud.orders.issue import most_model_bytes
-from cloud.runs.records import Delivery, PretrainingRecord
 from cloud.runs.run import Run
+from cloud.runs.step_records import Delivery, PretrainingRecord
 from cloud.settings import Settings
 from cloud.step import Step, step
 from cloud.stores.recorded import recorded

@@ -7,7 +7,7 @@ from markupsafe import Markup
 from cloud.pages.marks import histogram, sparkline
 from cloud.pages.markup import element, number, table
 from cloud.pages.words import count, share
-from cloud.runs.records import ModelScores
+from cloud.runs.step_records import ModelScores
 from components.collaborative_training.page.findings import EVERYTHING, EdgeStory, Findings
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from cloud.pages.words import MOST_EDGES, MOST_ENVIRONMENTS, natural
 from cloud.reports.report import Story
-from cloud.runs.records import Evaluation, ModelScores, PretrainingRecord
 from cloud.runs.run import Run
+from cloud.runs.step_records import Evaluation, ModelScores, PretrainingRecord
 from cloud.tracking import Registered, registered_of
 from cloudedge.documents import ContributionRecord, FusionRecord, Manifest, Scores, Trained, TrainingTask, parse
 from cloudedge.documents.manifest import MAX_MANIFEST_BYTES

@@ -5,7 +5,7 @@ from markupsafe import Markup
 from cloud.pages.markup import element
 from cloud.pages.words import count, share
 from cloud.reports.report import Report, ReportedModel, remark, section
-from cloud.runs.records import ModelScores
+from cloud.runs.step_records import ModelScores
 from components.collaborative_training.page.charts import MOST_DOTS, Bar, Rounds, bars_chart, bounds_of, rounds_chart
 from components.collaborative_training.page.confusion import confusion_map
 from components.collaborative_training.page.edges import edge_table, edges_hidden, heatmap

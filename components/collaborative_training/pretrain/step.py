@@ -7,8 +7,8 @@ from typing import Any
 
 from cloud.begin import begin
 from cloud.fusion.rule import Averaging, find_rule
-from cloud.runs.records import PretrainingRecord
 from cloud.runs.run import Run
+from cloud.runs.step_records import PretrainingRecord
 from cloud.settings import Settings
 from cloud.step import Step, step
 from cloud.tracking import Dataset, TrackingRecord

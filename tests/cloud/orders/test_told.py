@@ -9,8 +9,8 @@ import pytest
 import urllib3
 
 from cloud.orders.watch import OrderWatch
-from cloud.runs.records import DispatchRecord, IssuedOrder
 from cloud.runs.run import Run
+from cloud.runs.step_records import DispatchRecord, IssuedOrder
 from cloud.stores import open_store
 from cloudedge.documents import Manifest, Phase, Report, Trained, order_id
 from tests.cluster.object_store import MinioServer

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.orders.watch import OrderWatch, Watched, _take
-from cloud.runs.records import DispatchRecord, IssuedOrder
 from cloud.runs.run import Run
+from cloud.runs.step_records import DispatchRecord, IssuedOrder
 from cloudedge.documents import Phase, Report, order_id
 from cloudedge.store import DirectoryStore, Entry
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from cloud.inboxes import DirectoryInboxes
-from cloud.runs.records import RunState
 from cloud.runs.run import Run
+from cloud.runs.step_records import RunState
 from cloudedge.documents import (
     DataFormat,
     ModelSpec,

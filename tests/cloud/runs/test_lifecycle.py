@@ -14,9 +14,9 @@ from cloud.runs import under_way
 from cloud.runs.closing import close_orders
 from cloud.runs.events import events
 from cloud.runs.lifecycle import cancel, reap
-from cloud.runs.records import RunState
 from cloud.runs.run import Run, run_ids
 from cloud.runs.state import BETWEEN_STEPS, set_state
+from cloud.runs.step_records import RunState
 from cloud.step import step
 from cloudedge.errors import Conflict, InvalidInput, NotFound
 from cloudedge.store import Store

@@ -8,8 +8,8 @@ import pytest
 
 from cloud.inboxes import DirectoryInboxes
 from cloud.orders.watch import Watched
-from cloud.runs.records import IssuedOrder
 from cloud.runs.run import Run
+from cloud.runs.step_records import IssuedOrder
 from cloud.settings import Settings
 from cloud.step import Step
 from cloud.tracking import TrackingLog

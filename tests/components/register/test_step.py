@@ -5,7 +5,7 @@ import re
 import pytest
 
 from cloud.runs.events import events
-from cloud.runs.records import Evaluation
+from cloud.runs.step_records import Evaluation
 from cloud.settings import Settings
 from cloud.tracking import Ancestor, TrackingLog
 from cloudedge.documents import Fusion

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from cloud.orders.watch import Watched, _take
-from cloud.runs.records import IssuedOrder
+from cloud.runs.step_records import IssuedOrder
 from cloudedge.documents import Inbox, ModelSpec, Order, Phase, Recollection, RemoteFile, Training
 from cloudedge.mount import write_mount
 from cloudedge.names import sha256_of

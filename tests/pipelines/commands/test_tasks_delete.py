@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cloud.runs.records import RunState
 from cloud.runs.run import Run
 from cloud.runs.state import BETWEEN_STEPS
+from cloud.runs.step_records import RunState
 from cloudedge.documents import FusionRecord
 from pipelines.display.summary import overview
 from pipelines.laptop.home import Home

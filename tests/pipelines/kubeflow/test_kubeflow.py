@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.runs.records import KubeflowRecord, RunState
 from cloud.runs.state import set_state
+from cloud.runs.step_records import KubeflowRecord, RunState
 from cloud.step import step
 from cloudedge.errors import CloudedgeError, NotFound, StoreFailed
 from cloudedge.network import Obstacle

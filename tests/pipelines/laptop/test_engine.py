@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cloud.runs import events
-from cloud.runs.records import RunState
 from cloud.runs.run import Run
+from cloud.runs.step_records import RunState
 from cloudedge.errors import CloudedgeError
 from cloudedge.store import DirectoryStore
 from pipelines.laptop import engine
@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from cloudedge.store import DirectoryStore
 from cloud.runs import events
-from cloud.runs.records import RunState
+from cloud.runs.step_records import RunState
 from cloud.runs.run import Run
 folder = Path(sys.argv[1])
 number = len(list(folder.glob("start-*"))) + 1

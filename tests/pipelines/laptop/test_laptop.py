@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from cloud.runs.records import RunState
 from cloud.runs.state import set_state
+from cloud.runs.step_records import RunState
 from cloud.tracking.database import file_of
 from pipelines.laptop.home import Home
 from tests.cloud.tracking.told import WARNINGS_OF_MLFLOW

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from cloud.runs.records import RunState
 from cloud.runs.run import Run
 from cloud.runs.state import set_state
+from cloud.runs.step_records import RunState
 from cloud.tracking.relay import Trouble
 from cloudedge.errors import Conflict, InvalidInput
 from pipelines.commands.target import Target

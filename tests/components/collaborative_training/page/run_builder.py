@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cloud.runs.records import Delivery, Evaluation, Gate, ModelScores, PretrainingRecord, RunState, WaitRecord
 from cloud.runs.run import Run
+from cloud.runs.step_records import Delivery, Evaluation, Gate, ModelScores, PretrainingRecord, RunState, WaitRecord
 from cloudedge.documents import (
     Collaboration,
     ContributionRecord,

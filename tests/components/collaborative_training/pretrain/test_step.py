@@ -5,8 +5,8 @@ import pytest
 from cloud.faults import Faults
 from cloud.runs.events import events
 from cloud.runs.lifecycle import cancel
-from cloud.runs.records import RunState
 from cloud.runs.state import set_state
+from cloud.runs.step_records import RunState
 from cloud.tracking import NOTE_TAG, Dataset, TrackingLog
 from cloudedge.documents import Fusion, ModelSpec
 from cloudedge.errors import Conflict, InvalidInput, InvalidSamples
