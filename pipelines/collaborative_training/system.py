@@ -4,7 +4,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cloud.fusion.rule import find_rule
 from cloud.runs.run import Run
 from cloudedge.documents import TrainingTask
 from cloudedge.errors import InvalidInput
@@ -51,6 +50,7 @@ class CollaborativeTraining(System[TrainingTask]):
 
     def check(self, task: TrainingTask) -> None:
         """See `System.check`: what no pipeline carries, and architectures and rules that there are none of."""
+        from cloud.fusion.rule import find_rule
         from cloudedge.models import build
 
         faults: list[str] = []
@@ -108,6 +108,8 @@ class CollaborativeTraining(System[TrainingTask]):
 
     def with_edges(self, task: TrainingTask, edges: tuple[str, ...]) -> TrainingTask:
         """See `System.with_edges`."""
+        from cloud.fusion.rule import find_rule
+
         find_rule(task.collaboration.fusion.rule, task.collaboration.fusion.parameters, edges)
         return task.model_copy(update={"collaboration": task.collaboration.model_copy(update={"edges": edges})})
 
