@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from cloud.runs.run import Run
 from cloud.settings import Settings
@@ -13,7 +13,33 @@ ACCURACY_ON_CLOUD = "accuracy_on_cloud"
 Kubeflow compares."""
 
 
-def put_model(run_id: str, round_number: int, artifact: Any) -> None:
+class Artifact(Protocol):
+    """What steps need of an output artifact of kfp's, which they do not import."""
+
+    @property
+    def path(self) -> str:
+        """File that becomes the artifact's content."""
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Properties by name, which Kubeflow's page of the artifact shows."""
+
+
+class MetricsArtifact(Protocol):
+    """One of figures."""
+
+    def log_metric(self, metric: str, value: float) -> None:
+        """Add a figure."""
+
+
+class ConfusionArtifact(Protocol):
+    """One that can be drawn as a confusion matrix."""
+
+    def log_confusion_matrix(self, categories: list[str], matrix: list[list[int]]) -> None:
+        """Set the matrix: a row for each true class."""
+
+
+def put_model(run_id: str, round_number: int, artifact: Artifact) -> None:
     """Fill a model artifact with a round's fused model, or for round 0 with the pretrained one.
 
     Args:
@@ -37,7 +63,7 @@ def put_model(run_id: str, round_number: int, artifact: Any) -> None:
     artifact.metadata["sha256"] = record.sha256 if record else ""
 
 
-def put_page(page: str, artifact: Any) -> None:
+def put_page(page: str, artifact: Artifact) -> None:
     """Fill an HTML artifact.
 
     Raises:

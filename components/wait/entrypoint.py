@@ -1,14 +1,12 @@
 """From a waited-for round to its artifacts."""
 
-from typing import Any
-
-from cloud.entrypoints.artifacts import put_page
+from cloud.entrypoints.artifacts import Artifact, put_page
 from cloud.entrypoints.entrypoint import entrypoint
 from components.wait.step import wait_round
 
 
 @entrypoint
-def run_wait(run_id: str, round_number: int, page: Any) -> tuple[str, int]:
+def run_wait(run_id: str, round_number: int, page: Artifact) -> tuple[str, int]:
     """Wait for a round and fill the step's page.
 
     Returns:
