@@ -8,11 +8,10 @@ from cloud.image import CLOUD_IMAGE
 
 
 @dsl.component(base_image=CLOUD_IMAGE, install_kfp_package=False)
-def dispatch(base: dsl.Input[dsl.Model], run: str, round_number: int) -> NamedTuple("Outputs", [("run", str), ("orders", int)]):
+def dispatch(run: str, round_number: int) -> NamedTuple("Outputs", [("run", str), ("orders", int)]):
     """Put one order for each participating edge into its inbox.
 
     Args:
-        base: Model that the edges begin from.
         run: Id of the run.
         round_number: Round, counted from 1.
 

@@ -23,9 +23,9 @@ def all_rounds_in_one(form: Form = "fields") -> Any:
     )
     def collaborative_training_compact(filled: dict[str, Any]) -> None:
         done = show_as(pretrain_task(filled, MOST_ROUNDS), "Pretrain")
-        rounds = collaborate(base=done.outputs["pretrained"], run=done.outputs["run"], cloud_data=filled["cloud_data"])
+        rounds = collaborate(run=done.outputs["run"], cloud_data=filled["cloud_data"])
         done = show_as(rounds, "All rounds")
-        conclude(filled, done, done.outputs["fused"])
+        conclude(filled, done)
 
     return collaborative_training_compact
 

@@ -24,14 +24,12 @@ def with_rounds(rounds: int, form: Form = "fields") -> Any:
     )
     def collaborative_training(filled: dict[str, Any]) -> None:
         done = show_as(pretrain_task(filled, rounds), "Pretrain")
-        model = done.outputs["pretrained"]
         for number in range(1, rounds + 1):
-            done = show_as(dispatch(base=model, run=done.outputs["run"], round_number=number), f"Round {number}: dispatch")
+            done = show_as(dispatch(run=done.outputs["run"], round_number=number), f"Round {number}: dispatch")
             done = show_as(wait(run=done.outputs["run"], round_number=number), f"Round {number}: wait")
             fused = fuse(run=done.outputs["run"], round_number=number, cloud_data=filled["cloud_data"])
             done = show_as(fused, f"Round {number}: fuse")
-            model = done.outputs["fused"]
-        conclude(filled, done, model)
+        conclude(filled, done)
 
     return collaborative_training
 

@@ -123,15 +123,14 @@ def pretrain_task(form: dict[str, Any], most_rounds: int) -> Any:
     return task.set_accelerator_type(CLOUD_GPU).set_accelerator_limit(1) if CLOUD_GPU else task
 
 
-def conclude(form: dict[str, Any], done: Any, model: Any) -> None:
+def conclude(form: dict[str, Any], done: Any) -> None:
     """The tasks that every pipeline ends with.
 
     Args:
         form: The pipeline's parameters.
         done: The task before, which passes on the run's id, so that the graph reads from top to bottom.
-        model: The run's final model.
     """
-    done = show_as(evaluate(model=model, run=done.outputs["run"], test_data=form["test_data"]), "Evaluate")
+    done = show_as(evaluate(run=done.outputs["run"], test_data=form["test_data"]), "Evaluate")
     done = show_as(register(run=done.outputs["run"], passed=done.outputs["passed"]), "Register")
     show_as(report(run=done.outputs["run"], registered_model=done.outputs["registered_model"]), "Report")
 
