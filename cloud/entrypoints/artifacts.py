@@ -1,11 +1,12 @@
-"""Artifacts that the Kubeflow UI shows: the run's own objects, copied to where Kubeflow wants them."""
+"""Artifacts that the Kubeflow UI shows: pages, and notes on the run's models, which stay where they are."""
 
-import shutil
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from cloud.runs.run import Run
 from cloud.settings import Settings
+from cloudedge.errors import NotFound
 from cloudedge.files import disk_errors
 
 ACCURACY_ON_CLOUD = "accuracy_on_cloud"
@@ -13,8 +14,38 @@ ACCURACY_ON_CLOUD = "accuracy_on_cloud"
 Kubeflow compares."""
 
 
-def put_model(run_id: str, round_number: int, artifact: Any) -> None:
-    """Fill a model artifact with a round's fused model, or for round 0 with the pretrained one.
+class Artifact(Protocol):
+    """What steps need of an output artifact of kfp's, which they do not import."""
+
+    @property
+    def path(self) -> str:
+        """File that becomes the artifact's content."""
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Properties by name, which Kubeflow's page of the artifact shows."""
+
+
+class MetricsArtifact(Protocol):
+    """One of figures."""
+
+    def log_metric(self, metric: str, value: float) -> None:
+        """Add a figure."""
+
+
+class ConfusionArtifact(Protocol):
+    """One that can be drawn as a confusion matrix."""
+
+    def log_confusion_matrix(self, categories: list[str], matrix: list[list[int]]) -> None:
+        """Set the matrix: a row for each true class."""
+
+
+def put_model(run_id: str, round_number: int, artifact: Artifact) -> None:
+    """Have a model artifact say where a round's fused model lies in the store, or for round 0 the pretrained one.
+
+    The artifact's URI stays Kubeflow's own: Kubeflow 2.17 fails a task that points it into another bucket or folder of an S3,
+    and its pages open no http:// that has a port or a dot. So its content is a note, which they show in every deployment, and
+    the model is not copied.
 
     Args:
         run_id: Run.
@@ -23,27 +54,35 @@ def put_model(run_id: str, round_number: int, artifact: Any) -> None:
 
     Raises:
         NotFound: there is no such model.
-        StoreFailed: it cannot be copied.
+        StoreFailed: the note cannot be written.
     """
-    store = Settings().open_store()
-    run = Run(store, run_id)
+    settings = Settings()
+    run = Run(settings.open_store(), run_id)
     number = min(round_number, run.rounds_fused())
-    record = run.fusion(number) if number else run.pretraining()
-    target = Path(artifact.path)
-    with store.local(run.fused_key(number)) as source, disk_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-    artifact.metadata["round"] = number
-    artifact.metadata["sha256"] = record.sha256 if record else ""
+    record = run.model_after(number)
+    if record is None:
+        raise NotFound(f"The run {run_id!r} has no model of round {number}.")
+    note = {
+        "model_uri": f"{settings.store.rstrip('/')}/{run.fused_key(number)}",
+        "round": number,
+        "size": record.size,
+        "sha256": record.sha256,
+    }
+    _write(json.dumps(note, indent=2) + "\n", artifact)
+    artifact.metadata.update(note)
 
 
-def put_page(page: str, artifact: Any) -> None:
+def put_page(page: str, artifact: Artifact) -> None:
     """Fill an HTML artifact.
 
     Raises:
         StoreFailed: it cannot be written.
     """
+    _write(page or "<!doctype html><p>This round was not needed.</p>", artifact)
+
+
+def _write(text: str, artifact: Artifact) -> None:
     target = Path(artifact.path)
     with disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(page or "<!doctype html><p>This round was not needed.</p>", encoding="utf-8")
+        target.write_text(text, encoding="utf-8")

@@ -9,7 +9,6 @@ from cloud.image import CLOUD_IMAGE
 
 @dsl.component(base_image=CLOUD_IMAGE, install_kfp_package=False)
 def evaluate(
-    model: dsl.Input[dsl.Model],
     evaluation_metrics: dsl.Output[dsl.Metrics],
     confusion_matrix: dsl.Output[dsl.ClassificationMetrics],
     run: str,
@@ -18,7 +17,6 @@ def evaluate(
     """Let the edges judge the model on what they held out, and measure it on the cloud's test data.
 
     Args:
-        model: The run's final model.
         evaluation_metrics: Accuracies of the pretrained and the fused model, on the edges' held-out samples and the test data.
         confusion_matrix: Confusion matrix of the final model on the test data.
         run: Id of the run.

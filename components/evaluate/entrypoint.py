@@ -1,7 +1,6 @@
 """From an evaluation to its artifacts."""
 
-from typing import Any
-
+from cloud.entrypoints.artifacts import ConfusionArtifact, MetricsArtifact
 from cloud.entrypoints.entrypoint import entrypoint
 from cloud.runs.run import Run
 from cloud.settings import Settings
@@ -10,7 +9,7 @@ from components.evaluate.step import evaluate_run
 
 
 @entrypoint
-def run_evaluate(run_id: str, test_data: str, metrics: Any, confusion: Any) -> tuple[str, bool]:
+def run_evaluate(run_id: str, test_data: str, metrics: MetricsArtifact, confusion: ConfusionArtifact) -> tuple[str, bool]:
     """Evaluate a run and fill the step's artifacts.
 
     Returns:

@@ -1,14 +1,12 @@
 """From a step that was waited for to its artifacts."""
 
-from typing import Any
-
-from cloud.entrypoints.artifacts import put_page
+from cloud.entrypoints.artifacts import Artifact, put_page
 from cloud.entrypoints.entrypoint import entrypoint
 from components.wait.step import wait_step
 
 
 @entrypoint
-def run_wait(run_id: str, name: str, page: Any) -> tuple[str, int]:
+def run_wait(run_id: str, name: str, page: Artifact) -> tuple[str, int]:
     """Wait for a step and fill its page.
 
     Returns:

@@ -26,9 +26,9 @@ def all_rounds_in_one(shape: FormShape = "fields") -> Any:
     )
     def collaborative_training_compact(filled: Filled) -> None:
         done = begin(filled, MOST_ROUNDS)
-        rounds = collaborate(base=done.outputs["pretrained"], run=done.outputs["run"], cloud_data=filled["cloud_data"])
+        rounds = collaborate(run=done.outputs["run"], cloud_data=filled["cloud_data"])
         done = show_as(rounds, "All rounds", _ROUNDS_SECONDS)
-        conclude(filled, done, done.outputs["fused"])
+        conclude(filled, done)
 
     return collaborative_training_compact
 

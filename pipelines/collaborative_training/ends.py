@@ -43,14 +43,13 @@ def begin(filled: Filled, most_rounds: int) -> Any:
     return task.set_accelerator_type(CLOUD_GPU).set_accelerator_limit(1) if CLOUD_GPU else task
 
 
-def conclude(filled: Filled, done: Any, model: Any) -> None:
+def conclude(filled: Filled, done: Any) -> None:
     """The tasks that follow the last round.
 
     Args:
         filled: The pipeline's form.
         done: The task before, which passes on the run's id, so that the graph reads from top to bottom.
-        model: The run's final model.
     """
-    done = show_as(evaluate(model=model, run=done.outputs["run"], test_data=filled["test_data"]), "Evaluate")
+    done = show_as(evaluate(run=done.outputs["run"], test_data=filled["test_data"]), "Evaluate")
     done = show_as(register(run=done.outputs["run"], passed=done.outputs["passed"]), "Register")
     show_as(report(run=done.outputs["run"], registered_model=done.outputs["registered_model"]), "Report")

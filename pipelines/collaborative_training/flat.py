@@ -25,14 +25,12 @@ def with_rounds(rounds: int, shape: FormShape = "fields") -> Any:
     )
     def collaborative_training(filled: Filled) -> None:
         done = begin(filled, rounds)
-        model = done.outputs["pretrained"]
         for number in range(1, rounds + 1):
             done = show_as(dispatch(run=done.outputs["run"], step=str(number)), f"Round {number}: dispatch")
             done = show_as(wait(run=done.outputs["run"], step=str(number)), f"Round {number}: wait", WAIT_SECONDS)
             fused = fuse(run=done.outputs["run"], round_number=number, cloud_data=filled["cloud_data"])
             done = show_as(fused, f"Round {number}: fuse")
-            model = done.outputs["fused"]
-        conclude(filled, done, model)
+        conclude(filled, done)
 
     return collaborative_training
 

@@ -75,6 +75,16 @@ class KubeflowSite(EdgeSite):
         inboxes = ConfigMapInboxes(Namespace(NAMESPACE, self.control_plane.client(), 30))
         return [order.id for inbox in usable(inboxes, Faults()) for order in inbox.orders if order.run == task.id]
 
+    def models_shown(self) -> dict[str, str]:
+        """Digests of the models that artifacts of Kubeflow's tell of, by where they lie; none may be a model itself."""
+        store, found = self.minio.client(), {}
+        for entry in store.list_objects("mlpipeline", recursive=True):
+            if entry.object_name.endswith(("/pretrained", "/fused")):
+                with store.get_object("mlpipeline", entry.object_name) as answer:
+                    note = json.loads(answer.read())
+                found[note["model_uri"]] = note["sha256"]
+        return found
+
     def steps(self) -> list[dict[str, Any]]:
         """The pods that did the work of tasks, of which there must be some."""
         pods = json.loads(self.kubectl("get", "pods", "--namespace", KUBEFLOW, "--output", "json"))["items"]
@@ -138,6 +148,7 @@ def test_a_run_of_kubeflows_gives_the_laptops_bytes(site: KubeflowSite, flat: Fi
     assert "executor_input" not in said
     fused = site.run(task).fusion(2)
     assert fused is not None
+    assert site.models_shown()[f"{site.address}/{site.run(task).fused_key(2)}"] == fused.sha256
     (version,) = site.mlflow.search_model_versions(f"tags.`{RUN_TAG}` = '{task.id}'")
     assert version.tags[SHA256_TAG] == fused.sha256
     for pod in site.steps():

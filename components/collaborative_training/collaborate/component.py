@@ -8,14 +8,13 @@ from cloud.image import CLOUD_IMAGE
 
 
 @dsl.component(base_image=CLOUD_IMAGE, install_kfp_package=False)
-def collaborate(base: dsl.Input[dsl.Model], fused: dsl.Output[dsl.Model], run: str, cloud_data: str) -> NamedTuple(
+def collaborate(fused: dsl.Output[dsl.Model], run: str, cloud_data: str) -> NamedTuple(
     "Outputs", [("run", str), ("rounds", int)]
 ):
     """Dispatch, wait and fuse, round after round, in this one task.
 
     Args:
-        base: The pretrained model.
-        fused: The last fused model, safetensors.
+        fused: The last fused model: where it lies in the store, its size and digest.
         run: Id of the run.
         cloud_data: Where the cloud's samples are, for the rule greedy.
 

@@ -1,14 +1,12 @@
 """From all rounds to their artifact."""
 
-from typing import Any
-
-from cloud.entrypoints.artifacts import put_model
+from cloud.entrypoints.artifacts import Artifact, put_model
 from cloud.entrypoints.entrypoint import entrypoint
 from components.collaborative_training.collaborate.step import collaborate_rounds
 
 
 @entrypoint
-def run_collaborate(run_id: str, cloud_data: str, fused: Any) -> tuple[str, int]:
+def run_collaborate(run_id: str, cloud_data: str, fused: Artifact) -> tuple[str, int]:
     """Run all rounds and fill the step's artifact.
 
     Returns:

@@ -18,7 +18,7 @@ def fuse(
     """Average what the edges learned in one round.
 
     Args:
-        fused: The fused model, safetensors.
+        fused: The fused model: where it lies in the store, its size and digest.
         fusion_metrics: Its accuracy on the cloud's held-out samples, where that is quickly measured, and that of the round's
             base on the edges'; models used and left out, seconds, bytes read.
         run: Id of the run.

@@ -1,14 +1,12 @@
 """From a fused round to its artifacts."""
 
-from typing import Any
-
-from cloud.entrypoints.artifacts import ACCURACY_ON_CLOUD, put_model
+from cloud.entrypoints.artifacts import ACCURACY_ON_CLOUD, Artifact, MetricsArtifact, put_model
 from cloud.entrypoints.entrypoint import entrypoint, in_a_pod
 from components.collaborative_training.fuse.step import accuracy_on_cloud, fuse_round
 
 
 @entrypoint
-def run_fuse(run_id: str, round_number: int, cloud_data: str, fused: Any, metrics: Any) -> tuple[str, int]:
+def run_fuse(run_id: str, round_number: int, cloud_data: str, fused: Artifact, metrics: MetricsArtifact) -> tuple[str, int]:
     """Fuse a round and fill the step's artifacts.
 
     Returns:

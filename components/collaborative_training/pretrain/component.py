@@ -21,7 +21,7 @@ def pretrain(
     """Create the run and train the pretrained model on the cloud's own samples.
 
     Args:
-        pretrained: The pretrained model, safetensors.
+        pretrained: The pretrained model: where it lies in the store, its size and digest.
         pretraining_metrics: Accuracy, recall and loss on the cloud's held-out samples, number of samples, seconds.
         task: What is asked for, as in a task's file; an id in it does not count.
         task_id: Id of the task and its run; empty: the Kubeflow run's id.

@@ -132,13 +132,17 @@ def assert_each_depends_on_the_one_before_it_alone(chain: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize("name", PIPELINES)
+def test_no_task_has_kubeflow_fetch_what_its_step_reads_from_the_store(name: str) -> None:
+    assert not [task for task in tasks(kept(name)).values() if "artifacts" in task.get("inputs", {})]
+
+
+@pytest.mark.parametrize("name", PIPELINES)
 def test_no_two_components_have_artifacts_that_are_called_the_same(name: str) -> None:
     components: dict[str, Any] = next(yaml.safe_load_all(kept(name)))["components"]
     made = {
         (artifact, re.sub(r"-\d+$", "", component))
         for component, spec in components.items()
         for artifact in spec.get("outputDefinitions", {}).get("artifacts", {})
-        if artifact not in spec.get("inputDefinitions", {}).get("artifacts", {})
     }
 
     names = [artifact for artifact, _ in made]
