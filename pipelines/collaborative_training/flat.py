@@ -1,6 +1,6 @@
 """Pretrain, then dispatch, wait and fuse each round in tasks of their own, then evaluate, register and report.
 
-One flat chain, to look at and to debug; rounds that a run does not need pass the model on.
+One flat chain, to look at and to debug; a round that a run does not need does nothing.
 """
 
 from typing import Any

@@ -63,7 +63,7 @@ def test_the_log_tells_every_operation_once_and_in_order(flat: Finished) -> None
     actions = [event.action for _, event in events(flat.laptop.store, "digits") if event.action != "step-done"]
 
     rounds = ["dispatched", "waited", "fused"]
-    assert actions == ["created", "pretrained", *rounds, *rounds, "evaluated", "registered", "finished"]
+    assert actions == ["created", "pretrained", *rounds, *rounds, "dispatched", "waited", "evaluated", "registered", "finished"]
 
 
 def test_every_edge_delivered_in_its_first_attempt_and_has_nothing_left_to_do(flat: Finished) -> None:
