@@ -22,7 +22,7 @@ class FormField:
 
     Attributes:
         name: What the form calls it.
-        place: Where its value stands in the task.
+        path: Where its value stands in the task.
         type: As Kubeflow takes it: str, int, float, bool, list or dict.
         words: What it is, for people.
         choices: What it may be, if it is one of few words for good, or a truth value; else nothing. Architectures and fusion
@@ -30,7 +30,7 @@ class FormField:
     """
 
     name: str
-    place: tuple[str, ...]
+    path: tuple[str, ...]
     type: type
     words: str
     choices: tuple[Any, ...]
@@ -60,9 +60,9 @@ class Form(Generic[TaskT]):
             InvalidDocument: something in it would not come back from a pipeline's parameters as it is; lists all of it.
         """
         found = task.model_dump()
-        require_carried("The task", {".".join(field.place): _at(found, field.place) for field in self.fields.values()})
+        require_carried("The task", {".".join(field.path): _at(found, field.path) for field in self.fields.values()})
         values = task.model_dump(mode="json")
-        return {name: _at(values, field.place) for name, field in self.fields.items()}
+        return {name: _at(values, field.path) for name, field in self.fields.items()}
 
     def task_of(self, values: Mapping[str, Any]) -> TaskT:
         """The task that a filled form asks for.
@@ -76,9 +76,9 @@ class Form(Generic[TaskT]):
         task: dict[str, Any] = {}
         for name, field in self.fields.items():
             part = task
-            for step in field.place[:-1]:
+            for step in field.path[:-1]:
                 part = part.setdefault(step, {})
-            part[field.place[-1]] = _integral(values[name])
+            part[field.path[-1]] = _integral(values[name])
         return parse(self.document, canonical_json(task), "The pipeline's form")
 
     def document_of(self, task: TaskT) -> dict[str, Any]:
@@ -138,16 +138,16 @@ def _by_name(fields: list[FormField]) -> dict[str, FormField]:
     return found
 
 
-def _fields(document: type[Part], above: str = "", place: tuple[str, ...] = (), words: str = "") -> Iterator[FormField]:
+def _fields(document: type[Part], above: str = "", path: tuple[str, ...] = (), words: str = "") -> Iterator[FormField]:
     for name, info in document.model_fields.items():
-        if not place and name in _LEFT_OUT:
+        if not path and name in _LEFT_OUT:
             continue
         called = "_".join(part for part in (above, document.form_names.get(name, name)) if part)
         kind, said = info.annotation, info.description or ""
         if isinstance(kind, type) and issubclass(kind, Part) and not kind.one_on_forms:
-            yield from _fields(kind, called, (*place, name), said if called else "")
+            yield from _fields(kind, called, (*path, name), said if called else "")
         else:
-            yield FormField(called, (*place, name), _type_of(called, info), f"{words} {said}".strip(), _choices_of(kind))
+            yield FormField(called, (*path, name), _type_of(called, info), f"{words} {said}".strip(), _choices_of(kind))
 
 
 def _type_of(name: str, info: FieldInfo) -> type:
@@ -172,9 +172,9 @@ def _choices_of(kind: Any) -> tuple[Any, ...]:
     return get_args(kind) if get_origin(kind) is Literal else ()
 
 
-def _at(values: Mapping[str, Any], place: tuple[str, ...]) -> Any:
+def _at(values: Mapping[str, Any], path: tuple[str, ...]) -> Any:
     value: Any = values
-    for step in place:
+    for step in path:
         value = value[step]
     return value
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from cloud.keys import run_key
 from cloudedge.documents import Event, parse
 from cloudedge.errors import InvalidInput
 from cloudedge.store import Store
@@ -24,7 +25,7 @@ def record(store: Store, run: str, actor: str, action: str, **details: Any) -> N
     """
     now = datetime.now(UTC)
     event = Event(run=run, at=now, actor=actor, action=action, details=details)
-    store.put(f"runs/{run}/events/{now:{_MOMENT}}Z-{secrets.token_hex(3)}.json", event.to_json())
+    store.put(run_key(run, "events", f"{now:{_MOMENT}}Z-{secrets.token_hex(3)}.json"), event.to_json())
 
 
 def events(store: Store, run: str, after: str = "") -> Iterator[tuple[str, Event]]:
@@ -35,7 +36,7 @@ def events(store: Store, run: str, after: str = "") -> Iterator[tuple[str, Event
         run: Id of the run.
         after: Key of the last one that is known already.
     """
-    for entry in store.list(f"runs/{run}/events"):
+    for entry in store.list(run_key(run, "events")):
         at = _written_at(entry.key)
         if entry.key <= after or at is None:
             continue

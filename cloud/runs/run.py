@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Protocol, TypeVar
 
+from cloud.keys import run_key
 from cloud.runs.step_records import (
     Deletion,
     DispatchRecord,
@@ -88,7 +89,7 @@ class Run:
 
     def key(self, *parts: object) -> str:
         """Key of an object of this run."""
-        return "/".join(["runs", self.id, *map(str, parts)])
+        return run_key(self.id, *parts)
 
     def step_key(self, step: str, *parts: object) -> str:
         """Key of an object of a step that issues orders; a round is a step whose name is its number."""

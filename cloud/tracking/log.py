@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from cloud.keys import run_key
 from cloud.tracking.mlflow_records import Registration, TrackingBatch, TrackingRecord
 from cloudedge.documents.base import parse
 from cloudedge.store import Store
@@ -20,7 +21,7 @@ class TrackingLog:
             run: Id of the run.
         """
         self._store = store
-        self._prefix = f"runs/{run}/tracking/records"
+        self._prefix = run_key(run, "tracking", "records")
 
     def append(
         self,

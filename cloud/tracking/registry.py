@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cloud.keys import run_key
 from cloud.stores.recorded import recorded
 from cloud.tracking.mlflow_records import Registered, Registration
 from cloud.tracking.runs import RUN_TAG, Runs
@@ -123,7 +124,7 @@ def _write_artifacts(folder: Path, store: Store, run: str, registration: Registr
     from mlflow.types import Schema, TensorSpec
 
     with suppress(NotFound):
-        (folder / "task.json").write_bytes(store.get(f"runs/{run}/task.json", 16 * 1024 * 1024))
+        (folder / "task.json").write_bytes(store.get(run_key(run, "task.json"), 16 * 1024 * 1024))
     lineage = {"run": run, **registration.model_dump(mode="json", include={"sha256", "ancestors"})}
     (folder / "lineage.json").write_bytes(canonical_json(lineage))
     inputs = TensorSpec(np.dtype("float32"), (-1, *registration.input_shape), "inputs")

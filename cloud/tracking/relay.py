@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import AwareDatetime, Field
 
+from cloud.keys import run_key
 from cloud.tracking.artifacts import unwritable
 from cloud.tracking.client import connect, failure, mlflow_errors
 from cloud.tracking.faults import MlflowFailed
@@ -233,7 +234,7 @@ class Relay:
         return parse(Cursor, self._store.get(key, MAX_BATCH_BYTES), key, MAX_BATCH_BYTES)
 
     def _key(self, name: str) -> str:
-        return f"runs/{self._run}/tracking/{name}"
+        return run_key(self._run, "tracking", name)
 
 
 def registered_of(store: Store, run: str) -> Registered | None:
@@ -262,11 +263,11 @@ def _found(store: Store, kind: type[FoundT], key: str) -> FoundT | None:
 
 
 def _registered_key(run: str) -> str:
-    return f"runs/{run}/tracking/registered.json"
+    return run_key(run, "tracking", "registered.json")
 
 
 def _trouble_key(run: str) -> str:
-    return f"runs/{run}/tracking/trouble.json"
+    return run_key(run, "tracking", "trouble.json")
 
 
 def _still(trouble: Trouble) -> bool:

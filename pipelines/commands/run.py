@@ -62,11 +62,11 @@ def demo(
     if shown is None:
         raise InvalidInput(f"{name} has no demo: run a task of yours, with cloudedge run TASK.")
     count = shown.edges if edges is None else edges
-    task, place = shown.task(count), Home(home)
+    task, opened = shown.task(count), Home(home)
     task_file = home / f"{shown.name}.json"
     atomic_write(task_file, task.to_json())
     again = _again(task_file, None, edges if edges != shown.edges else None, home, None)
-    _run(task, _demo_data(shown, home, count), None, place, as_json, task_file, again)
+    _run(task, _demo_data(shown, home, count), None, opened, as_json, task_file, again)
 
 
 def run(
@@ -78,7 +78,7 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run a task on this machine. The same task again goes on where it was."""
-    asked, place = read_task_file(task), Home(home)
+    asked, opened = read_task_file(task), Home(home)
     folder = data
     if folder is None:
         # Before anything of it is begun.
@@ -89,7 +89,7 @@ def run(
                 "name the folder that has yours with --data FOLDER."
             )
         folder = _demo_data(shown, home, edges or shown.edges)
-    _run(asked, folder, edges, place, as_json, task, _again(task, data, edges, home, compact), compact)
+    _run(asked, folder, edges, opened, as_json, task, _again(task, data, edges, home, compact), compact)
 
 
 def validate(task: TaskArgument, as_json: JsonOption = False) -> None:

@@ -115,7 +115,7 @@ def test_a_form_comes_back_as_the_same_bytes_however_often() -> None:
 
 
 def test_a_form_has_a_field_for_each_leaf_of_a_task_under_the_names_that_people_know() -> None:
-    assert {name: ".".join(field.place) for name, field in FORM.fields.items()} == {
+    assert {name: ".".join(field.path) for name, field in FORM.fields.items()} == {
         "task_name": "name",
         "task_id": "id",
         "model_file_name": "model_file_name",
