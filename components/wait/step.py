@@ -5,7 +5,7 @@ from cloud.orders.wait import wait_for
 from cloud.orders.watch import OrderWatch
 from cloud.step import step
 from components.wait.page import page
-from components.wait.relay import EdgeFigures
+from components.wait.relay import training_figures
 
 
 def wait_round(run_id: str, round_number: int) -> tuple[int, str]:
@@ -30,7 +30,7 @@ def wait_round(run_id: str, round_number: int) -> tuple[int, str]:
         if record is None:
             asked = task.collaboration
             quorum = asked.quorum or len(watch.edges)
-            keep = EdgeFigures(work, asked, round_number).keep
+            keep = training_figures(work, asked, round_number).keep
             record = wait_for(work, watch, quorum, asked.round_deadline_seconds, asked.straggler_grace_seconds, keep)
             work.run.put(work.run.round_key(round_number, "wait.json"), record)
             work.log("waited", round=round_number, delivered=len(record.delivered), missing=[m.edge for m in record.missing])

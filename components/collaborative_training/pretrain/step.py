@@ -15,9 +15,10 @@ from cloud.runs.state import set_state
 from cloud.settings import Settings
 from cloud.step import Step, step
 from cloud.tracking import NOTE_TAG, Dataset, TrackingRecord, flat_params
-from cloud.tracking.figures import epoch_points
+from cloud.tracking.figures import metric_points
 from cloudedge import __version__
 from cloudedge.documents import EpochRecord, Task
+from cloudedge.documents.report import points_of
 from cloudedge.errors import InvalidSamples
 from cloudedge.names import sha256_of
 
@@ -87,7 +88,7 @@ def _train(work: Step, task: Task, cloud_data: Path) -> PretrainingRecord:
     started, told = time.monotonic(), 0.0
     epochs: list[EpochRecord] = []
 
-    def on_epoch(record: EpochRecord, _: object) -> None:
+    def on_epoch(record: EpochRecord) -> None:
         nonlocal told
         epochs.append(record)
         now = time.monotonic()
@@ -141,7 +142,8 @@ def _line(record: EpochRecord, task: Task) -> str:
 
 def _track(work: Step, history: Sequence[EpochRecord], dataset: Dataset | None = None, **more: Any) -> None:
     at = work.written_at(work.run.key("task.json"))
-    child = TrackingRecord(child="pretraining", at=at, metrics=epoch_points(history, at), dataset=dataset, **more)
+    points = metric_points(points_of(history), at)
+    child = TrackingRecord(child="pretraining", at=at, metrics=points, dataset=dataset, **more)
     work.track("pretrain", TrackingRecord(at=at, dataset=dataset), child)
 
 
