@@ -128,9 +128,7 @@ def _installed(package: str, kind: str, which: Which) -> type[Part]:
         ) from error
     base = _BASES[which]
     if not (isinstance(document, type) and issubclass(document, base)):
-        raise ValueError(f"{which} of the kind {kind!r} ({package}) is no {base.__name__}; derive it from {base.__module__}")
+        raise ValueError(f"the kind {kind!r} ({package}) has a {which} that is no {base.__module__}.{base.__name__}; derive it")
     if issubclass(document, Work) and (reserved := sorted(document.outputs & RESERVED)):
-        raise ValueError(
-            f"the kind {kind!r} ({package}) has an output {reserved[0]!r}, as every order has; give it another name"
-        )
+        raise ValueError(f"the kind {kind!r} ({package}) has an output {reserved[0]!r}, which every order has; rename it")
     return document
