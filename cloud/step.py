@@ -74,6 +74,10 @@ class Step:
         """Keep figures, and keys of files by name, for MLflow under a name that is the same when the step is repeated."""
         TrackingLog(self.store, self.run.id).append(records, name, registration, files)
 
+    def tracked(self, prefix: str) -> int:
+        """How often something was kept for MLflow under a name that begins so."""
+        return sum(name.startswith(prefix) for name, _ in TrackingLog(self.store, self.run.id).versions())
+
     def written_at(self, key: str) -> datetime:
         """When an object was written, by the store's clock.
 

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from cloudedge.documents import DataFormat, Event, FusionRecord, Inbox, Manifest, Order, Report, TrainingTask
+from cloudedge.documents import DataFormat, Event, FusionRecord, History, Inbox, Manifest, Order, Report, TrainingTask
 from cloudedge.documents.base import Part
 
 FOLDER = Path("docs/schemas")
@@ -16,6 +16,7 @@ DOCUMENTS: dict[str, type[Part]] = {
     "data-format": DataFormat,
     "event": Event,
     "fusion-record": FusionRecord,
+    "history": History,
     "inbox": Inbox,
     "manifest": Manifest,
     "order": Order,

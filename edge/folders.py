@@ -1,9 +1,9 @@
 """Where everything lies in a runner's state directory.
 
-    STATE/ledger.db                     orders, outbox, epochs, trained models      (written by the runner)
+    STATE/ledger.db                     orders, outbox, points, trained models      (written by the runner)
     STATE/samples.db                    samples and the files they came from        (written by work and by site engineers)
     STATE/received/<order>/<file>       models from the cloud                       (the folder Q2)
-    STATE/trained/<order>/<file>        models trained here, and their manifest     (the folder Q3)
+    STATE/trained/<order>/<file>        what work made here, and its manifest       (the folder Q3)
     STATE/checkpoints/<order>.safetensors
     STATE/runner.lock                   held by the one runner of this state
     STATE/workers.sock                  where the runner's own fork server listens

@@ -7,7 +7,7 @@ work.
 
 from collections.abc import Callable
 
-from cloudedge.documents import EpochRecord, Order, Phase, WorkError
+from cloudedge.documents import Order, Phase, Point, Stream, WorkError
 from cloudedge.documents.base import Part
 
 
@@ -27,24 +27,16 @@ class Job(Part):
     """Folders below which file:// URLs are accepted."""
 
 
-class Progress(Part):
-    """A batch at work."""
-
-    epoch: int
-    epochs: int
-    batch: int
-    batches: int
-    loss: float | None
-
-
 class Message(Part):
     """Something that happened to the work; fields that say nothing are left out."""
 
     phase: Phase | None = None
-    samples: int | None = None
-    recollections: int | None = None
-    progress: Progress | None = None
-    epoch: EpochRecord | None = None
+    progress: tuple[Stream, ...] | None = None
+    """How far the work has come, in place of what was said before."""
+    gauges: dict[str, float] | None = None
+    """Figures of the moment, in place of those before."""
+    points: tuple[Point, ...] | None = None
+    """What was measured, by sequence, once the work would go on behind it; the runner passes over those that it has."""
     failed: WorkError | None = None
     """The work ended without a result, for good."""
     interrupted: WorkError | None = None

@@ -48,10 +48,16 @@ def load_kinds() -> None:
     """Import all kinds of work, and with them what they need: torch above all."""
     for kind in asked.kinds():
         _kind(kind)
+    for kind in asked.installed_kinds():
+        try:
+            _kind(kind)
+        except Exception:  # Whoever asks for its work is told; the other kinds' work goes on.
+            traceback.print_exc()
 
 
 def _kind(name: str) -> Callable[[Job, Any, Say], None]:
-    work: Callable[[Job, Any, Say], None] = import_module(f"{kinds.__name__}.{name}").work
+    module = f"{kinds.__name__}.{name}" if name in asked.kinds() else f"{asked.installed_kinds()[name]}.work"
+    work: Callable[[Job, Any, Say], None] = import_module(module).work
     return work
 
 

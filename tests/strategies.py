@@ -11,7 +11,24 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from hypothesis import strategies as st
 from pydantic import AwareDatetime, BaseModel
 
-from cloudedge.documents import Collaboration, DataFormat, Inbox, Order, RemoteFile, SampleField, order_id
+from cloudedge.documents import (
+    Collaboration,
+    DataFormat,
+    Evaluate,
+    Evaluated,
+    History,
+    Inbox,
+    Manifest,
+    Order,
+    RemoteFile,
+    Report,
+    Result,
+    SampleField,
+    Train,
+    Trained,
+    Work,
+    order_id,
+)
 from cloudedge.documents.data import LEAST_SCALE
 from cloudedge.names import folded
 
@@ -85,6 +102,8 @@ def _single_values(annotation: Any, metadata: Sequence[Any]) -> st.SearchStrateg
         if patterns:
             return st.from_regex(patterns[0], fullmatch=True)
         return st.text(min_size=_bound(metadata, MinLen, "min_length") or 0, max_size=10)
+    if annotation in KINDS:
+        return st.one_of(*map(documents, KINDS[annotation]))
     if issubclass(annotation, enum.Enum):
         return st.sampled_from(list(annotation))
     return documents(annotation)
@@ -142,10 +161,25 @@ def _inbox(values: Values) -> Values:
     return values | {"orders": tuple({order.id: order for order in orders}.values())}
 
 
+def _in_order(values: Values) -> Values:
+    points = {point.sequence: point for point in values["points"]}
+    return values | {"points": tuple(points[sequence] for sequence in sorted(points))}
+
+
+def _manifest(values: Values) -> Values:
+    return values | {"history": _in_order({"points": values["history"]})["points"]}
+
+
+KINDS: dict[type, tuple[type[BaseModel], ...]] = {Work: (Train, Evaluate), Result: (Trained, Evaluated)}
+"""What an order asks for, and what comes of it, by kind."""
+
 AGREEMENTS: dict[type[BaseModel], Callable[[Values], Values]] = {
     Collaboration: _collaboration,
     DataFormat: _data_format,
     SampleField: _field,
+    History: _in_order,
     Inbox: _inbox,
+    Manifest: _manifest,
     Order: _order,
+    Report: _in_order,
 }

@@ -17,7 +17,7 @@ from cloud.stores.signing import life_of
 from cloudedge.documents import Order, RemoteFile, UploadTarget, Work, order_id
 from cloudedge.documents.manifest import MAX_MANIFEST_BYTES
 from cloudedge.documents.order import OrderName
-from cloudedge.documents.report import MAX_REPORT_BYTES
+from cloudedge.documents.report import MAX_HISTORY_BYTES, MAX_REPORT_BYTES
 from cloudedge.errors import CloudedgeError, InvalidDocument, NotFound
 
 AT_ONCE = 16
@@ -187,7 +187,7 @@ def _url_seconds(limit_seconds: float) -> float:
 
 
 def _targets(work: Step, order: OfAnOrder, most_bytes: Mapping[str, int], limit_seconds: float) -> dict[str, Any]:
-    """Where an order's report, its manifest and what its work makes go."""
+    """Where an order's report, its manifest, its history and what its work makes go."""
     expires, run, store = _url_seconds(limit_seconds), work.run, work.store
 
     def once(key: str, most: int) -> UploadTarget:
@@ -196,5 +196,6 @@ def _targets(work: Step, order: OfAnOrder, most_bytes: Mapping[str, int], limit_
     return {
         "report": store.upload(run.report_key(order), max_bytes=MAX_REPORT_BYTES, once=False, expires_seconds=expires),
         "manifest": once(run.manifest_key(order), MAX_MANIFEST_BYTES),
+        "history": once(run.output_key(order, "history"), MAX_HISTORY_BYTES),
         "outputs": {name: once(run.output_key(order, name), most) for name, most in most_bytes.items()},
     }

@@ -84,7 +84,7 @@ class Watched:
             return f"{self.report.phase}: {reason}"
         if self.report.phase == Phase.DONE and self.manifest is None:
             return "says it is done, but its manifest is not there"
-        return f"still {self.report.phase}, epoch {self.report.epoch} of {self.report.epochs}"
+        return f"still {self.report.words()}"
 
 
 @dataclass

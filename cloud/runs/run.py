@@ -10,7 +10,7 @@
         rounds/<k>/dispatch.json                      who takes part in round k, six digits long, and with which order
         rounds/<k>/orders/<edge>.json
         rounds/<k>/reports/<edge>-<attempt>.json
-        rounds/<k>/results/<edge>-<attempt>/{model.safetensors,manifest.json}  models from the edges  (folder Q4)
+        rounds/<k>/results/<edge>-<attempt>/{model.safetensors,history.json,manifest.json}  what edges made  (folder Q4)
         rounds/<k>/wait.json                          who delivered, who did not
         rounds/<k>/{fused.safetensors,fusion.json,optimizer.safetensors}
         steps/evaluate/                               the same of the step in which the edges measure
@@ -50,7 +50,7 @@ _MOST_BYTES = 64 * 1024 * 1024
 _MOST_NAMED = 20
 """So many runs are named to who asks for one that is not there."""
 
-_ENDINGS = {"model": ".safetensors"}
+_ENDINGS = {"history": ".json", "model": ".safetensors"}
 """Of the names of files that people open, by the output's name."""
 
 EVALUATE = "evaluate"

@@ -1,41 +1,26 @@
-"""Epochs as MLflow's metric points."""
+"""Points of work as MLflow's metric points."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from cloud.tracking import MetricPoint
-from cloudedge.documents import EpochRecord
+from cloudedge.documents import Point
 
 
-def epoch_points(
-    history: Sequence[EpochRecord],
-    begin: datetime,
-    *,
-    first: int = 0,
-    before: int = 0,
-    most: int | None = None,
+def metric_points(
+    points: Iterable[Point], begin: datetime, step: Callable[[Point], int] = lambda point: point.sequence
 ) -> tuple[MetricPoint, ...]:
-    """The points of the epochs from index `first` on.
+    """The values of points, one metric point each.
 
-    Their times follow from `begin` and the epochs' durations alone, so that an epoch told twice is one point to MLflow.
+    Their times follow from `begin` and the points alone, so that a point told twice is one to MLflow.
 
     Args:
-        history: All epochs so far, epoch 0 first.
-        begin: When epoch 0 began.
-        first: Index of the first epoch that is wanted.
-        before: Epochs of earlier rounds, which the steps go on from.
-        most: Epochs that there can be; whoever counts more stays at this step.
+        points: The points.
+        begin: When the work began.
+        step: MLflow's step of a point; by default its sequence.
     """
-    points: list[MetricPoint] = []
-    at = begin
-    for index, record in enumerate(history):
-        at += timedelta(seconds=record.seconds)
-        if index < first:
-            continue
-        scores = record.scores
-        values = {"accuracy": scores.accuracy, "recall": scores.recall, "loss": scores.loss} if scores.samples else {}
-        if record.train_loss is not None:
-            values["train_loss"] = record.train_loss
-        step = before + (record.epoch if most is None else min(record.epoch, most))
-        points += [MetricPoint(key=key, value=value, step=step, at=at) for key, value in values.items()]
-    return tuple(points)
+    return tuple(
+        MetricPoint(key=key, value=value, step=step(point), at=begin + timedelta(seconds=point.seconds))
+        for point in points
+        for key, value in point.values.items()
+    )

@@ -13,7 +13,7 @@ from cloudedge.documents.kinds.evaluate import Evaluate, Evaluated
 from cloudedge.documents.kinds.train import Train, Trained
 from cloudedge.documents.manifest import Manifest, OutputFile
 from cloudedge.documents.order import Envelope, Inbox, Order, RemoteFile, UploadTarget, order_id
-from cloudedge.documents.report import EpochRecord, Phase, Report, Scores, WorkError
+from cloudedge.documents.report import EpochRecord, History, Phase, Point, Report, Scores, Stream, WorkError
 from cloudedge.documents.task import Task
 from cloudedge.documents.tasks import read_task
 from cloudedge.documents.tasks.collaborative_training import Collaboration, Fusion, TrainingTask
@@ -31,6 +31,7 @@ __all__ = [
     "Event",
     "Fusion",
     "FusionRecord",
+    "History",
     "Inbox",
     "LeftOut",
     "Manifest",
@@ -38,12 +39,14 @@ __all__ = [
     "Order",
     "OutputFile",
     "Phase",
+    "Point",
     "Recollection",
     "RemoteFile",
     "Report",
     "Result",
     "SampleField",
     "Scores",
+    "Stream",
     "Task",
     "Train",
     "Trained",

@@ -9,7 +9,7 @@ from cloudedge.documents import earlier
 from cloudedge.documents.base import Told, Versioned
 from cloudedge.documents.kinds import Result, any_of
 from cloudedge.documents.order import Order
-from cloudedge.documents.report import MOST_MODELS, Count, Name, Seconds, Text, at_most
+from cloudedge.documents.report import MOST_MODELS, Count, Name, Points, Seconds, Text, at_most
 from cloudedge.names import FILE_NAME, NAME, ORDER_ID, SHA256
 
 if TYPE_CHECKING:
@@ -34,7 +34,15 @@ class Manifest(Versioned, Told):
     order: str = Field(pattern=ORDER_ID, description="Id of the order.")
     edge: str = Field(pattern=NAME, description="Edge.")
     outputs: Annotated[dict[Name, OutputFile], at_most(MOST_MODELS)] = Field(
-        default_factory=dict, max_length=MOST_MODELS, description="The files that the work made, by their names in the order."
+        default_factory=dict,
+        max_length=MOST_MODELS,
+        description="The files that the work made, by their names in the order; 'history' has the points.",
+    )
+    points: Count = Field(default=0, description="Number of the points, sequence 0 to the last one.")
+    history: Points = Field(
+        default=(),
+        exclude_if=lambda history: not history,
+        description="The points themselves, where the order has no place for a file of them, as up to version 0.1.",
     )
     result: AnyResult = Field(description="What the work came to, by its kind.")
     seconds: Seconds = Field(description="Duration of the work.")

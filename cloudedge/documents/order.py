@@ -92,6 +92,10 @@ class Order(Envelope):
     outputs: dict[FileName, UploadTarget] = Field(
         default_factory=dict, max_length=64, description="Where the files go that the work makes, by their names."
     )
+    history: UploadTarget | None = Field(
+        default=None,
+        description="Where the history of the work's points goes; none, as in version 0.1: into the manifest.",
+    )
     manifest: UploadTarget = Field(description="Where the manifest goes, last of all.")
 
     @model_validator(mode="after")

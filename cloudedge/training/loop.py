@@ -67,7 +67,7 @@ class Outcome:
 
 
 OnBatch = Callable[[Progress], None]
-OnEpoch = Callable[[EpochRecord, Mapping[str, Tensor]], None]
+OnEpoch = Callable[[EpochRecord], None]
 
 
 def train(
@@ -98,8 +98,8 @@ def train(
             again on the new ones.
         extra_epochs: Epochs allowed beyond the settings', after further samples were collected.
         on_batch: Called as each epoch begins and after each batch. What it raises ends training.
-        on_epoch: Called after each epoch, and before the first as epoch 0, with the model's state, which it must copy to keep.
-            After an interruption it may be called for the same epoch again.
+        on_epoch: Called after each epoch, and before the first as epoch 0. Where a checkpoint goes on, it is first called for
+            all epochs in it, as whoever is told may have heard of none of them.
 
     Raises:
         InvalidSamples: there are no training samples.
@@ -162,6 +162,9 @@ class _Run:
         if saved is None:
             return self._finish_epoch(None, time.monotonic())
         self.history = saved.history
+        if self.on_epoch:
+            for record in saved.history:
+                self.on_epoch(record)
         self.optimizer.restore(saved.optimizer)
         if saved.held_out == held_out:
             self.best = saved.best
@@ -227,7 +230,7 @@ class _Run:
         self.history += (record,)
         self._consider(scores)
         if self.on_epoch:
-            self.on_epoch(record, self.model.state_dict())
+            self.on_epoch(record)
         return self._met(scores)
 
     def _consider(self, scores: Scores) -> None:

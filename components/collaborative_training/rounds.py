@@ -7,7 +7,7 @@ from cloud.orders.steps import StepOrders
 from cloud.step import Step
 from cloudedge.documents import Train, TrainingTask
 from cloudedge.errors import NotFound
-from components.collaborative_training.figures import EdgeFigures
+from components.collaborative_training.figures import training_figures
 
 
 def finished_before(work: Step, task: TrainingTask, round_number: int) -> bool:
@@ -49,5 +49,5 @@ def orders_of(work: Step, task: TrainingTask, round_number: int) -> StepOrders |
         Participants(asked.edges, asked.quorum, before.late if before else {}, begun=round_number > 1),
         grace_seconds=asked.straggler_grace_seconds,
         suits=lambda edges: find_rule(asked.fusion.rule, asked.fusion.parameters, edges),
-        keep=EdgeFigures(work, asked, round_number).keep,
+        keep=training_figures(work, asked, round_number).keep,
     )

@@ -1,10 +1,10 @@
 """How each edge fared in a step, as a page."""
 
-from cloud.orders.watch import OrderWatch
+from cloud.orders.watch import OrderWatch, Watched
 from cloud.pages.markup import element
 from cloud.runs.run import step_title
 from cloud.runs.step_records import WaitRecord
-from cloudedge.documents import EpochRecord, Phase
+from cloudedge.documents import Phase
 
 _TITLES = ("Edge", "State", "Samples", "Epochs", "Accuracy before", "Accuracy after")
 _STYLE = (
@@ -18,8 +18,21 @@ _STYLE = (
 )
 
 
-def _accuracy(record: EpochRecord) -> str:
-    return "not measured" if record.scores.measured is None else f"{record.scores.measured:.3f}"
+def _accuracy(accuracy: float | None) -> str:
+    return "not measured" if accuracy is None else f"{accuracy:.3f}"
+
+
+def _figures(watched: Watched) -> tuple[str, str, str, str]:
+    """Samples, epochs, and the accuracy before and after them."""
+    if trained := watched.trained:
+        before, after = (
+            _accuracy(trained.scores[name].measured) if name in trained.scores else "" for name in ("base", "model")
+        )
+        return str(trained.samples), str(trained.epochs), before, after
+    points = watched.report.points if watched.report else ()
+    if not points:
+        return "", "0", "", ""
+    return "", str(points[-1].sequence), _accuracy(points[0].accuracy), _accuracy(points[-1].accuracy)
 
 
 def page(watch: OrderWatch, record: WaitRecord) -> str:
@@ -27,14 +40,9 @@ def page(watch: OrderWatch, record: WaitRecord) -> str:
     rows = []
     delivered = {delivery.edge for delivery in record.delivered}
     for edge, watched in sorted(watch.edges.items()):
-        trained = watched.trained
-        history = trained.history if trained else watched.report.history if watched.report else ()
-        before, after = (_accuracy(history[end]) if history else "" for end in (0, -1))
         state = Phase.DONE if edge in delivered else watched.state()
-        samples = trained.samples if trained else ""
-        cells = (edge, state, samples, max(len(history) - 1, 0), before, after)
-        pairs = zip(_TITLES, cells, strict=True)
-        rows.append(element("tr", *(element("td", str(cell), data_title=title) for title, cell in pairs)))
+        pairs = zip(_TITLES, (edge, state, *_figures(watched)), strict=True)
+        rows.append(element("tr", *(element("td", cell, data_title=title) for title, cell in pairs)))
     titled = f"{step_title(watch.step)}: {len(delivered)} of {len(watch.edges)} edges delivered in {record.seconds:.1f} s"
     head = element("thead", element("tr", *(element("th", title) for title in _TITLES)))
     return (

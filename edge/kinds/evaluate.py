@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from cloudedge import __version__
-from cloudedge.documents import Evaluate, Evaluated, Manifest, Phase
+from cloudedge.documents import Evaluate, Evaluated, Manifest, Phase, Stream
 from cloudedge.files import atomic_write
 from cloudedge.models import build
 from cloudedge.training import device, evaluate, use_threads
@@ -31,12 +31,13 @@ def work(job: Job, asked: Evaluate, say: Say) -> None:
     collection = collector.first()
     # Without any it answers all the same, as measured on 0 samples: that is for the cloud to know, and no failure of the work.
     held_out = collector.samples(collection, held_out=True)
-    say(Message(phase=Phase.EVALUATING))
+    say(Message(phase=Phase.EVALUATING, progress=_progress(0, len(models))))
     model = build(asked.model, asked.data, seed_of(order, asked.seed))
     scores = {}
     for name, path in models.items():
         load_checked(model, order.inputs[name], path)
         scores[name] = evaluate(model.to(device()), held_out, asked.training.loss)
+        say(Message(progress=_progress(len(scores), len(models))))
     manifest = Manifest(
         order=order.id,
         edge=order.edge,
@@ -48,4 +49,8 @@ def work(job: Job, asked: Evaluate, say: Say) -> None:
         seconds=time.monotonic() - started,
         runner_version=__version__,
     )
-    atomic_write(folders.manifest(order.id), manifest.to_json_for(order))
+    atomic_write(folders.manifest(order.id), manifest.to_json())
+
+
+def _progress(done: int, models: int) -> tuple[Stream]:
+    return (Stream(name="models", done=done, total=models, unit="models"),)

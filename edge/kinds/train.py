@@ -1,22 +1,24 @@
 """Trains the received model on this edge's samples until it reaches its target, and writes the result and its manifest."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from cloudedge import __version__, weights
 from cloudedge.data import histogram
-from cloudedge.documents import EpochRecord, Manifest, OutputFile, Phase, Train, Trained
+from cloudedge.documents import EpochRecord, Manifest, OutputFile, Phase, Point, Stream, Train, Trained
 from cloudedge.files import atomic_write
 from cloudedge.models import build
 from cloudedge.names import sha256_of
 from cloudedge.training import Progress, device, evaluate, train, use_threads
-from edge import messages
 from edge.folders import Folders
-from edge.history import thinned
 from edge.inputs import Collector, fetch, load_checked, seed_of
 from edge.messages import Job, Message, Say
 
 _PROGRESS_SECONDS = 0.5
+
+_MOST_POINTS = 1000
+"""Told at a time, when a checkpoint has many."""
 
 
 def work(job: Job, asked: Train, say: Say) -> None:
@@ -41,7 +43,9 @@ def work(job: Job, asked: Train, say: Say) -> None:
     while True:
         training = collector.require(collector.samples(collection, held_out=False))
         held_out = collector.samples(collection, held_out=True)
-        say(Message(phase=Phase.TRAINING, samples=len(training), recollections=collection.number))
+        most_epochs = asked.training.epochs * (1 + collection.number)
+        gauges = {"samples": len(training), "held_out": len(held_out), "recollections": collection.number}
+        teller.begin(most_epochs, gauges)
         model.load_state_dict(received_state)
         outcome = train(
             model,
@@ -50,7 +54,7 @@ def work(job: Job, asked: Train, say: Say) -> None:
             asked.training,
             seed_of(order, asked.seed),
             checkpoint=folders.checkpoint(order.id),
-            extra_epochs=collection.number * asked.training.epochs,
+            extra_epochs=most_epochs - asked.training.epochs,
             on_batch=teller.on_batch,
             on_epoch=teller.on_epoch,
         )
@@ -80,7 +84,7 @@ def work(job: Job, asked: Train, say: Say) -> None:
             label_histogram=histogram(training.labels, asked.data),
             data_fingerprint=collector.fingerprint(collection),
             files_passed_over=len(collector.bad_files()),
-            history=thinned(outcome.history),
+            epochs=outcome.history[-1].epoch,
             scores=scores,
             target_met=outcome.target_met,
             recollections=collection.number,
@@ -88,7 +92,7 @@ def work(job: Job, asked: Train, say: Say) -> None:
         seconds=time.monotonic() - started,
         runner_version=__version__,
     )
-    atomic_write(folders.manifest(order.id), manifest.to_json_for(order))
+    atomic_write(folders.manifest(order.id), manifest.to_json())
 
 
 class _Teller:
@@ -96,32 +100,42 @@ class _Teller:
 
     def __init__(self, say: Say) -> None:
         self._say = say
-        self._next = 0.0
-        self._epoch: EpochRecord | None = None
+        self._next_batch = 0.0
+        self._next_epoch = 0
+        self._most_epochs = 0
+        self._seconds = 0.0
+        self._points: list[Point] = []
+        self._gauges: dict[str, float] = {}
 
-    def on_epoch(self, record: EpochRecord, _: object) -> None:
-        """Remember an epoch; its checkpoint is written next."""
-        self._epoch = record
+    def begin(self, most_epochs: int, gauges: Mapping[str, float]) -> None:
+        """Tell that training begins, or goes on with further samples."""
+        self._most_epochs, self._gauges = most_epochs, dict(gauges)
+        self._say(Message(phase=Phase.TRAINING, progress=(self._epochs(),), gauges=self._gauges))
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        """Remember an epoch; its checkpoint is written next. Those before it have theirs."""
+        if record.epoch < self._next_epoch:
+            return  # Training goes on with further samples.
+        if len(self._points) >= _MOST_POINTS:
+            self.flush()
+        self._points.append(record.point(self._seconds))
+        self._seconds = self._points[-1].seconds
+        self._next_epoch = record.epoch + 1
 
     def on_batch(self, progress: Progress) -> None:
         """Tell of the epoch before, if this batch is the first of an epoch, and of the batch if it is time."""
         self.flush()
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + _PROGRESS_SECONDS
-            self._say(
-                Message(
-                    progress=messages.Progress(
-                        epoch=progress.epoch,
-                        epochs=progress.epochs,
-                        batch=progress.batch,
-                        batches=progress.batches,
-                        loss=progress.loss,
-                    )
-                )
-            )
+        if time.monotonic() >= self._next_batch:
+            self._next_batch = time.monotonic() + _PROGRESS_SECONDS
+            batches = Stream(name="batches", done=progress.batch, total=progress.batches, unit="batches")
+            loss = {} if progress.loss is None else {"loss": progress.loss}
+            self._say(Message(progress=(self._epochs(), batches), gauges=self._gauges | loss))
 
     def flush(self) -> None:
-        """Tell of the epoch that was remembered."""
-        if self._epoch is not None:
-            self._say(Message(epoch=self._epoch))
-            self._epoch = None
+        """Tell of the epochs that were remembered."""
+        if self._points:
+            self._say(Message(progress=(self._epochs(),), gauges=self._gauges, points=tuple(self._points)))
+            self._points = []
+
+    def _epochs(self) -> Stream:
+        return Stream(name="epochs", done=max(self._next_epoch - 1, 0), total=self._most_epochs, unit="epochs")

@@ -5,22 +5,23 @@ it returns; after kill -9 or a power cut the runner goes on from here. An order 
 work is never done twice; only where the cloud issues it again, having lost what came of it, the later one takes its place.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from pydantic import ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from cloudedge.documents import Envelope, EpochRecord, Manifest, Order, Phase, Trained, WorkError
+from cloudedge.documents import Envelope, EpochRecord, Manifest, Order, Phase, Point, Stream, Trained, WorkError
 from cloudedge.documents.base import STORED
+from cloudedge.documents.report import MAX_HISTORY_BYTES, MOST_POINTS_KEPT, points_of
 from edge.database import connect, disk_trouble, transaction
-from edge.messages import Progress
 from edge.runner.clock import Moment
+from edge.runner.points import told_of
 
-_VERSION = 2
+_VERSION = 3
 _SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE orders (
@@ -30,13 +31,13 @@ CREATE TABLE orders (
     phase TEXT NOT NULL,
     boot TEXT NOT NULL, up REAL NOT NULL, wall REAL NOT NULL,
     crashes INTEGER NOT NULL DEFAULT 0,
-    samples INTEGER NOT NULL DEFAULT 0,
-    recollections INTEGER NOT NULL DEFAULT 0,
+    gauges TEXT NOT NULL DEFAULT '{}',
+    progress TEXT NOT NULL DEFAULT '[]',
     error TEXT,
     closed INTEGER NOT NULL DEFAULT 0
 );
-CREATE TABLE epochs (
-    order_id TEXT NOT NULL, epoch INTEGER NOT NULL, record TEXT NOT NULL, PRIMARY KEY (order_id, epoch)
+CREATE TABLE points (
+    order_id TEXT NOT NULL, sequence INTEGER NOT NULL, point TEXT NOT NULL, PRIMARY KEY (order_id, sequence)
 ) WITHOUT ROWID;
 CREATE TABLE uploads (
     position INTEGER PRIMARY KEY, order_id TEXT NOT NULL, name TEXT NOT NULL, path TEXT NOT NULL,
@@ -48,12 +49,30 @@ CREATE TABLE models (
 ) WITHOUT ROWID
 """
 
-_UPGRADES = {1: ("UPDATE uploads SET name = 'model' WHERE name = 'result'",)}
-"""From a version to the next: a result has as many files as its kind of work makes, each with its name."""
+_UPGRADES = {
+    # A result has as many files as its kind of work makes, each with its name.
+    1: ("UPDATE uploads SET name = 'model' WHERE name = 'result'",),
+    # What is told of work has the shape of no kind. What stands in the shape of training is put into it by `_adopt`.
+    2: (
+        "ALTER TABLE orders ADD COLUMN gauges TEXT NOT NULL DEFAULT '{}'",
+        "ALTER TABLE orders ADD COLUMN progress TEXT NOT NULL DEFAULT '[]'",
+        "CREATE TABLE points (order_id TEXT NOT NULL, sequence INTEGER NOT NULL, point TEXT NOT NULL, "
+        "PRIMARY KEY (order_id, sequence)) WITHOUT ROWID",
+    ),
+}
+"""From a version to the next."""
+
+_FIRST_POINT_BYTES = 128 * 1024
+"""Room in a history for its first point and what stands around the points."""
+
+_ADD_POINT = "INSERT OR IGNORE INTO points VALUES (?, ?, ?)"
+
+_GAUGES = TypeAdapter(dict[str, float], config=ConfigDict(ser_json_inf_nan="strings"))
+_PROGRESS = TypeAdapter(tuple[Stream, ...])
 
 _PUTTING_AWAY = (
     "DELETE FROM orders WHERE id = ?",
-    "DELETE FROM epochs WHERE order_id = ?",
+    "DELETE FROM points WHERE order_id = ?",
     "DELETE FROM uploads WHERE order_id = ?",
     "DELETE FROM models WHERE order_id = ?",
 )
@@ -70,24 +89,22 @@ class Entry:
         order: The order, with the newest URLs; of one that was refused what could be read of it.
         phase: Where it stands.
         accepted: When it was accepted.
-        crashes: How often in a row its work died without finishing another epoch.
-        samples: Samples that it trains on; until they are counted, as many as the latest order that counted them had.
-        recollections: Collections of further samples.
+        crashes: How often in a row its work died without another point.
+        gauges: Figures of the moment; until samples are counted, as many as the latest order had that counted them.
         error: Why it failed.
-        history: Its finished epochs.
-        progress: The batch at work; of the moment, not kept in the ledger.
+        points: Its points, as many as its reports tell.
+        progress: How far its work has come.
         trouble: What holds the work up; of the moment, not kept in the ledger.
     """
 
     order: Order | Envelope
     phase: Phase
     accepted: Moment
-    crashes: int
-    samples: int
-    recollections: int
-    error: WorkError | None
-    history: tuple[EpochRecord, ...]
-    progress: Progress | None = None
+    crashes: int = 0
+    gauges: Mapping[str, float] = field(default_factory=dict)
+    error: WorkError | None = None
+    points: tuple[Point, ...] = ()
+    progress: tuple[Stream, ...] = ()
     trouble: WorkError | None = None
 
 
@@ -133,6 +150,8 @@ class Ledger:
         # A runner of the first version may have been at work when a tool of this one brought its ledger up to date.
         if self._one("SELECT 1 FROM uploads WHERE name = 'result'"):
             self._write([(statement, ()) for statement in _UPGRADES[1]])
+        if self._has_epochs():
+            self._adopt()
 
     def fact(self, name: str) -> str | None:
         """A single remembered value: edge, generation, incarnation, starts, inbox_fault."""
@@ -162,29 +181,19 @@ class Ledger:
             "OR position IN (SELECT position FROM orders ORDER BY position DESC LIMIT ?) ORDER BY position",
             latest,
         )
-        return [
-            Entry(
-                order=_order(row["document"]),
-                phase=Phase(row["phase"]),
-                accepted=Moment(row["boot"], row["up"], row["wall"]),
-                crashes=row["crashes"],
-                samples=row["samples"],
-                recollections=row["recollections"],
-                error=WorkError.model_validate_json(row["error"]) if row["error"] else None,
-                history=self.history(row["id"]),
-            )
-            for row in rows
-        ]
+        return [self._entry(row) for row in rows]
 
     def issued_at(self, order_id: str) -> datetime | None:
         """When the order was issued, if it was ever accepted."""
         row = self._one("SELECT document FROM orders WHERE id = ?", order_id)
         return _order(row["document"]).issued_at if row else None
 
-    def samples(self) -> int:
-        """Samples that the latest order trains on that has counted them; 0 before the first."""
-        row = self._one("SELECT samples FROM orders WHERE samples > 0 ORDER BY position DESC LIMIT 1")
-        return int(row["samples"]) if row else 0
+    def samples(self) -> float:
+        """Samples of the latest order that has counted them; 0 before the first."""
+        row = self._one(
+            "SELECT json_extract(gauges, '$.samples') AS counted FROM orders WHERE counted > 0 ORDER BY position DESC LIMIT 1"
+        )
+        return float(row["counted"]) if row else 0.0
 
     def apply(
         self,
@@ -208,9 +217,9 @@ class Ledger:
             moment = entry.accepted
             clock = (moment.boot, moment.up, moment.wall)
             error = entry.error.model_dump_json() if entry.error else None
-            values = (entry.order.id, entry.order.model_dump_json(), entry.phase, *clock, entry.samples, error)
+            values = (entry.order.id, entry.order.model_dump_json(), entry.phase, *clock, _gauges(entry.gauges), error)
             statement = (
-                "INSERT INTO orders (id, document, phase, boot, up, wall, samples, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+                "INSERT INTO orders (id, document, phase, boot, up, wall, gauges, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
             )
             writes.append((statement, values))
         for order in renewed:
@@ -225,18 +234,15 @@ class Ledger:
         """Keep where an order stands now; one that is over has its uploads dropped."""
         self._write(self._standing(entry))
 
-    def add_epoch(self, order_id: str, record: EpochRecord) -> None:
-        """Keep an epoch: accuracy, recall and loss; the parameters stand in the order's checkpoint."""
-        self._write([("INSERT OR REPLACE INTO epochs VALUES (?, ?, ?)", (order_id, record.epoch, record.model_dump_json()))])
+    def add_points(self, entry: Entry, points: Iterable[Point]) -> None:
+        """Keep points of an order, and where it stands with them."""
+        rows = [(entry.order.id, point.sequence, point.model_dump_json()) for point in points]
+        self._write([*((_ADD_POINT, row) for row in rows), *self._standing(entry)])
 
     def finish_work(self, entry: Entry, manifest: Manifest, uploads: Iterable[tuple[str, Path]]) -> None:
-        """Keep that the work is done: its epochs, its model, and what is to be uploaded, in this order."""
+        """Keep that the work is done: its model, and what is to be uploaded, in this order."""
         order_id = entry.order.id
         writes = self._standing(entry)
-        for record in entry.history:
-            writes.append(
-                ("INSERT OR REPLACE INTO epochs VALUES (?, ?, ?)", (order_id, record.epoch, record.model_dump_json()))
-            )
         for name, path in uploads:
             writes.append(
                 ("INSERT OR IGNORE INTO uploads (order_id, name, path) VALUES (?, ?, ?)", (order_id, name, str(path)))
@@ -269,10 +275,30 @@ class Ledger:
         """Keep that the cloud knows how an order ended, or does not ask any more."""
         self._write([_closing(order_id)])
 
-    def history(self, order_id: str) -> tuple[EpochRecord, ...]:
-        """The finished epochs of an order."""
-        rows = self._all("SELECT record FROM epochs WHERE order_id = ? ORDER BY epoch", order_id)
-        return tuple(EpochRecord.model_validate_json(row["record"]) for row in rows)
+    def points(self, order_id: str, most: int) -> tuple[Point, ...]:
+        """The points of an order by sequence; of more than `most` the first one and the last ones."""
+        rows = self._all("SELECT point FROM points WHERE order_id = ? ORDER BY sequence DESC LIMIT ?", order_id, most)
+        if len(rows) == most:
+            rows[-1] = self._one("SELECT point FROM points WHERE order_id = ? ORDER BY sequence LIMIT 1", order_id)
+        return tuple(Point.model_validate_json(row["point"]) for row in reversed(rows))
+
+    def history(self, order_id: str) -> Iterator[str]:
+        """All points of an order by sequence, each as JSON; of more than a history may have the first one and the last ones."""
+        found = self._one(
+            "SELECT min(sequence) AS since FROM (SELECT sequence, row_number() OVER last AS place, "
+            "sum(length(CAST(point AS BLOB)) + 2) OVER last AS bytes FROM points WHERE order_id = ? "
+            "WINDOW last AS (ORDER BY sequence DESC)) WHERE place < ? AND bytes <= ?",
+            order_id,
+            MOST_POINTS_KEPT,
+            MAX_HISTORY_BYTES - _FIRST_POINT_BYTES,
+        )
+        with disk_trouble(self._path):
+            for row in self._database.execute(
+                "SELECT point FROM points WHERE order_id = :order AND (sequence >= :since OR sequence = "
+                "(SELECT min(sequence) FROM points WHERE order_id = :order)) ORDER BY sequence",
+                {"order": order_id, "since": found["since"]},
+            ):
+                yield row["point"]
 
     def models(self, *, with_file: bool = False) -> list[TrainedModel]:
         """Models trained here, oldest first: all, or those whose files are kept."""
@@ -284,15 +310,49 @@ class Ledger:
         self._write([("UPDATE models SET path = NULL WHERE order_id = ?", (order_id,))])
 
     def delete_model(self, order_id: str) -> None:
-        """Remove a model and its epochs from the books."""
+        """Remove a model and its points from the books."""
         model = ("DELETE FROM models WHERE order_id = ?", (order_id,))
-        epochs = ("DELETE FROM epochs WHERE order_id = ?", (order_id,))
-        self._write([model, epochs])
+        points = ("DELETE FROM points WHERE order_id = ?", (order_id,))
+        self._write([model, points])
+
+    def put_away_epochs(self) -> None:
+        """Let the tables of version 0.1 go, as only who runs alone here may: a runner of it would write on into them."""
+        if self._has_epochs():
+            self._write([("DROP TABLE epochs", ())])
+
+    def _has_epochs(self) -> bool:
+        return self._one("SELECT 1 FROM sqlite_master WHERE name = 'epochs'") is not None
+
+    def _adopt(self) -> None:
+        """Take over what a runner of version 0.1 wrote. It may be at work still when a tool brings its ledger up to date."""
+        writes: list[_Write] = []
+        for row in self._all("SELECT id, samples, recollections FROM orders WHERE gauges = '{}'"):
+            gauges = _gauges({name: row[name] for name in ("samples", "recollections")})
+            writes.append(("UPDATE orders SET gauges = ? WHERE id = ?", (gauges, row["id"])))
+        for (order_id,) in self._all("SELECT DISTINCT order_id FROM epochs"):
+            rows = self._all("SELECT record FROM epochs WHERE order_id = ? ORDER BY epoch", order_id)
+            points = points_of(EpochRecord.model_validate_json(row["record"]) for row in rows)
+            writes += [(_ADD_POINT, (order_id, point.sequence, point.model_dump_json())) for point in points]
+        self._write(writes)
+
+    def _entry(self, row: Any) -> Entry:
+        order, phase = _order(row["document"]), Phase(row["phase"])
+        return Entry(
+            order=order,
+            phase=phase,
+            accepted=Moment(row["boot"], row["up"], row["wall"]),
+            crashes=row["crashes"],
+            gauges=_GAUGES.validate_json(row["gauges"]),
+            error=WorkError.model_validate_json(row["error"]) if row["error"] else None,
+            points=self.points(order.id, told_of(order, phase)),
+            progress=_PROGRESS.validate_json(row["progress"]),
+        )
 
     def _standing(self, entry: Entry) -> list[_Write]:
         error = entry.error.model_dump_json() if entry.error else None
-        values = (entry.phase, entry.crashes, entry.samples, entry.recollections, error, entry.order.id)
-        statement = "UPDATE orders SET phase = ?, crashes = ?, samples = ?, recollections = ?, error = ? WHERE id = ?"
+        progress = _PROGRESS.dump_json(entry.progress).decode()
+        values = (entry.phase, entry.crashes, _gauges(entry.gauges), progress, error, entry.order.id)
+        statement = "UPDATE orders SET phase = ?, crashes = ?, gauges = ?, progress = ?, error = ? WHERE id = ?"
         drop = ("DELETE FROM uploads WHERE order_id = ?", (entry.order.id,))
         return [(statement, values), *([drop] if entry.phase.over else [])]
 
@@ -316,6 +376,10 @@ def _order(document: str) -> Order | Envelope:
         return Order.model_validate_json(document, context=STORED)
     except ValidationError:
         return Envelope.model_validate_json(document, context=STORED)
+
+
+def _gauges(gauges: Mapping[str, float]) -> str:
+    return _GAUGES.dump_json(dict(gauges)).decode()
 
 
 def _closing(order_id: str) -> _Write:

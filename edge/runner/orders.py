@@ -7,8 +7,10 @@ import time
 from dataclasses import replace
 from typing import NamedTuple
 
-from cloudedge.documents import Manifest, Order, OutputFile, Phase, Train, Trained, WorkError, parse
+from cloudedge.documents import Manifest, Order, OutputFile, Phase, Train, WorkError, parse
 from cloudedge.errors import CloudedgeError, InvalidDocument
+from cloudedge.files import atomic_write
+from cloudedge.names import sha256_of
 from edge.folders import Folders
 from edge.messages import Job, Message
 from edge.runner import memory
@@ -17,6 +19,7 @@ from edge.runner.clock import now
 from edge.runner.inbox import Wanted
 from edge.runner.ledger import Entry, Ledger
 from edge.runner.outbox import SendResult
+from edge.runner.points import told_of, windowed, write_history
 from edge.runner.reconciling import reconcile
 from edge.runner.settings import Settings
 from edge.runner.supervisor import Supervisor, Work
@@ -26,7 +29,9 @@ from edge.runner.uplink import Uplink
 _log = logging.getLogger(__name__)
 
 MOST_CRASHES = 3
-"""Deaths of an order's work in a row, without another epoch in between, that make it fail."""
+"""Deaths of an order's work in a row, without another point in between, that make it fail."""
+
+_HISTORY_FILE = "history.json"
 
 _AT_WORK = (Phase.ACCEPTED, Phase.FETCHING, Phase.COLLECTING, Phase.TRAINING, Phase.EVALUATING)
 
@@ -201,21 +206,7 @@ class Orders:
         entry = self._worked_on()
         if entry is None:
             return
-        if message.epoch is not None:
-            self._hear_epoch(entry, message)
-        elif message.progress is not None:
-            self._update(replace(entry, progress=message.progress), urgent=False)
-        elif message.phase is not None:
-            samples = entry.samples if message.samples is None else message.samples
-            recollections = entry.recollections if message.recollections is None else message.recollections
-            trouble = entry.trouble
-            if message.phase is not Phase.FETCHING:  # The store has given what was asked for.
-                trouble = None
-                self._pauses.pop(entry.order.id, None)
-            entry = replace(entry, phase=message.phase, samples=samples, recollections=recollections, trouble=trouble)
-            self._ledger.stand(entry)
-            self._update(entry, urgent=True)
-        elif message.interrupted is not None:
+        if message.interrupted is not None:
             _log.warning("interrupted, tried again: %s", message.interrupted.message, extra={"order": entry.order.id})
             before = self._pauses.get(entry.order.id, _NO_PAUSE).interruptions
             self._pauses[entry.order.id] = _Pause(time.monotonic() + pause_seconds(before, random.random()), before + 1)
@@ -227,26 +218,40 @@ class Orders:
             self._finish(entry)
         elif message.exit is not None:
             self._crashed(entry, _how(message.exit))
+        else:
+            self._go_on(entry, message)
 
-    def _hear_epoch(self, entry: Entry, message: Message) -> None:
-        record = message.epoch
-        if record is not None and (not entry.history or record.epoch > entry.history[-1].epoch):
-            self._ledger.add_epoch(entry.order.id, record)
+    def _go_on(self, entry: Entry, message: Message) -> None:
+        """Take note of how work goes on. Of a batch only the next report tells; the rest the ledger keeps first."""
+        if message.phase is not None:
+            entry = replace(entry, phase=message.phase)
+        if message.progress is not None:
+            entry = replace(entry, progress=message.progress)
+        if message.gauges is not None:
+            entry = replace(entry, gauges=message.gauges)
+        last = entry.points[-1].sequence if entry.points else -1
+        fresh = tuple(point for point in message.points or () if point.sequence > last)
+        if fresh or message.phase not in (None, Phase.FETCHING):  # The store has given what was asked for.
             self._pauses.pop(entry.order.id, None)
-            self._update(replace(entry, history=(*entry.history, record), crashes=0, progress=None, trouble=None), urgent=True)
+            entry = replace(entry, trouble=None)
+        if fresh:
+            points = windowed((*entry.points, *fresh), told_of(entry.order, entry.phase))
+            entry = replace(entry, points=points, crashes=0)
+            self._ledger.add_points(entry, fresh)
+        elif message.phase is not None:
+            self._ledger.stand(entry)
+        self._update(entry, urgent=bool(fresh) or message.phase is not None)
 
     def _finish(self, entry: Entry) -> None:
         path = self._folders.manifest(entry.order.id)
         try:
-            manifest = parse(Manifest, path.read_bytes(), str(path))
+            manifest = self._complete(parse(Manifest, path.read_bytes(), str(path)), entry)
         except (OSError, InvalidDocument) as error:
             self._fail(entry, WorkError(kind="WorkFailed", message=f"The work's manifest cannot be read: {error}"))
             return
         files = [(name, path.with_name(_file_name(file, entry))) for name, file in manifest.outputs.items()]
         files.append(("manifest", path))
-        told = manifest.result.history if isinstance(manifest.result, Trained) else ()
-        history = told or entry.history
-        entry = replace(entry, phase=Phase.UPLOADING, crashes=0, history=history, progress=None, trouble=None)
+        entry = replace(entry, phase=Phase.UPLOADING, crashes=0, trouble=None)
         self._ledger.finish_work(entry, manifest, files)
         if self.work is not None:
             self._supervisor.keep(self.work)
@@ -255,8 +260,30 @@ class Orders:
         self._update(entry, urgent=True)
         self._send_files(entry)
 
+    def _complete(self, manifest: Manifest, entry: Entry) -> Manifest:
+        """Add the points to what the work has made, in the form that the order's cloud reads; again, it changes nothing.
+
+        Raises:
+            StoreFailed: the disk refuses.
+        """
+        order, path = entry.order, self._folders.manifest(entry.order.id)
+        if not isinstance(order, Order) or manifest.schema_version == 1:  # It is complete, or of a runner of that version.
+            return manifest
+        if entry.points:
+            changes: dict[str, object] = {"points": entry.points[-1].sequence + 1}
+            if order.history is None:
+                changes["history"] = entry.points
+            else:
+                history = path.with_name(_HISTORY_FILE)
+                write_history(history, order.id, self._ledger.history(order.id))
+                file = OutputFile(file=history.name, sha256=sha256_of(history), size=history.stat().st_size)
+                changes["outputs"] = {**manifest.outputs, "history": file}
+            manifest = manifest.model_copy(update=changes)
+        atomic_write(path, manifest.to_json_for(order))
+        return manifest
+
     def _crashed(self, entry: Entry, how: str) -> None:
-        entry = replace(entry, crashes=entry.crashes + 1, progress=None)
+        entry = replace(entry, crashes=entry.crashes + 1)
         error = WorkError(kind="WorkFailed", message=f"The work died: {how}. It is tried again from its checkpoint.")
         if entry.crashes >= MOST_CRASHES:
             hint = "If memory ran out, lower the batch size or take a smaller model."
@@ -269,7 +296,7 @@ class Orders:
 
     def _fail(self, entry: Entry, error: WorkError) -> None:
         _log.error("failed: %s", _one_line(error.message), extra={"order": entry.order.id})
-        entry = replace(entry, phase=Phase.FAILED, error=error, progress=None, trouble=None)
+        entry = replace(entry, phase=Phase.FAILED, error=error, trouble=None)
         self._ledger.stand(entry)
         self._over(entry)
 
@@ -321,7 +348,8 @@ class Orders:
             self.work.stop()
 
     def _over(self, entry: Entry) -> None:
-        """Stop all that goes on for an order. It is closed once the cloud has its last report."""
+        """Stop all that goes on for an order. It is closed once the cloud has its last report, with more points than others."""
+        entry = replace(entry, points=self._ledger.points(entry.order.id, told_of(entry.order, entry.phase)))
         self._stop_work(entry.order.id)
         self._pauses.pop(entry.order.id, None)
         self._uplink.keep_files(entry.order.id)

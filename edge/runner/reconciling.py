@@ -38,7 +38,7 @@ def reconcile(
     open_entries: Mapping[str, Entry],
     issued_at: Callable[[str], datetime | None],
     moment: Moment,
-    samples: int = 0,
+    samples: float = 0,
 ) -> Changes:
     """Compare what the cloud wants with what the ledger holds.
 
@@ -59,7 +59,7 @@ def reconcile(
             _reconcile_known(order, entry, changes)
         elif issued is None or issued_since:
             phase = Phase.ACCEPTED if order.state == "run" else Phase.CANCELLED
-            changes.accepted.append(Entry(order, phase, moment, 0, samples, recollections=0, error=None, history=()))
+            changes.accepted.append(Entry(order, phase, moment, gauges={"samples": samples} if samples else {}))
             if issued_since:
                 changes.superseded.append(order.id)
     for envelope, why in wanted.refused:
@@ -68,7 +68,7 @@ def reconcile(
         # What was accepted while it could be read is done.
         if issued is None or (envelope.issued_at > issued and (entry is None or entry.phase.over)):
             error = WorkError(kind=InvalidDocument.__name__, message=why[:10_000])
-            changes.accepted.append(Entry(envelope, Phase.FAILED, moment, 0, 0, recollections=0, error=error, history=()))
+            changes.accepted.append(Entry(envelope, Phase.FAILED, moment, error=error))
             if issued is not None:
                 changes.superseded.append(envelope.id)
         elif entry is not None and not entry.phase.over and envelope.state == "cancelled":
@@ -104,12 +104,12 @@ def _reconcile_known(order: Order, entry: Entry, changes: Changes) -> None:
 
 
 def _cancelled(entry: Entry) -> Entry:
-    return replace(entry, phase=Phase.CANCELLED, progress=None, trouble=None)
+    return replace(entry, phase=Phase.CANCELLED, trouble=None)
 
 
 def _work(order: Order) -> dict[str, Any]:
     """What an order asks for, without what may change while it is open: its state, URLs and time limit."""
-    work = order.model_dump(exclude={"state", "issued_at", "time_limit_seconds", "report", "outputs", "manifest"})
+    work = order.model_dump(exclude={"state", "issued_at", "time_limit_seconds", "report", "outputs", "history", "manifest"})
     for file in work["inputs"].values():
         del file["url"]
     return work

@@ -48,6 +48,7 @@ class Runner:
         folders = Folders(settings.state)
         self._lock = locked(folders.lock)
         self._ledger = Ledger(folders.ledger)
+        self._ledger.put_away_epochs()
         starts = int(self._ledger.fact("starts") or 0) + 1
         self._ledger.remember("starts", str(starts))
 
@@ -113,8 +114,8 @@ class Runner:
             message = self._unheard[0]
             self._orders.hear(message)
             del self._unheard[0]  # Not before the ledger has it.
-            if message.epoch is not None and self._inbox.dead:
-                _log.info("an epoch is done and the inbox has died; ending, to be started anew")
+            if message.points is not None and self._inbox.dead:
+                _log.info("the work would go on from here and the inbox has died; ending, to be started anew")
                 self._ending = 0
         if self._orders.work is not None and self._orders.work.over:
             self._orders.end_work()

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloudedge import __version__
-from cloudedge.documents import Order, Report, Train
-from edge.history import thinned
+from cloudedge.documents import Order, Report
 from edge.runner.ledger import Entry, Upload
 from edge.runner.outbox import Sender, SendResult, Transfer
 
@@ -24,7 +23,7 @@ HEARTBEAT_SECONDS = 10.0
 """An open order is reported at least this often."""
 
 _GATHER_SECONDS = 0.1
-"""Phases and epochs that follow each other faster than this share a report."""
+"""Phases and points that follow each other faster than this share a report."""
 
 
 @dataclass
@@ -87,8 +86,8 @@ class Uplink:
         """Send the files of an order, with the order's newest URLs."""
         if not isinstance(entry.order, Order):
             return
-        targets = {**entry.order.outputs, "manifest": entry.order.manifest}
-        transfers = [Transfer(upload.name, targets[upload.name], upload.path) for upload in uploads if upload.name in targets]
+        targets = {**entry.order.outputs, "history": entry.order.history, "manifest": entry.order.manifest}
+        transfers = [Transfer(upload.name, target, upload.path) for upload in uploads if (target := targets.get(upload.name))]
         self._files.put(entry.order.id, transfers)
 
     def keep_files(self, order_id: str) -> None:
@@ -113,28 +112,26 @@ class Uplink:
 
 
 def _written(entry: Entry, incarnation: str, sequence: int) -> bytes:
-    order, progress, history = entry.order, entry.progress, entry.history
-    asked = order.work if isinstance(order, Order) else None
-    planned = asked.training.epochs * (1 + entry.recollections) if isinstance(asked, Train) else 0
     report = Report(
-        order=order.id,
-        edge=order.edge,
+        order=entry.order.id,
+        edge=entry.order.edge,
         incarnation=incarnation,
         sequence=sequence,
         phase=entry.phase,
-        epoch=progress.epoch if progress else history[-1].epoch if history else 0,
-        epochs=progress.epochs if progress else planned,
-        batch=progress.batch if progress else 0,
-        batches=progress.batches if progress else 0,
-        loss=progress.loss if progress else None,
-        history=thinned(history),
-        samples=entry.samples,
-        recollections=entry.recollections,
+        progress=entry.progress,
+        gauges=dict(entry.gauges),
+        points=entry.points,
         heartbeat_at=datetime.now(UTC),
         runner_version=__version__,
         error=entry.error or entry.trouble,
     )
-    return report.to_json()
+    content = report.to_json_for(entry.order)
+    while len(content) > entry.order.report.max_bytes and len(report.points) > 1:
+        # Points with many values: the first one, and half of those behind it.
+        first, *others = report.points
+        report = report.model_copy(update={"points": (first, *others[len(others) // 2 + 1 :])})
+        content = report.to_json_for(entry.order)
+    return content
 
 
 def _once(make: "Callable[[], Transport]") -> "Callable[[], Transport]":

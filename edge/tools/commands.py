@@ -11,8 +11,9 @@ from typing import Annotated, Any
 import typer
 from pydantic import ConfigDict
 
-from cloudedge.documents import DataFormat, parse
+from cloudedge.documents import DataFormat, Point, Stream, parse
 from cloudedge.documents.base import Part
+from cloudedge.documents.report import MOST_POINTS_KEPT
 from cloudedge.errors import Conflict, InvalidInput, NotFound
 from cloudedge.places import shown_path
 from edge.folders import Folders
@@ -62,9 +63,10 @@ def status(state: State, as_json: AsJson = False) -> None:
     if found["inbox_fault"]:
         print(f"The last inbox was not followed: {found['inbox_fault']}")
     orders = [
-        [order[name] for name in ("id", "kind", "phase", "epoch", "accuracy", "accepted_at")] for order in found["orders"]
+        [*(order[name] for name in ("id", "kind", "phase")), _progress(order), _last_point(order), order["accepted_at"]]
+        for order in found["orders"]
     ]
-    _print_table("orders", ["ORDER", "KIND", "PHASE", "EPOCH", "ACCURACY", "ACCEPTED"], orders)
+    _print_table("orders", ["ORDER", "KIND", "PHASE", "PROGRESS", "LAST POINT", "ACCEPTED"], orders)
     for order in found["orders"]:
         if order["error"]:
             print(f"{order['id']}: {order['error']}")
@@ -133,13 +135,14 @@ def query_models(
     """List the models trained here, or the epochs of one."""
     ledger = _ledger(state)
     if order is not None:
-        history = ledger.history(order)
-        if not history:
+        points = ledger.points(order, MOST_POINTS_KEPT)
+        if not points:
             raise NotFound(f"There is no epoch of an order {order!r}. 'cloudedge-edge models query' lists the models.")
         if as_json:
-            _print_json([record.model_dump(mode="json") for record in history])
+            _print_json([point.model_dump(mode="json") for point in points])
             return
-        epochs = [[e.epoch, e.scores.measured, e.scores.recall, e.scores.loss, e.train_loss] for e in history]
+        names = ("accuracy", "recall", "loss", "train_loss")
+        epochs = [[point.sequence, *(point.values.get(name) for name in names)] for point in points]
         _print_table(f"epochs of {order}", ["EPOCH", "ACCURACY", "RECALL", "LOSS", "TRAINING LOSS"], epochs)
         return
     models = ledger.models()
@@ -213,6 +216,17 @@ def _print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]
     print(f"{title}:")
     for row in cells:
         print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _progress(order: dict[str, Any]) -> str | None:
+    return ", ".join(Stream.model_validate(stream).words() for stream in order["progress"]) or None
+
+
+def _last_point(order: dict[str, Any]) -> str | None:
+    if order["point"] is None:
+        return None
+    values = Point.model_validate(order["point"]).values
+    return ", ".join(f"{name} {value:.4f}" for name, value in values.items()) or None
 
 
 def _cell(value: Any) -> str:

@@ -1,5 +1,6 @@
 """How an edge stands, read from its disk: for a person beside the machine, whether or not its runner is at work."""
 
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -44,14 +45,13 @@ def status_of(folders: Folders) -> dict[str, Any]:
 
 
 def _order(entry: Entry) -> dict[str, Any]:
-    last = entry.history[-1] if entry.history else None
     return {
         "id": entry.order.id,
         "kind": entry.order.work.kind if isinstance(entry.order, Order) else "refused",
         "phase": entry.phase.value,
-        "epoch": last.epoch if last else None,
-        "accuracy": last.scores.measured if last else None,
+        "progress": [stream.model_dump() for stream in entry.progress],
+        "gauges": {name: value if math.isfinite(value) else None for name, value in entry.gauges.items()},
+        "point": entry.points[-1].model_dump(mode="json") if entry.points else None,
         "accepted_at": entry.accepted.iso(),
-        "recollections": entry.recollections,
         "error": entry.error.message if entry.error else None,
     }

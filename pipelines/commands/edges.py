@@ -186,8 +186,8 @@ def _row(edge: "Edge", store: Store | None) -> dict[str, Any]:
     words = _last_words(store, newest)
     told = {key: words.get(key) for key in ("heartbeat_at", "samples", "runner_version")}
     work = words.get("phase", "ordered") if edge.orders else "inbox unusable" if edge.inbox_fault else "idle"
-    if edge.orders and words.get("epoch"):
-        work = f"{work}, epoch {words['epoch']}"
+    if edge.orders and words.get("progress"):
+        work = f"{work}, {words['progress']}"
     if len(edge.orders) > 1:
         work = f"{work}, and {len(edge.orders) - 1} more"
     fields = {key: value for key, value in asdict(edge).items() if key != "name"}
@@ -210,7 +210,7 @@ def _last_words(store: Store | None, order: str) -> dict[str, Any]:
         return {"phase": f"its report cannot be read: {error}"}
     return {
         "phase": report.phase.value,
-        "epoch": f"{report.epoch} of {report.epochs}",
+        "progress": ", ".join(stream.words() for stream in report.progress),
         "samples": report.samples,
         "heartbeat_at": report.heartbeat_at,
         "runner_version": report.runner_version,

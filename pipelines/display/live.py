@@ -20,7 +20,7 @@ from cloud.orders.watch import OrderWatch, Watched
 from cloud.pages.words import share
 from cloud.runs.events import events
 from cloud.runs.run import Run, step_title
-from cloudedge.documents import EpochRecord, Phase, Task
+from cloudedge.documents import Phase, Task
 from cloudedge.errors import CloudedgeError
 from pipelines.systems import System, system_of
 
@@ -133,26 +133,21 @@ def sparkline(values: list[float]) -> str:
 def _cells(watched: Watched) -> tuple[str | ProgressBar, ...]:
     report = watched.report
     if watched.manifest:
-        trained = watched.trained
-        history, samples = (trained.history, trained.samples) if trained else ((), 0)
-        return ("done", ProgressBar(1, 1, width=20), *_accuracy(history, len(history) - 1), str(samples or ""))
+        samples = watched.trained.samples if watched.trained else ""
+        return ("done", ProgressBar(1, 1, width=20), *_accuracy(watched), str(samples or ""))
     if report is None:
         return (watched.absence or "ordered", ProgressBar(1, 0, width=20), "", "", "", "")
-    total = max(report.epochs * max(report.batches, 1), 1)
-    done = max(report.epoch - 1, 0) * max(report.batches, 1) + report.batch
     phase = watched.state() if report.phase in (Phase.FAILED, Phase.CANCELLED) else str(report.phase)
-    return (
-        phase,
-        ProgressBar(total, min(done, total), width=20),
-        *_accuracy(report.history, report.epoch),
-        str(report.samples),
-    )
+    return (phase, ProgressBar(1, report.share, width=20), *_accuracy(watched), str(report.samples))
 
 
-def _accuracy(history: tuple[EpochRecord, ...], epoch: int) -> tuple[str, str, str]:
-    if not history:
-        return "", "", ""
-    return str(max(epoch, 0)), share(history[0].scores.measured), share(history[-1].scores.measured)
+def _accuracy(watched: Watched) -> tuple[str, str, str]:
+    """Epochs, and the accuracy before and after them."""
+    if trained := watched.trained:
+        before, now = (scores.measured if (scores := trained.scores.get(name)) else None for name in ("base", "model"))
+        return str(trained.epochs), share(before), share(now)
+    points = watched.report.points if watched.report else ()
+    return (str(points[-1].sequence), share(points[0].accuracy), share(points[-1].accuracy)) if points else ("", "", "")
 
 
 def _sentence(system: System[Task], action: str, details: Mapping[str, object]) -> str:

@@ -19,7 +19,7 @@ from cloud.inboxes.config_maps import EDGE_LABEL, ConfigMapInboxes, inbox_name, 
 from cloud.runs.closing import close_orders
 from cloud.runs.lifecycle import create
 from cloud.runs.run import Run
-from cloudedge.documents import Order, Phase, Report, TrainingTask
+from cloudedge.documents import Order, Phase, Report, Stream, TrainingTask
 from tests.cloud.inboxes.conformance import adding
 from tests.cloud.runs.builders import DATA, order
 from tests.cluster.site import NAMESPACE, Site
@@ -81,9 +81,8 @@ def reported(site: Site, order: Order, phase: Phase, heartbeat_at: datetime) -> 
         edge=order.edge,
         sequence=1,
         phase=phase,
-        epoch=2,
-        epochs=5,
-        samples=77,
+        progress=(Stream(name="epochs", done=2, total=5, unit="epochs"),),
+        gauges={"samples": 77},
         heartbeat_at=heartbeat_at,
         runner_version="0.1.0",
     )
@@ -166,7 +165,7 @@ def test_the_list_tells_what_an_edge_does_and_what_it_said_last(site: Site, edge
     assert row_of(site, edge) == f"{standing} no report yet - - -"
 
     reported(site, first, Phase.TRAINING, datetime(2026, 1, 2, 4, 5, 6, tzinfo=UTC))
-    assert row_of(site, edge) == f"{standing} training, epoch 2 of 5 2026-01-02 04:05:06 77 0.1.0"
+    assert row_of(site, edge) == f"{standing} training, 2 of 5 epochs 2026-01-02 04:05:06 77 0.1.0"
 
     inboxes(site).update(edge, adding(second))
     assert row_of(site, edge) == f"{standing} no report yet, and 1 more - - -"
@@ -191,7 +190,7 @@ def test_an_edge_shows_its_orders_and_its_last_words(site: Site, edge: str) -> N
     (shown,) = json.loads(site.cli("edges", "show", edge, "--json"))["orders"]
     assert shown["id"] == mine.id
     assert shown["phase"] == "training"
-    assert shown["epoch"] == "2 of 5"
+    assert shown["progress"] == "2 of 5 epochs"
     assert shown["samples"] == 77
     assert shown["heartbeat_at"] == "2026-01-02T03:04:05+00:00"
 

@@ -367,7 +367,7 @@ def test_a_reason_too_long_for_a_pods_message_is_cut(monkeypatch: pytest.MonkeyP
 
 def test_scores_without_samples_do_not_break_the_page(cloud: Cloud, made: Any) -> None:
     cloud.pretrained(edges=("edge-1",)).dispatched()
-    cloud.deliver("edge-1", scores={"model": Scores(samples=0, loss=0, accuracy=0, recall=0)}, history=())
+    cloud.deliver("edge-1", scores={"model": Scores(samples=0, loss=0, accuracy=0, recall=0)})
     page = made(dsl.HTML, "waited")
 
     assert wait.python_func(edges_in_step=page, run="digits", step="1") == ("digits", 1)

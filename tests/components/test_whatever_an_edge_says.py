@@ -25,6 +25,7 @@ from rich.console import Console
 from cloud.fusion.files import Contribution, FusionOutcome
 from cloud.fusion.rule import Averaging, Candidates, find_rule
 from cloud.inboxes import DirectoryInboxes
+from cloud.orders.figures import Figures
 from cloud.orders.wait import _record, _shortage
 from cloud.orders.watch import OrderWatch
 from cloud.runs.events import events
@@ -36,22 +37,22 @@ from cloud.tracking import Ancestor, TrackingLog
 from cloud.tracking.runs import _milliseconds, news_of
 from cloudedge.documents import (
     Collaboration,
-    EpochRecord,
     Evaluated,
     FusionRecord,
     Manifest,
     OutputFile,
     Phase,
+    Point,
     Report,
     Result,
-    Scores,
+    Stream,
     Trained,
     parse,
 )
-from cloudedge.documents.report import MOST_COUNT, MOST_EPOCHS, MOST_SECONDS
+from cloudedge.documents.report import MOST_COUNT, MOST_POINTS, MOST_SECONDS, points_of
 from cloudedge.errors import InvalidModel, QuorumMissed
 from cloudedge.store import DirectoryStore
-from components.collaborative_training.figures import EdgeFigures
+from components.collaborative_training.figures import training_figures
 from components.collaborative_training.fuse.step import _claims, fuse_round
 from components.collaborative_training.fuse.step import _record as fusion_record
 from components.collaborative_training.page.edges import edge_table
@@ -107,22 +108,28 @@ def goes_on(store: DirectoryStore, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def honest_report(order: IssuedOrder, **said: Any) -> Report:
     fields = {"order": order.id, "edge": order.edge, "sequence": 1, "phase": Phase.TRAINING, "heartbeat_at": ISSUED}
-    return Report.model_validate({**fields, "epoch": 2, "epochs": 5, "history": epochs([0.1, 0.2]), **said})
+    streams = [Stream(name="epochs", done=2, total=5, unit="epochs"), Stream(name="batches", done=3, unit="batches")]
+    told = {"progress": streams, "gauges": {"samples": 12}, "points": points_of(epochs([0.1, 0.2]))}
+    return Report.model_validate({**fields, **told, **said})
 
 
 def honest_manifest(order: IssuedOrder, result: Result) -> Manifest:
     outputs = {"model": OutputFile(sha256=digest(order.id), size=10)} if isinstance(result, Trained) else {}
-    return Manifest(order=order.id, edge=order.edge, outputs=outputs, result=result, seconds=1.0)
+    return Manifest(
+        order=order.id, edge=order.edge, outputs=outputs, points=2, history=points_of(HISTORY), result=result, seconds=1.0
+    )
 
 
 def honest_training(**said: Any) -> Trained:
     fields: dict[str, Any] = {
         **{"base_sha256": digest("base"), "data_fingerprint": digest("data")},
-        **{"samples": 12, "label_histogram": {"0": 12}, "history": epochs([0.4, 0.8])},
+        **{"samples": 12, "label_histogram": {"0": 12}, "epochs": 1},
         "scores": {"base": scores(0.4), "model": scores(0.8)},
     }
     return Trained.model_validate({**fields, **said})
 
+
+HISTORY = epochs([0.4, 0.8])
 
 MEASURED = Evaluated(data_fingerprint=digest("data"), scores={"pretrained": scores(0.4), "fused": scores(0.8)})
 """What an honest edge says when it was asked to measure."""
@@ -197,9 +204,9 @@ def _is_waited_for(watch: OrderWatch) -> str:
 def _is_relayed(store: DirectoryStore, watch: OrderWatch) -> str:
     """In two goes, as a report and then a manifest are: MLflow takes each record."""
     log = TrackingLog(store, "digits")
-    figures = EdgeFigures(step_at(store), Collaboration(), 1)
-    figures.keep(replace(one, manifest=None) for one in watch.edges.values())
-    figures.keep(watch.edges.values())
+    for figures in (training_figures(step_at(store), Collaboration(), 1), Figures(step_at(store), "1")):
+        figures.keep(replace(one, manifest=None) for one in watch.edges.values())
+        figures.keep(watch.edges.values())
     records = [record for name, _ in log.versions() for record in log.read(name).records]
     for news in news_of(records).values():
         _milliseconds(news.began)
@@ -272,26 +279,21 @@ def test_any_words_of_an_edge_leave_it_out_or_let_all_go_on(
     goes_on(watched_round(store, *words))
 
 
-def with_losses(history: tuple[EpochRecord, ...], loss: float) -> tuple[EpochRecord, ...]:
-    return tuple(
-        record.model_copy(update={"train_loss": loss, "scores": record.scores.model_copy(update={"loss": loss})})
-        for record in history
-    )
+def with_values(points: tuple[Point, ...], value: float) -> tuple[Point, ...]:
+    names = ("accuracy", "recall", "loss", "train_loss")
+    return tuple(point.model_copy(update={"values": dict.fromkeys([*names, *point.values], value)}) for point in points)
 
 
-def with_names(result: Result, loss: float) -> Result:
-    """The same with the names that whoever reads it looks for, and with this loss everywhere."""
+def with_names(result: Result) -> Result:
+    """The same with the names that whoever reads it looks for."""
     assert isinstance(result, Trained | Evaluated)
     names = ("model", "base") if isinstance(result, Trained) else ("pretrained", "fused")
-    said: dict[str, Any] = {"scores": dict(zip(names, result.scores.values(), strict=False))}
-    if isinstance(result, Trained):
-        said["history"] = with_losses(result.history, loss)
-    return result.model_copy(update=said)
+    return result.model_copy(update={"scores": dict(zip(names, result.scores.values(), strict=False))})
 
 
 FURTHEST = tuple(
-    EpochRecord(epoch=MOST_COUNT, scores=Scores(samples=MOST_COUNT, loss=math.inf, accuracy=1, recall=1), seconds=MOST_SECONDS)
-    for _ in range(MOST_EPOCHS)
+    Point(sequence=MOST_COUNT - MOST_POINTS + number, seconds=MOST_SECONDS, values={"accuracy": 1, "loss": math.inf})
+    for number in range(1, MOST_POINTS + 1)
 )
 
 
@@ -301,19 +303,22 @@ def test_whatever_can_be_said_within_the_bounds_lets_all_go_on(
     store: DirectoryStore, goes_on: GoesOn, report: Report, manifest: Manifest, loss: float
 ) -> None:
     of_order = {"order": TALKER.id, "edge": TALKER.edge}
-    report = report.model_copy(update={**of_order, "history": with_losses(report.history, loss), "loss": loss})
-    outputs = dict(zip(("model", "another"), manifest.outputs.values(), strict=False))
-    manifest = manifest.model_copy(update={**of_order, "outputs": outputs, "result": with_names(manifest.result, loss)})
+    gauges = dict.fromkeys(["samples", "loss", *report.gauges], loss)
+    report = report.model_copy(update={**of_order, "points": with_values(report.points, loss), "gauges": gauges})
+    outputs = dict(zip(("model", "history"), manifest.outputs.values(), strict=False))
+    said = {"outputs": outputs, "history": with_values(manifest.history, loss), "result": with_names(manifest.result)}
+    manifest = manifest.model_copy(update={**of_order, **said})
 
     assert_both_are_believed_and_all_goes_on(store, goes_on, report, manifest)
 
 
 def test_the_longest_history_at_the_largest_numbers_lets_all_go_on(store: DirectoryStore, goes_on: GoesOn) -> None:
-    largest = {"epoch": MOST_COUNT, "epochs": MOST_COUNT, "batch": MOST_COUNT, "batches": MOST_COUNT, "samples": MOST_COUNT}
-    report = honest_report(TALKER, history=FURTHEST, **largest)
-    trained = honest_training(history=FURTHEST, samples=MOST_COUNT, label_histogram={"0": MOST_COUNT})
+    furthest = [Stream(name="epochs", done=MOST_COUNT, total=MOST_COUNT, unit="epochs")] * 8
+    report = honest_report(TALKER, points=FURTHEST, progress=furthest, gauges={"samples": MOST_COUNT})
+    trained = honest_training(epochs=MOST_COUNT, samples=MOST_COUNT, label_histogram={"0": MOST_COUNT})
+    manifest = honest_manifest(TALKER, trained).model_copy(update={"points": MOST_COUNT, "history": FURTHEST})
 
-    assert_both_are_believed_and_all_goes_on(store, goes_on, report, honest_manifest(TALKER, trained))
+    assert_both_are_believed_and_all_goes_on(store, goes_on, report, manifest)
 
 
 def assert_both_are_believed_and_all_goes_on(
@@ -338,38 +343,34 @@ SIZED = [
 def test_a_document_full_of_faults_has_few(kind: type[Report | Manifest | Result], name: str) -> None:
     """Each fault costs a kilobyte, and a document has room for millions of them."""
     entries: list[dict[str, Any]] = [{}] * 200_000
+    of_lists = name in ("history", "points", "progress")
     with pytest.raises(ValidationError) as refused:
-        kind.model_validate({name: entries if name == "history" else {str(at): one for at, one in enumerate(entries)}})
+        kind.model_validate({name: entries if of_lists else {str(at): one for at, one in enumerate(entries)}})
     assert refused.value.error_count() < 20
 
 
-def an_epoch(**said: Any) -> list[dict[str, Any]]:
-    return [{**epochs([0.1])[0].model_dump(mode="json"), **said}]
+def a_point(**said: Any) -> list[dict[str, Any]]:
+    return [{**points_of(epochs([0.1]))[0].model_dump(mode="json"), **said}]
 
 
 BEYOND = [
-    pytest.param(
-        {"history": an_epoch(seconds=1e20)}, "history.0.seconds: found 1e+20; give 20000000.0 or less", id="1e20 seconds"
-    ),
-    pytest.param(
-        {"history": an_epoch(seconds=math.inf)}, "history.0.seconds: found inf; give 20000000.0 or less", id="infinity"
-    ),
-    pytest.param(
-        {"history": an_epoch(epoch=2**70)}, f"history.0.epoch: found {2**70}; give {MOST_COUNT} or less", id="epoch 2**70"
-    ),
-    pytest.param({"history": an_epoch() * (MOST_EPOCHS + 1)}, "give at most 10000", id="too many epochs"),
-    pytest.param({"recollections": -1}, "recollections: found -1; give 0 or more", id="a negative count"),
+    pytest.param(a_point(seconds=1e20), "0.seconds: found 1e+20; give 20000000.0 or less", id="1e20 seconds"),
+    pytest.param(a_point(seconds=math.inf), "0.seconds: found inf; give 20000000.0 or less", id="infinity"),
+    pytest.param(a_point(sequence=2**70), f"0.sequence: found {2**70}; give {MOST_COUNT} or less", id="sequence 2**70"),
+    pytest.param(a_point(values={str(name): 1 for name in range(65)}), "give at most 64", id="too many values"),
+    pytest.param(a_point() * 2, "the point 0 stands behind the point 0; give each once, in order", id="one point twice"),
+    pytest.param(a_point() * (MOST_POINTS + 1), "give at most 10000", id="too many points"),
 ]
 """What each was once believed, and then broke the step for everybody."""
 
 
-@pytest.mark.parametrize(("said", "fault"), BEYOND)
+@pytest.mark.parametrize(("points", "fault"), BEYOND)
 def test_a_report_beyond_the_bounds_is_not_believed_and_its_edges_result_counts(
-    cloud: Cloud, said: dict[str, Any], fault: str
+    cloud: Cloud, points: list[dict[str, Any]], fault: str
 ) -> None:
     cloud.pretrained().dispatched()
     (order,) = cloud.orders(TALKER.edge)
-    report = honest_report(TALKER).model_dump(mode="json") | said
+    report = honest_report(TALKER).model_dump(mode="json") | {"points": points}
     cloud.store.put(cloud.run.report_key(order), json.dumps(report).encode())
     for edge in EDGES:
         cloud.deliver(edge)
@@ -381,7 +382,7 @@ def test_a_report_beyond_the_bounds_is_not_believed_and_its_edges_result_counts(
 @pytest.mark.parametrize(
     ("said", "fault"),
     [
-        *BEYOND,
+        pytest.param({"recollections": -1}, "recollections: found -1; give 0 or more", id="a negative count"),
         pytest.param({"scores": {"base": {"samples": 10**400}}}, "scores.base.samples: found 1000", id="10**400 samples"),
         pytest.param(
             {"label_histogram": {"0": 13, "1": -1}}, "label_histogram.1: found -1; give 0 or more", id="a negative class"

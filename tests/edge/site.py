@@ -21,11 +21,13 @@ from cloudedge.documents import (
     DataFormat,
     Evaluate,
     Evaluated,
+    History,
     Inbox,
     Manifest,
     ModelSpec,
     Order,
     Phase,
+    Point,
     RemoteFile,
     Report,
     Train,
@@ -114,6 +116,7 @@ class Site:
             "inputs": changes.get("inputs") or {"base": self.base()},
             "report": self.target(name, "report.json", once=False),
             "outputs": {"model": self.target(name, "model.safetensors")} if kind == "train" else {},
+            "history": self.target(name, "history.json"),
             "manifest": self.target(name, "manifest.json"),
         }
         return Order(**{**values, **changes})
@@ -137,7 +140,7 @@ class Site:
     def epochs(self, order: Order) -> int:
         """The last epoch reported."""
         report = self.report(order)
-        return report.history[-1].epoch if report and report.history else 0
+        return report.points[-1].sequence if report and report.points else 0
 
     def phase(self, order: Order) -> Phase | None:
         report = self.report(order)
@@ -158,6 +161,17 @@ class Site:
         result = self.manifest(order).result
         assert isinstance(result, Evaluated)
         return result
+
+    def history(self, order: Order) -> tuple[Point, ...]:
+        """The points of the history, which is what the manifest says."""
+        content = (self.cloud / order.id / "history.json").read_bytes()
+        manifest = self.manifest(order)
+        file = manifest.outputs["history"]
+        assert (hashlib.sha256(content).hexdigest(), len(content)) == (file.sha256, file.size)
+        history = parse(History, content, "history.json")
+        assert history.order == order.id
+        assert history.points[-1].sequence + 1 == manifest.points
+        return history.points
 
     def model_digest(self, order: Order) -> str:
         return hashlib.sha256((self.cloud / order.id / "model.safetensors").read_bytes()).hexdigest()

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from cloudedge.documents.data import DataFormat
 from cloudedge.documents.kinds import Result, Work
-from cloudedge.documents.report import MOST_CLASSES, Count, History, Name, ScoresByModel, at_most
+from cloudedge.documents.report import MOST_CLASSES, Count, Name, ScoresByModel, at_most
 from cloudedge.documents.training import ModelSpec, Recollection, Training
 from cloudedge.names import FILE_NAME, SHA256
 
@@ -41,7 +41,7 @@ class Trained(Result):
     files_passed_over: Count = Field(
         default=0, description="Files of samples that do not fit the data format; the edge's status names them."
     )
-    history: History = Field(default=(), description="All epochs, epoch 0 first.")
+    epochs: Count = Field(default=0, description="Passes over the samples.")
     scores: ScoresByModel = Field(
         default_factory=dict, description="Held-out scores of 'base', the model as it was received, and of the trained 'model'."
     )

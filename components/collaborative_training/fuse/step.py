@@ -160,8 +160,6 @@ def _checked(
 ) -> tuple[Contribution, Trained]:
     """What an edge delivered, as fusion takes it, and what training came to.
 
-    That is without the epochs: of all edges they would fill the memory.
-
     Raises:
         InvalidInput: it is not to be believed.
         NotFound: it is not there.
@@ -184,7 +182,7 @@ def _checked(
         round=int(delivery.step),
         sha256=file.sha256,
     )
-    return contribution, trained.model_copy(update={"history": ()})
+    return contribution, trained
 
 
 def _claims(manifest: Manifest, task: TrainingTask) -> tuple[OutputFile, Trained, Scores]:

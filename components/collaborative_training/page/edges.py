@@ -59,7 +59,7 @@ def _row(story: EdgeStory, found: Findings, rounds: int, *, judged: bool, sparks
         element("th", story.name, scope="row"),
         number(f"{trained.samples:,}" if trained else ""),
         element("td", histogram(trained.label_histogram, found.task.data.classes) if trained else ""),
-        number(f"{trained.history[-1].epoch:,}" if trained and trained.history else ""),
+        number(f"{trained.epochs:,}" if trained else ""),
     ]
     pretrained, fused = story.judged.get("pretrained"), story.judged.get("fused")
     if judged:

@@ -12,8 +12,9 @@ from cloud.runs.step_records import PretrainingRecord
 from cloud.settings import Settings
 from cloud.step import Step, step
 from cloud.tracking import Dataset, TrackingRecord
-from cloud.tracking.figures import epoch_points
+from cloud.tracking.figures import metric_points
 from cloudedge.documents import EpochRecord, TrainingTask
+from cloudedge.documents.report import points_of
 from cloudedge.errors import InvalidSamples
 from cloudedge.names import sha256_of
 
@@ -69,7 +70,7 @@ def _train(work: Step, task: TrainingTask, cloud_data: Path) -> PretrainingRecor
     started, told = time.monotonic(), 0.0
     epochs: list[EpochRecord] = []
 
-    def on_epoch(record: EpochRecord, _: object) -> None:
+    def on_epoch(record: EpochRecord) -> None:
         nonlocal told
         epochs.append(record)
         now = time.monotonic()
@@ -123,7 +124,8 @@ def _line(record: EpochRecord, task: TrainingTask) -> str:
 
 def _track(work: Step, history: Sequence[EpochRecord], dataset: Dataset | None = None, **more: Any) -> None:
     at = work.written_at(work.run.key("task.json"))
-    child = TrackingRecord(child="pretraining", at=at, metrics=epoch_points(history, at), dataset=dataset, **more)
+    points = metric_points(points_of(history), at)
+    child = TrackingRecord(child="pretraining", at=at, metrics=points, dataset=dataset, **more)
     work.track("pretrain", TrackingRecord(at=at, dataset=dataset), child)
 
 

@@ -70,10 +70,12 @@ def test_without_a_target_the_last_model_is_the_result() -> None:
 def test_training_ends_with_the_model_that_reaches_the_target() -> None:
     states: list[dict[str, torch.Tensor]] = []
 
-    def keep(record: EpochRecord, state: object) -> None:
-        states.append(copy.deepcopy(state))  # type: ignore[arg-type]
+    model = network()
 
-    outcome = train(network(), TRAINING, HELD_OUT, settings(epochs=50, target_accuracy=0.8), seed=0, on_epoch=keep)
+    def keep(record: EpochRecord) -> None:
+        states.append(copy.deepcopy(model.state_dict()))
+
+    outcome = train(model, TRAINING, HELD_OUT, settings(epochs=50, target_accuracy=0.8), seed=0, on_epoch=keep)
     accuracies = [record.scores.accuracy for record in outcome.history]
     assert 1 < len(accuracies) < 50
     assert all(accuracy < 0.8 for accuracy in accuracies[:-1])
@@ -94,11 +96,13 @@ def test_a_model_that_is_good_enough_already_is_not_trained() -> None:
 def test_below_target_the_best_model_is_the_result(rate: float) -> None:
     states: list[dict[str, torch.Tensor]] = []
 
-    def keep(record: EpochRecord, state: object) -> None:
-        states.append(copy.deepcopy(state))  # type: ignore[arg-type]
+    model = network()
+
+    def keep(record: EpochRecord) -> None:
+        states.append(copy.deepcopy(model.state_dict()))
 
     outcome = train(
-        network(), TRAINING, HELD_OUT, settings(epochs=8, learning_rate=rate, target_accuracy=1.0), seed=0, on_epoch=keep
+        model, TRAINING, HELD_OUT, settings(epochs=8, learning_rate=rate, target_accuracy=1.0), seed=0, on_epoch=keep
     )
     assert not outcome.target_met
     scores = [(record.scores.accuracy, -record.scores.loss) for record in outcome.history]
@@ -142,9 +146,7 @@ def test_progress_is_told_as_each_epoch_begins_and_after_each_batch() -> None:
 
 
 def test_watching_does_not_change_what_is_learned() -> None:
-    watched = train(
-        network(), TRAINING, HELD_OUT, settings(), seed=0, on_batch=lambda step: None, on_epoch=lambda record, state: None
-    )
+    watched = train(network(), TRAINING, HELD_OUT, settings(), seed=0, on_batch=lambda step: None, on_epoch=lambda record: None)
     assert same(watched, train(network(), TRAINING, HELD_OUT, settings(), seed=0))
 
 

@@ -71,7 +71,7 @@ def test_with_its_quorum_a_round_does_not_wait_for_stragglers(cloud: Cloud) -> N
 
     record = cloud.run.waited("1")
     assert record is not None
-    assert [(one.edge, one.reason) for one in record.missing] == [("edge-3", "still training, epoch 2 of 40")]
+    assert [(one.edge, one.reason) for one in record.missing] == [("edge-3", "still training, 2 of 40 epochs")]
     assert record.late == {"edge-3": "1"}
 
 
@@ -100,7 +100,7 @@ def test_at_the_deadline_a_round_below_its_quorum_fails_and_names_each_absentee(
 
     assert str(missed.value).splitlines() == [
         "Round 1 got 1 results of the 2 it needs before the deadline:",
-        "  - edge-2: still collecting, epoch 0 of 40",
+        "  - edge-2: still collecting, 0 of 40 epochs",
         "  - edge-3: no sign of life since the order was issued; is the edge online?",
         "Mend what is wrong there, if anything is, and run the same task again, which goes on here; "
         "or allow a smaller quorum or a later deadline in a new task.",

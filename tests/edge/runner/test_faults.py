@@ -70,7 +70,7 @@ def test_kills_at_any_epoch_change_no_byte(
         runner.kill()
     assert site.model_digest(order) == undisturbed
     assert site.manifest(order).outputs["model"].sha256 == undisturbed
-    assert [record.epoch for record in site.trained(order).history] == list(range(WORK.epochs + 1))
+    assert [point.sequence for point in site.history(order)] == list(range(WORK.epochs + 1))
 
 
 def ended(site: Site, order: Order) -> bool:
@@ -271,12 +271,12 @@ def test_a_dead_inbox_ends_a_runner_after_an_epoch_and_work_goes_on_from_its_che
         saved = site.root / "saved"
         site.inbox.rename(saved)
         assert runner.process.wait(60) == 0
-    epoch = Ledger(Folders(site.state).ledger).history(order.id)[-1].epoch
+    epoch = Ledger(Folders(site.state).ledger).points(order.id, 2)[-1].sequence
     assert (site.state / "checkpoints" / f"{order.id}.safetensors").exists() is (epoch > 0)
     saved.rename(site.inbox)
     with site.running():
         site.finish(order)
-    assert len(site.trained(order).history) == SLOW.epochs + 1
+    assert len(site.history(order)) == SLOW.epochs + 1
 
 
 def test_a_full_disk_holds_work_up_and_loses_nothing(site: Site) -> None:

@@ -1,12 +1,13 @@
 """The ledger: what is in it survives, and what is removed is what nobody needs."""
 
+import math
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cloudedge.documents import Envelope, EpochRecord, Manifest, Order, OutputFile, Phase, Scores, Trained, WorkError
+from cloudedge.documents import Envelope, Manifest, Order, OutputFile, Phase, Point, Scores, Stream, Trained, WorkError
 from cloudedge.errors import Conflict, StoreFailed
 from edge.folders import Folders
 from edge.runner.ledger import Entry, Ledger
@@ -15,7 +16,7 @@ from edge.runner.tidying import tidy
 from tests.edge.runner.test_reconciling import an_entry, an_order, issued_again, refusal
 
 SCORES = Scores(samples=4, loss=0.5, accuracy=0.75, recall=0.7)
-RECORD = EpochRecord(epoch=0, scores=SCORES, seconds=0.1)
+POINT = Point(sequence=0, seconds=0.1, values={"accuracy": 0.75, "loss": math.inf})
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def finished(ledger: Ledger, folders: Folders, number: int) -> Entry:
         order=order.id,
         edge="edge-1",
         outputs={"model": OutputFile(sha256="0" * 64, size=1)},
-        result=Trained(base_sha256="0" * 64, samples=5, history=(RECORD,), scores={"model": SCORES}),
+        result=Trained(base_sha256="0" * 64, samples=5, scores={"model": SCORES}),
         seconds=1,
     )
     files = [("model", model), ("manifest", folders.manifest(order.id))]
@@ -55,18 +56,20 @@ def finished(ledger: Ledger, folders: Folders, number: int) -> Entry:
 
 
 def test_an_order_comes_back_as_it_was_kept(folders: Folders, ledger: Ledger) -> None:
-    entry = replace(an_entry(an_order(1)), phase=Phase.ACCEPTED, samples=0)
+    entry = replace(an_entry(an_order(1)), phase=Phase.ACCEPTED, gauges={})
     ledger.apply(3, "edge-1", [entry], [], [], [])
     assert Ledger(folders.ledger).entries() == [entry]
-    failed = replace(entry, phase=Phase.FAILED, crashes=2, samples=9, recollections=1, error=WorkError(kind="x", message="y"))
-    ledger.stand(failed)
-    ledger.add_epoch(entry.order.id, RECORD)
-    assert Ledger(folders.ledger).entries() == [replace(failed, history=(RECORD,))]
+    progress = (Stream(name="epochs", done=1, total=3, unit="epochs"),)
+    at_work = replace(entry, phase=Phase.TRAINING, crashes=2, gauges={"samples": 9, "loss": math.inf}, progress=progress)
+    ledger.stand(at_work)
+    failed = replace(at_work, phase=Phase.FAILED, error=WorkError(kind="x", message="y"), points=(POINT,))
+    ledger.add_points(failed, [POINT])
+    assert Ledger(folders.ledger).entries() == [failed]
     assert (ledger.fact("generation"), ledger.fact("edge")) == ("3", "edge-1")
 
 
 def test_an_order_that_was_refused_comes_back_with_what_could_be_read_of_it_and_why(folders: Folders, ledger: Ledger) -> None:
-    good, refused = replace(an_entry(an_order(1)), phase=Phase.ACCEPTED, samples=0), refusal(an_order(2))
+    good, refused = replace(an_entry(an_order(1)), phase=Phase.ACCEPTED, gauges={}), refusal(an_order(2))
     ledger.apply(1, "edge-1", [good, refused], [], [], [])
     assert Ledger(folders.ledger).entries() == [good, refused]
     assert ledger.issued_at(refused.order.id) == refused.order.issued_at
@@ -118,7 +121,7 @@ def test_nothing_stays_of_an_order_that_was_issued_again(ledger: Ledger, folders
     ledger.apply(2, "edge-1", [again], [], [], [], [former.order.id])
     assert ledger.entries() == [again]
     assert ledger.issued_at(former.order.id) == again.order.issued_at
-    assert (ledger.uploads(), ledger.models(), ledger.history(former.order.id)) == ([], [], ())
+    assert (ledger.uploads(), ledger.models(), list(ledger.history(former.order.id))) == ([], [], [])
 
 
 def test_only_the_newest_models_keep_their_files_and_all_their_figures(ledger: Ledger, folders: Folders) -> None:

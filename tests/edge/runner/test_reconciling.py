@@ -59,11 +59,11 @@ def envelope(order: Order) -> Envelope:
 
 def refusal(order: Order) -> Entry:
     error = WorkError(kind="InvalidDocument", message="It cannot be read.")
-    return Entry(envelope(order), Phase.FAILED, NOW, crashes=0, samples=0, recollections=0, error=error, history=())
+    return Entry(envelope(order), Phase.FAILED, NOW, error=error)
 
 
 def an_entry(order: Order, phase: Phase = Phase.TRAINING) -> Entry:
-    return Entry(order, phase, NOW, crashes=0, samples=5, recollections=0, error=None, history=())
+    return Entry(order, phase, NOW, gauges={"samples": 5})
 
 
 def changes(
@@ -83,12 +83,12 @@ def changes(
 
 def test_a_new_order_is_accepted() -> None:
     order = an_order(1)
-    assert changes([order], []) == Changes(accepted=[replace(an_entry(order, Phase.ACCEPTED), samples=0)])
+    assert changes([order], []) == Changes(accepted=[replace(an_entry(order, Phase.ACCEPTED), gauges={})])
 
 
 def test_a_new_order_that_is_cancelled_is_kept_as_cancelled() -> None:
     order = an_order(1, "cancelled")
-    assert changes([order], []) == Changes(accepted=[replace(an_entry(order, Phase.CANCELLED), samples=0)])
+    assert changes([order], []) == Changes(accepted=[replace(an_entry(order, Phase.CANCELLED), gauges={})])
 
 
 def test_an_order_that_was_closed_changes_nothing() -> None:
@@ -97,7 +97,7 @@ def test_an_order_that_was_closed_changes_nothing() -> None:
 
 def test_a_closed_order_that_was_issued_again_is_done_anew() -> None:
     again = issued_again(an_order(1))
-    anew = replace(an_entry(again, Phase.ACCEPTED), samples=0)
+    anew = replace(an_entry(again, Phase.ACCEPTED), gauges={})
     assert changes([again], [], closed=[an_order(1)]) == Changes(accepted=[anew], superseded=[again.id])
 
 
@@ -115,13 +115,13 @@ def test_an_open_order_that_was_issued_again_goes_on_with_its_work() -> None:
 @pytest.mark.parametrize("phase", [Phase.DONE, Phase.FAILED, Phase.CANCELLED])
 def test_an_order_that_is_over_and_was_issued_again_is_done_anew(phase: Phase) -> None:
     again = issued_again(an_order(1))
-    anew = replace(an_entry(again, Phase.ACCEPTED), samples=0)
+    anew = replace(an_entry(again, Phase.ACCEPTED), gauges={})
     assert changes([again], [an_entry(an_order(1), phase)]) == Changes(accepted=[anew], superseded=[again.id])
 
 
 def test_an_order_that_was_issued_again_with_other_work_is_done_anew() -> None:
     again = issued_again(an_order(1, epochs=2))
-    anew = replace(an_entry(again, Phase.ACCEPTED), samples=0)
+    anew = replace(an_entry(again, Phase.ACCEPTED), gauges={})
     assert changes([again], [an_entry(an_order(1))]) == Changes(accepted=[anew], superseded=[again.id])
 
 
@@ -157,7 +157,7 @@ def test_an_order_that_is_over_and_listed_no_more_needs_no_answer() -> None:
 
 def test_an_order_that_cannot_be_read_is_kept_as_failed_and_the_others_are_accepted() -> None:
     found = changes([an_order(1)], [], refused=[an_order(2)])
-    accepted = replace(an_entry(an_order(1), Phase.ACCEPTED), samples=0)
+    accepted = replace(an_entry(an_order(1), Phase.ACCEPTED), gauges={})
     assert found == Changes(accepted=[accepted, refusal(an_order(2))])
 
 
@@ -179,7 +179,7 @@ def test_a_refused_order_that_is_issued_again_is_refused_again() -> None:
 
 def test_a_refused_order_that_can_be_read_once_it_is_issued_again_is_done() -> None:
     again = issued_again(an_order(1))
-    anew = replace(an_entry(again, Phase.ACCEPTED), samples=0)
+    anew = replace(an_entry(again, Phase.ACCEPTED), gauges={})
     assert changes([again], [refusal(an_order(1))]) == Changes(accepted=[anew], superseded=[again.id])
     assert changes([an_order(1)], [refusal(an_order(1))]) == Changes()
 
@@ -196,7 +196,7 @@ def test_work_whose_order_cannot_be_read_any_more_and_is_cancelled_stops() -> No
 
 def test_an_order_of_which_nothing_can_be_read_cancels_nothing_that_is_known_by_its_id() -> None:
     found = changes([an_order(2)], [an_entry(an_order(1))], unreadable=[an_order(1)])
-    accepted = replace(an_entry(an_order(2), Phase.ACCEPTED), samples=0)
+    accepted = replace(an_entry(an_order(2), Phase.ACCEPTED), gauges={})
     assert found == Changes(accepted=[accepted], remarks=[("Not at all.", an_order(1).id)])
 
 

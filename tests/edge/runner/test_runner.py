@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sqlite3
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,10 +39,15 @@ def test_an_order_to_train_ends_with_a_model_a_manifest_and_a_last_report(site: 
     assert trained.samples == report.samples == 30
     assert sum(trained.label_histogram.values()) == 30
     assert trained.scores["model"].samples == 10
-    assert trained.scores["base"] == trained.history[0].scores
-    assert trained.scores["model"] == trained.history[-1].scores
-    assert [record.epoch for record in report.history] == list(range(TRAINING.epochs + 1))
-    assert report.history == trained.history
+    assert trained.epochs == TRAINING.epochs
+    history = site.history(order)
+    for name, point in (("base", history[0]), ("model", history[-1])):
+        scores = trained.scores[name]
+        measured = {"accuracy": scores.accuracy, "recall": scores.recall, "loss": scores.loss}
+        assert {key: point.values[key] for key in measured} == measured
+    assert [point.sequence for point in history] == list(range(TRAINING.epochs + 1))
+    assert report.points == history
+    assert report.words() == "done, 3 of 3 epochs"
 
 
 def test_an_order_to_evaluate_scores_each_input_and_sends_no_model(site: Site) -> None:
@@ -199,7 +205,7 @@ def test_a_cancelled_order_stops_in_the_middle_of_training(site: Site) -> None:
         site.want(order.model_copy(update={"state": "cancelled"}))
         report = site.finish(order, Phase.CANCELLED)
         until(lambda: not site.work(), what="the end of the work")
-    assert 0 < report.history[-1].epoch < LONG.epochs
+    assert 0 < report.points[-1].sequence < LONG.epochs
     assert not (site.cloud / order.id / "manifest.json").exists()
 
 
@@ -220,7 +226,7 @@ def test_an_order_that_arrives_cancelled_is_answered_and_never_begun(site: Site)
     site.want(order)
     with site.running():
         report = site.finish(order, Phase.CANCELLED)
-    assert report.history == ()
+    assert report.points == ()
 
 
 def test_an_older_generation_never_cancels_work(site: Site) -> None:
@@ -324,7 +330,7 @@ def assert_refused(site: Site, order: Order, fault: str) -> None:
     assert report.error is not None
     assert report.error.kind == "InvalidDocument"
     assert fault in report.error.message
-    assert (report.history, report.samples) == ((), 0)
+    assert (report.points, report.samples) == ((), 0)
 
 
 def test_an_order_of_which_nothing_can_be_read_holds_up_nothing_and_cancels_nothing_that_is_known_by_its_id(site: Site) -> None:
@@ -509,8 +515,8 @@ def test_an_order_issued_again_with_other_work_is_begun_anew(site: Site) -> None
         again = site.order()
         site.want(again)
         report = site.finish(again)
-    assert [record.epoch for record in report.history] == list(range(TRAINING.epochs + 1))
-    assert site.trained(again).history == report.history
+    assert [point.sequence for point in report.points] == list(range(TRAINING.epochs + 1))
+    assert site.history(again) == report.points
 
 
 def test_below_target_new_samples_are_collected_and_training_goes_on(site: Site) -> None:
@@ -521,7 +527,7 @@ def test_below_target_new_samples_are_collected_and_training_goes_on(site: Site)
         added = 0
         while not (phase := site.phase(order)) or not phase.over:
             report = site.report(order)
-            if report and report.phase is Phase.COLLECTING and report.recollections == added and report.history:
+            if report and report.phase is Phase.COLLECTING and report.gauges["recollections"] == added and report.points:
                 added += 1
                 write_samples(site.samples / f"more-{added:02}.jsonl", 40, seed=added)
         site.finish(order)
@@ -541,7 +547,7 @@ def test_a_recollection_that_finds_nothing_ends_with_the_best_model(site: Site) 
     trained = site.trained(order)
     assert not trained.target_met
     assert trained.recollections == 0
-    assert len(trained.history) == 3
+    assert trained.epochs == 2
 
 
 def test_recollections_are_bounded(site: Site) -> None:
@@ -553,7 +559,7 @@ def test_recollections_are_bounded(site: Site) -> None:
         write_samples(site.samples / "second.jsonl", 40, seed=1)
         site.finish(order)
     trained = site.trained(order)
-    assert (trained.recollections, len(trained.history), trained.target_met) == (1, 5, False)
+    assert (trained.recollections, trained.epochs, trained.target_met) == (1, 4, False)
 
 
 def test_each_edge_and_round_shuffles_in_its_own_way_but_always_the_same(site: Site) -> None:
@@ -569,7 +575,7 @@ def test_a_result_that_a_runner_of_the_first_version_left_on_the_disk_is_sent(si
     """Its work had ended, and the machine went off before the runner took note of it."""
     order, folders = site.order(model_file_name="digits.safetensors"), Folders(site.state)
     site.want(order)
-    entry = Entry(order, Phase.ACCEPTED, now(), 0, samples=30, recollections=0, error=None, history=())
+    entry = Entry(order, Phase.ACCEPTED, now())
     ledger = Ledger(folders.ledger)
     ledger.apply(site.generation, "edge-1", [entry], [], [], [])
     ledger.stand(replace(entry, phase=Phase.EVALUATING))
@@ -591,6 +597,25 @@ def test_a_result_that_a_runner_of_the_first_version_left_on_the_disk_is_sent(si
     assert site.model_digest(order) == site.manifest(order).outputs["model"].sha256
     assert site.trained(order).scores["model"].accuracy == 0.75
     assert [found.accuracy for found in ledger.models()] == [0.75]
+
+
+def test_a_result_is_completed_to_the_same_bytes_however_often_its_runner_dies_on_the_way(site: Site) -> None:
+    order, names = site.order(), ("history.json", "manifest.json", "model.safetensors")
+    site.want(order)
+    with site.running():
+        site.finish(order)
+    sent = {name: (site.cloud / order.id / name).read_bytes() for name in names}
+    for name in (*names, "report.json"):
+        (site.cloud / order.id / name).unlink()
+    # As if the machine had gone off when all was written but the ledger.
+    with sqlite3.connect(Folders(site.state).ledger) as database:
+        database.execute("UPDATE orders SET phase = 'evaluating', closed = 0")
+    database.close()
+
+    with site.running():
+        site.finish(order)
+
+    assert {name: (site.cloud / order.id / name).read_bytes() for name in names} == sent
 
 
 def test_an_idle_runner_is_small(site: Site) -> None:

@@ -138,7 +138,7 @@ def test_models_are_listed_with_their_epochs_and_deleted_once_their_order_is_ove
     assert model["sha256"] == site.manifest(order).outputs["model"].sha256
     assert model["accuracy"] == site.trained(order).scores["model"].accuracy
     epochs = json.loads(edge("models", "query", order.id, "--state", site.state, "--json").out)
-    assert [record["epoch"] for record in epochs] == [0, 1, 2, 3]
+    assert [point["sequence"] for point in epochs] == [0, 1, 2, 3]
     assert "RECALL" in edge("models", "query", order.id, "--state", site.state).out
     assert edge("models", "delete", order.id, "--state", site.state).out == f"model of {order.id} deleted\n"
     assert not Path(model["path"]).exists()

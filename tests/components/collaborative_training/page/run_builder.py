@@ -176,7 +176,7 @@ class RunBuilder:
             base_sha256=digest(f"round {number - 1}"),
             samples=sum(counts.values()),
             label_histogram=counts,
-            history=(epoch(0, before), epoch(5, after)),
+            epochs=5,
             scores={"base": scores(before, 60), "model": scores(after, 60)},
             target_met=index != 2,
             recollections=2 if index == 2 else 0,

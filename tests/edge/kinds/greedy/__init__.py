@@ -1,0 +1,1 @@
+"""A package whose kind makes a file that is not its own."""

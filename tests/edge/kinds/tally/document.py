@@ -1,0 +1,30 @@
+"""What is asked of counting, and what comes of it."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from cloudedge.documents.kinds import Result, Work
+from cloudedge.documents.report import Count
+
+
+class Tally(Work):
+    """How to count the words of the file 'text'."""
+
+    inputs: ClassVar = frozenset({"text"})
+    outputs: ClassVar = frozenset({"counts", "longest"})
+
+    kind: Literal["tally"] = Field(default="tally", description="Kind of work.")
+    hold: str = Field(default="", description="File that is waited for once half of the lines are counted; empty: none.")
+    refused: str = Field(default="", description="Word that ends the work in a failure; empty: none.")
+
+
+class Tallied(Result):
+    """What counting came to."""
+
+    kind: Literal["tally"] = Field(default="tally", description="Kind of work.")
+    lines: Count = Field(description="Lines counted.")
+    words: Count = Field(description="Words counted.")
+
+
+WORK, RESULT = Tally, Tallied

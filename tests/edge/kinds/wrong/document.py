@@ -1,0 +1,3 @@
+"""No documents of a kind."""
+
+WORK = RESULT = dict
