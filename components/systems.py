@@ -2,9 +2,12 @@
 
 from abc import ABC, abstractmethod
 from importlib import import_module
+from itertools import islice
 from typing import Generic
 
 from cloud.orders.steps import StepOrders
+from cloud.orders.watch import Watched
+from cloud.pages.words import figure
 from cloud.reports.plain import plain_report
 from cloud.reports.report import Report
 from cloud.runs.run import Run
@@ -12,6 +15,9 @@ from cloud.step import Step
 from cloudedge.documents import Task
 from cloudedge.documents.task import TaskT
 from cloudedge.documents.tasks import SYSTEMS, package_of
+
+_MOST_VALUES = 3
+"""Of a point that a table shows."""
 
 
 class SystemSteps(ABC, Generic[TaskT]):
@@ -35,6 +41,15 @@ class SystemSteps(ABC, Generic[TaskT]):
         Raises:
             InvalidInput: there is no such step.
         """
+
+    def figures(self, watched: Watched) -> dict[str, str]:
+        """What is known of an edge's order, by title, as tables show it beside its state."""
+        report = watched.report
+        if report is None:
+            return {}
+        values = report.points[-1].values if report.points else {}
+        told = {name: figure(value) for name, value in islice(values.items(), _MOST_VALUES)}
+        return {"Progress": report.progress[0].words() if report.progress else "", **told}
 
     def require_done(self, run: Run) -> None:  # Of most systems the last step is the last of a chain.
         """Make sure that a run may end.

@@ -71,7 +71,6 @@ class System(ABC, Generic[TaskT]):
         modules: What its pipelines' tasks import, loaded once on a laptop for all of them.
         edges_in_task: Where a task names its edges.
         instead_of_edges: How a task does without any; empty: it does not.
-        figure: The value of an edge's points that people follow.
         curve: What the figures of `newest` are, for people; empty: there are none.
         demo: Its demo, if it has one.
     """
@@ -80,7 +79,6 @@ class System(ABC, Generic[TaskT]):
     modules: tuple[str, ...] = ()
     edges_in_task: str = "edges"
     instead_of_edges: str = ""
-    figure: str = "accuracy"
     curve: str = ""
     demo: Demo[TaskT] | None = None
 

@@ -14,6 +14,13 @@ def share(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
+def figure(value: float) -> str:
+    """Any figure: 0.912, 1,200, 3.4e+12."""
+    if value.is_integer() and abs(value) < 1e12:
+        return f"{int(value):,}"
+    return f"{value:.3f}" if 1e-3 <= abs(value) < 1e6 else f"{value:.3g}"
+
+
 def count(number: int, noun: str) -> str:
     """A number of things: '1 edge', '1,200 samples'."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

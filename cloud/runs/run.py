@@ -24,6 +24,7 @@
 The folders Q2 (received models) and Q3 (trained models) are at the edge, below its state folder.
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -39,8 +40,9 @@ from cloud.runs.step_records import (
     RunState,
     WaitRecord,
 )
-from cloudedge.documents import FusionRecord, Order, Task, canonical_json, parse, read_task
+from cloudedge.documents import FusionRecord, Manifest, Order, Task, canonical_json, order_id, parse, read_task
 from cloudedge.documents.base import Part
+from cloudedge.documents.manifest import MAX_MANIFEST_BYTES
 from cloudedge.documents.task import TaskT
 from cloudedge.errors import Conflict, InvalidDocument, InvalidInput, NotFound
 from cloudedge.names import NAME, checked_name
@@ -303,6 +305,40 @@ class Run:
     def manifest_key(self, order: OfAnOrder) -> str:
         """Key of the manifest of an order's result."""
         return self.step_key(order.step, "results", f"{order.edge}-{order.attempt}", "manifest.json")
+
+    def manifest(self, order: OfAnOrder) -> Manifest:
+        """What an order's edge says of its result.
+
+        Raises:
+            NotFound: there is no result.
+            InvalidInput: it is no manifest, or another order's.
+        """
+        key = self.manifest_key(order)
+        manifest = parse(Manifest, self.store.get(key, MAX_MANIFEST_BYTES), key)
+        wanted = order_id(self.id, order.step, order.edge, order.attempt)
+        if (manifest.order, manifest.edge) != (wanted, order.edge):
+            raise InvalidInput(f"{key} is about {manifest.order}, not {wanted}")
+        return manifest
+
+    def output(self, order: OfAnOrder, name: str, most_bytes: int) -> bytes:
+        """A file of an order's result, as its manifest has it.
+
+        Args:
+            order: The order.
+            name: Name of the output.
+            most_bytes: Of a larger one nothing is read.
+
+        Raises:
+            NotFound: there is no such file.
+            InvalidInput: it is not the one that the manifest is about, or too large.
+        """
+        file, key = self.manifest(order).outputs.get(name), self.output_key(order, name)
+        if file is None:
+            raise NotFound(f"{self.manifest_key(order)} has no output {name!r}.")
+        content = self.store.get(key, most_bytes)
+        if (len(content), hashlib.sha256(content).hexdigest()) != (file.size, file.sha256):
+            raise InvalidInput(f"{key} is not the file that its manifest is about")
+        return content
 
     def take_back(self, order: OfAnOrder) -> None:
         """Let a result that is not sound exist no more, so that its edge gets another order when the run goes on."""

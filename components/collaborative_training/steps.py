@@ -1,6 +1,8 @@
 """Collaborative training's part in the steps that several systems use."""
 
 from cloud.orders.steps import StepOrders
+from cloud.orders.watch import Watched
+from cloud.pages.words import share
 from cloud.reports.report import Report
 from cloud.runs.run import Run
 from cloud.step import Step
@@ -10,6 +12,8 @@ from components.collaborative_training.page.findings import gather
 from components.collaborative_training.page.sections import report_of
 from components.collaborative_training.rounds import orders_of
 from components.systems import SystemSteps
+
+_UNMEASURED = "not measured"
 
 
 class TrainingSteps(SystemSteps[TrainingTask]):
@@ -22,6 +26,25 @@ class TrainingSteps(SystemSteps[TrainingTask]):
         if not step.isdigit():
             raise InvalidInput(f"{step!r} is no round's number: give 1, 2, ...")
         return orders_of(work, task, int(step))
+
+    def figures(self, watched: Watched) -> dict[str, str]:
+        """See `SystemSteps.figures`; the accuracy is that of the model as it was received, and of the one that is trained."""
+        trained, report = watched.trained, watched.report
+        if trained:
+            samples, epochs = trained.samples, trained.epochs
+            measured = {name: scores.measured for name, scores in trained.scores.items()}
+            before, after = (measured.get("base"), measured.get("model"))
+        elif report and report.points:
+            samples, epochs = report.samples, report.points[-1].sequence
+            before, after = report.points[0].accuracy, report.points[-1].accuracy
+        else:
+            return {}
+        return {
+            "Samples": f"{samples:,}" if samples else "",
+            "Epochs": str(epochs),
+            "Accuracy before": share(before) or _UNMEASURED,
+            "Accuracy after": share(after) or _UNMEASURED,
+        }
 
     def require_done(self, run: Run) -> None:
         """See `SystemSteps.require_done`: it was evaluated."""

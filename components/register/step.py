@@ -6,8 +6,7 @@ from pathlib import PurePath
 from cloud.runs.step_records import Evaluation
 from cloud.step import Step, step
 from cloud.tracking import Ancestor, Registration, TrackingRecord, registered_of
-from cloudedge.documents import Manifest, Trained, TrainingTask, parse
-from cloudedge.documents.manifest import MAX_MANIFEST_BYTES
+from cloudedge.documents import Trained, TrainingTask
 from cloudedge.errors import NotFound
 from components.register.description import description
 
@@ -112,8 +111,7 @@ def _ancestors(work: Step, rounds: int) -> tuple[Ancestor, ...]:
         return tuple(ancestors)
     ancestors.append(Ancestor(role="base", round=rounds - 1, sha256=record.base_sha256, weight=record.base_weight))
     for c in record.contributions:
-        key = work.run.manifest_key(c)
-        trained = parse(Manifest, work.store.get(key, MAX_MANIFEST_BYTES), key).result
+        trained = work.run.manifest(c).result
         ancestors.append(
             Ancestor(
                 role="edge",

@@ -1,12 +1,13 @@
 """How each edge fared in a step, as a page."""
 
+from collections.abc import Callable, Mapping
+
 from cloud.orders.watch import OrderWatch, Watched
 from cloud.pages.markup import element
 from cloud.runs.run import step_title
 from cloud.runs.step_records import WaitRecord
 from cloudedge.documents import Phase
 
-_TITLES = ("Edge", "State", "Samples", "Epochs", "Accuracy before", "Accuracy after")
 _STYLE = (
     "body{font:14px system-ui,sans-serif;margin:1em}h2{font-size:1.2em}div{overflow-x:auto}"
     "table{border-collapse:collapse}th,td{padding:.3em .8em;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}"
@@ -18,33 +19,24 @@ _STYLE = (
 )
 
 
-def _accuracy(accuracy: float | None) -> str:
-    return "not measured" if accuracy is None else f"{accuracy:.3f}"
+def page(watch: OrderWatch, record: WaitRecord, figures: Callable[[Watched], Mapping[str, str]]) -> str:
+    """One HTML page with a row for each edge of a step.
 
-
-def _figures(watched: Watched) -> tuple[str, str, str, str]:
-    """Samples, epochs, and the accuracy before and after them."""
-    if trained := watched.trained:
-        before, after = (
-            _accuracy(trained.scores[name].measured) if name in trained.scores else "" for name in ("base", "model")
-        )
-        return str(trained.samples), str(trained.epochs), before, after
-    points = watched.report.points if watched.report else ()
-    if not points:
-        return "", "0", "", ""
-    return "", str(points[-1].sequence), _accuracy(points[0].accuracy), _accuracy(points[-1].accuracy)
-
-
-def page(watch: OrderWatch, record: WaitRecord) -> str:
-    """One HTML page with a row for each edge of a step."""
-    rows = []
+    Args:
+        watch: The edges.
+        record: Who delivered.
+        figures: What is known of an edge's order, by title.
+    """
     delivered = {delivery.edge for delivery in record.delivered}
-    for edge, watched in sorted(watch.edges.items()):
-        state = Phase.DONE if edge in delivered else watched.state()
-        pairs = zip(_TITLES, (edge, state, *_figures(watched)), strict=True)
-        rows.append(element("tr", *(element("td", cell, data_title=title) for title, cell in pairs)))
+    known = {edge: figures(watched) for edge, watched in sorted(watch.edges.items())}
+    titles = ("Edge", "State", *dict.fromkeys(title for of_edge in known.values() for title in of_edge))
+    rows = []
+    for edge, of_edge in known.items():
+        state = Phase.DONE if edge in delivered else watch.edges[edge].state()
+        cells = (edge, state, *(of_edge.get(title, "") for title in titles[2:]))
+        rows.append(element("tr", *(element("td", cell, data_title=title) for title, cell in zip(titles, cells, strict=True))))
     titled = f"{step_title(watch.step)}: {len(delivered)} of {len(watch.edges)} edges delivered in {record.seconds:.1f} s"
-    head = element("thead", element("tr", *(element("th", title) for title in _TITLES)))
+    head = element("thead", element("tr", *(element("th", title) for title in titles)))
     return (
         "<!doctype html><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
         f"<style>{_STYLE}</style>"

@@ -22,8 +22,9 @@ def wait_step(run_id: str, name: str) -> tuple[int, str]:
     """
     with step(run_id, f"wait-{name}") as work:
         task = work.run.task()
-        asked = steps_of(task).orders(work, task, name)
+        system = steps_of(task)
+        asked = system.orders(work, task, name)
         if asked is None:
             return 0, ""
         watch, record = await_results(work, asked)
-        return len(record.delivered), page(watch, record)
+        return len(record.delivered), page(watch, record, system.figures)

@@ -3,14 +3,13 @@
 import time
 from pathlib import Path
 
-from cloudedge import __version__
-from cloudedge.documents import Evaluate, Evaluated, Manifest, Phase, Stream
-from cloudedge.files import atomic_write
+from cloudedge.documents import Evaluate, Evaluated, Phase, Stream
 from cloudedge.models import build
 from cloudedge.training import device, evaluate, use_threads
 from edge.folders import Folders
 from edge.inputs import Collector, fetch, load_checked, seed_of
 from edge.messages import Job, Message, Say
+from edge.results import deliver
 
 
 def work(job: Job, asked: Evaluate, say: Say) -> None:
@@ -38,18 +37,12 @@ def work(job: Job, asked: Evaluate, say: Say) -> None:
         load_checked(model, order.inputs[name], path)
         scores[name] = evaluate(model.to(device()), held_out, asked.training.loss)
         say(Message(progress=_progress(len(scores), len(models))))
-    manifest = Manifest(
-        order=order.id,
-        edge=order.edge,
-        result=Evaluated(
-            data_fingerprint=collector.fingerprint(collection),
-            files_passed_over=len(collector.bad_files()),
-            scores=scores,
-        ),
-        seconds=time.monotonic() - started,
-        runner_version=__version__,
+    result = Evaluated(
+        data_fingerprint=collector.fingerprint(collection),
+        files_passed_over=len(collector.bad_files()),
+        scores=scores,
     )
-    atomic_write(folders.manifest(order.id), manifest.to_json())
+    deliver(job, result, time.monotonic() - started)
 
 
 def _progress(done: int, models: int) -> tuple[Stream]:

@@ -4,16 +4,15 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from cloudedge import __version__, weights
+from cloudedge import weights
 from cloudedge.data import histogram
-from cloudedge.documents import EpochRecord, Manifest, OutputFile, Phase, Point, Stream, Train, Trained
-from cloudedge.files import atomic_write
+from cloudedge.documents import EpochRecord, Phase, Point, Stream, Train, Trained
 from cloudedge.models import build
-from cloudedge.names import sha256_of
 from cloudedge.training import Progress, device, evaluate, train, use_threads
 from edge.folders import Folders
 from edge.inputs import Collector, fetch, load_checked, seed_of
 from edge.messages import Job, Message, Say
+from edge.results import deliver, place_for
 
 _PROGRESS_SECONDS = 0.5
 
@@ -71,28 +70,21 @@ def work(job: Job, asked: Train, say: Say) -> None:
     scores = {"base": evaluate(model, held_out, asked.training.loss)}
     model.load_state_dict(outcome.state)
     scores["model"] = evaluate(model, held_out, asked.training.loss)
-    trained = folders.trained(order.id) / asked.model_file_name
+    trained = place_for(job, asked.model_file_name)
     lineage = {"run": order.run, "round": order.step, "edge": order.edge, "base_sha256": base.sha256}
     weights.save({name: tensor.cpu() for name, tensor in outcome.state.items()}, trained, lineage)
-    manifest = Manifest(
-        order=order.id,
-        edge=order.edge,
-        outputs={"model": OutputFile(file=trained.name, sha256=sha256_of(trained), size=trained.stat().st_size)},
-        result=Trained(
-            base_sha256=base.sha256,
-            samples=len(training),
-            label_histogram=histogram(training.labels, asked.data),
-            data_fingerprint=collector.fingerprint(collection),
-            files_passed_over=len(collector.bad_files()),
-            epochs=outcome.history[-1].epoch,
-            scores=scores,
-            target_met=outcome.target_met,
-            recollections=collection.number,
-        ),
-        seconds=time.monotonic() - started,
-        runner_version=__version__,
+    result = Trained(
+        base_sha256=base.sha256,
+        samples=len(training),
+        label_histogram=histogram(training.labels, asked.data),
+        data_fingerprint=collector.fingerprint(collection),
+        files_passed_over=len(collector.bad_files()),
+        epochs=outcome.history[-1].epoch,
+        scores=scores,
+        target_met=outcome.target_met,
+        recollections=collection.number,
     )
-    atomic_write(folders.manifest(order.id), manifest.to_json())
+    deliver(job, result, time.monotonic() - started, {"model": trained})
 
 
 class _Teller:

@@ -17,11 +17,11 @@ from rich.table import Table
 from rich.text import Text
 
 from cloud.orders.watch import OrderWatch, Watched
-from cloud.pages.words import share
 from cloud.runs.events import events
 from cloud.runs.run import Run, step_title
 from cloudedge.documents import Phase, Task
 from cloudedge.errors import CloudedgeError
+from components.systems import steps_of
 from pipelines.systems import System, system_of
 
 _REDRAW_SECONDS = 0.25
@@ -87,7 +87,7 @@ class RunDisplay:
         else:
             watch = self._watched(run, step)
             watch.look()
-            parts.append(self._table(watch))
+            parts.append(self._table(watch, steps_of(run.task()).figures))
             self._curve.update(system.newest(run))
         if len(self._curve) > 1:
             values = [value for _, value in sorted(self._curve.items())]
@@ -99,14 +99,17 @@ class RunDisplay:
             self._watch = OrderWatch.of(run, step)
         return self._watch
 
-    def _table(self, watch: OrderWatch) -> Table:
+    def _table(self, watch: OrderWatch, figures: Callable[[Watched], Mapping[str, str]]) -> Table:
         table = Table(box=None, pad_edge=False, show_header=True, header_style="dim")
-        for title in ("edge", "phase", "", "epoch", "before", "now", "samples"):
+        shown = dict(sorted(watch.edges.items())[:_MOST_EDGES])
+        known = {edge: figures(watched) for edge, watched in shown.items()}
+        titles = list(dict.fromkeys(title for of_edge in known.values() for title in of_edge))
+        for title in ("edge", "phase", "", *map(str.lower, titles)):
             table.add_column(title)
-        for edge, watched in sorted(watch.edges.items())[:_MOST_EDGES]:
-            table.add_row(edge, *_cells(watched))
-        if len(watch.edges) > _MOST_EDGES:
-            table.add_row(f"and {len(watch.edges) - _MOST_EDGES} more", "", "", "", "", "", "")
+        for edge, watched in shown.items():
+            table.add_row(edge, *_standing(watched), *(known[edge].get(title, "") for title in titles))
+        if len(watch.edges) > len(shown):
+            table.add_row(f"and {len(watch.edges) - len(shown)} more")
         return table
 
 
@@ -130,24 +133,15 @@ def sparkline(values: list[float]) -> str:
     return "".join(_BLOCKS[round((value - low) / span * (len(_BLOCKS) - 1))] for value in values[-60:])
 
 
-def _cells(watched: Watched) -> tuple[str | ProgressBar, ...]:
+def _standing(watched: Watched) -> tuple[str, ProgressBar]:
+    """An edge's phase, and how far it is."""
     report = watched.report
     if watched.manifest:
-        samples = watched.trained.samples if watched.trained else ""
-        return ("done", ProgressBar(1, 1, width=20), *_accuracy(watched), str(samples or ""))
+        return "done", ProgressBar(1, 1, width=20)
     if report is None:
-        return (watched.absence or "ordered", ProgressBar(1, 0, width=20), "", "", "", "")
+        return watched.absence or "ordered", ProgressBar(1, 0, width=20)
     phase = watched.state() if report.phase in (Phase.FAILED, Phase.CANCELLED) else str(report.phase)
-    return (phase, ProgressBar(1, report.share, width=20), *_accuracy(watched), str(report.samples))
-
-
-def _accuracy(watched: Watched) -> tuple[str, str, str]:
-    """Epochs, and the accuracy before and after them."""
-    if trained := watched.trained:
-        before, now = (scores.measured if (scores := trained.scores.get(name)) else None for name in ("base", "model"))
-        return str(trained.epochs), share(before), share(now)
-    points = watched.report.points if watched.report else ()
-    return (str(points[-1].sequence), share(points[0].accuracy), share(points[-1].accuracy)) if points else ("", "", "")
+    return phase, ProgressBar(1, report.share, width=20)
 
 
 def _sentence(system: System[Task], action: str, details: Mapping[str, object]) -> str:

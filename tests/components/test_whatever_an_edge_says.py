@@ -58,6 +58,7 @@ from components.collaborative_training.fuse.step import _record as fusion_record
 from components.collaborative_training.page.edges import edge_table
 from components.collaborative_training.page.findings import EdgeStory, Findings, Turn, gather
 from components.collaborative_training.page.sections import report_of
+from components.collaborative_training.steps import STEPS
 from components.evaluate.step import _judged
 from components.register.description import description
 from components.wait.page import page
@@ -198,7 +199,7 @@ def _is_waited_for(watch: OrderWatch) -> str:
     parse(WaitRecord, record.model_dump_json(), "wait.json")
     told = _shortage("Round 1", 3, record, {TALKER.edge}, timed_out=True)
     RunState(state="failed", message=told, at=ISSUED)
-    return page(watch, record) + escape(told)
+    return page(watch, record, STEPS.figures) + escape(told)
 
 
 def _is_relayed(store: DirectoryStore, watch: OrderWatch) -> str:

@@ -20,6 +20,7 @@ READ = {
     DOCS / "kubeflow.md",
     DOCS / "own-model.md",
     DOCS / "own-fusion-rule.md",
+    DOCS / "own-system.md",
 }
 """Pages whose examples are run below."""
 
@@ -34,6 +35,11 @@ def test_a_newcomer_gets_from_the_readme_through_both_guides_to_a_model_of_their
     reader.write_files(own)
     reader.add_packages(installed(tmp_path / "my-nets", tmp_path / "site-packages"))
     reader.read(own)
+
+    system = DOCS / "own-system.md"
+    reader.write_files(system)
+    installed(tmp_path / "tally", tmp_path / "site-packages")
+    reader.read(system)
 
 
 @pytest.mark.timeout(300)

@@ -16,8 +16,8 @@ from cloud.settings import Settings
 from cloud.step import Step, step
 from cloud.stores.recorded import recorded
 from cloud.tracking import MetricPoint, TrackingRecord
-from cloudedge.documents import ContributionRecord, FusionRecord, LeftOut, Manifest, Scores, Trained, TrainingTask, parse
-from cloudedge.documents.manifest import MAX_MANIFEST_BYTES, OutputFile
+from cloudedge.documents import ContributionRecord, FusionRecord, LeftOut, Manifest, Scores, Trained, TrainingTask
+from cloudedge.documents.manifest import OutputFile
 from cloudedge.errors import CloudedgeError, InvalidInput, InvalidModel, NotFound, QuorumMissed, SpoiledModel
 from cloudedge.weights import TensorInfo, check, layout
 from components.collaborative_training.rounds import finished_before
@@ -164,8 +164,7 @@ def _checked(
         InvalidInput: it is not to be believed.
         NotFound: it is not there.
     """
-    key = work.run.manifest_key(delivery)
-    file, trained, scores = _claims(parse(Manifest, work.store.get(key, MAX_MANIFEST_BYTES), key), task)
+    file, trained, scores = _claims(work.run.manifest(delivery), task)
     if base is None or trained.base_sha256 != base.sha256:
         raise InvalidModel(f"its model was trained from another base than that of round {delivery.step}")
     key, most = work.run.output_key(delivery, "model"), most_model_bytes(base.size)

@@ -7,8 +7,7 @@ from cloud.reports.report import Story
 from cloud.runs.run import Run
 from cloud.runs.step_records import Evaluation, ModelScores, PretrainingRecord
 from cloud.tracking import Registered, registered_of
-from cloudedge.documents import ContributionRecord, FusionRecord, Manifest, Scores, Trained, TrainingTask, parse
-from cloudedge.documents.manifest import MAX_MANIFEST_BYTES
+from cloudedge.documents import ContributionRecord, FusionRecord, Scores, Trained, TrainingTask
 from cloudedge.errors import InvalidInput, NotFound
 
 EVERYTHING = "all"
@@ -165,9 +164,8 @@ def _stories(
 
 
 def _trained(run: Run, contribution: ContributionRecord) -> Trained | None:
-    key = run.manifest_key(contribution)
     try:
-        result = parse(Manifest, run.store.get(key, MAX_MANIFEST_BYTES), key).result
+        result = run.manifest(contribution).result
         return result if isinstance(result, Trained) else None
     except (NotFound, InvalidInput):
         return None  # Cleared away since it was fused; the page does without its details.

@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
-from components.collaborative_training.figures import training_figures
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +26,7 @@ from cloudedge.documents import Collaboration, Evaluated, History, Manifest, Out
 from cloudedge.documents.report import MOST_SECONDS
 from cloudedge.names import sha256_of
 from cloudedge.store import DirectoryStore
+from components.collaborative_training.figures import training_figures
 from tests.cloud.tracking import told
 from tests.cloud.tracking.told import history, runs_of
 

@@ -5,14 +5,13 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from cloudedge import __version__
-from cloudedge.documents import Manifest, OutputFile, Phase, Point, Stream
+from cloudedge.documents import Phase, Point, Stream
 from cloudedge.errors import WorkFailed
 from cloudedge.files import atomic_write
-from cloudedge.names import sha256_of
 from edge.folders import Folders
 from edge.inputs import fetch
 from edge.messages import Job, Message, Say
+from edge.results import deliver, place_for
 from tests.edge.kinds.tally.document import Tallied, Tally
 from tests.waiting import until
 
@@ -45,19 +44,7 @@ def work(job: Job, asked: Tally, say: Say) -> None:
         point = Point(sequence=number, seconds=time.monotonic() - started, values=values)
         progress = (Stream(name="lines", done=number + 1, total=len(lines), unit="lines"),)
         say(Message(progress=progress, gauges={"words": counts.total()}, points=(point,)))
-    folder = folders.trained(order.id)
-    atomic_write(folder / "counts.json", json.dumps(counts, sort_keys=True).encode())
-    atomic_write(folder / "longest.txt", max(counts, key=len).encode())
-    outputs = {
-        name: OutputFile(file=path.name, sha256=sha256_of(path), size=path.stat().st_size)
-        for name, path in {"counts": folder / "counts.json", "longest": folder / "longest.txt"}.items()
-    }
-    manifest = Manifest(
-        order=order.id,
-        edge=order.edge,
-        outputs=outputs,
-        result=Tallied(lines=len(lines), words=counts.total()),
-        seconds=time.monotonic() - started,
-        runner_version=__version__,
-    )
-    atomic_write(folders.manifest(order.id), manifest.to_json())
+    files = {"counts": place_for(job, "counts.json"), "longest": place_for(job, "longest.txt")}
+    atomic_write(files["counts"], json.dumps(counts, sort_keys=True).encode())
+    atomic_write(files["longest"], max(counts, key=len).encode())
+    deliver(job, Tallied(lines=len(lines), words=counts.total()), time.monotonic() - started, files)
