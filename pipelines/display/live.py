@@ -38,7 +38,7 @@ class RunDisplay:
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
         self._between = between
         self._watch: OrderWatch | None = None
-        self._system: System[Task] | None = None
+        self._task: Task | None = None
         self._curve: dict[int, float] = {}
         self._told: str | None = None
         self._looked = 0.0
@@ -65,10 +65,10 @@ class RunDisplay:
             if self._told is None:
                 # What an earlier try did is known; only what is new is told.
                 self._told = max((key for key, _ in events(run.store, run.id)), default="")
-            self._system = self._system or system_of(run.task())
-            self._tell(run, self._system)
+            self._task = self._task or run.task()
+            self._tell(run, system_of(self._task))
             if self._live:
-                self._live.update(self._picture(run, self._system))
+                self._live.update(self._picture(run, self._task))
         except CloudedgeError:
             return
 
@@ -79,7 +79,8 @@ class RunDisplay:
             if line:
                 self._console.print(Text(f"{time.monotonic() - self._began:6.1f} s  {line}"))
 
-    def _picture(self, run: Run, system: System[Task]) -> Group:
+    def _picture(self, run: Run, task: Task) -> Group:
+        system = system_of(task)
         parts: list[Text | Table] = []
         step = run.open_step()
         if step is None:
@@ -87,7 +88,7 @@ class RunDisplay:
         else:
             watch = self._watched(run, step)
             watch.look()
-            parts.append(self._table(watch, steps_of(run.task()).figures))
+            parts.append(self._table(watch, steps_of(task).figures))
             self._curve.update(system.newest(run))
         if len(self._curve) > 1:
             values = [value for _, value in sorted(self._curve.items())]

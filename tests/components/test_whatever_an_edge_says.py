@@ -222,7 +222,7 @@ def _is_relayed(store: DirectoryStore, watch: OrderWatch) -> str:
 
 def _is_drawn(watch: OrderWatch) -> str:
     console = Console(file=io.StringIO(), width=150)
-    console.print(RunDisplay(console, str)._table(watch))
+    console.print(RunDisplay(console, str)._table(watch, STEPS.figures))
     shown = [_shown(one.report.heartbeat_at) for one in watch.edges.values() if one.report]
     assert isinstance(console.file, io.StringIO)
     return escape("".join([console.file.getvalue(), *shown]))
