@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -129,3 +130,14 @@ def copy_of_the_rooms(folder: Path) -> Path:
         shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
     return folder
+
+
+def installed(package: Path, site_packages: Path) -> Path:
+    """Build a package's wheel and unpack it, which is what installing it into a folder does."""
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel"], cwd=package, check=True, stdout=subprocess.DEVNULL
+    )
+    (wheel,) = (package / "dist").glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(site_packages)
+    shutil.rmtree(package / "dist")
+    return site_packages

@@ -1,15 +1,11 @@
 """Every example in the pages works as it stands there."""
 
-import shutil
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 
 from tests.docs.pages import PAGES, ROOT, blocks
-from tests.docs.reader import Reader, copy_of_the_rooms, resembles
+from tests.docs.reader import Reader, copy_of_the_rooms, installed, resembles
 
 DOCS = ROOT / "docs"
 READ = {
@@ -20,7 +16,7 @@ READ = {
     DOCS / "kubeflow.md",
     DOCS / "own-model.md",
     DOCS / "own-fusion-rule.md",
-    DOCS / "own-system.md",
+    DOCS / "own-system.md",  # By test_own_system.
 }
 """Pages whose examples are run below."""
 
@@ -35,11 +31,6 @@ def test_a_newcomer_gets_from_the_readme_through_both_guides_to_a_model_of_their
     reader.write_files(own)
     reader.add_packages(installed(tmp_path / "my-nets", tmp_path / "site-packages"))
     reader.read(own)
-
-    system = DOCS / "own-system.md"
-    reader.write_files(system)
-    installed(tmp_path / "tally", tmp_path / "site-packages")
-    reader.read(system)
 
 
 @pytest.mark.timeout(300)
@@ -65,14 +56,3 @@ def test_no_other_page_has_examples_to_run() -> None:
 )
 def test_only_figures_and_bars_may_differ_from_what_a_page_shows(output: str, shown: str, alike: bool) -> None:
     assert resembles(output, shown) is alike
-
-
-def installed(package: Path, site_packages: Path) -> Path:
-    """Build a package's wheel and unpack it, which is what installing it into a folder does."""
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel"], cwd=package, check=True, stdout=subprocess.DEVNULL
-    )
-    (wheel,) = (package / "dist").glob("*.whl")
-    zipfile.ZipFile(wheel).extractall(site_packages)
-    shutil.rmtree(package / "dist")
-    return site_packages
