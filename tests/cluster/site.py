@@ -4,6 +4,7 @@ Only a node is missing: what its kubelet does with a ConfigMap's mount is done h
 with no right beyond theirs.
 """
 
+import json
 import os
 import secrets
 import subprocess
@@ -142,7 +143,8 @@ class Site:
         task_file.write_bytes(task.to_json())
         root = self.folder / "pipeline"
         root.mkdir(exist_ok=True)
-        arguments = [task_file, os.getpid(), "store:digits-cloud", "store:digits-test", root, shape]
+        data = json.dumps({"cloud_data": "store:digits-cloud", "test_data": "store:digits-test"})
+        arguments = [task_file, os.getpid(), root, shape, data]
         with (self.folder / "pipeline.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "pipelines.laptop.local", *map(str, arguments)],
