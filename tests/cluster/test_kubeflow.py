@@ -411,7 +411,7 @@ def test_what_cannot_run_is_not_submitted(terminal: Terminal, name: str) -> None
     def refused(code: int, *arguments: str) -> str:
         return terminal("submit", *arguments, code=code)
 
-    assert "Missing option '--data'" in refused(2, path)
+    assert "Pretraining needs samples in the cloud: name them with --data store:NAME" in refused(2, path)
     assert "cannot read this machine's folders" in refused(2, path, "--data", "./samples")
     assert "There is no dataset 'nails' in the store; there are: digits" in refused(3, path, "--data", "store:nails")
     assert "There is no dataset" in refused(3, path, "--data", "store:digits", "--test-data", "store:nails")
