@@ -7,8 +7,9 @@ work.
 
 from collections.abc import Callable
 
-from cloudedge.documents import Order, Phase, Point, Stream, WorkError
+from cloudedge.documents import Order, Phase, WorkError
 from cloudedge.documents.base import Part
+from cloudedge.documents.report import Figures, Points, Streams
 
 
 class Job(Part):
@@ -28,14 +29,14 @@ class Job(Part):
 
 
 class Message(Part):
-    """Something that happened to the work; fields that say nothing are left out."""
+    """Something that happened to the work; fields that say nothing are left out. The bounds are those of reports."""
 
     phase: Phase | None = None
-    progress: tuple[Stream, ...] | None = None
+    progress: Streams | None = None
     """How far the work has come, in place of what was said before."""
-    gauges: dict[str, float] | None = None
+    gauges: Figures | None = None
     """Figures of the moment, in place of those before."""
-    points: tuple[Point, ...] | None = None
+    points: Points | None = None
     """What was measured, by sequence, once the work would go on behind it; the runner passes over those that it has."""
     failed: WorkError | None = None
     """The work ended without a result, for good."""

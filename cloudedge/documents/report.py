@@ -108,6 +108,8 @@ class Stream(Told):
         return f"{self.done:,} of {self.total:,} {self.unit}" if self.total else f"{self.done:,} {self.unit}"
 
 
+Streams = Annotated[tuple[Stream, ...], Field(max_length=_MOST_STREAMS), at_most(_MOST_STREAMS)]
+
 Figures = Annotated[dict[Name, float], Field(max_length=_MOST_FIGURES), at_most(_MOST_FIGURES)]
 """Values by name; any may be infinite or no number."""
 
@@ -198,9 +200,8 @@ class Report(Versioned, Told):
         ge=1, lt=2**63, description="Grows with every report of this incarnation on this order; an older one is ignored."
     )
     phase: Phase = Field(description="Where the order stands.")
-    progress: Annotated[tuple[Stream, ...], at_most(_MOST_STREAMS)] = Field(
+    progress: Streams = Field(
         default=(),
-        max_length=_MOST_STREAMS,
         description="How far the work has come; each stream is a part of what the one before it does next.",
     )
     gauges: Figures = Field(default_factory=dict, description="Figures of the moment, which no point has: samples, loss, ...")

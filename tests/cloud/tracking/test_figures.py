@@ -92,38 +92,52 @@ MOMENTS = st.lists(
 """An edge, how far its work is, the points of its report, and what happens once that was seen."""
 
 
+ENDINGS = st.sampled_from(["a history", "a spoiled history", "all in the last report", "some in the last report"])
+
+
 def test_each_point_is_in_mlflow_once_whatever_is_late_repeated_lost_or_begun_anew(
     client: "MlflowClient", tracking_uri: str
 ) -> None:
-    @settings(max_examples=25)
-    @given(points=st.integers(1, 30), moments=MOMENTS, with_result=st.booleans(), again=st.booleans())
-    def holds(points: int, moments: list[tuple[str, float, int, str]], with_result: bool, again: bool) -> None:
+    """Each point of the work, or where its history is lost each one that any report told."""
+
+    @settings(max_examples=30)
+    @given(points=st.integers(1, 30), moments=MOMENTS, ending=ENDINGS, again=st.booleans())
+    def holds(points: int, moments: list[tuple[str, float, int, str]], ending: str, again: bool) -> None:
         experiment = f"experiment-{uuid.uuid4().hex}"
+        expected: dict[str, dict[int, Point]] = {edge: {} for edge in EDGES}
         with TemporaryDirectory() as folder:
             work = step_at(Path(folder))
             kept = Figures(work, "probe")
+
+            def sees(order: IssuedOrder, points: Sequence[Point], phase: Phase, manifest: Manifest | None = None) -> None:
+                expected[order.edge].update((one.sequence, one) for one in points)
+                kept.keep([Watched(order, report=reported(order, points, phase), manifest=manifest)])
+
             for edge, share, most, then in moments:
-                seen = reported(order_to(edge), window(round(share * points), most))
-                kept.keep([Watched(order_to(edge), report=seen)])
+                sees(order_to(edge), window(round(share * points), most), Phase.TRAINING)
                 if then == "begin anew":
                     kept = Figures(work, "probe")
                 if then == "relay":
                     Relay(work.store, "digits", tracking_uri, experiment).push()
             for _ in range(1 + again):
                 for order in map(order_to, EDGES):
-                    if with_result:
-                        kept.keep([Watched(order, reported(order, window(points, 2)), delivered(work, order, points))])
+                    if ending.endswith("history"):
+                        manifest = delivered(work, order, points)
+                        if ending == "a history":
+                            expected[order.edge].update((one.sequence, one) for one in window(points, points))
+                        else:
+                            work.store.put(work.run.output_key(order, "history"), b"{}")
+                        sees(order, window(points, 2), Phase.DONE, manifest)
                     else:
-                        kept.keep([Watched(order, reported(order, window(points, points), Phase.FAILED))])
+                        sees(order, window(points, points if ending.startswith("all") else 3), Phase.FAILED)
                 kept = Figures(work, "probe")
             Relay(work.store, "digits", tracking_uri, experiment).push()
 
         runs = runs_of(client, experiment)
-        expected = [point(sequence) for sequence in range(points)]
-        for edge in EDGES:
+        for edge, series in expected.items():
             for key in ("loss", "rate"):
                 found = history(client, runs[f"digits/{edge}"], key)
-                assert found == [(one.sequence, one.values[key]) for one in expected if key in one.values]
+                assert found == [(one, series[one].values[key]) for one in sorted(series) if key in series[one].values]
 
     holds()
 

@@ -154,6 +154,18 @@ def test_work_that_fails_tells_all_its_points_in_its_last_report(site: Site) -> 
 
 
 @pytest.mark.usefixtures("tally")
+def test_a_last_report_tells_as_many_points_as_its_place_takes(site: Site) -> None:
+    order = to_tally(site, lines=[*(f"line {number}" for number in range(200)), "end"], refused="end")
+    place = order.report.model_copy(update={"max_bytes": 10_000})
+    site.want(order.model_copy(update={"report": place}))
+    with site.running():
+        report = site.finish(order, Phase.FAILED)
+    told = [point.sequence for point in report.points]
+    assert told == [0, *range(200 - len(told) + 1, 200)]
+    assert len(told) > 20
+
+
+@pytest.mark.usefixtures("tally")
 def test_a_runner_that_is_killed_keeps_the_points_that_it_heard_and_hears_each_once(site: Site) -> None:
     hold = site.root / "go-on"
     order = to_tally(site, lines=[f"line {number}" for number in range(120)], hold=str(hold))

@@ -2,11 +2,13 @@
 
 import math
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import edge.runner.ledger
 from cloudedge.documents import Envelope, Manifest, Order, OutputFile, Phase, Point, Scores, Stream, Trained, WorkError
 from cloudedge.errors import Conflict, StoreFailed
 from edge.folders import Folders
@@ -76,6 +78,43 @@ def test_an_order_that_was_refused_comes_back_with_what_could_be_read_of_it_and_
     ledger.close(refused.order.id)
     assert Ledger(folders.ledger).entries(latest=1) == [good, refused]
     assert Ledger(folders.ledger).entries() == [good]
+
+
+def kept(ledger: Ledger, count: int) -> str:
+    """Id of an order with so many points."""
+    entry = an_entry(an_order(1))
+    ledger.apply(1, "edge-1", [entry], [], [], [])
+    ledger.add_points(entry, [Point(sequence=number, seconds=number, values={"loss": 0.5}) for number in range(count)])
+    return entry.order.id
+
+
+def sequences(history: Iterable[str]) -> list[int]:
+    return [Point.model_validate_json(point).sequence for point in history]
+
+
+@pytest.mark.parametrize(("most", "expected"), [(9, [0, 1, 2, 3, 4, 5]), (6, [0, 1, 2, 3, 4, 5]), (3, [0, 4, 5]), (2, [0, 5])])
+def test_of_many_points_the_first_one_and_the_last_ones_are_read(ledger: Ledger, most: int, expected: list[int]) -> None:
+    assert [point.sequence for point in ledger.points(kept(ledger, 6), most)] == expected
+
+
+def test_of_more_points_than_a_history_may_have_the_first_one_and_the_last_ones_are_in_it(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = kept(ledger, 6)
+    assert sequences(ledger.history(order)) == [0, 1, 2, 3, 4, 5]
+    with monkeypatch.context() as fewer:
+        fewer.setattr(edge.runner.ledger, "MOST_POINTS_KEPT", 4)
+        assert sequences(ledger.history(order)) == [0, 3, 4, 5]
+    a_points_bytes = len(next(ledger.history(order))) + 2
+    monkeypatch.setattr(edge.runner.ledger, "MAX_HISTORY_BYTES", 128 * 1024 + 2 * a_points_bytes)
+    assert sequences(ledger.history(order)) == [0, 4, 5]
+
+
+def test_a_point_that_is_there_stays_as_it_is(ledger: Ledger) -> None:
+    order = kept(ledger, 2)
+    (entry,) = ledger.entries()
+    ledger.add_points(entry, [Point(sequence=1, seconds=9, values={}), Point(sequence=2, seconds=10, values={})])
+    assert [point.seconds for point in ledger.points(order, 9)] == [0, 1, 10]
 
 
 def test_a_closed_order_is_known_but_not_open(ledger: Ledger) -> None:
