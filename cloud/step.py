@@ -71,7 +71,7 @@ class Step:
         registration: Registration | None = None,
         files: Mapping[str, str] | None = None,
     ) -> None:
-        """Keep figures, and keys of files by name, for MLflow under a name that is the same when the step is repeated."""
+        """Keep figures, and keys of files by name, for MLflow; what was kept under the same name is replaced."""
         TrackingLog(self.store, self.run.id).append(records, name, registration, files)
 
     def tracked(self, prefix: str) -> int:

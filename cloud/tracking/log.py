@@ -34,7 +34,7 @@ class TrackingLog:
 
         Args:
             records: What is new.
-            name: Given by the step and the same when the step is repeated ('pretrain', 'wait-003-000017'): a repeated step
+            name: Given by the step ('pretrain', 'wait-000003-000017'). Where it is the same when the step is repeated, that
                 replaces what it had said.
             registration: A model to be registered.
             files: Keys of files to be shown with the run, by name.
