@@ -14,7 +14,7 @@ from cloud.runs.run import Run
 from cloud.step import Step
 from cloudedge.documents import Task
 from cloudedge.documents.task import TaskT
-from cloudedge.documents.tasks import SYSTEMS, package_of
+from cloudedge.documents.tasks import SYSTEMS, part_of
 
 _MOST_VALUES = 3
 """Of a point that a table shows."""
@@ -64,7 +64,14 @@ class SystemSteps(ABC, Generic[TaskT]):
 
 
 def steps_of(task: Task) -> SystemSteps[Task]:
-    """The system that a task is for."""
-    module = f"components.{SYSTEMS[task.kind]}.steps" if task.kind in SYSTEMS else f"{package_of(task.kind)}.steps"
-    found: SystemSteps[Task] = import_module(module).STEPS
+    """The part of the system that a task is for.
+
+    Raises:
+        InvalidInput: a user's package that is this system cannot be loaded.
+    """
+    found: SystemSteps[Task]
+    if task.kind in SYSTEMS:
+        found = import_module(f"components.{SYSTEMS[task.kind]}.steps").STEPS
+    else:
+        found = part_of(task.kind, "steps", "STEPS", SystemSteps)
     return found

@@ -14,6 +14,7 @@ from kfp import dsl
 
 from cloud.entrypoints.form import Form, FormField
 from cloud.image import CLOUD_IMAGE
+from cloudedge.errors import InvalidInput
 
 DOCUMENT = ("task", "task_id")
 """Arguments of a first step that are the task as one document, and the id of its run."""
@@ -28,11 +29,17 @@ def with_fields(component: Any, form: Form[Any]) -> Any:
 
     Raises:
         TypeError: it has no such arguments.
+        InvalidInput: one of its others is called as a field of the form is.
     """
     source = textwrap.dedent(inspect.getsource(component.python_func))
     (function,) = ast.parse(source).body
     if not isinstance(function, ast.FunctionDef) or not set(DOCUMENT) <= {argument.arg for argument in function.args.args}:
         raise TypeError(f"{component.name} is no first step of a pipeline: it needs the arguments {' and '.join(DOCUMENT)}")
+    if twice := sorted(form.fields.keys() & {argument.arg for argument in function.args.args} - {*DOCUMENT}):
+        raise InvalidInput(
+            f"{form.document.__name__} has the field {twice[0]!r}, as the step {component.name} has something else: rename it, "
+            "or say in form_names what it is called on the form."
+        )
     function.decorator_list = []
     asked = {"task": [_argument(field) for field in form.fields.values()], "task_id": []}
     function.args.args = [one for argument in function.args.args for one in asked.get(argument.arg, [argument])]

@@ -12,7 +12,7 @@ from cloud.entrypoints.form import Form, form_of
 from cloud.runs.run import Run
 from cloudedge.documents import Task
 from cloudedge.documents.task import TaskT
-from cloudedge.documents.tasks import SYSTEMS, package_of, systems
+from cloudedge.documents.tasks import SYSTEMS, package_of, part_of, systems
 from cloudedge.errors import NotFound
 
 if TYPE_CHECKING:
@@ -32,13 +32,11 @@ class Demo(ABC, Generic[TaskT]):
     Attributes:
         name: Of its data and its task's file.
         edges: Number of edges, where nobody names another.
-        most_edges: As many as the data is enough for.
         written_last: Folder in the data's that is there once all of it is.
     """
 
     name: str
     edges: int
-    most_edges: int
     written_last: str = "cloud"
 
     @abstractmethod
@@ -194,17 +192,22 @@ def system_named(name: str) -> System[Task]:
 
     Raises:
         NotFound: there is none of this name.
+        InvalidInput: a user's package that is this system cannot be loaded.
     """
+    found: System[Task]
     if name in SYSTEMS:
-        module = f"pipelines.{SYSTEMS[name]}.system"
-    elif package := package_of(name):
-        module = f"{package}.system"
+        found = import_module(f"pipelines.{SYSTEMS[name]}.system").SYSTEM
+    elif package_of(name):
+        found = part_of(name, "system", "SYSTEM", System)
     else:
         raise NotFound(f"There is no system {name!r}; there are: {', '.join(systems())}.")
-    found: System[Task] = import_module(module).SYSTEM
     return found
 
 
 def system_of(task: Task) -> System[Task]:
-    """The system that a task is for."""
+    """The system that a task is for.
+
+    Raises:
+        InvalidInput: a user's package that is this system cannot be loaded.
+    """
     return system_named(task.kind)

@@ -11,9 +11,13 @@ from cloud.entrypoints.carried import require_carried
 from cloudedge.documents import canonical_json, parse
 from cloudedge.documents.base import Part
 from cloudedge.documents.task import TaskT
+from cloudedge.errors import InvalidInput
 
 _LEFT_OUT = ("schema_version", "kind")
 """Fields of a task that are the pipeline's, and not the form's to say."""
+
+_TAKEN = ("task", "kubeflow_run_id")
+"""What a pipeline's first step is given beside the fields, or in their place."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,12 @@ class Form(Generic[TaskT]):
         """Find out what it asks for.
 
         Raises:
-            TypeError: Kubeflow has no type for a field of the document, or two have the same name.
+            InvalidInput: no form can have a field of the document, or two have the same name.
         """
         self.document = document
-        self.fields: Mapping[str, FormField] = _by_name(list(_fields(document)))
+        self.fields: Mapping[str, FormField] = _by_name(document, list(_fields(document)))
+        words = {name: field.words for name, field in self.fields.items()}
+        require_carried(f"What {document.__name__} says of its fields", words)
 
     def values_of(self, task: TaskT) -> dict[str, Any]:
         """The filled form that asks for a task.
@@ -127,14 +133,25 @@ class Form(Generic[TaskT]):
 
 @cache
 def form_of(document: type[TaskT]) -> Form[TaskT]:
-    """The form of a kind of tasks."""
+    """The form of a kind of tasks.
+
+    Raises:
+        InvalidInput: it can have none.
+    """
     return Form(document)
 
 
-def _by_name(fields: list[FormField]) -> dict[str, FormField]:
+def _by_name(document: type[Part], fields: list[FormField]) -> dict[str, FormField]:
     found = {field.name: field for field in fields}
-    if len(found) < len(fields):
-        raise TypeError(f"two of the form's fields have the same name: {sorted(field.name for field in fields)}")
+    names = [field.name for field in fields]
+    for name in names:
+        if names.count(name) > 1 or name in _TAKEN:
+            raise InvalidInput(
+                f"A form of {document.__name__} would have another field {name!r}: rename one, or say in form_names what it is "
+                "called there."
+            )
+    if "task_id" not in found:
+        raise InvalidInput(f"A form of {document.__name__} has no field 'task_id': keep those of Task.form_names in its own.")
     return found
 
 
@@ -155,7 +172,8 @@ def _type_of(name: str, info: FieldInfo) -> type:
     if get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
     if get_origin(kind) is Literal:
-        kind = type(get_args(kind)[0])
+        (kind, *others) = {type(choice) for choice in get_args(kind)}
+        kind = Any if others else kind
     found = get_origin(kind) or kind
     if isinstance(found, type):
         for base, type_ in ((Part, dict), (dict, dict), (tuple, list), (list, list), (bool, bool), (int, int), (float, float)):
@@ -163,7 +181,10 @@ def _type_of(name: str, info: FieldInfo) -> type:
                 return type_
         if issubclass(found, str):
             return str
-    raise TypeError(f"{name}: Kubeflow has no type for {info.annotation}")
+    raise InvalidInput(
+        f"{name}: Kubeflow has no type for {info.annotation}; make it a text, a number, true or false, a list, a dictionary, "
+        "or a Part of such."
+    )
 
 
 def _choices_of(kind: Any) -> tuple[Any, ...]:

@@ -19,7 +19,10 @@ MakeOrders = Callable[[Sequence[Order]], Sequence[Order]]
 _AHEAD_SECONDS = 60
 """A generation is no less than its time, and may be more where there were several changes in a second, or another clock."""
 
-_NEWER = "A newer version of cloudedge wrote it: use that version of cloudedge."
+_NEWER = (
+    "A newer version of cloudedge wrote it, or one with a package that is not here: use that version of cloudedge, or install "
+    "the package."
+)
 
 
 class UnusableInbox(InvalidDocument):
@@ -28,7 +31,8 @@ class UnusableInbox(InvalidDocument):
     Attributes:
         edge: Whose inbox it should be; empty: no edge's, so nobody works by it.
         reason: The fault and the way out, in one line.
-        newer: Whether a newer version of cloudedge wrote it, to which it means something: nobody may empty it.
+        newer: Whether a newer version of cloudedge wrote it, or one with a package that is not here, to which it means
+            something: nobody may empty it.
     """
 
     def __init__(self, edge: str, source: str, faults: list[str], way_out: str, *, newer: bool = False) -> None:

@@ -118,7 +118,7 @@ def _participants(
     enrolled = work.inboxes.edges()
     edges = sorted(wanted.edges or enrolled)
     if not edges:
-        raise InvalidInput("No edge is enrolled, so there is nobody to train. Enroll edges first, or set collaborate to false.")
+        raise InvalidInput("No edge is enrolled, so there is nobody to work. Enroll edges first, or ask for what needs none.")
     unknown = sorted(set(edges) - set(enrolled))
     if unknown and not wanted.begun:  # Later they are absent, as somebody has removed them since.
         raise NotFound(

@@ -40,8 +40,7 @@ def cancel(store: Store, inboxes: Inboxes, run_id: str, actor: str, faults: Faul
         Conflict: it is finished already.
     """
     run = Run(store, run_id)
-    if not run.exists():  # What stands in its task is no matter here.
-        run.task()
+    run.require_exists()
     state = run.state()
     if state and state.state == "finished":
         raise Conflict(f"Run {run_id} is finished since {state.at:%Y-%m-%d %H:%M:%S} UTC; there is nothing to cancel.")

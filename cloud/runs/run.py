@@ -144,8 +144,17 @@ class Run:
         """Whether the run was created."""
         return self.store.stat(self.key("task.json")) is not None
 
+    def require_exists(self) -> None:
+        """Make sure that the run was created, whatever stands in its task.
+
+        Raises:
+            NotFound: there is no such run.
+        """
+        if not self.exists():
+            self.task()
+
     def require_free_for(self, task: Task) -> bool:
-        """Make sure that the id is nobody's, or this task's, or that of a run which failed before it had a model.
+        """Make sure that the id is nobody's, or this task's, or that of a run which failed before it had a model or an order.
 
         Returns:
             Whether this task is to be kept: it is not there yet, or replaces one that led nowhere.
@@ -164,7 +173,7 @@ class Run:
         if canonical_json(self.task()) == canonical_json(task):
             return False
         state = self.state()
-        if state and state.state in ("failed", "stopped") and not self.pretraining():
+        if state and state.state in ("failed", "stopped") and not self.pretraining() and not self.steps():
             return True
         raise Conflict(
             f"The id {self.id!r} belongs to a run of another task. Give the task another id, or make it equal to "
@@ -172,7 +181,7 @@ class Run:
         )
 
     def create(self, task: Task) -> bool:
-        """Keep the task of a new run, or the mended one of a run that failed before it had a model.
+        """Keep the task of a new run, or the mended one of a run that failed before it had a model or an order.
 
         Returns:
             Whether it was kept; if not, the run has the same one.

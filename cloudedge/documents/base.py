@@ -63,7 +63,7 @@ REMEDIES = {
     "too_long": "give at most {max_length}",
     "too_short": "give at least {min_length}",
     "tuple_type": "give a list in brackets",
-    "union_tag_invalid": "give one of the kinds that this version knows: {expected_tags}",
+    "union_tag_invalid": "install the package that has this kind, or give one that is known here: {expected_tags}",
     "union_tag_not_found": "add its kind",
 }
 """What to do about a value, by pydantic's type of fault; its own words where this has none."""

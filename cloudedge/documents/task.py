@@ -1,12 +1,15 @@
 """What all tasks have in common, whatever system they are for."""
 
 from collections.abc import Mapping
-from typing import ClassVar, TypeVar
+from typing import Annotated, ClassVar, TypeVar
 
 from pydantic import Field
 
 from cloudedge.documents.base import Document
 from cloudedge.names import NAME
+
+EdgeName = Annotated[str, Field(pattern=NAME)]
+"""Name of an edge that a task names."""
 
 
 class Task(Document):

@@ -41,7 +41,7 @@ class CollaborativeTraining(System[TrainingTask]):
     edges_in_task = "collaboration.edges"
     instead_of_edges = "set collaborate to false"
     curve = "accuracy on the edges"
-    demo = DigitsDemo("digits", edges=4, most_edges=20)
+    demo = DigitsDemo("digits", edges=4)
 
     def in_words(self, task: TrainingTask) -> str:
         """See `System.in_words`."""

@@ -53,7 +53,7 @@ def add_to(app: typer.Typer) -> None:
 def demo(
     name: Annotated[str, typer.Argument(metavar="[SYSTEM]", help="What is shown.")] = next(iter(SYSTEMS)),
     home: RunHomeOption = HOME_DEFAULT,
-    edges: Annotated[int | None, typer.Option("--edges", min=1, max=20, help="Number of edges.")] = None,
+    edges: Annotated[int | None, typer.Option("--edges", min=1, max=200, help="Number of edges.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show a system on this machine with real data; by default, train digits across a cloud and some edges."""

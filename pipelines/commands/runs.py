@@ -247,7 +247,7 @@ def _seconds(age: str) -> float:
 def events(run_id: RunArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show the operation log of a run: who did what, when."""
     target = open_target(home)
-    Run(target.store, run_id).task()
+    Run(target.store, run_id).require_exists()
     found = [event for _, event in run_events(target.store, run_id)]
     if as_json:
         print_json([event.model_dump(mode="json") for event in found])
@@ -272,7 +272,7 @@ def report(
     """Say where the run's report is, or copy it."""
     target = open_target(home)
     run = Run(target.store, run_id)
-    run.task()
+    run.require_exists()
     try:
         page = target.store.get(run.key("report.html"), 64 * 1024 * 1024)
     except NotFound:

@@ -1,17 +1,15 @@
 """Collaborative training: one model, trained in the cloud and at the edges."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from cloudedge.documents.base import Part, each_once
 from cloudedge.documents.data import DataFormat
-from cloudedge.documents.task import Task
+from cloudedge.documents.task import EdgeName, Task
 from cloudedge.documents.training import ModelSpec, Recollection, Training
 from cloudedge.names import FILE_NAME, NAME
-
-EdgeName = Annotated[str, Field(pattern=NAME)]
 
 
 class Fusion(Part):

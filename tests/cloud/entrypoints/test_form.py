@@ -1,18 +1,20 @@
 """The flat form of the Kubeflow UI and the task are the same thing, and the form follows from the task's document."""
 
 import json
-from typing import Any, Literal
+import re
+from typing import Any, ClassVar, Literal
 
 import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from kfp.local import executor_input_utils, placeholder_utils
 from kfp.pipeline_spec import pipeline_spec_pb2
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from cloud.entrypoints.form import Form, form_of
 from cloudedge.documents import DataFormat, Fusion, Task, Training, TrainingTask
-from cloudedge.errors import InvalidDocument
+from cloudedge.errors import InvalidDocument, InvalidInput
+from components.begin.component import begin
 from components.collaborative_training.pretrain.component import pretrain
 from components.dispatch.component import dispatch
 from pipelines.fields import with_fields
@@ -157,11 +159,71 @@ class Twice(Task):
     task_name: str = ""
 
 
-def test_a_document_that_no_form_can_have_is_found_by_its_author() -> None:
-    with pytest.raises(TypeError, match="perhaps: Kubeflow has no type for"):
-        Form(Odd)
-    with pytest.raises(TypeError, match="two of the form's fields have the same name: .*'task_name', 'task_name'"):
-        Form(Twice)
+class Mixed(Task):
+    kind: Literal["mixed"] = "mixed"
+    level: Literal["high", 3] = "high"
+
+
+class Whole(Task):
+    kind: Literal["whole"] = "whole"
+    task: str = ""
+
+
+class Nameless(Task):
+    form_names: ClassVar = {"column": "file_column"}
+    kind: Literal["nameless"] = "nameless"
+    column: str = ""
+
+
+class Braced(Task):
+    kind: Literal["braced"] = "braced"
+    column: str = Field(default="", description="As in {{column}}.")
+
+
+@pytest.mark.parametrize(
+    ("document", "fault"),
+    [
+        (Odd, "perhaps: Kubeflow has no type for int | None; make it a text, "),
+        (Mixed, "level: Kubeflow has no type for typing.Literal['high', 3]; "),
+        (Twice, "A form of Twice would have another field 'task_name': rename one, "),
+        (Whole, "A form of Whole would have another field 'task': rename one, "),
+        (Nameless, "A form of Nameless has no field 'task_id': keep those of Task.form_names"),
+        (Braced, "column: found 'As in {{column}}.'; leave out '{{', which Kubeflow would replace"),
+    ],
+)
+def test_a_document_that_no_form_can_have_is_found_by_its_author(document: type[Task], fault: str) -> None:
+    with pytest.raises(InvalidInput, match=re.escape(fault)):
+        Form(document)
+
+
+class Systematic(Task):
+    kind: Literal["systematic"] = "systematic"
+    system: str = ""
+
+
+def test_a_field_that_is_called_as_something_else_of_the_first_step_is_found_by_its_author() -> None:
+    with pytest.raises(
+        InvalidInput, match="Systematic has the field 'system', as the step begin has something else: rename it"
+    ):
+        with_fields(begin, Form(Systematic))
+
+
+class Spoken(Task):
+    kind: Literal["spoken"] = "spoken"
+    level: Literal[1, 2] = Field(
+        default=1, description='Say "loud", \'low\' or """:\n\n  Args:\n    x: {y}\n  Returns: \\n ü %s'
+    )
+    shape: dict[str, Any] = Field(default={"sides": [1, 2.5, {"long": True}]}, description="Sides.")
+
+
+def test_words_of_any_kind_are_told_as_they_are() -> None:
+    form = Form(Spoken)
+    told = with_fields(begin, form).component_spec.inputs
+
+    assert told["level"].description == 'Say "loud", \'low\' or """: Args: x: {y} Returns: \\n ü %s'
+    assert (told["level"].type, told["shape"].type) == ("Integer", "Dict")
+    task = Spoken(name="Speech", id="speech")
+    assert form.task_of(floats(form.values_of(task))) == task
 
 
 def test_a_component_that_is_given_no_task_is_none_that_a_pipeline_begins_with() -> None:

@@ -102,7 +102,10 @@ class InboxConformance:
         with pytest.raises(UnusableInbox) as raised:
             inboxes.read("edge-2")
         assert raised.value.newer
-        assert str(raised.value).splitlines()[-1] == ("A newer version of cloudedge wrote it: use that version of cloudedge.")
+        assert str(raised.value).splitlines()[-1] == (
+            "A newer version of cloudedge wrote it, or one with a package that is not here: use that version of cloudedge, or "
+            "install the package."
+        )
 
     def test_nobody_is_enrolled_at_first(self, inboxes: Inboxes) -> None:
         assert inboxes.edges() == []

@@ -179,7 +179,7 @@ def test_an_edge_that_is_not_enrolled_is_named(cloud: Cloud) -> None:
 
 
 def test_without_any_edge_it_says_what_to_do(cloud: Cloud) -> None:
-    with pytest.raises(InvalidInput, match="Enroll edges first, or set collaborate to false"):
+    with pytest.raises(InvalidInput, match="Enroll edges first, or ask for what needs none"):
         cloud.pretrained(edges=()).dispatched()
 
 

@@ -166,6 +166,20 @@ def test_a_wrong_number_of_edges(
     assert message in said
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nonsense"], "There is no system 'nonsense'; there are: collaborative-training."),
+        (["collaborative-training", "--edges", 21], "The demo's digits are enough for 1 to 20 edges, not 21."),
+    ],
+)
+def test_a_demo_that_there_is_none_of(cloudedge: Cloudedge, tmp_path: Path, words: list[object], message: str) -> None:
+    ended = cloudedge("demo", *words, "--home", tmp_path / "home")
+
+    assert ended.code in (2, 3)
+    assert message in ended.err
+
+
 def test_an_id_that_another_task_has_and_that_task_stays_as_it_is(home: Cloud, cloudedge: Cloudedge, digits: Path) -> None:
     before = home.open_orders()
     other = home.task.model_copy(update={"seed": 77})
