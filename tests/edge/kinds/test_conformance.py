@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import signal
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from cloudedge.documents import Envelope, Manifest, Order, Phase, RemoteFile, or
 from cloudedge.documents.base import STORED
 from cloudedge.documents.report import MOST_POINTS
 from cloudedge.errors import InvalidDocument
+from edge.folders import Folders
 from edge.runner.points import WINDOW
 from tests.edge.kinds.tally.document import Tallied, Tally
 from tests.edge.site import MODEL, Site, write_samples
@@ -181,6 +183,33 @@ def test_a_runner_that_is_killed_keeps_the_points_that_it_heard_and_hears_each_o
     history = site.history(order)
     assert [point.sequence for point in history] == list(range(120))
     assert {sequence: history[sequence] for sequence in heard} == heard
+
+
+@pytest.mark.usefixtures("tally")
+def test_what_work_said_to_a_runner_that_died_as_it_ended_is_not_lost(site: Site) -> None:
+    hold = site.root / "go-on"
+    order = to_tally(site, lines=[f"line {number}" for number in range(120)], hold=str(hold))
+    site.want(order)
+    with site.running() as runner:
+        until(lambda: (report := site.report(order)) and report.points and report.points[-1].sequence == 59)
+        runner.process.send_signal(signal.SIGSTOP)
+        hold.touch()
+        until(Folders(site.state).manifest(order.id).exists)
+    with site.running():
+        site.finish(order)
+    assert [point.sequence for point in site.history(order)] == list(range(120))
+
+
+@pytest.mark.usefixtures("tally")
+@pytest.mark.parametrize("phase", ["accepted", "uploading", "done", "failed", "cancelled"])
+def test_work_that_says_what_is_the_runners_to_say_fails_alone(site: Site, phase: str) -> None:
+    order, other = to_tally(site, claimed=phase), site.order(2)
+    site.want(order, other)
+    with site.running():
+        report = site.finish(order, Phase.FAILED)
+        site.finish(other)
+    assert report.error is not None
+    assert "Input should be 'fetching', 'collecting', 'training' or 'evaluating'" in " ".join(report.error.message.split())
 
 
 def test_a_runner_without_a_kind_refuses_its_order_alone(site: Site) -> None:
