@@ -26,7 +26,7 @@ def work(job: Job, asked: Tally, say: Say) -> None:
     order, folders = job.order, Folders(Path(job.state))
     say(Message(phase=Phase.FETCHING))
     lines = fetch(job, order.inputs["text"], folders.received(order.id) / "text").read_text().splitlines()
-    say(Message(phase=Phase.EVALUATING))
+    say(Message.model_validate({"phase": asked.claimed or Phase.EVALUATING}))
     counts = Counter[str]()
     for number, line in enumerate(lines):
         if asked.hold and number == len(lines) // 2:
