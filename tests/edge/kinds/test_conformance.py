@@ -225,23 +225,29 @@ def test_a_runner_without_a_kind_refuses_its_order_alone(site: Site) -> None:
     assert "give one of the kinds that this version knows: 'evaluate', 'train'" in report.error.message
 
 
-def test_a_kind_whose_package_is_broken_is_refused_alone(site: Site, offer: Offer) -> None:
-    offer("tally", "no_such_package")
+@pytest.mark.parametrize(
+    ("package", "fault"), [("no_such_package", "ModuleNotFoundError"), ("tests.edge.kinds.leaving", "SystemExit: no GPU here")]
+)
+def test_a_kind_whose_package_is_broken_is_refused_alone(site: Site, offer: Offer, package: str, fault: str) -> None:
+    offer("tally", package)
     other, order = site.order(2), to_tally(site)
     site.want(order, other)
     with site.running():
         report = site.finish(order, Phase.FAILED)
         site.finish(other)
     assert report.error is not None
-    assert "the kind 'tally' (no_such_package) cannot be loaded: ModuleNotFoundError" in report.error.message
+    assert f"the kind 'tally' ({package}) cannot be loaded: {fault}" in report.error.message
 
 
 @pytest.mark.parametrize(
     ("package", "fault"),
     [
         ("cloudedge.documents", "the kind 'own' (cloudedge.documents) cannot be loaded: ModuleNotFoundError"),
-        ("tests.edge.kinds.wrong", "(tests.edge.kinds.wrong) has a WORK that is no cloudedge.documents.kinds.Work; derive it"),
-        ("tests.edge.kinds.greedy", "has an output 'manifest', which every order has; rename it"),
+        ("tests.edge.kinds.wrong", "TypeError: its WORK is no cloudedge.documents.kinds.Work, derive it; mend its package"),
+        ("tests.edge.kinds.greedy", "ValueError: its output 'manifest' is one that every order has, rename it"),
+        ("tests.edge.kinds.listing", "TypeError: its inputs and outputs are to be sets of names, and ['counts'] is none"),
+        ("tests.edge.kinds.leaving", "the kind 'own' (tests.edge.kinds.leaving) cannot be loaded: SystemExit: no GPU here"),
+        ("tests.edge.kinds.unfinished", "the kind 'own' (tests.edge.kinds.unfinished) cannot be loaded: SchemaError"),
     ],
 )
 def test_a_package_that_does_not_offer_what_it_should_is_named(site: Site, offer: Offer, package: str, fault: str) -> None:
