@@ -201,6 +201,25 @@ def test_what_work_said_to_a_runner_that_died_as_it_ended_is_not_lost(site: Site
 
 
 @pytest.mark.usefixtures("tally")
+def test_work_that_delivers_other_files_than_its_order_asks_for_fails_with_what_to_do(site: Site) -> None:
+    faults: dict[str, dict[str, Any]] = {
+        "made the files counts; its order's outputs are counts, longest. Make those.": {"left_out": True},
+        "The output 'counts' may not be called history.json, as a file of the runner's. Rename it.": {
+            "file_name": "history.json"
+        },
+        "The output 'counts' may not be called manifest.json": {"file_name": "manifest.json"},
+        "where nothing is sent from. Write it where place_for has it.": {"file_name": "../counts.json"},
+    }
+    orders = [to_tally(site, number, **asked) for number, asked in enumerate(faults.values(), 1)]
+    site.want(*orders)
+    with site.running():
+        for order, fault in zip(orders, faults, strict=True):
+            report = site.finish(order, Phase.FAILED)
+            assert report.error is not None
+            assert fault in report.error.message
+
+
+@pytest.mark.usefixtures("tally")
 def test_work_that_says_what_is_the_runners_to_say_fails_alone(site: Site) -> None:
     phases = [Phase.ACCEPTED, Phase.UPLOADING, Phase.DONE, Phase.FAILED, Phase.CANCELLED]
     orders = [to_tally(site, number, claimed=phase) for number, phase in enumerate(phases, 1)]

@@ -44,7 +44,9 @@ def work(job: Job, asked: Tally, say: Say) -> None:
         point = Point(sequence=number, seconds=time.monotonic() - started, values=values)
         progress = (Stream(name="lines", done=number + 1, total=len(lines), unit="lines"),)
         say(Message(progress=progress, gauges={"words": counts.total()}, points=(point,)))
-    files = {"counts": place_for(job, "counts.json"), "longest": place_for(job, "longest.txt")}
+    files = {"counts": place_for(job, asked.file_name), "longest": place_for(job, "longest.txt")}
     atomic_write(files["counts"], json.dumps(counts, sort_keys=True).encode())
     atomic_write(files["longest"], max(counts, key=len).encode())
+    if asked.left_out:
+        del files["longest"]
     deliver(job, Tallied(lines=len(lines), words=counts.total()), time.monotonic() - started, files)
