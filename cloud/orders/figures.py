@@ -127,7 +127,8 @@ class Figures:
             return ()
         key = self._work.run.output_key(order, "history")
         try:
-            history = parse(History, self._work.run.output(order, "history", MAX_HISTORY_BYTES), key, MAX_HISTORY_BYTES)
+            content = self._work.run.output(order, "history", MAX_HISTORY_BYTES, manifest)
+            history = parse(History, content, key, MAX_HISTORY_BYTES)
             if history.order != order.id:
                 raise InvalidInput(f"{key} is about {history.order}, not {order.id}")
         except (InvalidInput, NotFound) as error:
