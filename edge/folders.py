@@ -68,6 +68,10 @@ class Folders:
         """Manifest of what an order's work made; written after the model, so it marks finished work."""
         return self.trained(order_id) / "manifest.json"
 
+    def history(self, order_id: str) -> Path:
+        """All points of an order, which the runner writes beside the manifest."""
+        return self.trained(order_id) / "history.json"
+
     def checkpoint(self, order_id: str) -> Path:
         """Where an order's training goes on from."""
         return self.all_checkpoints / f"{order_id}.safetensors"

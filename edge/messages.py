@@ -6,6 +6,7 @@ work.
 """
 
 from collections.abc import Callable
+from typing import Literal
 
 from cloudedge.documents import Order, Phase, WorkError
 from cloudedge.documents.base import Part
@@ -31,7 +32,8 @@ class Job(Part):
 class Message(Part):
     """Something that happened to the work; fields that say nothing are left out. The bounds are those of reports."""
 
-    phase: Phase | None = None
+    phase: Literal[Phase.FETCHING, Phase.COLLECTING, Phase.TRAINING, Phase.EVALUATING] | None = None
+    """What the work does now; where its order stands otherwise is the runner's to say."""
     progress: Streams | None = None
     """How far the work has come, in place of what was said before."""
     gauges: Figures | None = None

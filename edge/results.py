@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cloudedge import __version__
 from cloudedge.documents import Manifest, OutputFile, Result
+from cloudedge.errors import WorkFailed
 from cloudedge.files import atomic_write
 from cloudedge.names import sha256_of
 from edge.folders import Folders
@@ -26,8 +27,10 @@ def deliver(job: Job, result: Result, seconds: float, files: Mapping[str, Path] 
         files: What it made by the outputs' names, each where `place_for` has it.
 
     Raises:
+        WorkFailed: these are not the order's outputs, or not where they belong.
         StoreFailed: the disk refuses.
     """
+    _require_outputs(job, files or {})
     outputs = {
         name: OutputFile(file=path.name, sha256=sha256_of(path), size=path.stat().st_size)
         for name, path in (files or {}).items()
@@ -37,3 +40,15 @@ def deliver(job: Job, result: Result, seconds: float, files: Mapping[str, Path] 
         order=order.id, edge=order.edge, outputs=outputs, result=result, seconds=seconds, runner_version=__version__
     )
     atomic_write(Folders(Path(job.state)).manifest(order.id), manifest.to_json())
+
+
+def _require_outputs(job: Job, files: Mapping[str, Path]) -> None:
+    order, folders = job.order, Folders(Path(job.state))
+    if files.keys() != order.outputs.keys():
+        made, wanted = (", ".join(sorted(names)) or "none" for names in (files, order.outputs))
+        raise WorkFailed(f"Work to {order.work.kind} has made the files {made}; its order's outputs are {wanted}. Make those.")
+    for name, path in files.items():
+        if path in (folders.manifest(order.id), folders.history(order.id)):
+            raise WorkFailed(f"The output {name!r} may not be called {path.name}, as a file of the runner's. Rename it.")
+        if path != place_for(job, path.name):
+            raise WorkFailed(f"The output {name!r} is at {path}, where nothing is sent from. Write it where place_for has it.")

@@ -1,7 +1,8 @@
 """What the child process does: finds the kind of its order, does the work, and says how it ended.
 
-Everything here may be killed at any moment and started again: files appear whole or not at all, a manifest marks work that
-is done, and what is random or collected is settled before it is used. So the second try ends with the bytes of the first.
+Everything here may be killed at any moment and started again: files appear whole or not at all, a manifest with its points
+marks work that is done, and what is random or collected is settled before it is used. So the second try ends with the bytes of
+the first.
 """
 
 import sqlite3
@@ -11,9 +12,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from cloudedge.documents import WorkError
+from cloudedge.documents import Manifest, WorkError, parse
 from cloudedge.documents import kinds as asked
-from cloudedge.errors import CloudedgeError, StoreFailed
+from cloudedge.errors import CloudedgeError, InvalidDocument, StoreFailed
 from cloudedge.files import disk_errors
 from edge import kinds
 from edge.folders import Folders
@@ -27,7 +28,7 @@ def run(job: Job, say: Say) -> bool:
         folders = Folders(Path(job.state))
         if not job.begun:
             _put_away_former(job.order.id, folders)
-        if not folders.manifest(job.order.id).exists():
+        if not _heard_out(folders.manifest(job.order.id)):
             _kind(job.order.work.kind)(job, job.order.work, say)
         say(Message(done=True))
         return True
@@ -44,6 +45,18 @@ def run(job: Job, say: Say) -> bool:
     return False
 
 
+def _heard_out(path: Path) -> bool:
+    """Whether work has left its manifest, and the runner has heard all that it said: it has added the points.
+
+    A runner that dies as work ends may have heard less than was said. So the work ends once more, and says it again.
+    """
+    try:
+        manifest = parse(Manifest, path.read_bytes(), str(path))
+    except (FileNotFoundError, InvalidDocument):
+        return False
+    return manifest.points > 0 or manifest.schema_version == 1  # Of version 0.1, the work itself wrote the points.
+
+
 def load_kinds() -> None:
     """Import all kinds of work, and with them what they need: torch above all."""
     for kind in asked.kinds():
@@ -51,7 +64,7 @@ def load_kinds() -> None:
     for kind in asked.installed_kinds():
         try:
             _kind(kind)
-        except Exception:  # Whoever asks for its work is told; the other kinds' work goes on.
+        except (Exception, SystemExit):  # Whoever asks for its work is told; the other kinds' work goes on.
             traceback.print_exc()
 
 

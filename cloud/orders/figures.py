@@ -16,7 +16,7 @@ from cloud.step import Step
 from cloud.tracking import Dataset, MetricPoint, TrackingRecord
 from cloud.tracking.figures import metric_points
 from cloudedge.documents import History, Manifest, Point, parse
-from cloudedge.documents.report import MAX_HISTORY_BYTES
+from cloudedge.documents.report import MAX_HISTORY_BYTES, MOST_POINTS_KEPT
 from cloudedge.errors import InvalidInput, NotFound
 
 _MOST_POINTS = 40_000
@@ -64,6 +64,7 @@ class Figures:
         self._known: dict[str, set[int]] = {}
         self._last: dict[str, float] = {}
         self._read: set[str] = set()
+        self._complete: set[str] = set()
 
     def keep(self, changed: Iterable[Watched]) -> None:
         """Keep what is new in these edges' reports and results, in as few objects as a reader takes."""
@@ -100,11 +101,15 @@ class Figures:
     def _fresh(self, watched: Watched) -> list[Point]:
         """The points that were not known of an order, by sequence."""
         manifest, report, order_id = watched.manifest, watched.report, watched.order.id
+        if order_id in self._complete:
+            return []
         known = self._known.setdefault(order_id, set())
         fresh: dict[int, Point] = {}
 
         def take(points: Iterable[Point]) -> None:
             for point in points:
+                if len(known) + len(fresh) >= MOST_POINTS_KEPT:
+                    return  # An edge may tell of others without end.
                 if point.sequence not in known:
                     fresh.setdefault(point.sequence, point)
 
@@ -119,6 +124,9 @@ class Figures:
             known.update(fresh)
             last = max(point.seconds for point in fresh.values())
             self._last[order_id] = max(self._last.get(order_id, 0.0), last)
+        if manifest and len(known) >= manifest.points:
+            self._complete.add(order_id)
+            del self._known[order_id]
         return [fresh[sequence] for sequence in sorted(fresh)]
 
     def _history(self, order: IssuedOrder, manifest: Manifest) -> tuple[Point, ...]:
@@ -127,7 +135,8 @@ class Figures:
             return ()
         key = self._work.run.output_key(order, "history")
         try:
-            history = parse(History, self._work.run.output(order, "history", MAX_HISTORY_BYTES), key, MAX_HISTORY_BYTES)
+            content = self._work.run.output(order, "history", MAX_HISTORY_BYTES, manifest)
+            history = parse(History, content, key, MAX_HISTORY_BYTES)
             if history.order != order.id:
                 raise InvalidInput(f"{key} is about {history.order}, not {order.id}")
         except (InvalidInput, NotFound) as error:

@@ -329,19 +329,20 @@ class Run:
             raise InvalidInput(f"{key} is about {manifest.order}, not {wanted}")
         return manifest
 
-    def output(self, order: OfAnOrder, name: str, most_bytes: int) -> bytes:
+    def output(self, order: OfAnOrder, name: str, most_bytes: int, manifest: Manifest | None = None) -> bytes:
         """A file of an order's result, as its manifest has it.
 
         Args:
             order: The order.
             name: Name of the output.
             most_bytes: Of a larger one nothing is read.
+            manifest: The result's, where it is known; else it is read.
 
         Raises:
             NotFound: there is no such file.
             InvalidInput: it is not the one that the manifest is about, or too large.
         """
-        file, key = self.manifest(order).outputs.get(name), self.output_key(order, name)
+        file, key = (manifest or self.manifest(order)).outputs.get(name), self.output_key(order, name)
         if file is None:
             raise NotFound(f"{self.manifest_key(order)} has no output {name!r}.")
         content = self.store.get(key, most_bytes)

@@ -16,10 +16,10 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from cloudedge.documents import Envelope, EpochRecord, Manifest, Order, Phase, Point, Stream, Trained, WorkError
 from cloudedge.documents.base import STORED
-from cloudedge.documents.report import MAX_HISTORY_BYTES, MOST_POINTS_KEPT, points_of
+from cloudedge.documents.report import MAX_HISTORY_BYTES, MOST_COUNT, MOST_POINTS_KEPT, points_of
 from edge.database import connect, disk_trouble, transaction
 from edge.runner.clock import Moment
-from edge.runner.points import told_of
+from edge.runner.points import WINDOW, told_of
 
 _VERSION = 3
 _SCHEMA = """
@@ -78,7 +78,7 @@ _PUTTING_AWAY = (
 )
 """All that stands of an order."""
 
-_Write = tuple[str, tuple[Any, ...]]
+_Write = tuple[str, tuple[Any, ...] | dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,9 @@ class Ledger:
     def samples(self) -> float:
         """Samples of the latest order that has counted them; 0 before the first."""
         row = self._one(
-            "SELECT json_extract(gauges, '$.samples') AS counted FROM orders WHERE counted > 0 ORDER BY position DESC LIMIT 1"
+            "SELECT json_extract(gauges, '$.samples') AS counted FROM orders "
+            "WHERE counted BETWEEN 1 AND ? ORDER BY position DESC LIMIT 1",  # What is no finite number is no count.
+            MOST_COUNT,
         )
         return float(row["counted"]) if row else 0.0
 
@@ -227,7 +229,7 @@ class Ledger:
         for entry in cancelled:
             writes += self._standing(entry)
         for order_id in unasked:
-            writes.append(_closing(order_id))
+            writes += _closing(order_id)
         self._write(writes)
 
     def stand(self, entry: Entry) -> None:
@@ -272,8 +274,11 @@ class Ledger:
         self._write([delete, *self._standing(entry)])
 
     def close(self, order_id: str) -> None:
-        """Keep that the cloud knows how an order ended, or does not ask any more."""
-        self._write([_closing(order_id)])
+        """Keep that the cloud knows how an order ended, or does not ask any more.
+
+        With a model all its points stay, which can be looked up; else so many as a report tells.
+        """
+        self._write(_closing(order_id))
 
     def points(self, order_id: str, most: int) -> tuple[Point, ...]:
         """The points of an order by sequence; of more than `most` the first one and the last ones."""
@@ -382,5 +387,13 @@ def _gauges(gauges: Mapping[str, float]) -> str:
     return _GAUGES.dump_json(dict(gauges)).decode()
 
 
-def _closing(order_id: str) -> _Write:
-    return "UPDATE orders SET closed = 1 WHERE id = ?", (order_id,)
+def _closing(order_id: str) -> list[_Write]:
+    return [
+        ("UPDATE orders SET closed = 1 WHERE id = ?", (order_id,)),
+        (
+            "DELETE FROM points WHERE order_id = :order AND sequence NOT IN "
+            "(SELECT sequence FROM points WHERE order_id = :order ORDER BY sequence DESC LIMIT :most) "
+            "AND NOT EXISTS (SELECT 1 FROM models WHERE order_id = :order)",
+            {"order": order_id, "most": WINDOW},
+        ),
+    ]

@@ -31,8 +31,6 @@ _log = logging.getLogger(__name__)
 MOST_CRASHES = 3
 """Deaths of an order's work in a row, without another point in between, that make it fail."""
 
-_HISTORY_FILE = "history.json"
-
 _AT_WORK = (Phase.ACCEPTED, Phase.FETCHING, Phase.COLLECTING, Phase.TRAINING, Phase.EVALUATING)
 
 
@@ -274,7 +272,7 @@ class Orders:
             if order.history is None:
                 changes["history"] = entry.points
             else:
-                history = path.with_name(_HISTORY_FILE)
+                history = self._folders.history(order.id)
                 write_history(history, order.id, self._ledger.history(order.id))
                 file = OutputFile(file=history.name, sha256=sha256_of(history), size=history.stat().st_size)
                 changes["outputs"] = {**manifest.outputs, "history": file}

@@ -108,8 +108,9 @@ def _cancelled(entry: Entry) -> Entry:
 
 
 def _work(order: Order) -> dict[str, Any]:
-    """What an order asks for, without what may change while it is open: its state, URLs and time limit."""
-    work = order.model_dump(exclude={"state", "issued_at", "time_limit_seconds", "report", "outputs", "history", "manifest"})
+    """What an order asks for, without what may change while it is open: its form, state, URLs and time limit."""
+    changing = {"schema_version", "state", "issued_at", "time_limit_seconds", "report", "outputs", "history", "manifest"}
+    work = order.model_dump(exclude=changing)
     for file in work["inputs"].values():
         del file["url"]
     return work

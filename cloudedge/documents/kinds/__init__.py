@@ -5,6 +5,7 @@ come with installed packages: an entry point of the group `cloudedge.kinds` has 
 modules `document`, which is as the ones here, and `work`, which is as those at the edge.
 """
 
+from collections.abc import Set
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
@@ -114,21 +115,29 @@ def _validator(package: str, kind: str, which: Which) -> SchemaValidator:
     Raises:
         ValueError: the installed package does not offer what it should; pydantic makes a fault of it.
     """
-    document = getattr(import_module(f"{__name__}.{kind}"), which) if not package else _installed(package, kind, which)
+    if not package:
+        return _reader(kind, getattr(import_module(f"{__name__}.{kind}"), which))
+    try:
+        return _reader(kind, _installed(package, kind, which))
+    except (Exception, SystemExit) as error:
+        # A user's own code may raise anything, and end the process as it is imported; what it says is for its author.
+        raise ValueError(
+            f"the kind {kind!r} ({package}) cannot be loaded: {type(error).__name__}: {error}; mend its package"
+        ) from error
+
+
+def _reader(kind: str, document: type[Part]) -> SchemaValidator:
     return SchemaValidator(core_schema.tagged_union_schema({kind: document.__pydantic_core_schema__}, discriminator="kind"))
 
 
 def _installed(package: str, kind: str, which: Which) -> type[Part]:
-    try:
-        document = getattr(import_module(f"{package}.document"), which)
-    except Exception as error:
-        # A user's own code may raise anything; what it says is for its author.
-        raise ValueError(
-            f"the kind {kind!r} ({package}) cannot be loaded: {type(error).__name__}: {error}; mend its package"
-        ) from error
-    base = _BASES[which]
+    document, base = getattr(import_module(f"{package}.document"), which), _BASES[which]
     if not (isinstance(document, type) and issubclass(document, base)):
-        raise ValueError(f"the kind {kind!r} ({package}) has a {which} that is no {base.__module__}.{base.__name__}; derive it")
-    if issubclass(document, Work) and (reserved := sorted(document.outputs & RESERVED)):
-        raise ValueError(f"the kind {kind!r} ({package}) has an output {reserved[0]!r}, which every order has; rename it")
+        raise TypeError(f"its {which} is no {base.__module__}.{base.__name__}, derive it")
+    if issubclass(document, Work):
+        for names in (document.inputs or frozenset(), document.outputs):
+            if not isinstance(names, Set):
+                raise TypeError(f"its inputs and outputs are to be sets of names, and {names!r} is none")
+        if reserved := sorted(document.outputs & RESERVED):
+            raise ValueError(f"its output {reserved[0]!r} is one that every order has, rename it")
     return document

@@ -161,6 +161,24 @@ def test_the_history_is_read_only_if_a_point_is_missing(work: Step) -> None:
     assert {step for _, _, step in records(work)} == set(range(6))
 
 
+def test_an_edge_that_tells_of_other_points_without_end_is_heard_as_long_as_a_history_may_be(
+    work: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "MOST_POINTS_KEPT", 25)
+    order, kept = order_to("edge-1"), Figures(work, "probe")
+    for first in range(0, 100, 10):
+        kept.keep([Watched(order, report=reported(order, [point(first + number) for number in range(10)]))])
+    assert {step for _, _, step in records(work)} == set(range(25))
+
+
+def test_of_work_that_is_done_no_other_point_is_heard(work: Step) -> None:
+    order, kept = order_to("edge-1"), Figures(work, "probe")
+    manifest = delivered(work, order, 6)
+    kept.keep([Watched(order, report=reported(order, window(4, 2)), manifest=manifest)])
+    kept.keep([Watched(order, report=reported(order, window(9, 5), Phase.DONE), manifest=manifest)])
+    assert sorted(step for _, key, step in records(work) if key == "loss") == list(range(6))
+
+
 def other_bytes(work: Step, key: str) -> None:
     work.store.put(key, b"{}")
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import signal
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from cloudedge.documents import Envelope, Manifest, Order, Phase, RemoteFile, or
 from cloudedge.documents.base import STORED
 from cloudedge.documents.report import MOST_POINTS
 from cloudedge.errors import InvalidDocument
+from edge.folders import Folders
 from edge.runner.points import WINDOW
 from tests.edge.kinds.tally.document import Tallied, Tally
 from tests.edge.site import MODEL, Site, write_samples
@@ -183,6 +185,54 @@ def test_a_runner_that_is_killed_keeps_the_points_that_it_heard_and_hears_each_o
     assert {sequence: history[sequence] for sequence in heard} == heard
 
 
+@pytest.mark.usefixtures("tally")
+def test_what_work_said_to_a_runner_that_died_as_it_ended_is_not_lost(site: Site) -> None:
+    hold = site.root / "go-on"
+    order = to_tally(site, lines=[f"line {number}" for number in range(120)], hold=str(hold))
+    site.want(order)
+    with site.running() as runner:
+        until(lambda: (report := site.report(order)) and report.points and report.points[-1].sequence == 59)
+        runner.process.send_signal(signal.SIGSTOP)
+        hold.touch()
+        until(Folders(site.state).manifest(order.id).exists)
+    with site.running():
+        site.finish(order)
+    assert [point.sequence for point in site.history(order)] == list(range(120))
+
+
+@pytest.mark.usefixtures("tally")
+def test_work_that_delivers_other_files_than_its_order_asks_for_fails_with_what_to_do(site: Site) -> None:
+    faults: dict[str, dict[str, Any]] = {
+        "made the files counts; its order's outputs are counts, longest. Make those.": {"left_out": True},
+        "The output 'counts' may not be called history.json, as a file of the runner's. Rename it.": {
+            "file_name": "history.json"
+        },
+        "The output 'counts' may not be called manifest.json": {"file_name": "manifest.json"},
+        "where nothing is sent from. Write it where place_for has it.": {"file_name": "../counts.json"},
+    }
+    orders = [to_tally(site, number, **asked) for number, asked in enumerate(faults.values(), 1)]
+    site.want(*orders)
+    with site.running():
+        for order, fault in zip(orders, faults, strict=True):
+            report = site.finish(order, Phase.FAILED)
+            assert report.error is not None
+            assert fault in report.error.message
+
+
+@pytest.mark.usefixtures("tally")
+def test_work_that_says_what_is_the_runners_to_say_fails_alone(site: Site) -> None:
+    phases = [Phase.ACCEPTED, Phase.UPLOADING, Phase.DONE, Phase.FAILED, Phase.CANCELLED]
+    orders = [to_tally(site, number, claimed=phase) for number, phase in enumerate(phases, 1)]
+    other = site.order(len(phases) + 1)
+    site.want(*orders, other)
+    with site.running():
+        for order in orders:
+            report = site.finish(order, Phase.FAILED)
+            assert report.error is not None
+            assert "ValidationError: 1 validation error for Message\nphase\n" in report.error.message
+        site.finish(other)
+
+
 def test_a_runner_without_a_kind_refuses_its_order_alone(site: Site) -> None:
     other, order = site.order(2), to_tally(site)
     site.want(order, other)
@@ -194,23 +244,29 @@ def test_a_runner_without_a_kind_refuses_its_order_alone(site: Site) -> None:
     assert "give one that is known here: 'evaluate', 'train'" in report.error.message
 
 
-def test_a_kind_whose_package_is_broken_is_refused_alone(site: Site, offer: Offer) -> None:
-    offer("tally", "no_such_package")
+@pytest.mark.parametrize(
+    ("package", "fault"), [("no_such_package", "ModuleNotFoundError"), ("tests.edge.kinds.leaving", "SystemExit: no GPU here")]
+)
+def test_a_kind_whose_package_is_broken_is_refused_alone(site: Site, offer: Offer, package: str, fault: str) -> None:
+    offer("tally", package)
     other, order = site.order(2), to_tally(site)
     site.want(order, other)
     with site.running():
         report = site.finish(order, Phase.FAILED)
         site.finish(other)
     assert report.error is not None
-    assert "the kind 'tally' (no_such_package) cannot be loaded: ModuleNotFoundError" in report.error.message
+    assert f"the kind 'tally' ({package}) cannot be loaded: {fault}" in report.error.message
 
 
 @pytest.mark.parametrize(
     ("package", "fault"),
     [
         ("cloudedge.documents", "the kind 'own' (cloudedge.documents) cannot be loaded: ModuleNotFoundError"),
-        ("tests.edge.kinds.wrong", "(tests.edge.kinds.wrong) has a WORK that is no cloudedge.documents.kinds.Work; derive it"),
-        ("tests.edge.kinds.greedy", "has an output 'manifest', which every order has; rename it"),
+        ("tests.edge.kinds.wrong", "TypeError: its WORK is no cloudedge.documents.kinds.Work, derive it; mend its package"),
+        ("tests.edge.kinds.greedy", "ValueError: its output 'manifest' is one that every order has, rename it"),
+        ("tests.edge.kinds.listing", "TypeError: its inputs and outputs are to be sets of names, and ['counts'] is none"),
+        ("tests.edge.kinds.leaving", "the kind 'own' (tests.edge.kinds.leaving) cannot be loaded: SystemExit: no GPU here"),
+        ("tests.edge.kinds.unfinished", "the kind 'own' (tests.edge.kinds.unfinished) cannot be loaded: SchemaError"),
     ],
 )
 def test_a_package_that_does_not_offer_what_it_should_is_named(site: Site, offer: Offer, package: str, fault: str) -> None:

@@ -14,6 +14,7 @@ from cloudedge.errors import Conflict, StoreFailed
 from edge.folders import Folders
 from edge.runner.ledger import Entry, Ledger
 from edge.runner.lock import is_locked, locked
+from edge.runner.points import WINDOW
 from edge.runner.tidying import tidy
 from tests.edge.runner.test_reconciling import an_entry, an_order, issued_again, refusal
 
@@ -145,6 +146,32 @@ def test_the_manifest_is_uploaded_last_and_ends_the_order(ledger: Ledger, folder
     ledger.uploaded(replace(entry, phase=Phase.DONE), "manifest")
     assert ledger.uploads() == []
     assert ledger.entries()[0].phase is Phase.DONE
+
+
+def test_of_an_order_that_is_closed_as_many_points_stay_as_a_report_tells(ledger: Ledger) -> None:
+    closed, unasked = kept(ledger, WINDOW + 10), an_entry(an_order(2))
+    ledger.apply(2, "edge-1", [unasked], [], [], [])
+    ledger.add_points(unasked, [Point(sequence=number, seconds=0, values={}) for number in range(WINDOW + 5)])
+    ledger.close(closed)
+    assert sequences(ledger.history(closed)) == list(range(10, WINDOW + 10))
+    assert len(sequences(ledger.history(unasked.order.id))) == WINDOW + 5
+    ledger.apply(3, "edge-1", [], [], [], [unasked.order.id])
+    assert sequences(ledger.history(unasked.order.id)) == list(range(5, WINDOW + 5))
+
+
+def test_of_a_model_all_points_stay(folders: Folders, ledger: Ledger) -> None:
+    entry = finished(ledger, folders, 1)
+    ledger.add_points(entry, [Point(sequence=number, seconds=0, values={}) for number in range(WINDOW + 5)])
+    ledger.close(entry.order.id)
+    assert len(sequences(ledger.history(entry.order.id))) == WINDOW + 5
+
+
+def test_samples_are_those_of_the_latest_order_that_counted_them(ledger: Ledger) -> None:
+    for number, counted in enumerate((30, 0, math.inf, math.nan, 1e300, -1), 1):
+        entry = an_entry(an_order(number))
+        ledger.apply(number, "edge-1", [entry], [], [], [])
+        ledger.stand(replace(entry, gauges={"samples": counted}))
+    assert ledger.samples() == 30
 
 
 def test_a_cancelled_order_has_nothing_to_upload(ledger: Ledger, folders: Folders) -> None:

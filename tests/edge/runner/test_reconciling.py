@@ -134,6 +134,12 @@ def test_new_urls_replace_the_old_ones() -> None:
     assert changes([renewed], [an_entry(an_order(1))]) == Changes(renewed=[renewed])
 
 
+def test_an_order_of_the_first_version_takes_the_urls_of_a_cloud_that_was_upgraded_since() -> None:
+    former = an_order(1).model_copy(update={"schema_version": 1})
+    renewed = an_order(1, url="https://store/2").model_copy(update={"history": an_order(1).report})
+    assert changes([renewed], [an_entry(former)]) == Changes(renewed=[renewed])
+
+
 def test_other_work_under_the_same_id_is_remarked_and_not_done() -> None:
     found = changes([an_order(1, epochs=2)], [an_entry(an_order(1))])
     assert [order_id for _, order_id in found.remarks] == [an_order(1).id]

@@ -16,6 +16,11 @@ class Tally(Work):
 
     kind: Literal["tally"] = Field(default="tally", description="Kind of work.")
     hold: str = Field(default="", description="File that is waited for once half of the lines are counted; empty: none.")
+    claimed: str = Field(default="", description="Phase that the work says its order is in; empty: it does what is right.")
+    file_name: str = Field(
+        default="counts.json", description="Name of the file of the output 'counts', in its place or beside it."
+    )
+    left_out: bool = Field(default=False, description="Whether the output 'longest' is not delivered.")
     refused: str = Field(default="", description="Word that ends the work in a failure; empty: none.")
 
 

@@ -26,7 +26,7 @@ def work(job: Job, asked: Tally, say: Say) -> None:
     order, folders = job.order, Folders(Path(job.state))
     say(Message(phase=Phase.FETCHING))
     lines = fetch(job, order.inputs["text"], folders.received(order.id) / "text").read_text().splitlines()
-    say(Message(phase=Phase.EVALUATING))
+    say(Message.model_validate({"phase": asked.claimed or Phase.EVALUATING}))
     counts = Counter[str]()
     for number, line in enumerate(lines):
         if asked.hold and number == len(lines) // 2:
@@ -44,7 +44,9 @@ def work(job: Job, asked: Tally, say: Say) -> None:
         point = Point(sequence=number, seconds=time.monotonic() - started, values=values)
         progress = (Stream(name="lines", done=number + 1, total=len(lines), unit="lines"),)
         say(Message(progress=progress, gauges={"words": counts.total()}, points=(point,)))
-    files = {"counts": place_for(job, "counts.json"), "longest": place_for(job, "longest.txt")}
+    files = {"counts": place_for(job, asked.file_name), "longest": place_for(job, "longest.txt")}
     atomic_write(files["counts"], json.dumps(counts, sort_keys=True).encode())
     atomic_write(files["longest"], max(counts, key=len).encode())
+    if asked.left_out:
+        del files["longest"]
     deliver(job, Tallied(lines=len(lines), words=counts.total()), time.monotonic() - started, files)

@@ -1,0 +1,1 @@
+"""A package whose outputs are no set."""

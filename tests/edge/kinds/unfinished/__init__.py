@@ -1,0 +1,1 @@
+"""A package whose document names a type that there is not."""
