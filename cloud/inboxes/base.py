@@ -10,7 +10,6 @@ from cloud.cluster.where import Where
 from cloud.faults import Faults
 from cloudedge.documents import Inbox, Order, parse
 from cloudedge.documents.base import Document
-from cloudedge.documents.kinds import kinds
 from cloudedge.documents.order import MAX_INBOX_BYTES, MAX_ORDER_BYTES
 from cloudedge.errors import InvalidDocument, InvalidInput
 
@@ -19,10 +18,7 @@ MakeOrders = Callable[[Sequence[Order]], Sequence[Order]]
 _AHEAD_SECONDS = 60
 """A generation is no less than its time, and may be more where there were several changes in a second, or another clock."""
 
-_NEWER = (
-    "A newer version of cloudedge wrote it, or one with a package that is not here: use that version of cloudedge, or install "
-    "the package."
-)
+_NEWER = "A newer version of cloudedge wrote it: use that version of cloudedge."
 
 
 class UnusableInbox(InvalidDocument):
@@ -31,8 +27,7 @@ class UnusableInbox(InvalidDocument):
     Attributes:
         edge: Whose inbox it should be; empty: no edge's, so nobody works by it.
         reason: The fault and the way out, in one line.
-        newer: Whether a newer version of cloudedge wrote it, or one with a package that is not here, to which it means
-            something: nobody may empty it.
+        newer: Whether a newer version of cloudedge wrote it, to which it means something: nobody may empty it.
     """
 
     def __init__(self, edge: str, source: str, faults: list[str], way_out: str, *, newer: bool = False) -> None:
@@ -128,7 +123,7 @@ def parsed(edge: str, content: bytes | str, source: str, way_out: str) -> Inbox 
         way_out: What mends it, if it is none, and no newer version's.
     """
     try:
-        inbox = parse(Inbox, content, source, MAX_INBOX_BYTES, stored=True)
+        inbox = parse(Inbox, content, source, MAX_INBOX_BYTES, carried=True)
     except InvalidDocument as error:
         return UnusableInbox(edge, source, error.faults, way_out, newer=_is_of_a_newer_version(edge, content))
     if inbox.edge != edge:
@@ -166,9 +161,7 @@ def _is_of_a_newer_version(edge: str, content: bytes | str) -> bool:
 def _is_newer_order(fields: Any) -> bool:
     if not isinstance(fields, dict):
         return False
-    work = fields.get("work")
-    kind = work.get("kind") if isinstance(work, dict) else None
-    return _is_newer(fields, Order) or (isinstance(kind, str) and kind not in kinds())
+    return _is_newer(fields, Order)
 
 
 def _is_newer(fields: dict[str, Any], document: type[Document]) -> bool:

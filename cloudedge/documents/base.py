@@ -73,17 +73,26 @@ _MOST_FAULTS = 50
 
 DocumentT = TypeVar("DocumentT", bound=Part)
 
-STORED = {"stored": True}
+STORED: Mapping[str, bool] = {"stored": True}
 """Validation context of documents that were accepted when they were new: rules made since then do not make them unreadable."""
+
+CARRIED: Mapping[str, bool] = {"stored": True, "carried": True}
+"""That of documents that are carried for others, and hold orders of kinds that are not known here."""
 
 
 def is_stored(info: ValidationInfo) -> bool:
     """Whether a document was accepted before."""
-    return info.context is STORED
+    return bool(info.context and info.context.get("stored"))
 
 
 def parse(
-    kind: type[DocumentT], content: bytes | str, source: str, max_bytes: int = 16 * 1024 * 1024, *, stored: bool = False
+    kind: type[DocumentT],
+    content: bytes | str,
+    source: str,
+    max_bytes: int = 16 * 1024 * 1024,
+    *,
+    stored: bool = False,
+    carried: bool = False,
 ) -> DocumentT:
     """Read a document from JSON, or say what is wrong with it: everything at once, up to 50 faults.
 
@@ -93,6 +102,7 @@ def parse(
         source: Where it came from, for the message.
         max_bytes: Larger content is refused before it is parsed.
         stored: Whether it was accepted before, see `STORED`.
+        carried: Whether it is carried for others, see `CARRIED`.
 
     Raises:
         InvalidDocument: too large, not JSON, or not such a document; names each field, its value and what is expected.
@@ -109,7 +119,7 @@ def parse(
     if isinstance(value, dict):
         value.pop("$schema", None)  # It tells editors where the schema is and means nothing to us.
     try:
-        return kind.model_validate(value, context=STORED if stored else None)
+        return kind.model_validate(value, context=CARRIED if carried else STORED if stored else None)
     except ValidationError as error:
         faults = [fault for fault in error.errors(include_url=False) if not _is_echo(fault)]
         more = [f"and {len(faults) - _MOST_FAULTS} more faults"] if len(faults) > _MOST_FAULTS else []

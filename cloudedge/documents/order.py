@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field, model_va
 
 from cloudedge.documents import earlier
 from cloudedge.documents.base import WHICH_VERSIONS, Document, Part, Told, Versioned
-from cloudedge.documents.kinds import Work, any_of
+from cloudedge.documents.kinds import UnknownWork, Work, any_of
 from cloudedge.errors import InvalidInput
 from cloudedge.names import ATTEMPTS, IN_WORDS, NAME, ORDER_ID, SHA256
 
@@ -100,6 +100,8 @@ class Order(Envelope):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if isinstance(self.work, UnknownWork):
+            return self
         wanted = self.work.inputs
         if wanted is not None and set(self.inputs) != wanted:
             raise ValueError(f"an order to {self.work.kind} has the inputs {', '.join(sorted(wanted)) or 'none'}")

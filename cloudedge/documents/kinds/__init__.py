@@ -11,7 +11,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Annotated, Any, ClassVar, Literal, Union
 
-from pydantic import Discriminator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter, ValidationInfo
+from pydantic import ConfigDict, Discriminator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter, ValidationInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticKnownError, SchemaValidator, core_schema
 
@@ -36,6 +36,12 @@ class Work(Part):
     """Names of the files that it makes, but for the `RESERVED` ones."""
 
     kind: str = Field(pattern=NAME, description="Kind of work.")
+
+
+class UnknownWork(Work):
+    """What an order asks for that is carried for others, of a kind that is not known here: kept as it stands."""
+
+    model_config = ConfigDict(extra="allow")
 
 
 class Result(Told):
@@ -90,7 +96,13 @@ class _OfItsKind:
             raise PydanticKnownError("dict_type")
         if "kind" not in value:
             raise PydanticKnownError("union_tag_not_found", {"discriminator": "'kind'"})
-        return _validator(_package_of(value["kind"]), value["kind"], self._which).validate_python(value, context=info.context)
+        try:
+            package = _package_of(value["kind"])
+        except PydanticKnownError:
+            if self._which == "WORK" and info.context and info.context.get("carried"):
+                return UnknownWork.model_validate(value)
+            raise
+        return _validator(package, value["kind"], self._which).validate_python(value, context=info.context)
 
 
 def _package_of(kind: Any) -> str:
