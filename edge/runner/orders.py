@@ -156,14 +156,16 @@ class Orders:
         return self._pauses.get(entry.order.id, _NO_PAUSE).until
 
     def end_overdue(self) -> None:
-        """Fail orders whose time is up.
+        """Fail orders whose time is up, or whose work cannot be read any more.
 
         Raises:
             StoreFailed: the ledger cannot be written.
         """
         for entry in self._at_work():
-            limit = entry.order.time_limit_seconds if isinstance(entry.order, Order) else 0
-            if entry.accepted.seconds_until(now()) >= limit:
+            if not isinstance(entry.order, Order):
+                message = "This order was accepted, and its work cannot be read any more. Install its kind's package again."
+                self._fail(entry, WorkError(kind=InvalidDocument.__name__, message=message))
+            elif entry.accepted.seconds_until(now()) >= (limit := entry.order.time_limit_seconds):
                 message = f"The deadline passed: the work did not end within {limit:g} s of its acceptance. Allow more time."
                 self._fail(entry, WorkError(kind="deadline", message=message))
 

@@ -33,7 +33,7 @@ class Work:
         self.stopping = False
         self.over = False
         self._connection = connection
-        self._rest = b""
+        self._rest = bytearray()
         connection.setblocking(True)
         connection.sendall(line(job))
         connection.setblocking(False)
@@ -75,7 +75,10 @@ class Work:
         if not content:
             self.over = True
             self._connection.close()
-        *lines, self._rest = (self._rest + content).split(b"\n")
+        self._rest += content
+        if b"\n" not in content:
+            return []  # A long message comes in many pieces.
+        *lines, self._rest = self._rest.split(b"\n")
         messages = []
         for text in filter(None, lines):
             try:

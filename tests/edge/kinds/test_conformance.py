@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from datetime import timedelta
@@ -231,6 +232,19 @@ def test_work_that_says_what_is_the_runners_to_say_fails_alone(site: Site) -> No
             assert report.error is not None
             assert "ValidationError: 1 validation error for Message\nphase\n" in report.error.message
         site.finish(other)
+
+
+@pytest.mark.usefixtures("tally")
+def test_an_order_that_was_accepted_fails_by_its_reason_once_its_kind_is_gone(site: Site) -> None:
+    order = to_tally(site, hold=str(site.root / "never"))
+    site.want(order)
+    with site.running():
+        until(lambda: site.phase(order) is Phase.EVALUATING)
+    shutil.rmtree(site.root / "installed-tally")
+    with site.running():
+        report = site.finish(order, Phase.FAILED)
+    assert report.error is not None
+    assert report.error.message.endswith("its work cannot be read any more. Install its kind's package again.")
 
 
 def test_a_runner_without_a_kind_refuses_its_order_alone(site: Site) -> None:
