@@ -72,7 +72,7 @@ class Comparison:
         return ", ".join(str(values[name]) for name in self._differing) or run.id
 
     def __repr__(self) -> str:
-        return self.table.round(3).to_string()
+        return str(self.table.round(3).to_string())
 
     def _repr_html_(self) -> str:
         figures = [name for name in self.table.columns if name not in self._differing]

@@ -11,8 +11,8 @@ from cloud.inboxes import Inboxes
 from cloud.runs.events import events
 from cloud.runs.lifecycle import cancel
 from cloud.runs.run import Run as StoredRun
-from cloud.runs.step_records import RunState
-from cloudedge.documents import TrainingTask
+from cloud.runs.step_records import PretrainingRecord, RunState
+from cloudedge.documents import FusionRecord, TrainingTask
 from cloudedge.errors import Cancelled, CloudedgeError, NotFound, WorkFailed
 from cloudedge.files import atomic_write
 from pipelines.display.summary import summary
@@ -296,7 +296,7 @@ class Run:
         state = self._stored.state()
         return state is not None and state.state != "running"
 
-    def _final(self) -> Any:
+    def _final(self) -> FusionRecord | PretrainingRecord:
         record = self._stored.model_after(self._stored.rounds_fused())
         if record is None:
             raise NotFound(f"The run {self.id!r} has no model yet: it is {self.state}.")
