@@ -6,30 +6,25 @@ import io
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from rich.console import Console, RenderableType
 
 from cloud.runs.run import Run
 from cloudedge.errors import CloudedgeError
 from pipelines.display.console import console
-from pipelines.display.live import REDRAW_SECONDS, RunDisplay, RunPicture, last_words
+from pipelines.display.live import REDRAW_SECONDS, RunDisplay, RunPicture
 
 _WIDTH = 110
 _STYLE = "line-height:1.25;font-family:Menlo,Consolas,'DejaVu Sans Mono',monospace;white-space:pre;overflow-x:auto"
 
 
 @contextmanager
-def live_display(log: Path | None = None) -> Iterator[Callable[[Run], None]]:
+def live_display(between: Callable[[], str]) -> Iterator[Callable[[Run], None]]:
     """Shows what a run does for as long as the context lasts.
 
     Args:
-        log: What the pipeline says while no edge is at work, if that is on this machine.
+        between: Says in a line what goes on while no edge is at work.
     """
-
-    def between() -> str:
-        return last_words(log) if log else "no edge is at work"
-
     if not _in_a_notebook():
         with RunDisplay(console(stderr=True), between) as display:
             yield display

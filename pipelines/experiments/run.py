@@ -74,18 +74,26 @@ class Run:
         id: Id of the task, and so of the run.
     """
 
-    def __init__(self, stored: StoredRun, place: Place, over: Callable[[], bool] | None = None) -> None:
+    def __init__(
+        self,
+        stored: StoredRun,
+        place: Place,
+        over: Callable[[], bool] | None = None,
+        between: Callable[[], str] = lambda: "no edge is at work",
+    ) -> None:
         """Look at a run.
 
         Args:
             stored: Its objects.
             place: Where it is.
             over: Where this process has it run: whether whoever runs it is done. It raises what made the run fail.
+            between: Says in a line what goes on while no edge is at work.
         """
         self.id = stored.id
         self._stored = stored
         self._place = place
         self._over = over
+        self._between = between
 
     @property
     def task(self) -> Task:
@@ -134,7 +142,7 @@ class Run:
         """
         from pipelines.experiments.cell import live_display
 
-        with live_display() as display:
+        with live_display(self._between) as display:
             while not self._is_over():
                 display(self._stored)
                 time.sleep(_LOOK_SECONDS / 2)
@@ -230,14 +238,10 @@ class Run:
         from mlflow import MlflowClient
 
         client = MlflowClient(uri)
-        for experiment in client.search_experiments():
-            found: list[MlflowRun] = client.search_runs(
-                [experiment.experiment_id], f"tags.`cloudedge.run` = '{self.id}'", max_results=50
-            )
-            for run in found:
-                if "mlflow.parentRunId" not in run.data.tags:
-                    return run
-        return None
+        everywhere = [experiment.experiment_id for experiment in client.search_experiments()]
+        found: list[MlflowRun] = client.search_runs(everywhere, f"tags.`cloudedge.run` = '{self.id}'")
+        # Its children have the same tag.
+        return next((run for run in found if "mlflow.parentRunId" not in run.data.tags), None)
 
     @property
     def report(self) -> Report:
