@@ -56,7 +56,15 @@ def no_display() -> Iterator[Callable[[Run], None]]:
 
 def _as_html(parts: Sequence[RenderableType]) -> str:
     """What a terminal would show, as it is: a notebook that is exported, or read elsewhere, shows the same."""
-    paper = Console(record=True, width=_WIDTH, file=io.StringIO(), highlight=False, markup=False, emoji=False)
+    paper = Console(
+        record=True,
+        width=_WIDTH,
+        file=io.StringIO(),
+        force_jupyter=False,  # Else it shows all of it in cells of its own.
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
     for part in parts:
         paper.print(part)
     return f'<pre style="{_STYLE}">{html.escape(paper.export_text())}</pre>'

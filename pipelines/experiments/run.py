@@ -64,7 +64,7 @@ class Report:
         from cloud.pages.markup import element
 
         # A frame of its own: the page's styles are not the notebook's, and no script of it, if there were one, would run.
-        return str(element("iframe", srcdoc=self.html, sandbox="", style="width:100%;height:44em;border:0", loading="lazy"))
+        return str(element("iframe", srcdoc=self.html, sandbox="", style="width:100%;height:44em;border:0"))
 
 
 class Run:
