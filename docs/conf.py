@@ -68,9 +68,14 @@ napoleon_numpy_docstring = False
 
 html_theme = "furo"
 html_theme_options = {
-    f"{theme}_css_variables": dict.fromkeys(("color-brand-primary", "color-brand-content", "color-api-name"), blue)
-    for theme, blue in {"light": "#24608f", "dark": "#76b0e0"}.items()
+    f"{theme}_css_variables": {
+        **dict.fromkeys(("color-brand-primary", "color-brand-content", "color-api-name"), blue),
+        "color-highlight-on-target": pale,
+    }
+    for theme, blue, pale in (("light", "#24608f", "#e6eef7"), ("dark", "#76b0e0", "#1b2a3a"))
 }
+"""The colours of the drawings and of a run's report."""
+
 html_title = project
 html_static_path = ["style"]
 html_css_files = ["site.css"]
