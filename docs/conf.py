@@ -63,6 +63,7 @@ default_role = "code"
 """What docstrings have between single backticks."""
 
 autodoc_default_options = {"members": True, "member-order": "bysource", "exclude-members": "model_config"}
+autoclass_content = "both"  # What a class is, and what it is made of.
 python_maximum_signature_line_length = 100
 napoleon_numpy_docstring = False
 
