@@ -26,6 +26,10 @@ class CloudedgeError(Exception):
 
     exit_code = 1
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows in the place of a traceback: a person's mistake is no matter of our frames."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class InvalidInput(CloudedgeError):
     """Something that a person or another program gave cannot be used."""

@@ -1,1 +1,37 @@
-"""The DAGs, what runs them on a laptop, and the command line."""
+"""The DAGs, what runs them, the command line, and cloudedge's Python interface: the names in `__all__`.
+
+They are loaded when they are asked for, so that the command line pays for none of them.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipelines.experiments.cluster import Cluster
+    from pipelines.experiments.comparison import Comparison, compare
+    from pipelines.experiments.laptop import Laptop
+    from pipelines.experiments.run import Run
+    from pipelines.experiments.sweep import Sweep
+    from pipelines.experiments.task import Task
+
+_PLACES = {
+    "Cluster": "pipelines.experiments.cluster",
+    "Comparison": "pipelines.experiments.comparison",
+    "Laptop": "pipelines.experiments.laptop",
+    "Run": "pipelines.experiments.run",
+    "Sweep": "pipelines.experiments.sweep",
+    "Task": "pipelines.experiments.task",
+    "compare": "pipelines.experiments.comparison",
+}
+
+__all__ = ["Cluster", "Comparison", "Laptop", "Run", "Sweep", "Task", "compare"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

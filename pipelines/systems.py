@@ -56,6 +56,23 @@ class Demo(ABC, Generic[TaskT]):
             StoreFailed: the disk does not take them.
         """
 
+    def folder(self, home: Path, edges: int | None) -> Path:
+        """Its data in a home, which is laid out if it is not there.
+
+        Args:
+            home: The home.
+            edges: Number of edges; none: its own.
+
+        Raises:
+            InvalidInput: the data is not enough for so many edges.
+            StoreFailed: the disk does not take it.
+        """
+        count = edges or self.edges
+        found = home / "data" / f"{self.name}-{count}"
+        if not (found / self.written_last).exists():
+            self.write_data(found, count)
+        return found
+
     @abstractmethod
     def suits(self, task: TaskT) -> bool:
         """Whether a task is about this data."""

@@ -11,7 +11,7 @@ from cloud.pages.words import count
 from cloudedge.places import shown_path
 from cloudedge.store import DirectoryStore
 from pipelines.commands.options import HomeOption, JsonOption, print_json
-from pipelines.commands.target import open_target
+from pipelines.target import open_target
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The dataset's name; a run names it as store:NAME.")]
 

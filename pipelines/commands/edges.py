@@ -21,7 +21,7 @@ from cloudedge.documents.report import MAX_REPORT_BYTES
 from cloudedge.errors import CloudedgeError, InvalidInput, NotFound, StoreFailed
 from cloudedge.store import Store
 from pipelines.commands.options import JsonOption, print_json, print_table, say
-from pipelines.commands.target import open_target
+from pipelines.target import open_target
 
 if TYPE_CHECKING:
     from cloud.fleet.fleet import Edge, Fleet

@@ -11,10 +11,11 @@ from cloud.runs.run import Run
 from cloud.tracking import is_owed
 from cloudedge.errors import EXIT_INTERRUPTED, Conflict, InvalidInput
 from cloudedge.names import NAME, checked_name
-from pipelines.commands.options import JsonOption, TaskArgument, print_json, print_table, read_task_file
-from pipelines.commands.target import clusters_store
+from pipelines.commands.options import JsonOption, TaskArgument, print_json, print_table
 from pipelines.display.console import console
+from pipelines.experiments.task import task_in_file
 from pipelines.systems import system_of
+from pipelines.target import clusters_store
 
 if TYPE_CHECKING:
     from cloudedge.store import Store
@@ -59,7 +60,7 @@ def submit(
     as_json: JsonOption = False,
 ) -> None:
     """Run a task on Kubeflow. After a failure the same task goes on where it was."""
-    asked = read_task_file(task)
+    asked = task_in_file(task)
     system = system_of(asked)
     asked = system.form.as_carried(asked)
     system.check(asked)

@@ -10,8 +10,6 @@ from typing import Annotated, Any
 import typer
 
 from cloud.faults import Faults
-from cloudedge.documents import Task, read_task
-from cloudedge.errors import InvalidInput, NotFound
 from pipelines.laptop.home import DEFAULT
 
 RunHomeOption = Annotated[
@@ -29,25 +27,6 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 TaskArgument = Annotated[Path, typer.Argument(metavar="TASK", help="The task, a JSON file.")]
 RunArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the task and its run.")]
 HOME_DEFAULT = DEFAULT
-
-
-def read_task_file(path: Path) -> Task:
-    """Read a task file.
-
-    Raises:
-        NotFound: there is no such file.
-        InvalidInput: it cannot be read.
-        InvalidDocument: it is no task; names all its faults.
-    """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise NotFound(f"There is no file {path}: correct the path of the task.") from None
-    except IsADirectoryError:
-        raise InvalidInput(f"{path} is a folder: name the task's file in it.") from None
-    except OSError as error:
-        raise InvalidInput(f"Cannot read {path}: {error.strerror}. Mend that, or name another file.") from None
-    return read_task(content, str(path))
 
 
 def actor() -> str:

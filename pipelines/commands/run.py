@@ -13,16 +13,17 @@ from cloudedge.documents import Task
 from cloudedge.documents.tasks import SYSTEMS
 from cloudedge.errors import EXIT_INTERRUPTED, InvalidInput
 from cloudedge.files import atomic_write, is_outlet
-from pipelines.commands.options import HOME_DEFAULT, JsonOption, RunHomeOption, TaskArgument, print_json, read_task_file
+from pipelines.commands.options import HOME_DEFAULT, JsonOption, RunHomeOption, TaskArgument, print_json
 from pipelines.display.command_name import typed
 from pipelines.display.console import console
 from pipelines.display.live import RunDisplay, last_words
 from pipelines.display.outcome import print_outcome
 from pipelines.display.summary import overview, summary
+from pipelines.experiments.task import task_in_file
 from pipelines.laptop.data import Data
 from pipelines.laptop.home import Home
 from pipelines.laptop.run import run_task
-from pipelines.systems import Demo, system_named, system_of
+from pipelines.systems import system_named, system_of
 
 DataOption = Annotated[
     Path | None,
@@ -66,7 +67,7 @@ def demo(
     task_file = home / f"{shown.name}.json"
     atomic_write(task_file, task.to_json())
     again = _again(task_file, None, edges if edges != shown.edges else None, home, None)
-    _run(task, _demo_data(shown, home, count), None, opened, as_json, task_file, again)
+    _run(task, shown.folder(home, count), None, opened, as_json, task_file, again)
 
 
 def run(
@@ -78,7 +79,7 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run a task on this machine. The same task again goes on where it was."""
-    asked, opened = read_task_file(task), Home(home)
+    asked, opened = task_in_file(task), Home(home)
     folder = data
     if folder is None:
         # Before anything of it is begun.
@@ -88,13 +89,13 @@ def run(
                 f"{task} is about other samples than the demo's{f' {shown.name}' if shown else ''}: "
                 "name the folder that has yours with --data FOLDER."
             )
-        folder = _demo_data(shown, home, edges or shown.edges)
+        folder = shown.folder(home, edges)
     _run(asked, folder, edges, opened, as_json, task, _again(task, data, edges, home, compact), compact)
 
 
 def validate(task: TaskArgument, as_json: JsonOption = False) -> None:
     """Say whether a task file is right, or all that is wrong with it."""
-    asked = read_task_file(task)
+    asked = task_in_file(task)
     system = system_of(asked)
     system.check(asked)
     if as_json:
@@ -114,7 +115,7 @@ def compile_task(
     """Compile a task to a pipeline package for Kubeflow, with the task's values as the form's defaults."""
     from pipelines.kubeflow.compile import package_of
 
-    asked = read_task_file(task)
+    asked = task_in_file(task)
     system_of(asked).check(asked)
     atomic_write(output, package_of(asked, shape=form, lists=True))
     if not is_outlet(output):
@@ -133,13 +134,6 @@ def _again(task_file: Path, data: Path | None, edges: int | None, home: Path, co
     if compact is not None:
         words += ["--compact" if compact else "--flat"]
     return shlex.join(words)
-
-
-def _demo_data(demo: Demo[Task], home: Path, edges: int) -> Path:
-    folder = home / "data" / f"{demo.name}-{edges}"
-    if not (folder / demo.written_last).exists():
-        demo.write_data(folder, edges)
-    return folder
 
 
 def _run(

@@ -31,8 +31,8 @@ from pipelines.commands.options import (
     print_table,
     say,
 )
-from pipelines.commands.target import open_target
 from pipelines.display.summary import UNREADABLE, overview, summary, unreadable
+from pipelines.target import open_target
 
 
 def add_to(app: typer.Typer) -> None:

@@ -4,7 +4,7 @@ The steps are the same, and so are the bytes.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cloud.entrypoints.carried import require_carried
@@ -12,9 +12,9 @@ from cloud.runs.run import Run
 from cloud.tracking import is_owed
 from cloudedge.documents import Task
 from cloudedge.files import disk_errors
-from pipelines.commands.target import Target
 from pipelines.laptop.engine import pipeline_at_work
 from pipelines.systems import system_of
+from pipelines.target import Target
 
 _LOOK_SECONDS = 0.5
 
@@ -27,6 +27,7 @@ def run_here(
     folder: Path,
     watch: Callable[[Run], None],
     compact: bool | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> Run:
     """Run a task with the cluster that the environment names, or go on with it where it was.
 
@@ -38,6 +39,7 @@ def run_here(
         folder: Where this machine keeps logs and what passes.
         watch: Called again and again meanwhile, to show what happens.
         compact: Whether the pipeline has as few tasks as it can; none: as suits this machine.
+        variables: What names the cluster to the steps, where it is not the environment that does.
 
     Returns:
         The finished run.
@@ -59,7 +61,7 @@ def run_here(
     with disk_errors(logs):
         logs.mkdir(parents=True, exist_ok=True)
     root = folder / "pipelines" / task.id
-    with pipeline_at_work(task, arguments, compact, run, logs, root, {}) as pipeline:
+    with pipeline_at_work(task, arguments, compact, run, logs, root, variables or {}) as pipeline:
         while not pipeline.over():
             watch(run)
             time.sleep(_LOOK_SECONDS)

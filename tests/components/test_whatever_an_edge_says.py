@@ -63,7 +63,7 @@ from components.evaluate.step import _judged
 from components.register.description import description
 from components.wait.page import page
 from pipelines.commands.edges import _shown
-from pipelines.display.live import RunDisplay
+from pipelines.display.live import edge_table as live_edge_table
 from tests.components.cloud import Cloud, epochs, scores
 from tests.components.collaborative_training.page.run_builder import RunBuilder, digest
 from tests.digits import EDGES, digits_task
@@ -222,7 +222,7 @@ def _is_relayed(store: DirectoryStore, watch: OrderWatch) -> str:
 
 def _is_drawn(watch: OrderWatch) -> str:
     console = Console(file=io.StringIO(), width=150)
-    console.print(RunDisplay(console, str)._table(watch, STEPS.figures))
+    console.print(live_edge_table(watch, STEPS.figures))
     shown = [_shown(one.report.heartbeat_at) for one in watch.edges.values() if one.report]
     assert isinstance(console.file, io.StringIO)
     return escape("".join([console.file.getvalue(), *shown]))

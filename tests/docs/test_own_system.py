@@ -15,7 +15,7 @@ from cloudedge.documents import read_task
 from cloudedge.errors import InvalidDocument
 from cloudedge.store import DirectoryStore
 from components.systems import steps_of
-from pipelines.display.live import RunDisplay
+from pipelines.display.live import edge_table
 from tests.cloud.tracking.told import WARNINGS_OF_MLFLOW
 from tests.docs.pages import ROOT, blocks
 from tests.docs.reader import Reader, installed
@@ -62,7 +62,7 @@ def test_its_edges_are_drawn_while_they_are_at_work(run: Run) -> None:
     console = Console(width=120, record=True, quiet=False)
 
     with console.capture() as drawn:
-        console.print(RunDisplay(console, str)._table(watch, steps_of(run.task()).figures))
+        console.print(edge_table(watch, steps_of(run.task()).figures))
 
     head, first, *_ = drawn.get().splitlines()
     assert head.split() == ["edge", "phase", "progress", "rows"]

@@ -65,7 +65,7 @@ def test_where_no_cloud_sample_is_held_out_nobody_says_an_accuracy(
     numpy.savez(few, image=images.astype("uint8")[chosen, numpy.newaxis], label=labels[chosen])
     task = cloud.task.model_copy(update={"collaborate": False})
 
-    monkeypatch.setattr(live, "_REDRAW_SECONDS", 0)
+    monkeypatch.setattr(live, "REDRAW_SECONDS", 0)
     shown = io.StringIO()
     with live.RunDisplay(Console(file=shown), str) as display:
         display(cloud.run)

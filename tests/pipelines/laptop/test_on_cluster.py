@@ -10,8 +10,8 @@ from cloud.runs.state import set_state
 from cloud.runs.step_records import RunState
 from cloud.tracking.relay import Trouble
 from cloudedge.errors import Conflict, InvalidInput
-from pipelines.commands.target import Target
 from pipelines.laptop import on_cluster
+from pipelines.target import Target
 from tests.components.cloud import Cloud
 
 

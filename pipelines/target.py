@@ -1,4 +1,4 @@
-"""Where the runs are that a command is about: a laptop's home, or a cluster that the environment names."""
+"""Where runs are: in a laptop's home, or on a cluster that the environment or somebody names."""
 
 import os
 import sys
@@ -53,8 +53,7 @@ def open_target(home: Path | None) -> Target:
         InvalidInput: the environment names no cluster rightly.
     """
     if home is None and "CLOUDEDGE_STORE" in os.environ:
-        settings = _settings()
-        return Target(settings.open_store(), settings.open_inboxes(), None)
+        return cluster_target()
     found = Home(home or DEFAULT)
     if not found.store.root.is_dir():
         raise NotFound(
@@ -62,6 +61,19 @@ def open_target(home: Path | None) -> Target:
             "or set CLOUDEDGE_STORE and CLOUDEDGE_INBOXES to those of a cluster."
         )
     return Target(found.store, found.inboxes, found)
+
+
+def cluster_target(**named: str) -> Target:
+    """A cluster.
+
+    Args:
+        named: What names it in the environment's place: store, store_for_edges, inboxes, tracking_uri.
+
+    Raises:
+        InvalidInput: neither names it, or not rightly.
+    """
+    settings = _settings(**named)
+    return Target(settings.open_store(), settings.open_inboxes(), None)
 
 
 def clusters_store() -> Store | None:

@@ -1,0 +1,84 @@
+"""The live picture of a run in a notebook's cell, or on a terminal."""
+
+import contextlib
+import html
+import io
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console, RenderableType
+
+from cloud.runs.run import Run
+from cloudedge.errors import CloudedgeError
+from pipelines.display.console import console
+from pipelines.display.live import REDRAW_SECONDS, RunDisplay, RunPicture
+
+_WIDTH = 110
+_STYLE = "line-height:1.25;font-family:Menlo,Consolas,'DejaVu Sans Mono',monospace;white-space:pre;overflow-x:auto"
+
+
+@contextmanager
+def live_display(between: Callable[[], str]) -> Iterator[Callable[[Run], None]]:
+    """Shows what a run does for as long as the context lasts.
+
+    Args:
+        between: Says in a line what goes on while no edge is at work.
+    """
+    if not _in_a_notebook():
+        with RunDisplay(console(stderr=True), between) as display:
+            yield display
+        return
+    from IPython.display import HTML
+    from IPython.display import display as show
+
+    cell = show(HTML(""), display_id=True)  # type: ignore[no-untyped-call]
+    picture, looked = RunPicture(between), 0.0
+
+    def update(run: Run) -> None:
+        nonlocal looked
+        if time.monotonic() - looked < REDRAW_SECONDS:
+            return
+        looked = time.monotonic()
+        with contextlib.suppress(CloudedgeError):
+            picture.look(run)
+            drawn = [] if _is_over(run) else [picture.drawn(run)]
+            cell.update(HTML(_as_html([*picture.lines, *drawn])))  # type: ignore[no-untyped-call]
+
+    yield update
+
+
+@contextmanager
+def no_display() -> Iterator[Callable[[Run], None]]:
+    """Shows nothing."""
+    yield lambda _: None
+
+
+def _as_html(parts: Sequence[RenderableType]) -> str:
+    """What a terminal would show, as it is: a notebook that is exported, or read elsewhere, shows the same."""
+    paper = Console(
+        record=True,
+        width=_WIDTH,
+        file=io.StringIO(),
+        force_jupyter=False,  # Else it shows all of it in cells of its own.
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    for part in parts:
+        paper.print(part)
+    return f'<pre style="{_STYLE}">{html.escape(paper.export_text())}</pre>'
+
+
+def _is_over(run: Run) -> bool:
+    state = run.state()
+    return state is not None and state.state != "running"
+
+
+def _in_a_notebook() -> bool:
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return False
+    shell = get_ipython()
+    return shell is not None and hasattr(shell, "kernel")

@@ -1,0 +1,219 @@
+"""Runs on a cluster, from Python."""
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cloud import datasets
+from cloud.inboxes import Inboxes
+from cloud.runs.run import Run as StoredRun
+from cloud.runs.run import run_ids
+from cloudedge.documents import TrainingTask
+from cloudedge.errors import InvalidInput
+from pipelines.display.live import last_words
+from pipelines.experiments.run import Run
+from pipelines.experiments.sweep import Sweep, run_sweep
+from pipelines.experiments.task import Task
+from pipelines.laptop.on_cluster import run_here
+from pipelines.systems import system_of
+from pipelines.target import Target, cluster_target
+
+if TYPE_CHECKING:
+    from pipelines.experiments.data import Table
+    from pipelines.kubeflow.client import Kubeflow
+
+_NAMES = ("store", "store_for_edges", "inboxes", "tracking_uri")
+
+
+class Cluster:
+    """Runs whose store, inboxes, edges and MLflow are a cluster's.
+
+    Where Kubeflow is known, it runs the pipelines; elsewhere this machine does, with the same steps to the same bytes.
+    """
+
+    def __init__(
+        self,
+        *,
+        kubeflow: str | None = None,
+        namespace: str | None = None,
+        folder: str | PathLike[str] = "cloudedge-cluster",
+        **named: str,
+    ) -> None:
+        """Know a cluster: by the environment, as the guide for administrators sets it, or by what is named here.
+
+        Args:
+            kubeflow: Address of Kubeflow Pipelines; none: CLOUDEDGE_KUBEFLOW; empty: this machine runs the pipelines.
+            namespace: The user's namespace there; none: CLOUDEDGE_KUBEFLOW_NAMESPACE.
+            folder: Where this machine keeps logs and what passes, where it runs pipelines.
+            named: store, store_for_edges, inboxes and tracking_uri, in place of CLOUDEDGE_STORE and so on.
+
+        Raises:
+            InvalidInput: the cluster is not named, or wrongly.
+        """
+        unknown = sorted(set(named) - set(_NAMES))
+        if unknown:
+            raise InvalidInput(f"A cluster has no {', '.join(unknown)}; it is named by: {', '.join(_NAMES)}.")
+        self._variables = {f"CLOUDEDGE_{name.upper()}": value for name, value in named.items()}
+        self._target: Target = cluster_target(**named)
+        self._address = os.environ.get("CLOUDEDGE_KUBEFLOW", "") if kubeflow is None else kubeflow
+        self._namespace = os.environ.get("CLOUDEDGE_KUBEFLOW_NAMESPACE", "") if namespace is None else namespace
+        self._folder = Path(folder)
+        self.tracking_uri = named.get("tracking_uri") or os.environ.get("CLOUDEDGE_TRACKING_URI", "")
+
+    @property
+    def inboxes(self) -> Inboxes:
+        """The inboxes of its edges."""
+        return self._target.inboxes
+
+    def edges(self) -> list[str]:
+        """Names of the edges that are enrolled."""
+        return self._target.inboxes.edges()
+
+    def put(self, name: str, samples: "str | PathLike[str] | Table", task: Task | None = None) -> str:
+        """Put samples into the cluster's store, where steps find them; in place of what had the name.
+
+        Args:
+            name: Name of the dataset.
+            samples: A folder, a file, or a DataFrame or a dictionary of arrays.
+            task: The task whose data format samples in memory are in.
+
+        Returns:
+            What a run is given as its data: store:NAME.
+
+        Raises:
+            InvalidInput: they cannot be put.
+        """
+        if not isinstance(samples, str | PathLike):
+            if task is None or not isinstance(task.document, TrainingTask):
+                raise InvalidInput("Samples in memory are put in a task's data format: name the task, too.")
+            from pipelines.experiments.data import write_data
+
+            samples = write_data({"cloud": samples}, task.document.data, self._folder / "data") / "cloud"
+        list(datasets.put(self._target.store, name, Path(samples)))
+        return f"{datasets.SCHEME}{name}"
+
+    def run(self, task: Task, data: str = "", test_data: str = "", *, compact: bool | None = None, display: bool = True) -> Run:
+        """Run a task to its end, or go on with it where it was.
+
+        Args:
+            task: What is asked for.
+            data: The cloud's samples, store:NAME (see `put`).
+            test_data: Samples that nobody trains on, store:NAME.
+            compact: Whether all rounds are one task of the pipeline; none: as suits the place.
+            display: Whether to show what happens meanwhile.
+
+        Raises:
+            CloudedgeError: what made it fail.
+        """
+        if self._address:
+            run = self.submit(task, data, test_data, compact=compact)
+            return run.follow() if display else run.wait()
+        from pipelines.experiments.cell import live_display, no_display
+
+        log = self._folder / "logs" / task.id / "pipeline.log"
+        with live_display(partial(last_words, log)) if display else no_display() as shown:
+            stored = run_here(
+                task.document, data, test_data, self._target, self._folder, shown, compact, variables=self._variables
+            )
+        return Run(stored, self)
+
+    def submit(
+        self,
+        task: Task,
+        data: str = "",
+        test_data: str = "",
+        *,
+        compact: bool | None = None,
+        experiment: str = "cloudedge",
+    ) -> Run:
+        """Have Kubeflow run a task, and return at once.
+
+        Args:
+            task: As for `run`.
+            data: As for `run`.
+            test_data: As for `run`.
+            compact: As for `run`.
+            experiment: Kubeflow's experiment that it is shown in.
+
+        Raises:
+            InvalidInput: no Kubeflow is known.
+            Conflict: a run of this task is under way.
+        """
+        from pipelines.kubeflow.progress import at_work, failure
+
+        system = system_of(task.document)
+        document = system.form.as_carried(task.document)
+        kubeflow, stored = self._kubeflow(), StoredRun(self._target.store, document.id)
+        stored.require_free_for(document)
+        latest = kubeflow.submit(document, system.arguments(data, test_data), experiment, compact)
+
+        def over() -> bool:
+            nonlocal latest
+            latest = kubeflow.refreshed(latest)
+            if error := failure(latest, stored):
+                raise error
+            return latest.over
+
+        return Run(stored, self, over, lambda: at_work(latest))
+
+    def sweep(
+        self,
+        task: Task,
+        over: Mapping[str, Sequence[Any]],
+        data: str = "",
+        test_data: str = "",
+        *,
+        seeds: int = 1,
+        display: bool = True,
+    ) -> Sweep:
+        """Run a task with all combinations of some values, each as a pipeline run. Called again, it goes on where it was.
+
+        Args:
+            task: What all runs have in common.
+            over: Values to try by field, parts of the document joined by dots.
+            data: As for `run`.
+            test_data: As for `run`.
+            seeds: How many seeds each combination is run with, from the task's own on.
+            display: Whether to show what happens meanwhile.
+
+        Raises:
+            InvalidInput: there is no such field, or a combination cannot be run; nothing is run then.
+            CloudedgeError: what made a run fail.
+        """
+
+        def run(one: Task) -> Run:
+            stored = StoredRun(self._target.store, one.id)
+            state = stored.state()
+            if state and state.state == "finished":
+                return Run(stored, self)
+            return self.run(one, data, test_data, display=display)
+
+        return run_sweep(task, over, seeds, run, print if display else lambda _: None)
+
+    def runs(self) -> list[Run]:
+        """All runs of this cluster, sorted by their ids."""
+        return [Run(StoredRun(self._target.store, run_id), self) for run_id in run_ids(self._target.store)]
+
+    def open(self, run_id: str) -> Run:
+        """A run of this cluster.
+
+        Raises:
+            NotFound: there is no such run; names those that there are.
+        """
+        stored = StoredRun(self._target.store, run_id)
+        stored.task()
+        return Run(stored, self)
+
+    def _kubeflow(self) -> "Kubeflow":
+        from pipelines.kubeflow.client import Kubeflow, KubeflowSettings
+
+        if not self._address:
+            raise InvalidInput("No Kubeflow is known: set CLOUDEDGE_KUBEFLOW, or name it: Cluster(kubeflow='http://...').")
+        return Kubeflow(KubeflowSettings(kubeflow=self._address, kubeflow_namespace=self._namespace))
+
+    def __repr__(self) -> str:
+        where: Mapping[str, str] = self._target.cluster or {}
+        return f"Cluster({', '.join(f'{name}={value!r}' for name, value in where.items() if value)})"

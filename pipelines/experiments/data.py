@@ -1,0 +1,197 @@
+"""Samples that are in memory, and the data format that suits them."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
+
+import numpy
+
+from cloudedge.data import Record, write_records
+from cloudedge.data.records import Fault, class_index, field_values
+from cloudedge.documents import DataFormat, SampleField
+from cloudedge.errors import InvalidInput, InvalidSamples
+from cloudedge.names import FIELD_NAME
+from cloudedge.texts import shown
+
+if TYPE_CHECKING:
+    import pandas
+
+Table: TypeAlias = Union["pandas.DataFrame", Mapping[str, Any]]
+"""Samples of one place: a DataFrame, or arrays of equal length by name."""
+
+InMemory: TypeAlias = Mapping[str, Any]
+"""Samples of a whole run: under 'cloud' a table, under 'edges' one by edge, under 'test' one by environment or one alone."""
+
+_MOST_CLASSES = 1000
+_PLACES = ("cloud", "edges", "test")
+
+
+def proposed_format(data: InMemory, label: str) -> dict[str, Any]:
+    """The data format of samples in memory, as a task has it.
+
+    Args:
+        data: The samples.
+        label: The column or array with the classes.
+
+    Returns:
+        Fields of the cloud's samples in their order, numbers shifted and scaled by how those spread, and all classes that
+        stand anywhere, sorted.
+
+    Raises:
+        InvalidInput: there is no such column, or one holds no numbers.
+    """
+    cloud = _arrays(_tables(data)["cloud"], "cloud")
+    if label not in cloud:
+        raise InvalidInput(
+            f"The cloud's samples have no {label!r}; they have: {', '.join(cloud)}. Name the one with the classes."
+        )
+    classes: set[str] = set()
+    for place, table in _tables(data).items():
+        labels = _arrays(table, place).get(label)
+        if labels is None:
+            raise InvalidInput(f"The samples of {place} have no {label!r}, as those of the cloud have.")
+        classes |= {_class_name(value) for value in labels.tolist()}
+    if not 2 <= len(classes) <= _MOST_CLASSES:
+        raise InvalidInput(f"{label!r} has {len(classes)} different values: a model tells 2 to {_MOST_CLASSES} classes apart.")
+    fields = [_field(name, values) for name, values in cloud.items() if name != label]
+    named = {"label": label} if re.fullmatch(FIELD_NAME, label) else {"label": "label", "label_column": label}
+    ordered = sorted(classes, key=lambda name: (0, float(name), name) if _is_number(name) else (1, 0.0, name))
+    return {"storage": "npz", "fields": fields, "classes": ordered, **named}
+
+
+def write_data(data: InMemory, form: DataFormat, folder: Path) -> Path:
+    """Lay samples out as a run on this machine reads them; the same ones are written once.
+
+    Args:
+        data: The samples.
+        form: Their format; whatever storage it names.
+        folder: Where to, in a folder of its own.
+
+    Returns:
+        That folder.
+
+    Raises:
+        InvalidSamples: a sample does not fit the format; names it.
+        StoreFailed: the disk does not take them.
+    """
+    records = {place: to_records(table, form, place) for place, table in _tables(data).items()}
+    digest = hashlib.sha256(form.model_dump_json().encode())
+    for place, found in sorted(records.items()):
+        digest.update(f"{place} {len(found)}\n".encode())
+        for record in found:
+            digest.update(b"".join(values.tobytes() for values in record.values.values()) + record.label.to_bytes(4, "little"))
+    target = folder / digest.hexdigest()[:16]
+    if (target / "cloud").exists():
+        return target
+    for place, found in sorted(records.items(), reverse=True):  # The cloud's last: where they are, all is there.
+        write_records(found, target / place, form, "samples")
+    return target
+
+
+def to_records(table: Table, form: DataFormat, place: str, *, labelled: bool = True) -> list[Record]:
+    """Samples as a format has them.
+
+    Args:
+        table: The samples.
+        form: Their format.
+        place: What they are, for the message.
+        labelled: Whether they have labels.
+
+    Raises:
+        InvalidSamples: one does not fit; names field and value.
+    """
+    arrays = _arrays(table, place)
+    try:
+        values = {field.name: field_values(_raw(arrays, field), field) for field in form.fields}
+        labels = [0] * len(next(iter(values.values())))
+        if labelled:
+            labels = [class_index(_class_name(value), form) for value in _column(arrays, form.label_stored_as).tolist()]
+    except Fault as fault:
+        raise InvalidSamples(f"The samples of {place}, sample {fault.sample}, {fault}.") from None
+    return [Record({name: column[index] for name, column in values.items()}, label) for index, label in enumerate(labels)]
+
+
+def _tables(data: InMemory) -> dict[str, Table]:
+    """Each place's samples, by its folder."""
+    if "cloud" not in data:
+        raise InvalidInput(
+            f"The data has no 'cloud', only: {', '.join(map(str, data)) or 'nothing'}. Give samples to begin with."
+        )
+    unknown = [str(name) for name in data if name not in _PLACES]
+    if unknown:
+        raise InvalidInput(f"The data has {', '.join(unknown)}, which is none of {', '.join(_PLACES)}: rename or leave it out.")
+    tables: dict[str, Table] = {"cloud": data["cloud"]}
+    for name in ("edges", "test"):
+        found = data.get(name)
+        if found is None:
+            continue
+        if name == "test" and _is_table(found):
+            tables["test"] = found
+            continue
+        tables |= {f"{name}/{inner}": table for inner, table in found.items()}
+    return tables
+
+
+def _is_table(value: Any) -> bool:
+    """Whether this is one table, and no dictionary of tables."""
+    if not isinstance(value, Mapping):
+        return True
+    return not any(hasattr(inner, "columns") or isinstance(inner, Mapping) for inner in value.values())
+
+
+def _arrays(table: Table, place: str) -> dict[str, numpy.ndarray[Any, Any]]:
+    names: Sequence[Any] = list(getattr(table, "columns", table))
+    found = {str(name): numpy.asarray(table[name]) for name in names}
+    lengths = {name: len(values) if values.ndim else -1 for name, values in found.items()}
+    if not found or len(set(lengths.values())) > 1 or -1 in lengths.values():
+        raise InvalidInput(
+            f"The samples of {place} have columns of different lengths, or none: {shown(lengths)}. Make them equal."
+        )
+    return found
+
+
+def _column(arrays: Mapping[str, numpy.ndarray[Any, Any]], name: str) -> numpy.ndarray[Any, Any]:
+    if name not in arrays:
+        raise Fault(f"found {shown(', '.join(arrays))}, and no {name!r}; add it, or correct the task's data format")
+    return arrays[name]
+
+
+def _raw(arrays: Mapping[str, numpy.ndarray[Any, Any]], field: SampleField) -> numpy.ndarray[Any, Any]:
+    """A field's values, [n, *shape]; a field with a shape may be several columns, NAME_0, NAME_1 and so on."""
+    name = field.stored_as
+    if name in arrays or not field.shape:
+        return _column(arrays, name)
+    count = int(numpy.prod(field.shape))
+    columns = [_column(arrays, f"{name}_{index}") for index in range(count)]
+    return numpy.stack(columns, axis=1).reshape(-1, *field.shape)
+
+
+def _field(name: str, values: numpy.ndarray[Any, Any]) -> dict[str, Any]:
+    if values.dtype.kind not in "biuf":
+        raise InvalidInput(f"{name!r} holds {values.dtype}, and a model reads numbers: leave it out, or turn it into numbers.")
+    called = name if re.fullmatch(FIELD_NAME, name) else re.sub(r"\W+", "_", f"x_{name}")
+    field: dict[str, Any] = {"name": called, "shape": list(values.shape[1:])}
+    if called != name:
+        field["column"] = name
+    if values.dtype == numpy.uint8:
+        return {**field, "dtype": "uint8", "scale": 1 / 255}
+    finite = values[numpy.isfinite(values)].astype(numpy.float64)
+    spread = float(finite.std()) if finite.size else 0.0
+    middle = float(finite.mean()) if finite.size else 0.0
+    return {**field, "offset": float(f"{middle:.4g}"), "scale": float(f"{1 / spread:.4g}") if spread else 1.0}
+
+
+def _class_name(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

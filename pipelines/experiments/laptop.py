@@ -1,0 +1,204 @@
+"""Runs on this machine, from Python."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cloud.inboxes import Inboxes
+from cloud.runs.run import Run as StoredRun
+from cloud.runs.run import run_ids
+from cloudedge.documents import TrainingTask
+from cloudedge.errors import InvalidInput
+from pipelines.display.live import last_words
+from pipelines.experiments.run import Run
+from pipelines.experiments.sweep import Sweep, run_sweep
+from pipelines.experiments.task import Task
+from pipelines.laptop.data import Data
+from pipelines.laptop.home import DEFAULT, Home
+from pipelines.laptop.run import run_task
+from pipelines.systems import system_of
+
+if TYPE_CHECKING:
+    from pipelines.experiments.data import InMemory
+
+_BEGIN_SECONDS = 0.05
+
+
+class Laptop:
+    """Runs whose cloud and edges are processes of this machine; nothing of them outlives this one.
+
+    Attributes:
+        home: The folder that everything of them lives in.
+    """
+
+    def __init__(self, home: str | PathLike[str] = DEFAULT) -> None:
+        """Use a folder, which is made when first written to.
+
+        Raises:
+            InvalidInput: its name is one that MLflow cannot be told.
+        """
+        self.home = Path(home)
+        self._home = Home(self.home)
+
+    @property
+    def inboxes(self) -> Inboxes:
+        """The inboxes of its edges."""
+        return self._home.inboxes
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's address, for `mlflow.set_tracking_uri` and `mlflow ui --backend-store-uri`."""
+        return self._home.tracking_uri
+
+    def run(
+        self,
+        task: Task,
+        data: "str | PathLike[str] | InMemory | None" = None,
+        *,
+        edges: int | None = None,
+        compact: bool | None = None,
+        display: bool = True,
+    ) -> Run:
+        """Run a task to its end, or go on with it where it was.
+
+        Args:
+            task: What is asked for.
+            data: The samples: a folder with cloud/, edges/EDGE/ and test/, or the same as a dictionary of DataFrames or of
+                dictionaries of arrays, {'cloud': ..., 'edges': {EDGE: ...}, 'test': {ENVIRONMENT: ...}}; none: the demo's, if
+                the task is about those.
+            edges: Number of edges; none: all that have samples.
+            compact: Whether all rounds are one task of the pipeline; none: beyond ten rounds.
+            display: Whether to show what happens meanwhile.
+
+        Returns:
+            The finished run.
+
+        Raises:
+            CloudedgeError: what made it fail; what was done stays, and the same call goes on there.
+        """
+        from pipelines.experiments.cell import live_display, no_display
+
+        samples = self._samples(task, data, edges)
+        log = self._home.logs(task.id) / "pipeline.log"
+        with live_display(partial(last_words, log)) if display else no_display() as shown:
+            return Run(run_task(task.document, samples, edges, self._home, shown, compact), self)
+
+    def submit(
+        self,
+        task: Task,
+        data: "str | PathLike[str] | InMemory | None" = None,
+        *,
+        edges: int | None = None,
+        compact: bool | None = None,
+    ) -> Run:
+        """Begin to run a task, and return at once; `Run.wait`, `follow` and `cancel` go on from there.
+
+        Args:
+            task: As for `run`.
+            data: As for `run`.
+            edges: As for `run`.
+            compact: As for `run`.
+
+        Raises:
+            CloudedgeError: it cannot be begun.
+        """
+        samples = self._samples(task, data, edges)
+        failures: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                run_task(task.document, samples, edges, self._home, lambda _: None, compact)
+            except BaseException as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=work, name=f"run-{task.id}", daemon=True)
+        thread.start()
+        stored = StoredRun(self._home.store, task.id)
+        while thread.is_alive() and not stored.exists():
+            thread.join(_BEGIN_SECONDS)
+
+        def over() -> bool:
+            if thread.is_alive():
+                return False
+            if failures:
+                raise failures[0]
+            return True
+
+        if not stored.exists():
+            over()
+        log = self._home.logs(task.id) / "pipeline.log"
+        return Run(stored, self, over, partial(last_words, log))
+
+    def sweep(
+        self,
+        task: Task,
+        over: Mapping[str, Sequence[Any]],
+        data: "str | PathLike[str] | InMemory | None" = None,
+        *,
+        seeds: int = 1,
+        display: bool = True,
+    ) -> Sweep:
+        """Run a task with all combinations of some values. Called again, it goes on where it was.
+
+        Args:
+            task: What all runs have in common.
+            over: Values to try by field, parts of the document joined by dots:
+                {'collaboration.fusion.rule': ['samples', 'median']}.
+            data: As for `run`.
+            seeds: How many seeds each combination is run with, from the task's own on.
+            display: Whether to show what happens meanwhile.
+
+        Raises:
+            InvalidInput: there is no such field, or a combination cannot be run; nothing is run then.
+            CloudedgeError: what made a run fail.
+        """
+        return run_sweep(
+            task, over, seeds, lambda one: self.run(one, data, display=display), print if display else lambda _: None
+        )
+
+    def runs(self) -> list[Run]:
+        """All runs of this home, sorted by their ids."""
+        return [Run(StoredRun(self._home.store, run_id), self) for run_id in run_ids(self._home.store)]
+
+    def open(self, run_id: str) -> Run:
+        """A run of this home.
+
+        Raises:
+            NotFound: there is no such run; names those that there are.
+        """
+        stored = StoredRun(self._home.store, run_id)
+        stored.task()
+        return Run(stored, self)
+
+    def _samples(self, task: Task, data: "str | PathLike[str] | InMemory | None", edges: int | None) -> Data:
+        if data is None:
+            return Data(self.demo_data(task, edges))
+        if isinstance(data, str | PathLike):
+            return Data(Path(data))
+        if not isinstance(task.document, TrainingTask):
+            raise InvalidInput(f"Samples in memory are for collaborative training; {task.kind} reads files: name their folder.")
+        from pipelines.experiments.data import write_data
+
+        return Data(write_data(data, task.document.data, self._home.folder / "data"))
+
+    def demo_data(self, task: Task, edges: int | None = None) -> Path:
+        """Folder of a demo's samples in this home, for a task that is about those; they are laid out if they are not there.
+
+        Args:
+            task: The task.
+            edges: Number of edges; none: as many as the task names, or as the demo has.
+
+        Raises:
+            InvalidInput: the task is about other samples, or they are not enough for so many edges.
+        """
+        system = system_of(task.document)
+        demo = system.demo
+        if demo is None or not demo.suits(task.document):
+            raise InvalidInput(f"The task {task.id!r} is about other samples than the demo's: name yours with data=FOLDER.")
+        return demo.folder(self._home.folder, edges or len(system.edges_of(task.document) or ()) or None)
+
+    def __repr__(self) -> str:
+        return f"Laptop({str(self.home)!r})"
