@@ -5,7 +5,8 @@ it returns; after kill -9 or a power cut the runner goes on from here. An order 
 work is never done twice; only where the cloud issues it again, having lost what came of it, the later one takes its place.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from cloudedge.documents import Envelope, EpochRecord, Manifest, Order, Phase, Point, Stream, Trained, WorkError
 from cloudedge.documents.base import STORED
 from cloudedge.documents.report import MAX_HISTORY_BYTES, MOST_COUNT, MOST_POINTS_KEPT, points_of
+from cloudedge.errors import StoreFailed
 from edge.database import connect, disk_trouble, transaction
 from edge.runner.clock import Moment
 from edge.runner.points import WINDOW, told_of
@@ -77,6 +79,11 @@ _PUTTING_AWAY = (
     "DELETE FROM models WHERE order_id = ?",
 )
 """All that stands of an order."""
+
+_CLOSING = "UPDATE orders SET closed = 1 WHERE id = ?"
+_LETTING_POINTS_GO = """DELETE FROM points WHERE order_id = :order AND NOT EXISTS (SELECT 1 FROM models WHERE order_id = :order)
+AND sequence NOT IN (SELECT sequence FROM points WHERE order_id = :order ORDER BY sequence DESC LIMIT :most)"""
+"""Of a closed order, but for as many as a report tells; a model's points stay, to be looked up."""
 
 _Write = tuple[str, tuple[Any, ...] | dict[str, Any]]
 
@@ -204,7 +211,7 @@ class Ledger:
         accepted: Iterable[Entry],
         renewed: Iterable[Order],
         cancelled: Iterable[Entry],
-        unasked: Iterable[str],
+        unasked: Sequence[str],
         superseded: Iterable[str] = (),
     ) -> None:
         """Put a whole inbox into effect, or nothing of it; `edge.runner.reconciling.Changes` explains the parts."""
@@ -229,8 +236,9 @@ class Ledger:
         for entry in cancelled:
             writes += self._standing(entry)
         for order_id in unasked:
-            writes += _closing(order_id)
+            writes.append((_CLOSING, (order_id,)))
         self._write(writes)
+        self._let_points_go(unasked)
 
     def stand(self, entry: Entry) -> None:
         """Keep where an order stands now; one that is over has its uploads dropped."""
@@ -274,11 +282,13 @@ class Ledger:
         self._write([delete, *self._standing(entry)])
 
     def close(self, order_id: str) -> None:
-        """Keep that the cloud knows how an order ended, or does not ask any more.
+        """Keep that the cloud knows how an order ended, or does not ask any more."""
+        self._write([(_CLOSING, (order_id,))])
+        self._let_points_go([order_id])
 
-        With a model all its points stay, which can be looked up; else so many as a report tells.
-        """
-        self._write(_closing(order_id))
+    def _let_points_go(self, order_ids: Iterable[str]) -> None:
+        with suppress(StoreFailed):  # A disk that is full has no room for that either, and no order waits for it.
+            self._write([(_LETTING_POINTS_GO, {"order": order_id, "most": WINDOW}) for order_id in order_ids])
 
     def points(self, order_id: str, most: int) -> tuple[Point, ...]:
         """The points of an order by sequence; of more than `most` the first one and the last ones."""
@@ -385,15 +395,3 @@ def _order(document: str) -> Order | Envelope:
 
 def _gauges(gauges: Mapping[str, float]) -> str:
     return _GAUGES.dump_json(dict(gauges)).decode()
-
-
-def _closing(order_id: str) -> list[_Write]:
-    return [
-        ("UPDATE orders SET closed = 1 WHERE id = ?", (order_id,)),
-        (
-            "DELETE FROM points WHERE order_id = :order AND sequence NOT IN "
-            "(SELECT sequence FROM points WHERE order_id = :order ORDER BY sequence DESC LIMIT :most) "
-            "AND NOT EXISTS (SELECT 1 FROM models WHERE order_id = :order)",
-            {"order": order_id, "most": WINDOW},
-        ),
-    ]

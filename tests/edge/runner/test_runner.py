@@ -149,6 +149,7 @@ def test_a_runner_that_lost_its_state_is_heard_by_whoever_waits(site: Site) -> N
     before = site.report(order)
     assert before is not None
     _take(waited_for, before, reported=True)
+    until(lambda: not site.work(), what="the end of the work")  # It would write on.
     shutil.rmtree(site.state)
     shutil.rmtree(site.samples)
     site.samples.mkdir()
