@@ -17,7 +17,7 @@ STAMP := .venv/.set-up
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo images test test-cluster cluster-tools check format schemas pipelines bench lock clean
+.PHONY: help setup demo images test test-cluster cluster-tools check docs format schemas pipelines bench lock clean
 
 help: ## List what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 16
@@ -60,6 +60,11 @@ check: setup ## Check format, lint, types, who may import whom, and that generat
 	$(BIN)/lint-imports
 	$(BIN)/python -m cloudedge.schemas --check
 	$(BIN)/python -m pipelines.kubeflow.compile --check
+
+docs: setup ## Build the pages as one site in build/docs; a dead link or a page that is in no navigation ends it
+	rm -rf build/docs
+	$(BIN)/sphinx-build --quiet --keep-going --fail-on-warning --conf-dir docs --doctree-dir build/doctrees --fresh-env . build/docs
+	@echo "Ready: build/docs/index.html"
 
 format: setup ## Format the code and mend what the linter can mend
 	$(BIN)/ruff check --fix

@@ -37,7 +37,7 @@ def main() -> int:
         if done.returncode:
             return done.returncode
         tables.append(f"## {name}\n\n{done.stdout.strip()}\n")
-    (folder / "figures.md").write_text("\n".join(tables))
+    (folder / "figures.md").write_text("\n".join(["# Figures\n", *tables]))
     return 0
 
 

@@ -5,11 +5,14 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from email import message_from_string
 from itertools import chain
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
+from trove_classifiers import classifiers
 
 from cloud.image import CLOUD_IMAGE, EDGE_IMAGE
 from cloudedge import __version__
@@ -54,6 +57,32 @@ def test_the_wheel_cannot_be_uploaded_by_mistake_and_brings_two_commands(wheel: 
 
     assert "Classifier: Private :: Do Not Upload" in metadata
     assert set(re.findall(r"^(\S+) = ", commands, re.MULTILINE)) >= {"cloudedge", "cloudedge-edge"}
+
+
+def test_the_wheel_says_what_it_is_and_brings_its_license(wheel: zipfile.ZipFile) -> None:
+    (name,) = (name for name in wheel.namelist() if name.endswith("/METADATA"))
+    metadata = message_from_string(wheel.read(name).decode())
+
+    assert metadata["Name"] == "cloudedge"
+    assert metadata["Version"] == __version__
+    assert metadata["Summary"] == PROJECT["project"]["description"]
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert metadata.get_payload() == (ROOT / "README.md").read_text()
+    assert "federated learning" in metadata["Keywords"].split(",")
+    assert set(metadata.get_all("Classifier", [])) <= {*classifiers, "Private :: Do Not Upload"}
+    license_text = wheel.read(name.replace("METADATA", "licenses/LICENSE")).decode()
+    assert license_text == (ROOT / "LICENSE").read_text()
+    assert "Apache License\n                           Version 2.0, January 2004" in license_text
+
+
+def test_the_changelog_and_the_citation_are_of_this_version() -> None:
+    (newest, *_) = re.findall(r"^## (\d\S+) - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+
+    assert newest == citation["version"] == PROJECT["project"]["version"] == __version__
+    assert citation["license"] == PROJECT["project"]["license"]
+    assert citation["authors"] == PROJECT["project"]["authors"]
 
 
 def test_the_locks_hold_what_the_project_asks_for() -> None:

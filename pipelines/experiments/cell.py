@@ -6,30 +6,25 @@ import io
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from rich.console import Console, RenderableType
 
 from cloud.runs.run import Run
 from cloudedge.errors import CloudedgeError
 from pipelines.display.console import console
-from pipelines.display.live import REDRAW_SECONDS, RunDisplay, RunPicture, last_words
+from pipelines.display.live import REDRAW_SECONDS, RunDisplay, RunPicture
 
 _WIDTH = 110
 _STYLE = "line-height:1.25;font-family:Menlo,Consolas,'DejaVu Sans Mono',monospace;white-space:pre;overflow-x:auto"
 
 
 @contextmanager
-def live_display(log: Path | None = None) -> Iterator[Callable[[Run], None]]:
+def live_display(between: Callable[[], str]) -> Iterator[Callable[[Run], None]]:
     """Shows what a run does for as long as the context lasts.
 
     Args:
-        log: What the pipeline says while no edge is at work, if that is on this machine.
+        between: Says in a line what goes on while no edge is at work.
     """
-
-    def between() -> str:
-        return last_words(log) if log else "no edge is at work"
-
     if not _in_a_notebook():
         with RunDisplay(console(stderr=True), between) as display:
             yield display
@@ -61,7 +56,15 @@ def no_display() -> Iterator[Callable[[Run], None]]:
 
 def _as_html(parts: Sequence[RenderableType]) -> str:
     """What a terminal would show, as it is: a notebook that is exported, or read elsewhere, shows the same."""
-    paper = Console(record=True, width=_WIDTH, file=io.StringIO(), highlight=False, markup=False, emoji=False)
+    paper = Console(
+        record=True,
+        width=_WIDTH,
+        file=io.StringIO(),
+        force_jupyter=False,  # Else it shows all of it in cells of its own.
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
     for part in parts:
         paper.print(part)
     return f'<pre style="{_STYLE}">{html.escape(paper.export_text())}</pre>'

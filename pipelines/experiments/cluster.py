@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from cloud.runs.run import Run as StoredRun
 from cloud.runs.run import run_ids
 from cloudedge.documents import TrainingTask
 from cloudedge.errors import InvalidInput
+from pipelines.display.live import last_words
 from pipelines.experiments.run import Run
 from pipelines.experiments.task import Task
 from pipelines.laptop.on_cluster import run_here
@@ -111,7 +113,7 @@ class Cluster:
         from pipelines.experiments.cell import live_display, no_display
 
         log = self._folder / "logs" / task.id / "pipeline.log"
-        with live_display(log) if display else no_display() as shown:
+        with live_display(partial(last_words, log)) if display else no_display() as shown:
             stored = run_here(
                 task.document, data, test_data, self._target, self._folder, shown, compact, variables=self._variables
             )
@@ -139,7 +141,7 @@ class Cluster:
             InvalidInput: no Kubeflow is known.
             Conflict: a run of this task is under way.
         """
-        from pipelines.kubeflow.progress import failure
+        from pipelines.kubeflow.progress import at_work, failure
 
         system = system_of(task.document)
         document = system.form.as_carried(task.document)
@@ -154,7 +156,7 @@ class Cluster:
                 raise error
             return latest.over
 
-        return Run(stored, self, over)
+        return Run(stored, self, over, lambda: at_work(latest))
 
     def runs(self) -> list[Run]:
         """All runs of this cluster, sorted by their ids."""

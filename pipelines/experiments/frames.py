@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from cloud.pages.words import natural
 from cloud.runs.run import Run as StoredRun
 from cloudedge.documents import ContributionRecord, History, Point, parse
 from cloudedge.documents.report import MAX_HISTORY_BYTES
 from cloudedge.errors import InvalidInput, NotFound
-from components.collaborative_training.page.findings import Findings, gather
+from components.collaborative_training.page.findings import EVERYTHING, Findings, gather
 
 if TYPE_CHECKING:
     import pandas
@@ -27,7 +28,8 @@ def accuracy(run: StoredRun) -> "pandas.DataFrame":
         alone = [story.alone for story in found.edges if story.alone is not None]
         rows[ON_EDGES] = {"pretrained": gate.pretrained, "best edge alone": max(alone, default=None), "fused": gate.fused}
     models, own = found.by_round(), found.alone()
-    for name in models[-1].scores if models else ():
+    names = sorted(models[-1].scores if models else (), key=lambda name: (name != EVERYTHING, natural(name)))
+    for name in names:
         best = max((model.scores[name].accuracy for model in own), default=None)
         fused = models[-1].scores[name].accuracy if len(models) > 1 else None
         rows[name] = {"pretrained": models[0].scores[name].accuracy, "best edge alone": best, "fused": fused}

@@ -2,6 +2,7 @@
 
 import threading
 import weakref
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -11,6 +12,7 @@ from cloud.runs.run import Run as StoredRun
 from cloud.runs.run import run_ids
 from cloudedge.documents import TrainingTask
 from cloudedge.errors import InvalidInput
+from pipelines.display.live import last_words
 from pipelines.experiments.run import Run
 from pipelines.experiments.task import Task
 from pipelines.laptop.data import Data
@@ -87,7 +89,7 @@ class Laptop:
 
         samples = self._samples(task, data, edges)
         log = self._home.logs(task.id) / "pipeline.log"
-        with live_display(log) if display else no_display() as shown:
+        with live_display(partial(last_words, log)) if display else no_display() as shown:
             return Run(run_task(task.document, samples, edges, self._kept, shown, compact), self)
 
     def submit(
@@ -133,7 +135,8 @@ class Laptop:
 
         if not stored.exists():
             over()
-        return Run(stored, self, over)
+        log = self._home.logs(task.id) / "pipeline.log"
+        return Run(stored, self, over, partial(last_words, log))
 
     def runs(self) -> list[Run]:
         """All runs of this home, sorted by their ids."""
@@ -161,7 +164,7 @@ class Laptop:
 
     def _samples(self, task: Task, data: "str | PathLike[str] | InMemory | None", edges: int | None) -> Data:
         if data is None:
-            return Data(self._demo_data(task, edges))
+            return Data(self.demo_data(task, edges))
         if isinstance(data, str | PathLike):
             return Data(Path(data))
         if not isinstance(task.document, TrainingTask):
@@ -170,11 +173,21 @@ class Laptop:
 
         return Data(write_data(data, task.document.data, self._home.folder / "data"))
 
-    def _demo_data(self, task: Task, edges: int | None) -> Path:
-        demo = system_of(task.document).demo
+    def demo_data(self, task: Task, edges: int | None = None) -> Path:
+        """Folder of a demo's samples in this home, for a task that is about those; they are laid out if they are not there.
+
+        Args:
+            task: The task.
+            edges: Number of edges; none: as many as the task names, or as the demo has.
+
+        Raises:
+            InvalidInput: the task is about other samples, or they are not enough for so many edges.
+        """
+        system = system_of(task.document)
+        demo = system.demo
         if demo is None or not demo.suits(task.document):
             raise InvalidInput(f"The task {task.id!r} is about other samples than the demo's: name yours with data=FOLDER.")
-        return demo.folder(self._home.folder, edges)
+        return demo.folder(self._home.folder, edges or len(system.edges_of(task.document) or ()) or None)
 
     def __repr__(self) -> str:
         return f"Laptop({str(self.home)!r})"

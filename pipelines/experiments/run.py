@@ -11,8 +11,8 @@ from cloud.inboxes import Inboxes
 from cloud.runs.events import events
 from cloud.runs.lifecycle import cancel
 from cloud.runs.run import Run as StoredRun
-from cloud.runs.step_records import RunState
-from cloudedge.documents import TrainingTask
+from cloud.runs.step_records import PretrainingRecord, RunState
+from cloudedge.documents import FusionRecord, TrainingTask
 from cloudedge.errors import Cancelled, CloudedgeError, NotFound, WorkFailed
 from cloudedge.files import atomic_write
 from pipelines.display.summary import summary
@@ -64,7 +64,7 @@ class Report:
         from cloud.pages.markup import element
 
         # A frame of its own: the page's styles are not the notebook's, and no script of it, if there were one, would run.
-        return str(element("iframe", srcdoc=self.html, sandbox="", style="width:100%;height:44em;border:0", loading="lazy"))
+        return str(element("iframe", srcdoc=self.html, sandbox="", style="width:100%;height:44em;border:0"))
 
 
 class Run:
@@ -74,18 +74,26 @@ class Run:
         id: Id of the task, and so of the run.
     """
 
-    def __init__(self, stored: StoredRun, place: Place, over: Callable[[], bool] | None = None) -> None:
+    def __init__(
+        self,
+        stored: StoredRun,
+        place: Place,
+        over: Callable[[], bool] | None = None,
+        between: Callable[[], str] = lambda: "no edge is at work",
+    ) -> None:
         """Look at a run.
 
         Args:
             stored: Its objects.
             place: Where it is.
             over: Where this process has it run: whether whoever runs it is done. It raises what made the run fail.
+            between: Says in a line what goes on while no edge is at work.
         """
         self.id = stored.id
         self._stored = stored
         self._place = place
         self._over = over
+        self._between = between
 
     @property
     def task(self) -> Task:
@@ -134,7 +142,7 @@ class Run:
         """
         from pipelines.experiments.cell import live_display
 
-        with live_display() as display:
+        with live_display(self._between) as display:
             while not self._is_over():
                 display(self._stored)
                 time.sleep(_LOOK_SECONDS / 2)
@@ -230,14 +238,10 @@ class Run:
         from mlflow import MlflowClient
 
         client = MlflowClient(uri)
-        for experiment in client.search_experiments():
-            found: list[MlflowRun] = client.search_runs(
-                [experiment.experiment_id], f"tags.`cloudedge.run` = '{self.id}'", max_results=50
-            )
-            for run in found:
-                if "mlflow.parentRunId" not in run.data.tags:
-                    return run
-        return None
+        everywhere = [experiment.experiment_id for experiment in client.search_experiments()]
+        found: list[MlflowRun] = client.search_runs(everywhere, f"tags.`cloudedge.run` = '{self.id}'")
+        # Its children have the same tag.
+        return next((run for run in found if "mlflow.parentRunId" not in run.data.tags), None)
 
     @property
     def report(self) -> Report:
@@ -296,7 +300,7 @@ class Run:
         state = self._stored.state()
         return state is not None and state.state != "running"
 
-    def _final(self) -> Any:
+    def _final(self) -> FusionRecord | PretrainingRecord:
         record = self._stored.model_after(self._stored.rounds_fused())
         if record is None:
             raise NotFound(f"The run {self.id!r} has no model yet: it is {self.state}.")

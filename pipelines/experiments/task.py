@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudedge.documents import Task as Document
 from cloudedge.documents import canonical_json, read_task
+from cloudedge.documents.tasks import SYSTEMS
 from cloudedge.errors import InvalidInput, NotFound
 from cloudedge.files import atomic_write
 from cloudedge.texts import shown
@@ -56,6 +57,25 @@ class Task:
         task = cls.__new__(cls)
         task.document = document
         return task
+
+    @classmethod
+    def demo(cls, system: str = next(iter(SYSTEMS)), edges: int | None = None) -> "Task":
+        """The task of a system's demo, to be run with the data that `Laptop.run` takes where none is named.
+
+        Args:
+            system: Name of the system.
+            edges: Number of edges; none: the demo's own.
+
+        Raises:
+            NotFound: there is no such system, or it has no demo.
+            InvalidInput: the demo's data is not enough for so many edges.
+        """
+        from pipelines.systems import system_named
+
+        demo = system_named(system).demo
+        if demo is None:
+            raise NotFound(f"{system} has no demo.")
+        return cls.of(demo.task(edges or demo.edges))
 
     @classmethod
     def for_data(cls, data: "InMemory", label: str = "label", **fields: Any) -> "Task":

@@ -55,7 +55,7 @@ def follow(kubeflow: Kubeflow, run: KubeflowRun, ours: Run | None, console: Cons
     """
     told: dict[str, str] = {}
     last = False
-    with RunDisplay(console, lambda: _at_work(run)) as display:
+    with RunDisplay(console, lambda: at_work(run)) as display:
         while True:
             for task in run.tasks:
                 if task.state and told.get(task.key) != task.state:
@@ -159,7 +159,8 @@ def _after(task: KubeflowTask) -> str:
     return f" after {duration(_seconds(task) or 0)}" if task.ended else ""
 
 
-def _at_work(run: KubeflowRun) -> str:
+def at_work(run: KubeflowRun) -> str:
+    """What Kubeflow does for a run just now, in a line."""
     working = [task for task in run.tasks if task.state in ("PENDING", "RUNNING")]
     return ", ".join(f"{task.name}: {in_words(task.state)}" for task in working) or in_words(run.state)
 

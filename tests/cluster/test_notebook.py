@@ -44,7 +44,7 @@ def site(control_plane: ControlPlane, minio: MinioServer, tmp_path: Path) -> Sit
 @pytest.fixture
 def samples(tmp_path: Path) -> Path:
     """The notebook's own, where it looks for them; the edges have theirs of it."""
-    folder = tmp_path / "data" / "digits-2"
+    folder = tmp_path / "laptop" / "data" / "digits-2"
     write_digits(folder, 2)
     return folder
 
@@ -70,9 +70,8 @@ def test_a_run_on_the_cluster_and_one_on_the_laptop_stand_side_by_side(site: Sit
     assert "Round 2: 2 models fused" in shown
     assert shown.count(digests[0][1][:16]) >= 2
     assert "False" not in shown
-    for figure in ("on the edges' held-out samples, fused", "on test samples, all", "wait-2", "weight"):
+    for figure in ("edges' held-out samples", "best edge alone", "wait-2", "weight"):
         assert figure in shown
-    assert "image/png" in shown
 
 
 @pytest.mark.usefixtures("terminal")
@@ -93,7 +92,6 @@ def test_with_kubeflows_address_the_run_is_submitted_and_followed_there(
         shown = executed(edges=2, rounds=1, home=str(tmp_path), kubeflow=kubeflow.url)
         argo.result()
 
-    assert "Pretrain: done after" in shown
     assert "Round 1: 2 models fused" in shown
     assert "False" not in shown
 

@@ -11,6 +11,7 @@ from typing import Any
 import nbformat
 import pytest
 
+OURS = {"cloud", "cloudedge", "components", "edge", "pipelines"}
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 
@@ -23,8 +24,19 @@ def notebook(request: pytest.FixtureRequest) -> list[Any]:
     return cells(request.param)
 
 
-def test_there_are_notebooks_that_compare_fusion_rules_and_a_cluster_with_a_laptop() -> None:
-    assert [path.name for path in NOTEBOOKS] == ["compare_fusion_rules.ipynb", "on_the_cluster.ipynb"]
+def test_there_are_notebooks_for_each_of_the_three_ways() -> None:
+    assert [path.name for path in NOTEBOOKS] == ["compare_fusion_rules.ipynb", "on_the_cluster.ipynb", "own_data.ipynb"]
+
+
+def test_it_imports_nothing_of_ours_but_the_public_names(notebook: list[Any]) -> None:
+    modules = {
+        node.module
+        for cell in notebook
+        for node in ast.walk(ast.parse(cell.source))
+        if isinstance(node, ast.ImportFrom) and node.module
+    }
+
+    assert {name for name in modules if name.partition(".")[0] in OURS} == {"pipelines"}
 
 
 def test_it_is_kept_without_outputs(notebook: list[Any]) -> None:

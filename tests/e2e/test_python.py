@@ -1,0 +1,101 @@
+"""cloudedge from Python, as a data scientist uses it: samples in memory, a task for them, a run, its model."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy
+import pandas
+import pytest
+
+import pipelines
+from cloudedge.errors import InvalidInput, NotFound
+from pipelines import Laptop, Run, Task, compare
+from tests.cloud.tracking.told import WARNINGS_OF_MLFLOW
+
+
+def machines(rows: int, vibration: float = 0.0, temperature: float = 0.0) -> pandas.DataFrame:
+    chance, worn = numpy.random.default_rng(rows), numpy.arange(rows) % 2
+    shown = {
+        "vibration": chance.normal(2 + 1.5 * worn + vibration, 0.5),
+        "temperature": chance.normal(60 + 12 * worn + temperature, 4),
+    }
+    return pandas.DataFrame({**shown, "state": numpy.where(worn, "worn", "good")})
+
+
+DATA = {
+    "cloud": machines(40),
+    "edges": {"hall-1": machines(300, 1.5), "hall-2": machines(300, 0, 15)},
+    "test": {"hall-1": machines(200, 1.5), "hall-2": machines(200, 0, 15)},
+}
+TASK = Task.for_data(
+    DATA, label="state", name="Bearings", id="bearings", collaboration={"rounds": 2}, pretraining={"epochs": 3}
+)
+
+
+@pytest.fixture(scope="module")
+def laptop(tmp_path_factory: pytest.TempPathFactory) -> Laptop:
+    return Laptop(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def run(laptop: Laptop) -> Run:
+    return laptop.run(TASK, DATA, display=False)
+
+
+@pytest.mark.filterwarnings(*WARNINGS_OF_MLFLOW)
+def test_a_run_says_all_of_itself(run: Run) -> None:
+    assert run.state == "finished"
+    assert run.task["collaboration.edges"] == ["hall-1", "hall-2"]
+    assert run.accuracy.loc["all", "fused"] > run.accuracy.loc["all", "pretrained"]
+    assert list(run.rounds.index) == [0, 1, 2]
+    assert set(run.edges.index.get_level_values("edge")) == {"hall-1", "hall-2"}
+    assert run.epochs.loc[("hall-1", 2)].index.tolist() == list(range(11))
+    assert run.confusion.to_numpy().sum() == 400
+    assert run.digest == run.rounds.loc[2, "sha256"] == run.summary["model"]["sha256"]
+    found = run.mlflow
+    assert found is not None
+    assert found.data.metrics["accuracy_on_edges"] == pytest.approx(run.accuracy.loc["edges' held-out samples", "fused"])
+
+
+def test_its_model_predicts_records_as_they_are(run: Run) -> None:
+    test = DATA["test"]["hall-2"]
+
+    found = run.predict(test.drop(columns="state"))
+
+    assert list(found.columns) == ["predicted", "good", "worn"]
+    assert (found["predicted"].to_numpy() == test["state"].to_numpy()).mean() == pytest.approx(
+        run.accuracy.loc["hall-2", "fused"]
+    )
+    assert numpy.allclose(found[["good", "worn"]].sum(axis=1), 1)
+
+
+def test_a_run_may_be_begun_and_waited_for_and_is_found_again(run: Run, laptop: Laptop) -> None:
+    begun = laptop.submit(TASK.changed({"collaboration.fusion.rule": "median"}, id="median"), DATA)
+
+    assert begun.wait().state == "finished"
+    assert [found.id for found in laptop.runs()] == ["bearings", "median"]
+    assert laptop.open("median").digest == begun.digest
+    compared = compare([run, laptop.open("median")])
+    assert compared.table["collaboration.fusion.rule"].tolist() == ["samples", "median"]
+
+
+def test_what_cannot_be_begun_is_said_at_once(laptop: Laptop) -> None:
+    with pytest.raises(NotFound, match="There is no run 'nothing'"):
+        laptop.open("nothing")
+    with pytest.raises(InvalidInput, match="about other samples than the demo's: name yours"):
+        laptop.run(TASK.changed(id="without"))
+    with pytest.raises(InvalidInput, match="names the edges hall-9"):
+        laptop.submit(TASK.changed({"collaboration.edges": ["hall-9"]}, id="hall-9"), DATA)
+
+
+def test_the_public_names_are_these_and_are_loaded_when_they_are_asked_for() -> None:
+    assert pipelines.__all__ == ["Cluster", "Comparison", "Laptop", "Run", "Task", "compare"]
+    assert set(pipelines.__all__) <= set(dir(pipelines))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        pipelines.nothing  # noqa: B018
+    code = "import sys, pipelines; print([name for name in ('kfp', 'torch', 'pandas', 'pydantic') if name in sys.modules])"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
+    )
+    assert loaded.stdout == "[]\n"

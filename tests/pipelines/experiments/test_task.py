@@ -1,0 +1,120 @@
+"""A task in Python: made, looked at, changed, and told what is wrong with it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pandas
+import pytest
+
+from cloudedge.errors import InvalidDocument, InvalidInput, NotFound
+from pipelines import Task
+from tests.digits import digits_task
+
+DIGITS = Task.of(digits_task())
+
+
+def table(rows: int, **columns: Any) -> pandas.DataFrame:
+    spread = 100 + 5 * numpy.random.default_rng(rows).permutation(numpy.linspace(-1.7, 1.7, rows))
+    return pandas.DataFrame({"a": spread, "state": ["good", "worn"] * (rows // 2), **columns})
+
+
+def test_a_task_from_a_file_is_that_of_the_command_line(tmp_path: Path) -> None:
+    path = DIGITS.save(tmp_path / "digits.json")
+
+    assert Task.from_file(path) == DIGITS
+    assert hash(Task.from_file(str(path))) == hash(DIGITS)
+    assert Task(json.loads(path.read_text())) == DIGITS
+
+
+def test_a_changed_task_is_another_one_and_says_what_it_asks_for() -> None:
+    changed = DIGITS.changed({"collaboration.fusion.rule": "median", "collaboration.rounds": 7}, id="other")
+
+    assert (changed["collaboration.fusion.rule"], changed["collaboration.rounds"], changed.id) == ("median", 7, "other")
+    assert DIGITS["collaboration.fusion.rule"] == "samples"
+    assert "7 rounds" in repr(changed)
+    assert "collaboration.fusion.rule" in changed._repr_html_()
+
+
+def test_what_a_rule_or_an_architecture_takes_can_be_set_though_no_task_names_it() -> None:
+    changed = DIGITS.changed({"collaboration.fusion.rule": "fedavgm", "collaboration.fusion.parameters.momentum": 0.3})
+
+    assert changed["collaboration.fusion.parameters"] == {"momentum": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("roundz", "no field 'roundz': 'roundz' is unknown, there are: schema_version, name, id"),
+        ("collaboration.fuson.rule", "no field 'collaboration.fuson.rule': 'fuson' is unknown, there are: edges, rounds"),
+        ("collaboration.rounds.more", "no field 'collaboration.rounds.more': 'rounds' is unknown, there are: edges"),
+    ],
+)
+def test_a_field_that_there_is_none_of_is_named_with_those_that_there_are(place: str, said: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        DIGITS.changed({place: 1})
+
+    assert said in str(refused.value)
+
+
+def test_values_that_make_no_task_are_refused_all_at_once() -> None:
+    with pytest.raises(InvalidDocument) as refused:
+        DIGITS.changed({"collaboration.rounds": 0, "pretraining.loss": "none"})
+
+    assert sorted(fault.partition(":")[0] for fault in refused.value.faults) == ["collaboration.rounds", "pretraining.loss"]
+
+
+def test_a_demos_task_has_the_edges_that_are_asked_for() -> None:
+    assert len(Task.demo(edges=3)["collaboration.edges"]) == 3
+    with pytest.raises(NotFound, match="no system 'nonsense'; there are: collaborative-training"):
+        Task.demo("nonsense")
+
+
+def test_the_data_format_follows_from_the_columns() -> None:
+    data = {"cloud": table(10, count=range(10)), "edges": {"hall-1": table(4, count=range(4))}}
+
+    task = Task.for_data(data, label="state", name="Machines", id="machines", collaboration={"rounds": 2})
+
+    form = task["data"]
+    assert form["classes"] == ["good", "worn"]
+    assert form["label"] == "state"
+    assert [field["name"] for field in form["fields"]] == ["a", "count"]
+    assert form["fields"][0]["offset"] == pytest.approx(100, abs=5)
+    assert form["fields"][0]["scale"] == pytest.approx(0.2, rel=0.5)
+    assert task["collaboration.rounds"] == 2
+
+
+def test_arrays_are_images_and_columns_may_have_any_name() -> None:
+    pixels = numpy.zeros((4, 1, 8, 8), numpy.uint8)
+    form = Task.for_data(
+        {"cloud": {"pixels (raw)": pixels, "digit": numpy.array([0, 1, 10, 2])}}, label="digit", name="D", id="d"
+    )
+
+    (field,) = form["data.fields"]
+    assert field == {
+        "name": "x_pixels_raw_",
+        "column": "pixels (raw)",
+        "shape": [1, 8, 8],
+        "dtype": "uint8",
+        "scale": 1 / 255,
+        "offset": 0.0,
+    }
+    assert form["data.classes"] == ["0", "1", "2", "10"]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({}, "no 'cloud', only: nothing"),
+        ({"cloud": table(4), "edge": {}}, "edge, which is none of cloud, edges, test"),
+        ({"cloud": table(4).drop(columns="state")}, "no 'state'; they have: a"),
+        ({"cloud": table(4), "edges": {"hall-1": table(4).drop(columns="state")}}, "samples of edges/hall-1 have no 'state'"),
+        ({"cloud": table(4, note="text")}, "'note' holds object, and a model reads numbers"),
+        ({"cloud": table(4).assign(state="good")}, "'state' has 1 different values"),
+        ({"cloud": {"a": [1, 2], "state": ["x"]}}, "columns of different lengths"),
+    ],
+)
+def test_data_of_which_no_format_follows_is_refused_with_what_is_wrong(data: Any, said: str) -> None:
+    with pytest.raises(InvalidInput, match=said.replace("(", r"\(")):
+        Task.for_data(data, label="state", name="Machines", id="machines")
