@@ -106,11 +106,6 @@ class Engine:
                 if pipe is not None:
                     pipe.close()
 
-    @property
-    def process(self) -> int | None:
-        """Id of the process, if there is one."""
-        return self._process.pid if self._process is not None else None
-
     def _pipe(self, name: Literal["stdin", "stdout"]) -> IO[bytes]:
         pipe: IO[bytes] | None = getattr(self._process, name)
         if pipe is None:

@@ -151,11 +151,6 @@ class Runners:
         """End them all."""
         self._end(list(self._runners))
 
-    @property
-    def processes(self) -> dict[str, int]:
-        """Their ids by name."""
-        return {name: runner.process.pid for name, runner in self._runners.items()}
-
     def _end(self, names: list[str]) -> None:
         end([self._runners[name].process for name in names if name in self._runners])
         for name in names:

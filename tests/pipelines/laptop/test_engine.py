@@ -146,13 +146,13 @@ def test_the_next_pipeline_is_run_by_the_same_process_unless_something_killed_a_
         for _ in range(2):
             with suppress(CloudedgeError):
                 pipeline = Pipeline(run, engine, job(tmp_path))
-                processes.append(engine.process)
+                processes.append(engine._process)
                 until(pipeline.over, 100, "the pipeline's end")
             pipeline.end()
     finally:
         engine.end()
 
-    assert (processes[0] == processes[1]) is stays
+    assert (processes[0] is processes[1]) is stays
 
 
 def test_a_pipeline_that_is_interrupted_ends_with_its_process_and_the_next_has_another(tmp_path: Path) -> None:
@@ -160,9 +160,9 @@ def test_a_pipeline_that_is_interrupted_ends_with_its_process_and_the_next_has_a
     processes = []
     for _ in range(2):
         pipeline = Pipeline(Run(DirectoryStore(tmp_path / "store"), "mine"), engine, job(tmp_path))
-        processes.append(engine.process)
+        processes.append(engine._process)
         assert not pipeline.over()
         pipeline.end()
-        assert engine.process is None
+        assert engine._process is None
 
-    assert processes[0] != processes[1]
+    assert processes[0] is not processes[1]
