@@ -44,7 +44,10 @@ def at_work(parent: int | None = None) -> dict[str, int]:
     """Ids of what a Python keeps at work, by what it is."""
     found = {}
     for child in psutil.Process(parent).children():
-        words = child.cmdline()
+        try:
+            words = child.cmdline()
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
         if "edge.runner" in words:
             found[Path(words[words.index("--state") + 1]).name] = child.pid
         found |= {name: child.pid for name in ("edge.workers", "pipelines.laptop.local") if name in words}
