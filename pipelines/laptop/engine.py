@@ -66,12 +66,13 @@ class Engine:
             self._heard = b""
 
     def begin(self, job: Job) -> None:
-        """Begin a pipeline.
+        """Begin a pipeline; one that nobody waits for any more, as that was interrupted, ends.
 
         Raises:
             StoreFailed: its log cannot be written.
             WorkFailed: this machine starts no more processes.
         """
+        self.stop()
         self.prepare(Path(job.log))
         self._busy = True
         with suppress(BrokenPipeError):  # It has ended, which `code` tells.

@@ -67,7 +67,9 @@ def run_task(
     system = system_of(task)
     run = Run(home.store, task.id)
     with _no_other_mlflow(), kept.alone(), ExitStack() as stack:
-        kept.engine(system).prepare(home.logs(task.id) / LOG)  # It loads while the samples are looked at.
+        state = run.state()
+        if state is None or state.state != "finished":
+            kept.engine(system).prepare(home.logs(task.id) / LOG)  # It loads while the samples are looked at.
         arguments = system.arguments_at(data)
         folders = _chosen(system, task, data, edges)
         if folders:

@@ -116,6 +116,16 @@ def test_a_run_that_is_under_way_ends_with_its_laptop_and_goes_on_with_the_next_
     assert laptop.run(task("mine", rounds=30), samples, display=False).state == "finished"
 
 
+def test_what_nobody_uses_any_more_ends(laptop: Laptop, samples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.laptop.kept.KEEP_SECONDS", 0)
+
+    assert laptop.run(task("mine"), samples, display=False).state == "finished"
+    until(lambda: not at_work(), what="the end of what is kept")
+
+    assert laptop.run(task("mine"), samples, display=False).state == "finished"
+    assert at_work() == {}
+
+
 def test_who_begins_a_run_in_the_same_home_has_it_and_a_home_that_is_gone_keeps_nobody(laptop: Laptop, samples: Path) -> None:
     laptop.run(task("mine"), samples, display=False)
     kept = set(at_work().values())
