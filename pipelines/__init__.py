@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pipelines.experiments.comparison import Comparison, compare
     from pipelines.experiments.laptop import Laptop
     from pipelines.experiments.run import Run
+    from pipelines.experiments.sweep import Sweep
     from pipelines.experiments.task import Task
 
 _PLACES = {
@@ -18,11 +19,12 @@ _PLACES = {
     "Comparison": "pipelines.experiments.comparison",
     "Laptop": "pipelines.experiments.laptop",
     "Run": "pipelines.experiments.run",
+    "Sweep": "pipelines.experiments.sweep",
     "Task": "pipelines.experiments.task",
     "compare": "pipelines.experiments.comparison",
 }
 
-__all__ = ["Cluster", "Comparison", "Laptop", "Run", "Task", "compare"]
+__all__ = ["Cluster", "Comparison", "Laptop", "Run", "Sweep", "Task", "compare"]
 
 
 def __getattr__(name: str) -> object:

@@ -1,11 +1,11 @@
 """Runs on a cluster, from Python."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cloud import datasets
 from cloud.inboxes import Inboxes
@@ -15,6 +15,7 @@ from cloudedge.documents import TrainingTask
 from cloudedge.errors import InvalidInput
 from pipelines.display.live import last_words
 from pipelines.experiments.run import Run
+from pipelines.experiments.sweep import Sweep, run_sweep
 from pipelines.experiments.task import Task
 from pipelines.laptop.on_cluster import run_here
 from pipelines.systems import system_of
@@ -157,6 +158,40 @@ class Cluster:
             return latest.over
 
         return Run(stored, self, over, lambda: at_work(latest))
+
+    def sweep(
+        self,
+        task: Task,
+        over: Mapping[str, Sequence[Any]],
+        data: str = "",
+        test_data: str = "",
+        *,
+        seeds: int = 1,
+        display: bool = True,
+    ) -> Sweep:
+        """Run a task with all combinations of some values, each as a pipeline run. Called again, it goes on where it was.
+
+        Args:
+            task: What all runs have in common.
+            over: Values to try by field, parts of the document joined by dots.
+            data: As for `run`.
+            test_data: As for `run`.
+            seeds: How many seeds each combination is run with, from the task's own on.
+            display: Whether to show what happens meanwhile.
+
+        Raises:
+            InvalidInput: there is no such field, or a combination cannot be run; nothing is run then.
+            CloudedgeError: what made a run fail.
+        """
+
+        def run(one: Task) -> Run:
+            stored = StoredRun(self._target.store, one.id)
+            state = stored.state()
+            if state and state.state == "finished":
+                return Run(stored, self)
+            return self.run(one, data, test_data, display=display)
+
+        return run_sweep(task, over, seeds, run, print if display else lambda _: None)
 
     def runs(self) -> list[Run]:
         """All runs of this cluster, sorted by their ids."""

@@ -2,10 +2,11 @@
 
 import threading
 import weakref
+from collections.abc import Mapping, Sequence
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from cloud.inboxes import Inboxes
 from cloud.runs.run import Run as StoredRun
@@ -14,6 +15,7 @@ from cloudedge.documents import TrainingTask
 from cloudedge.errors import InvalidInput
 from pipelines.display.live import last_words
 from pipelines.experiments.run import Run
+from pipelines.experiments.sweep import Sweep, run_sweep
 from pipelines.experiments.task import Task
 from pipelines.laptop.data import Data
 from pipelines.laptop.home import DEFAULT, Home
@@ -137,6 +139,33 @@ class Laptop:
             over()
         log = self._home.logs(task.id) / "pipeline.log"
         return Run(stored, self, over, partial(last_words, log))
+
+    def sweep(
+        self,
+        task: Task,
+        over: Mapping[str, Sequence[Any]],
+        data: "str | PathLike[str] | InMemory | None" = None,
+        *,
+        seeds: int = 1,
+        display: bool = True,
+    ) -> Sweep:
+        """Run a task with all combinations of some values. Called again, it goes on where it was.
+
+        Args:
+            task: What all runs have in common.
+            over: Values to try by field, parts of the document joined by dots:
+                {'collaboration.fusion.rule': ['samples', 'median']}.
+            data: As for `run`.
+            seeds: How many seeds each combination is run with, from the task's own on.
+            display: Whether to show what happens meanwhile.
+
+        Raises:
+            InvalidInput: there is no such field, or a combination cannot be run; nothing is run then.
+            CloudedgeError: what made a run fail.
+        """
+        return run_sweep(
+            task, over, seeds, lambda one: self.run(one, data, display=display), print if display else lambda _: None
+        )
 
     def runs(self) -> list[Run]:
         """All runs of this home, sorted by their ids."""

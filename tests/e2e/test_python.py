@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pandas
@@ -82,6 +83,20 @@ def test_a_run_may_be_begun_and_waited_for_and_is_found_again(run: Run, laptop: 
     assert compared.table["collaboration.fusion.rule"].tolist() == ["samples", "median"]
 
 
+def test_a_sweep_runs_each_combination_once_and_goes_on_where_it_was(laptop: Laptop) -> None:
+    over: dict[str, list[Any]] = {"collaboration.rounds": [1], "collaboration.fusion.rule": ["samples", "uniform"]}
+
+    sweep = laptop.sweep(TASK, over, DATA, display=False)
+
+    assert [run.state for run in sweep.runs] == ["finished", "finished"]
+    assert sweep.table.index.tolist() == [("1", "samples"), ("1", "uniform")]
+    assert sweep.best in sweep.runs
+    began = [run.events["at"].iloc[0] for run in sweep.runs]
+    again = laptop.sweep(TASK, over, DATA, display=False)
+    assert [run.events["at"].iloc[0] for run in again.runs] == began
+    assert again.table.equals(sweep.table)
+
+
 def test_what_cannot_be_begun_is_said_at_once(laptop: Laptop) -> None:
     with pytest.raises(NotFound, match="There is no run 'nothing'"):
         laptop.open("nothing")
@@ -92,7 +107,7 @@ def test_what_cannot_be_begun_is_said_at_once(laptop: Laptop) -> None:
 
 
 def test_the_public_names_are_these_and_are_loaded_when_they_are_asked_for() -> None:
-    assert pipelines.__all__ == ["Cluster", "Comparison", "Laptop", "Run", "Task", "compare"]
+    assert pipelines.__all__ == ["Cluster", "Comparison", "Laptop", "Run", "Sweep", "Task", "compare"]
     assert set(pipelines.__all__) <= set(dir(pipelines))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         pipelines.nothing  # noqa: B018
