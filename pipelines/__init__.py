@@ -1,10 +1,10 @@
 """The DAGs, what runs them, the command line, and cloudedge's Python interface: the names in `__all__`.
 
-They are loaded when they are asked for, so that the command line pays for none of them.
+They are loaded when they are asked for, so that the command line pays for none of them. Nothing may be imported here before:
+the command line has not made sure yet where modules are taken from.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from pipelines.experiments.cluster import Cluster
@@ -27,10 +27,13 @@ _PLACES = {
 __all__ = ["Cluster", "Comparison", "Laptop", "Run", "Sweep", "Task", "compare"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_PLACES[name]), name)
+    from importlib import import_module
+
+    found: object = getattr(import_module(_PLACES[name]), name)
+    return found
 
 
 def __dir__() -> list[str]:

@@ -5,13 +5,15 @@ database is made under another name and then put into its place; one that was le
 """
 
 import contextlib
+import os
+import shutil
 import sqlite3
 import tempfile
 import time
 from pathlib import Path
 
-from cloudedge.errors import InvalidInput
-from cloudedge.files import TEMPORARY, sync_folder
+from cloudedge.errors import InvalidInput, StoreFailed
+from cloudedge.files import TEMPORARY, atomic_copy, sync_folder
 
 _SCHEME = "sqlite:///"
 _WITH_DRIVER = "sqlite+pysqlite:///"
@@ -85,10 +87,43 @@ def _make(file: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=file.parent) as folder:
-        made = Path(folder) / file.name
+        made, pattern = Path(folder) / file.name, _pattern()
+        known = pattern is not None and _copied(pattern, made)
         store = SqlAlchemyStore(address_of(made), artifacts_of(file).as_uri())  # type: ignore[no-untyped-call]
         store.engine.dispose()
+        if pattern is not None and not known:
+            _keep_pattern(made, pattern)
         for beside in _BESIDE:
             file.with_name(file.name + beside).unlink(missing_ok=True)
         made.replace(file)
     sync_folder(file.parent)
+
+
+def _pattern() -> Path | None:
+    """Where this user keeps an empty database of this MLflow: making its tables takes seconds, copying them none."""
+    from mlflow import __version__
+
+    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - pathlib raises
+    return Path(root) / "cloudedge" / f"mlflow-{__version__}.db" if Path(root).is_absolute() else None
+
+
+def _copied(pattern: Path, made: Path) -> bool:
+    """Copy the empty database, if there is a sound one."""
+    try:
+        shutil.copyfile(pattern, made)
+        with contextlib.closing(sqlite3.connect(made)) as database:
+            if database.execute("PRAGMA quick_check").fetchone() == ("ok",):
+                return True
+    except (OSError, sqlite3.Error):
+        pass
+    made.unlink(missing_ok=True)
+    return False
+
+
+def _keep_pattern(made: Path, pattern: Path) -> None:
+    empty = made.with_name("empty")
+    shutil.copyfile(made, empty)
+    with contextlib.closing(sqlite3.connect(empty)) as database, database:
+        database.execute("DELETE FROM experiments")  # It says where artifacts are, which each database does anew.
+    with contextlib.suppress(StoreFailed):  # Nobody needs it.
+        atomic_copy(empty, pattern)

@@ -3,6 +3,7 @@
 import shlex
 import signal
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,6 +23,7 @@ from pipelines.display.summary import overview, summary
 from pipelines.experiments.task import task_in_file
 from pipelines.laptop.data import Data
 from pipelines.laptop.home import Home
+from pipelines.laptop.kept import Kept
 from pipelines.laptop.run import run_task
 from pipelines.systems import system_named, system_of
 
@@ -149,8 +151,8 @@ def _run(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         log = home.logs(task.id) / "pipeline.log"
-        with RunDisplay(console(stderr=True), lambda: last_words(log)) as display:
-            run = run_task(task, Data(data), edges, home, display, compact)
+        with RunDisplay(console(stderr=True), lambda: last_words(log)) as display, closing(Kept(home)) as kept:
+            run = run_task(task, Data(data), edges, kept, display, compact)
     except KeyboardInterrupt:
         print(f"Stopped. This command goes on where the run was: {again}", file=sys.stderr)
         raise typer.Exit(EXIT_INTERRUPTED) from None

@@ -1,11 +1,12 @@
 """Runs on this machine, from Python."""
 
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from cloud.inboxes import Inboxes
 from cloud.runs.run import Run as StoredRun
@@ -18,6 +19,7 @@ from pipelines.experiments.sweep import Sweep, run_sweep
 from pipelines.experiments.task import Task
 from pipelines.laptop.data import Data
 from pipelines.laptop.home import DEFAULT, Home
+from pipelines.laptop.kept import Kept
 from pipelines.laptop.run import run_task
 from pipelines.systems import system_of
 
@@ -29,6 +31,10 @@ _BEGIN_SECONDS = 0.05
 
 class Laptop:
     """Runs whose cloud and edges are processes of this machine; nothing of them outlives this one.
+
+    What the first run starts stays at work, so that the next one begins at once; it ends with `close`, at the end of a `with`
+    block, with this process, after ten minutes without a run, and when somebody else begins a run in the same home. It knows
+    the modules and the machine as they were when it was started.
 
     Attributes:
         home: The folder that everything of them lives in.
@@ -42,6 +48,8 @@ class Laptop:
         """
         self.home = Path(home)
         self._home = Home(self.home)
+        self._kept = Kept(self._home)
+        weakref.finalize(self, self._kept.close)
 
     @property
     def inboxes(self) -> Inboxes:
@@ -84,7 +92,7 @@ class Laptop:
         samples = self._samples(task, data, edges)
         log = self._home.logs(task.id) / "pipeline.log"
         with live_display(partial(last_words, log)) if display else no_display() as shown:
-            return Run(run_task(task.document, samples, edges, self._home, shown, compact), self)
+            return Run(run_task(task.document, samples, edges, self._kept, shown, compact), self)
 
     def submit(
         self,
@@ -110,7 +118,7 @@ class Laptop:
 
         def work() -> None:
             try:
-                run_task(task.document, samples, edges, self._home, lambda _: None, compact)
+                run_task(task.document, samples, edges, self._kept, lambda _: None, compact)
             except BaseException as error:
                 failures.append(error)
 
@@ -172,6 +180,16 @@ class Laptop:
         stored = StoredRun(self._home.store, run_id)
         stored.task()
         return Run(stored, self)
+
+    def close(self) -> None:
+        """End what is at work, a run under way included; a further run starts it anew."""
+        self._kept.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _samples(self, task: Task, data: "str | PathLike[str] | InMemory | None", edges: int | None) -> Data:
         if data is None:

@@ -22,6 +22,9 @@ A step that trains sets its own number of threads."""
 deaths: list[int] = []
 """Numbers of the signals that have killed tasks."""
 
+_log: str | None = None
+"""File that what is printed goes to; none: as this process was started."""
+
 _context = multiprocessing.get_context("forkserver")
 
 
@@ -33,13 +36,35 @@ def prepare(modules: Sequence[str]) -> None:
     """
     from multiprocessing.forkserver import ensure_running
 
-    _context.set_forkserver_preload([*modules, "pipelines.laptop.preloaded"])
+    _context.set_forkserver_preload(["pipelines.laptop.preloading", *modules, "pipelines.laptop.preloaded"])
     with _environment(_AS_IN_A_TASK), _short_temporary_folder():
         ensure_running()
+        import kfp  # noqa: F401 - without its client, and so without Kubernetes'
 
     from kfp.local import subprocess_task_handler
 
     subprocess_task_handler.run_local_subprocess = run
+
+
+def write_to(log: str) -> None:
+    """Add what this process and its tasks print to the end of a file from now on.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    global _log
+    sys.stdout.flush()
+    sys.stderr.flush()
+    file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+    _log = log
+
+
+def forget_temporary_folder() -> None:
+    """Have temporary files lie where TMPDIR says now, and not where it did when they were first needed."""
+    tempfile.tempdir = None
 
 
 def run(full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
@@ -59,7 +84,7 @@ def run(full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
         raise RuntimeError(f"Only lightweight Python components run here, not {full_command[:3]}.")
     source, *arguments = full_command[3:]
     environment = {**os.environ, **(env_vars or {})}
-    task = _context.Process(target=_perform, args=(os.getpid(), source, arguments, environment))
+    task = _context.Process(target=_perform, args=(os.getpid(), _log, source, arguments, environment))
     task.start()
     task.join()
     code = 1 if task.exitcode is None else task.exitcode
@@ -68,11 +93,13 @@ def run(full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
     return code
 
 
-def _perform(parent: int, source: str, arguments: list[str], environment: dict[str, str]) -> None:
+def _perform(parent: int, log: str | None, source: str, arguments: list[str], environment: dict[str, str]) -> None:
     end_with(parent)
+    if log is not None:
+        write_to(log)  # The fork server's own output goes where the first pipeline's went.
     os.environ.clear()
     os.environ.update(environment)
-    tempfile.tempdir = None  # What TMPDIR says now, not as the fork server was started.
+    forget_temporary_folder()
     from kfp.dsl.executor_main import executor_main
 
     component = Path(tempfile.mkdtemp()) / "ephemeral_component.py"

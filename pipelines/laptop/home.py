@@ -73,6 +73,18 @@ class Home:
             "CLOUDEDGE_TRACKING_URI": "",
         }
 
+    def lock_state(self) -> tuple[int, int] | None:
+        """What changes whenever somebody has this home alone, or removes it."""
+        try:
+            found = self._lock.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
+
+    @property
+    def _lock(self) -> Path:
+        return self.folder / ".lock"
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Keep a second engine out of this folder.
@@ -80,7 +92,7 @@ class Home:
         Raises:
             Conflict: one is at work.
         """
-        lock = self.folder / ".lock"
+        lock = self._lock
         with disk_errors(lock):
             self.folder.mkdir(parents=True, exist_ok=True)
             file = lock.open("a+")

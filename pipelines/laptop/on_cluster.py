@@ -6,13 +6,14 @@ The steps are the same, and so are the bytes.
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from cloud.entrypoints.carried import require_carried
 from cloud.runs.run import Run
 from cloud.tracking import is_owed
 from cloudedge.documents import Task
 from cloudedge.files import disk_errors
-from pipelines.laptop.engine import pipeline_at_work
+from pipelines.laptop.engine import Engine, engine_command, pipeline_at_work
 from pipelines.systems import system_of
 from pipelines.target import Target
 
@@ -61,9 +62,14 @@ def run_here(
     with disk_errors(logs):
         logs.mkdir(parents=True, exist_ok=True)
     root = folder / "pipelines" / task.id
-    with pipeline_at_work(task, arguments, compact, run, logs, root, variables or {}) as pipeline:
-        while not pipeline.over():
-            watch(run)
-            time.sleep(_LOOK_SECONDS)
+    with TemporaryDirectory(prefix="cloudedge-") as temporary:
+        engine = Engine(engine_command(system.modules), Path(temporary))
+        try:
+            with pipeline_at_work(engine, task, arguments, compact, run, logs, root, variables or {}) as pipeline:
+                while not pipeline.over():
+                    watch(run)
+                    time.sleep(_LOOK_SECONDS)
+        finally:
+            engine.end()
     watch(run)
     return run

@@ -11,5 +11,6 @@ import components.dispatch.entrypoint
 import components.report.entrypoint
 import components.wait.entrypoint
 
+gc.enable()
 gc.collect()
 gc.freeze()  # Tasks share these objects' memory as long as no collection touches it.

@@ -1,22 +1,16 @@
-"""The processes of a laptop's run: started with a log each, kept alive as a node keeps its pods alive, and ended together."""
+"""The processes of a laptop's runs: started with a log each, kept alive as a node keeps its pods alive, and ended together."""
 
 import os
+import shutil
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
-from cloud.runs.run import Run
 from cloudedge.errors import WorkFailed
 from cloudedge.files import disk_errors
-from cloudedge.interpreter import environment, python
-from pipelines.laptop.home import Home
-
-_POLL_SECONDS = "0.05"
-"""A laptop's runners look often: a look costs microseconds, and every round waits for one."""
+from cloudedge.interpreter import environment
 
 _UTF_8 = {"PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8:backslashreplace"}
 """What is said to a log is read again here, whatever a terminal understands; and no step fails for what it cannot say."""
@@ -25,29 +19,50 @@ _END_SECONDS = 10.0
 _MOST_STARTS = 20
 
 
-def start(command: list[str], log: Path, variables: Mapping[str, str] | None = None) -> "subprocess.Popen[bytes]":
+def surroundings(variables: Mapping[str, str]) -> dict[str, str]:
+    """All variables of a process's environment: some of its own, and this process's."""
+    return {**environment(), **_UTF_8, **variables}
+
+
+def start(
+    command: list[str], log: Path, variables: Mapping[str, str] | None = None, *, asked: bool = False
+) -> "subprocess.Popen[bytes]":
     """Start a process whose output goes to the end of a log.
+
+    It is in a process group of its own: Ctrl-C, in a terminal or a notebook, is for this process, which decides.
 
     Args:
         command: The program and its arguments.
         log: File for its output.
         variables: Its environment, beside this process's own.
+        asked: Whether its input and output are pipes, and only what is an error goes to the log. The latter does not block.
 
     Raises:
         StoreFailed: the log cannot be written.
         WorkFailed: this machine starts no more processes, or not this one.
     """
-    surroundings = {**environment(), **_UTF_8, **(variables or {})}
     with disk_errors(log):
+        log.parent.mkdir(parents=True, exist_ok=True)
         output = log.open("ab")
     with output:
         try:
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=surroundings)
+            process = subprocess.Popen(
+                command,
+                bufsize=0,
+                stdin=subprocess.PIPE if asked else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if asked else output,
+                stderr=output,
+                env=surroundings(variables or {}),
+                process_group=0,
+            )
         except OSError as error:
             raise WorkFailed(
                 f"Cannot start {command[0]}: {error.strerror}. Free memory, or let this user have more processes (ulimit -u) "
                 "or run that program; the same command goes on where the run was."
             ) from error
+    if process.stdout is not None:
+        os.set_blocking(process.stdout.fileno(), False)
+    return process
 
 
 def end(processes: "list[subprocess.Popen[bytes]]") -> None:
@@ -63,46 +78,56 @@ def end(processes: "list[subprocess.Popen[bytes]]") -> None:
             process.wait()
 
 
+@dataclass(frozen=True)
+class Program:
+    """What a process is started with.
+
+    Attributes:
+        command: The program and its arguments.
+        place: Inode of the folder that it works in: of another one by the same name it knows nothing. 0: it works in none.
+    """
+
+    command: list[str]
+    place: int = 0
+
+
+@dataclass
+class _Runner:
+    """A process at work."""
+
+    program: Program
+    log: Path
+    process: "subprocess.Popen[bytes]"
+    starts: int = 1
+
+
 class Runners:
     """One runner for each edge, and one process that they all fork their work from, so that PyTorch is loaded once."""
 
-    def __init__(self, commands: dict[str, list[str]], logs: Path) -> None:
-        """Start the commands, by name."""
-        self._commands = commands
-        self._logs = logs
-        self._processes = {name: start(command, logs / f"{name}.log") for name, command in commands.items()}
-        self._starts = dict.fromkeys(commands, 1)
+    def __init__(self) -> None:
+        """Nothing is started yet."""
+        self._runners: dict[str, _Runner] = {}
 
-    @classmethod
-    @contextmanager
-    def at_work(cls, home: Home, run: Run, folders: dict[str, Path]) -> Iterator[Self]:
-        """Runners for as long as the context lasts.
+    def have(self, programs: Mapping[str, Program], logs: Path) -> None:
+        """Have these at work and no others; the process of one that is at work already stays.
 
         Args:
-            home: Where their inboxes and states are.
-            run: Run that their logs are kept with.
-            folders: Folder of samples by edge.
+            programs: The programs by name.
+            logs: Folder for their output from now on.
+
+        Raises:
+            StoreFailed: a log cannot be written.
+            WorkFailed: this machine starts no more processes, or not one of these.
         """
-        with tempfile.TemporaryDirectory(prefix="cloudedge-") as sockets:
-            workers = Path(sockets) / "workers"
-            parent = ("--parent", os.getpid())
-            commands = {"workers": python("edge.workers", "--socket", workers, *parent)}
-            for edge, samples in folders.items():
-                commands[edge] = python(
-                    "edge.runner",
-                    *("--inbox", home.inboxes.root / edge),
-                    *("--state", home.edge_state(edge)),
-                    *("--samples", samples, "--mirror-samples"),
-                    *("--files-root", home.store.root),
-                    *("--workers", workers),
-                    *("--poll-seconds", _POLL_SECONDS),
-                    *parent,
-                )
-            runners = cls(commands, home.logs(run.id))
-            try:
-                yield runners
-            finally:
-                end(list(runners._processes.values()))
+        self._end([name for name, runner in self._runners.items() if programs.get(name) != runner.program])
+        for name, program in programs.items():
+            log = logs / f"{name}.log"
+            runner = self._runners.get(name)
+            if runner is not None and runner.process.poll() is None and _moved(runner.log, log):
+                runner.log, runner.starts = log, 1
+                continue
+            self._end([name])
+            self._runners[name] = _Runner(program, log, start(program.command, log))
 
     def keep_alive(self) -> None:
         """Start again what has ended, as a node does with its pods.
@@ -110,17 +135,54 @@ class Runners:
         Raises:
             WorkFailed: one ends again and again.
         """
-        for name, process in self._processes.items():
-            if process.poll() is None:
+        for name, runner in self._runners.items():
+            if runner.process.poll() is None:
                 continue
-            log = self._logs / f"{name}.log"
-            if self._starts[name] >= _MOST_STARTS:
+            if runner.starts >= _MOST_STARTS:
+                code = runner.process.returncode
                 raise WorkFailed(
-                    f"The runner {name} ended {_MOST_STARTS} times, the last time with code {process.returncode}; see {log}, "
-                    f"whose last line is: {_last_line(log)}"
+                    f"The runner {name} ended {_MOST_STARTS} times, the last time with code {code}; see {runner.log}, "
+                    f"whose last line is: {_last_line(runner.log)}"
                 )
-            self._starts[name] += 1
-            self._processes[name] = start(self._commands[name], log)
+            runner.starts += 1
+            runner.process = start(runner.program.command, runner.log)
+
+    def end(self) -> None:
+        """End them all."""
+        self._end(list(self._runners))
+
+    def _end(self, names: list[str]) -> None:
+        end([self._runners[name].process for name in names if name in self._runners])
+        for name in names:
+            self._runners.pop(name, None)
+
+
+def _moved(former: Path, log: Path) -> bool:
+    """Have what a process says from now on found in another log, although it writes to the file that it was started with.
+
+    That file gets the other name, and its former content stays under the former. Nobody may be writing to it meanwhile.
+
+    Returns:
+        Whether it was possible: somebody may have removed the file.
+
+    Raises:
+        StoreFailed: the disk does not take it.
+    """
+    if former == log:
+        return former.exists()
+    copy = former.with_name(f".{former.name}")
+    with disk_errors(log):
+        try:
+            shutil.copyfile(former, copy)
+        except FileNotFoundError:
+            return False
+        before = log.read_bytes() if log.exists() else b""
+        former.replace(log)
+        os.truncate(log, 0)
+        copy.replace(former)
+        with log.open("ab") as file:
+            file.write(before)
+    return True
 
 
 def _last_line(log: Path) -> str:

@@ -1,6 +1,6 @@
 """A whole run on this machine: one runner per edge, the pipeline in kfp's local engine, and MLflow on SQLite.
 
-Nothing here outlives the command: every process that is started watches the one that started it.
+Nothing here outlives the Python that asked for it: every process that is started watches the one that started it.
 """
 
 import os
@@ -30,9 +30,9 @@ from cloudedge.names import IN_WORDS, NAME
 from cloudedge.places import shown_path
 from cloudedge.processes import Companion
 from pipelines.laptop.data import Data
-from pipelines.laptop.engine import cancelled, pipeline_at_work
+from pipelines.laptop.engine import LOG, cancelled, pipeline_at_work
 from pipelines.laptop.home import Home
-from pipelines.laptop.processes import Runners
+from pipelines.laptop.kept import Kept
 from pipelines.systems import System, system_of
 
 _LEAST_FREE_BYTES = 1024 * 1024
@@ -43,7 +43,7 @@ _RELAY_SECONDS = 2.0
 
 
 def run_task(
-    task: Task, data: Data, edges: int | None, home: Home, watch: Callable[[Run], None], compact: bool | None = None
+    task: Task, data: Data, edges: int | None, kept: Kept, watch: Callable[[Run], None], compact: bool | None = None
 ) -> Run:
     """Run a task, or go on with it where it was.
 
@@ -51,7 +51,7 @@ def run_task(
         task: What is asked for.
         data: The samples.
         edges: Number of edges to start; none: all that have samples.
-        home: Where everything is kept.
+        kept: What is at work already, and the home where everything is kept.
         watch: Called again and again meanwhile, to show what happens.
         compact: Whether the pipeline has as few tasks as it can; none: as suits this machine.
 
@@ -61,18 +61,22 @@ def run_task(
     Raises:
         CloudedgeError: what made the run fail, with its exit code.
     """
+    home = kept.home
     paths = {"--data": str(data.folder), "--home": str(home.folder.absolute())}
     require_carried("A path", paths, here=True)
     system = system_of(task)
-    arguments = system.arguments_at(data)
-    folders = _chosen(system, task, data, edges)
-    if folders:
-        task = system.with_edges(task, tuple(sorted(folders)))
-    task = system.form.as_carried(task)
     run = Run(home.store, task.id)
-    run.require_free_for(task)
-    system.require_samples(run, task, data)
-    with _no_other_mlflow(), home.alone(), ExitStack() as stack:
+    with _no_other_mlflow(), kept.alone(), ExitStack() as stack:
+        state = run.state()
+        if state is None or state.state != "finished":
+            kept.engine(system).prepare(home.logs(task.id) / LOG)  # It loads while the samples are looked at.
+        arguments = system.arguments_at(data)
+        folders = _chosen(system, task, data, edges)
+        if folders:
+            task = system.with_edges(task, tuple(sorted(folders)))
+        task = system.form.as_carried(task)
+        run.require_free_for(task)
+        system.require_samples(run, task, data)
         create(run, task, "cloudedge run")
         for action, details in system.remarks(task, data, folders):
             events.record(home.store, run.id, "cloudedge run", action, **details)
@@ -83,7 +87,7 @@ def run_task(
         relay = stack.enter_context(_relaying(home, run))
         if not _finished(run):
             with _orders_closed_at_a_stop(home, run):
-                _work(task, arguments, folders, home, run, watch, compact)
+                _work(task, arguments, folders, kept, run, watch, compact)
         relay()
         watch(run)
     return run
@@ -93,20 +97,20 @@ def _work(
     task: Task,
     arguments: Mapping[str, Any],
     folders: dict[str, Path],
-    home: Home,
+    kept: Kept,
     run: Run,
     watch: Callable[[Run], None],
     compact: bool | None,
 ) -> None:
-    with ExitStack() as stack:
-        runners = None
-        if folders:
-            for edge in folders:
-                home.inboxes.enroll(edge)
-            runners = stack.enter_context(Runners.at_work(home, run, folders))
-        logs, root = home.logs(task.id), home.folder / "pipelines" / task.id
-        pipeline = stack.enter_context(pipeline_at_work(task, arguments, compact, run, logs, root, home.environment()))
+    home = kept.home
+    for edge in folders:
+        home.inboxes.enroll(edge)
+    logs, root = home.logs(task.id), home.folder / "pipelines" / task.id
+    engine = kept.engine(system_of(task))
+    with pipeline_at_work(engine, task, arguments, compact, run, logs, root, home.environment()) as pipeline:
+        runners = kept.have_runners(run.id, folders) if folders else None
         while not pipeline.over():
+            kept.require_open()
             if runners:
                 runners.keep_alive()
             require_space(home.folder)
@@ -203,8 +207,6 @@ def _relaying(home: Home, run: Run) -> Iterator[Callable[[], None]]:
     log = home.logs(run.id) / "mlflow.log"
 
     def work() -> None:
-        if sys.platform == "linux":  # Where a thread has a priority of its own; the run itself goes first.
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
         state = run.state()
         if state is None or state.state != "finished":
             _log_failure(relay.open, log)  # While there is nothing to send yet.

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks.accuracy import ALL, ROWS, collaborate, main, pretrain, read_world, share_of_gap
+from cloud.runs.run import Run
 from cloudedge.documents import TrainingTask
 from cloudedge.names import sha256_of
 from cloudedge.training import use_threads
+from pipelines import Laptop, Task
 from pipelines.collaborative_training.demo.digits import write_digits
 from pipelines.collaborative_training.demo.task import demo_task
-from pipelines.laptop.data import Data
 from pipelines.laptop.home import Home
-from pipelines.laptop.run import run_task
 from tests.cloud.tracking.told import WARNINGS_OF_MLFLOW
 
 
@@ -27,7 +27,9 @@ def quick_task(edges: int, rounds: int) -> TrainingTask:
 def test_the_benchmark_and_a_real_run_give_the_same_models(tmp_path: Path) -> None:
     task = quick_task(edges=2, rounds=2)
     write_digits(tmp_path / "data", edges=2)
-    run = run_task(task, Data(tmp_path / "data"), None, Home(tmp_path / "home"), watch=lambda _: None, compact=True)
+    with Laptop(tmp_path / "home") as laptop:
+        laptop.run(Task.of(task), tmp_path / "data", compact=True, display=False)
+    run = Run(Home(tmp_path / "home").store, task.id)
 
     use_threads(task.pretraining.threads)
     world = read_world(tmp_path / "data", task)

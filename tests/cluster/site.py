@@ -4,7 +4,6 @@ Only a node is missing: what its kubelet does with a ConfigMap's mount is done h
 with no right beyond theirs.
 """
 
-import json
 import os
 import secrets
 import subprocess
@@ -13,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, cast
 
 from kubernetes import client, config, watch
 from kubernetes.client.exceptions import ApiException
@@ -24,6 +24,9 @@ from cloud.stores import open_store
 from cloudedge.documents import TrainingTask
 from cloudedge.mount import write_mount
 from cloudedge.store import Store
+from pipelines.laptop.engine import engine_command
+from pipelines.laptop.job import Job
+from pipelines.systems import system_of
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.object_store import MinioServer, User
 from tests.cluster.tools import program
@@ -143,16 +146,19 @@ class Site:
         task_file.write_bytes(task.to_json())
         root = self.folder / "pipeline"
         root.mkdir(exist_ok=True)
-        data = json.dumps({"cloud_data": "store:digits-cloud", "test_data": "store:digits-test"})
-        arguments = [task_file, os.getpid(), root, shape, data]
-        with (self.folder / "pipeline.log").open("ab") as log:
+        data = {"cloud_data": "store:digits-cloud", "test_data": "store:digits-test"}
+        log = self.folder / "pipeline.log"
+        job = Job(str(task_file), str(root), shape, data, str(log), self.environment())
+        with log.open("ab") as errors:
             process = subprocess.Popen(
-                [sys.executable, "-m", "pipelines.laptop.local", *map(str, arguments)],
+                engine_command(system_of(task).modules),
                 env=self.environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
             )
+        with cast("IO[bytes]", process.stdin) as jobs:  # The only one: the process ends as it does.
+            jobs.write(job.to_line())
         self._pipelines.append(process)
         return process
 

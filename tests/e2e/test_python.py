@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,9 @@ TASK = Task.for_data(
 
 
 @pytest.fixture(scope="module")
-def laptop(tmp_path_factory: pytest.TempPathFactory) -> Laptop:
-    return Laptop(tmp_path_factory.mktemp("home"))
+def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
+    with Laptop(tmp_path_factory.mktemp("home")) as laptop:
+        yield laptop
 
 
 @pytest.fixture(scope="module")

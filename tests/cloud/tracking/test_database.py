@@ -97,6 +97,31 @@ def test_a_database_that_somebody_else_is_making_is_waited_for(
     assert file.stat().st_ino == inode
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kept", ["as it was", "damaged", "unwritable", "nowhere"])
+def test_an_empty_database_is_made_once_for_all_homes_of_a_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", {"unwritable": "/dev/null", "nowhere": "~"}.get(kept, str(cache)))
+    homes = [tmp_path / "a", tmp_path / "b"]
+    for home in homes:
+        home.mkdir()
+        database.ensure_whole(home / "mlflow.db")
+        for pattern in cache.glob("cloudedge/*") if kept == "damaged" else ():
+            pattern.write_bytes(pattern.read_bytes()[:10_000])
+
+    for home in homes:
+        told_of_a_run(DirectoryStore(home / "store"), home / "mlflow.db")
+        assert names_of_runs(home / "mlflow.db") == ["digits"]
+        with closing(sqlite3.connect(home / "mlflow.db")) as made:
+            found = made.execute("SELECT experiment_id, artifact_location FROM experiments ORDER BY 1").fetchall()
+        assert [number for number, _ in found[:2]] == [0, 1]
+        assert all(place.startswith(home.as_uri()) for _, place in found)
+    assert len(list(cache.glob("cloudedge/*"))) == (kept in ("as it was", "damaged"))
+    assert not Path("~").exists()
+
+
 def told_of_a_run(store: DirectoryStore, file: Path) -> None:
     TrackingLog(store, "digits").append([TrackingRecord(at=START, metrics=(point("accuracy", 0.5, 0),))], "pretrain")
     assert Relay(store, "digits", address_of(file), "cloudedge").push() == 1

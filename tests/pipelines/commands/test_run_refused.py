@@ -14,7 +14,7 @@ from cloudedge.documents import Fusion
 from cloudedge.errors import StoreFailed, WorkFailed
 from pipelines.laptop.data import Data
 from pipelines.laptop.home import Home
-from pipelines.laptop.processes import Runners
+from pipelines.laptop.processes import Program, Runners
 from pipelines.laptop.run import require_space
 from tests.components.cloud import Cloud
 from tests.digits import EDGES, digits_task
@@ -132,7 +132,8 @@ def test_a_data_folder_whose_name_is_not_utf8(cloudedge: Cloudedge, tmp_path: Pa
 
 
 def test_a_runner_that_cannot_start_says_why(tmp_path: Path) -> None:
-    runners = Runners({"hall-1": [sys.executable, "-c", "print('no room here'); raise SystemExit(5)"]}, tmp_path)
+    runners = Runners()
+    runners.have({"hall-1": Program([sys.executable, "-c", "print('no room here'); raise SystemExit(5)"])}, tmp_path)
 
     with pytest.raises(WorkFailed, match=r"hall-1 ended 20 times, the last time with code 5; .*last line is: no room here"):
         until(runners.keep_alive)
@@ -310,4 +311,4 @@ def test_a_disk_without_room_is_named(tmp_path: Path) -> None:
 
 def test_a_program_that_cannot_be_started_is_named_and_not_its_log(tmp_path: Path) -> None:
     with pytest.raises(WorkFailed, match=f"^Cannot start {tmp_path}/none: No such file or directory"):
-        Runners({"hall-1": [f"{tmp_path}/none"]}, tmp_path)
+        Runners().have({"hall-1": Program([f"{tmp_path}/none"])}, tmp_path)

@@ -1,6 +1,7 @@
 """A pipeline that something kills goes on by itself; one that fails says why at once."""
 
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from cloud.runs.step_records import RunState
 from cloudedge.errors import CloudedgeError
 from cloudedge.store import DirectoryStore
 from pipelines.laptop import engine
-from pipelines.laptop.engine import Pipeline
+from pipelines.laptop.engine import Engine, Pipeline
+from pipelines.laptop.job import Job
 from tests.waiting import until
 
 STARTED = """
@@ -44,15 +46,20 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def outcome(folder: Path, program: str) -> CloudedgeError | None:
     """What becomes of a pipeline that does this each time that it is started."""
     run = Run(DirectoryStore(folder / "store"), "mine")
-    command = [sys.executable, "-c", STARTED + program, str(folder)]
-    pipeline = Pipeline(run, command, folder / "pipeline.log", {}, folder / "root")
+    engine = Engine([sys.executable, "-c", STARTED + program, str(folder)], folder)
+    pipeline = Pipeline(run, engine, job(folder))
     try:
         until(pipeline.over, 100, "the pipeline's end")
     except CloudedgeError as error:
         return error
     finally:
         pipeline.end()
+        engine.end()
     return None
+
+
+def job(folder: Path) -> Job:
+    return Job("task.json", str(folder / "root"), "flat", {}, str(folder / "pipeline.log"), {})
 
 
 def starts(folder: Path) -> int:
@@ -117,3 +124,45 @@ def test_what_an_earlier_try_said_is_no_reason_of_this_one(tmp_path: Path) -> No
     run.put(run.key("state.json"), RunState(state="failed", message="long ago", exit_code=6, at=datetime.now(UTC)))
 
     assert outcome(tmp_path, "if number == 1: die()") is None
+
+
+ANSWERING = """
+import sys
+for code in map(int, sys.argv[1:]):
+    sys.stdin.readline()
+    print(code, flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize(("code", "stays"), [(0, True), (1, True), (137, False)])
+def test_the_next_pipeline_is_run_by_the_same_process_unless_something_killed_a_step(
+    tmp_path: Path, code: int, stays: bool
+) -> None:
+    run = Run(DirectoryStore(tmp_path / "store"), "mine")
+    engine = Engine([sys.executable, "-c", ANSWERING, str(code), "0"], tmp_path)
+    processes = []
+    try:
+        for _ in range(2):
+            with suppress(CloudedgeError):
+                pipeline = Pipeline(run, engine, job(tmp_path))
+                processes.append(engine._process)
+                until(pipeline.over, 100, "the pipeline's end")
+            pipeline.end()
+    finally:
+        engine.end()
+
+    assert (processes[0] is processes[1]) is stays
+
+
+def test_a_pipeline_that_is_interrupted_ends_with_its_process_and_the_next_has_another(tmp_path: Path) -> None:
+    engine = Engine([sys.executable, "-c", "import sys; sys.stdin.readline(); sys.stdin.readline()"], tmp_path)
+    processes = []
+    for _ in range(2):
+        pipeline = Pipeline(Run(DirectoryStore(tmp_path / "store"), "mine"), engine, job(tmp_path))
+        processes.append(engine._process)
+        assert not pipeline.over()
+        pipeline.end()
+        assert engine._process is None
+
+    assert processes[0] is not processes[1]

@@ -1,7 +1,6 @@
-"""How the process of a pipeline ends."""
+"""How a pipeline ends."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Never
 
@@ -10,6 +9,7 @@ import pytest
 from cloud.step import PARENT_VARIABLE
 from pipelines.collaborative_training import flat
 from pipelines.laptop import fork_server, local
+from pipelines.laptop.job import Job
 
 
 @pytest.mark.parametrize(("deaths", "code"), [([], 1), ([9], 137), ([9, 11], 139)])
@@ -21,10 +21,8 @@ def test_a_step_that_was_killed_is_told_from_one_that_failed(
         raise RuntimeError("A task failed.")
 
     monkeypatch.setattr(fork_server, "deaths", [])
-    monkeypatch.setattr(fork_server, "prepare", lambda modules: None)
+    monkeypatch.setattr(fork_server, "write_to", lambda log: None)
     monkeypatch.setattr(flat, "with_rounds", lambda rounds, shape: fail)
     monkeypatch.setenv(PARENT_VARIABLE, "")
-    arguments = [str(task_file), str(os.getpid()), str(tmp_path), "flat", "{}"]
-    monkeypatch.setattr(sys, "argv", ["local", *arguments])
 
-    assert local.main() == code
+    assert local.perform(Job(str(task_file), str(tmp_path), "flat", {}, str(tmp_path / "log"), dict(os.environ))) == code
