@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cloudedge.documents import canonical_json
 from cloudedge.errors import InvalidInput
@@ -12,9 +12,6 @@ from pipelines.experiments.frames import ON_EDGES
 from pipelines.experiments.run import Run
 from pipelines.experiments.task import Task
 from pipelines.systems import system_of
-
-if TYPE_CHECKING:
-    pass
 
 _LONGEST_ID = 53
 _DIGITS = 8
