@@ -8,6 +8,7 @@ from typing import Any
 
 from cloudedge.documents import canonical_json
 from cloudedge.errors import InvalidInput
+from components.collaborative_training.page.findings import EVERYTHING
 from pipelines.experiments.frames import ON_EDGES
 from pipelines.experiments.run import Run
 from pipelines.experiments.task import Task
@@ -94,9 +95,15 @@ class Sweep:
 
     @property
     def best(self) -> Run:
-        """The run that does best at the edges, or where none measured on all test data."""
-        column = ON_EDGES if ON_EDGES in self._each else "all"
-        return self.runs[int(self._each[column].to_numpy().argmax())]
+        """The run that does best at the edges, or where none measured there on all test data.
+
+        Raises:
+            InvalidInput: no run measured anything.
+        """
+        measured = [name for name in (ON_EDGES, EVERYTHING) if name in self._each and self._each[name].notna().any()]
+        if not measured:
+            raise InvalidInput("No run of the sweep measured an accuracy, so none is the best: give edges or test data.")
+        return self.runs[int(self._each[measured[0]].idxmax())]
 
     def __repr__(self) -> str:
         return str(self.table.round(3).to_string())

@@ -70,6 +70,15 @@ def test_a_table_has_mean_and_spread_over_the_seeds_and_the_best_is_named(tmp_pa
     assert "font-weight" in sweep._repr_html_()
 
 
+def test_a_run_that_measured_nothing_at_the_edges_is_not_the_best(tmp_path: Path) -> None:
+    runs = [
+        Run(RunBuilder(tmp_path / str(number), rounds=rounds).build(), Nowhere(tmp_path))
+        for number, rounds in enumerate([0, 2])
+    ]
+
+    assert Sweep(trials_of(DIGITS, RULES, seeds=1), runs).best is runs[1]
+
+
 def test_a_trial_that_fails_ends_the_sweep_and_the_same_call_goes_on_there(tmp_path: Path) -> None:
     done: list[str] = []
 
