@@ -10,9 +10,9 @@ import numpy
 
 from cloudedge.data import Record, write_records
 from cloudedge.data.records import Fault, class_index, field_values
-from cloudedge.documents import DataFormat, SampleField
+from cloudedge.documents import DataFormat, SampleField, TrainingTask
 from cloudedge.errors import InvalidInput, InvalidSamples
-from cloudedge.names import FIELD_NAME
+from cloudedge.names import FIELD_NAME, checked_name, is_passed_over
 from cloudedge.texts import shown
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def write_data(data: InMemory, form: DataFormat, folder: Path) -> Path:
         That folder.
 
     Raises:
+        InvalidInput: an edge or environment has no name for a folder.
         InvalidSamples: a sample does not fit the format; names it.
         StoreFailed: the disk does not take them.
     """
@@ -88,6 +89,29 @@ def write_data(data: InMemory, form: DataFormat, folder: Path) -> Path:
     for place, found in sorted(records.items(), reverse=True):  # The cloud's last: where they are, all is there.
         write_records(found, target / place, form, "samples")
     return target
+
+
+def require_edges(data: InMemory, task: TrainingTask) -> None:
+    """Make sure that there are samples of all edges that a task asks for.
+
+    Args:
+        data: The samples.
+        task: The task, whose edges are named in it, or are all that have samples.
+
+    Raises:
+        InvalidInput: an edge has none; names it.
+    """
+    if not task.collaborate:
+        return
+    found = [str(name) for name in data.get("edges") or ()]
+    if not found:
+        raise InvalidInput("The data has no 'edges': give samples by edge, or set collaborate to false.")
+    missing = [name for name in task.collaboration.edges if name not in found]
+    if missing:
+        raise InvalidInput(
+            f"The task names the edges {', '.join(missing)}, but the data has only: {', '.join(found)}. "
+            "Give their samples, or correct collaboration.edges in the task."
+        )
 
 
 def to_records(table: Table, form: DataFormat, place: str, *, labelled: bool = True) -> list[Record]:
@@ -130,8 +154,24 @@ def _tables(data: InMemory) -> dict[str, Table]:
         if name == "test" and _is_table(found):
             tables["test"] = found
             continue
-        tables |= {f"{name}/{inner}": table for inner, table in found.items()}
+        if not isinstance(found, Mapping) or (found and _is_table(found)):
+            raise InvalidInput("The data's 'edges' are one table: give a dictionary with a table for each edge, by its name.")
+        for inner, table in found.items():
+            tables[f"{name}/{_folder_name(name, inner)}"] = table
     return tables
+
+
+def _folder_name(within: str, name: Any) -> str:
+    """The name of an edge or environment, which becomes that of a folder.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    if within == "edges":
+        return checked_name(str(name), "an edge")
+    if not re.fullmatch(r"[^/\0]+", str(name)) or is_passed_over(str(name)):
+        raise InvalidInput(f"{shown(str(name))} is not a name of an environment: leave out slashes and a dot in front.")
+    return str(name)
 
 
 def _is_table(value: Any) -> bool:

@@ -198,8 +198,9 @@ class Laptop:
             return Data(Path(data))
         if not isinstance(task.document, TrainingTask):
             raise InvalidInput(f"Samples in memory are for collaborative training; {task.kind} reads files: name their folder.")
-        from pipelines.experiments.data import write_data
+        from pipelines.experiments.data import require_edges, write_data
 
+        require_edges(data, task.document)
         return Data(write_data(data, task.document.data, self._home.folder / "data"))
 
     def demo_data(self, task: Task, edges: int | None = None) -> Path:

@@ -78,7 +78,7 @@ class Task:
         return cls.of(demo.task(edges or demo.edges))
 
     @classmethod
-    def for_data(cls, data: "InMemory", label: str = "label", **fields: Any) -> "Task":
+    def for_data(cls, data: "InMemory", label: str = "label", *, id: str, name: str | None = None, **fields: Any) -> "Task":
         """A task of collaborative training for data in memory, with a data format that suits it.
 
         Numbers are shifted and scaled as the cloud's samples spread, so that a network finds them between about -1 and 1.
@@ -86,7 +86,9 @@ class Task:
         Args:
             data: As for `Laptop.run`: DataFrames, or dictionaries of arrays.
             label: The column, or the array, that holds the classes.
-            fields: Further fields of the task, its name and id among them.
+            id: Id of the task and of its run: lower-case letters, digits and inner hyphens, at most 53 characters.
+            name: What people call it; none: its id.
+            fields: Further fields of the task.
 
         Raises:
             InvalidInput: the data has no such column, or what no format holds.
@@ -94,7 +96,7 @@ class Task:
         """
         from pipelines.experiments.data import proposed_format
 
-        return cls({"data": proposed_format(data, label)}, **fields)
+        return cls({"data": proposed_format(data, label)}, id=id, name=name or id, **fields)
 
     @property
     def id(self) -> str:

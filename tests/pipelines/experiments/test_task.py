@@ -9,7 +9,7 @@ import pandas
 import pytest
 
 from cloudedge.errors import InvalidDocument, InvalidInput, NotFound
-from pipelines import Task
+from pipelines import Laptop, Task
 from tests.digits import digits_task
 
 DIGITS = Task.of(digits_task())
@@ -113,8 +113,33 @@ def test_arrays_are_images_and_columns_may_have_any_name() -> None:
         ({"cloud": table(4, note="text")}, "'note' holds object, and a model reads numbers"),
         ({"cloud": table(4).assign(state="good")}, "'state' has 1 different values"),
         ({"cloud": {"a": [1, 2], "state": ["x"]}}, "columns of different lengths"),
+        ({"cloud": table(4), "edges": {"../hall": table(4)}}, "'../hall' is not a name of an edge: use lower-case letters"),
+        ({"cloud": table(4), "edges": table(4)}, "'edges' are one table: give a dictionary with a table for each edge"),
+        ({"cloud": table(4), "test": {"../hall": table(4)}}, "'../hall' is not a name of an environment"),
+        ({"cloud": table(4), "test": {".hall": table(4)}}, "'.hall' is not a name of an environment"),
     ],
 )
 def test_data_of_which_no_format_follows_is_refused_with_what_is_wrong(data: Any, said: str) -> None:
     with pytest.raises(InvalidInput, match=said.replace("(", r"\(")):
         Task.for_data(data, label="state", name="Machines", id="machines")
+
+
+@pytest.mark.parametrize(
+    ("edges", "fields", "said"),
+    [
+        ({}, {}, "The data has no 'edges': give samples by edge, or set collaborate to false."),
+        ({"hall-1": 4}, {"collaboration": {"edges": ["hall-1", "hall-2"]}}, "the edges hall-2, but the data has only: hall-1."),
+    ],
+)
+def test_a_run_of_data_without_the_tasks_edges_is_refused_in_the_words_of_the_data(
+    tmp_path: Path, edges: dict[str, int], fields: dict[str, Any], said: str
+) -> None:
+    data = {"cloud": table(4), "edges": {name: table(rows) for name, rows in edges.items()}}
+    task = Task.for_data(data, label="state", id="machines", **fields)
+    assert task.name == "machines"
+
+    with pytest.raises(InvalidInput) as refused:
+        Laptop(tmp_path / "home").run(task, data)
+
+    assert said in str(refused.value)
+    assert not (tmp_path / "home").exists()
