@@ -118,6 +118,7 @@ def test_an_enrolled_runner_trains_with_a_pytorch_that_is_mounted(containerd: Co
                 inputs={"base": store.holds("/base", Path(urlsplit(site.base().url).path).read_bytes())},
                 report=store.target("/report"),
                 outputs={"model": store.target("/result", once=True)},
+                history=store.target("/history", once=True),
                 manifest=store.target("/manifest", once=True),
             )
         )
@@ -202,7 +203,9 @@ def test_a_step_of_a_compiled_pipeline_gives_the_bytes_that_it_gives_here(
     monkeypatch.setenv("CLOUDEDGE_STORE", (tmp_path / "own" / "store").as_uri())
     monkeypatch.setenv("CLOUDEDGE_INBOXES", (tmp_path / "own" / "inboxes").as_uri())
     monkeypatch.setenv("CLOUDEDGE_SCRATCH", str(tmp_path / "own" / "scratch"))
-    assert sha256_of(places["minio"] / "pretrained") == pretrain(task, str(tmp_path / "data" / "cloud")).sha256
+    note = json.loads((places["minio"] / "pretrained").read_bytes())
+    model = places["store"] / note["model_uri"].removeprefix("file:///store/")
+    assert sha256_of(model) == note["sha256"] == pretrain(task, str(tmp_path / "data" / "cloud")).sha256
 
 
 def test_a_step_that_fails_ends_with_its_message_and_exit_code(containerd: Containerd, tmp_path: Path) -> None:

@@ -147,8 +147,8 @@ from pipelines import Laptop, Task
 laptop = Laptop(sys.argv[1])
 for number in (1, 2):
     laptop.run(Task.from_file(sys.argv[2]).changed(id=f"run-{number}"), sys.argv[3], display=False)
-    print("done", flush=True)
     try:
+        print("done", flush=True)
         sys.stdin.readline()
     except KeyboardInterrupt:
         pass

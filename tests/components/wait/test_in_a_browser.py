@@ -29,5 +29,5 @@ def test_all_that_is_said_of_the_edges_fits_the_window(cloud: Cloud, page: Page,
     assert cells.count() == 18
     right = page.evaluate("Math.max(...[...document.querySelectorAll('td')].map(cell => cell.getBoundingClientRect().right))")
     assert right <= width
-    assert page.locator("tr").filter(has_text=EDGES[1]).get_by_text("1234567").is_visible()
+    assert page.locator("tr").filter(has_text=EDGES[1]).get_by_text("1,234,567").is_visible()
     assert page.locator("tr").filter(has_text=EDGES[2]).get_by_text("has no column x").is_visible()
