@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 from cloud import datasets
 from cloud.inboxes import Inboxes
 from cloud.runs.run import Run as StoredRun
-from cloud.runs.run import run_ids
 from cloudedge.documents import TrainingTask
 from cloudedge.errors import InvalidInput
 from pipelines.display.live import last_words
-from pipelines.experiments.run import Run
+from pipelines.experiments.run import Run, run_in, runs_in
 from pipelines.experiments.sweep import Sweep, run_sweep
 from pipelines.experiments.task import Task
 from pipelines.laptop.on_cluster import run_here
@@ -195,7 +194,7 @@ class Cluster:
 
     def runs(self) -> list[Run]:
         """All runs of this cluster, sorted by their ids."""
-        return [Run(StoredRun(self._target.store, run_id), self) for run_id in run_ids(self._target.store)]
+        return runs_in(self._target.store, self)
 
     def open(self, run_id: str) -> Run:
         """A run of this cluster.
@@ -203,9 +202,7 @@ class Cluster:
         Raises:
             NotFound: there is no such run; names those that there are.
         """
-        stored = StoredRun(self._target.store, run_id)
-        stored.task()
-        return Run(stored, self)
+        return run_in(self._target.store, run_id, self)
 
     def _kubeflow(self) -> "Kubeflow":
         from pipelines.kubeflow.client import Kubeflow, KubeflowSettings

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from cloud.inboxes import Inboxes
 from cloud.runs.run import Run as StoredRun
-from cloud.runs.run import run_ids
 from cloudedge.documents import TrainingTask
 from cloudedge.errors import InvalidInput
 from pipelines.display.live import last_words
-from pipelines.experiments.run import Run
+from pipelines.experiments.run import Run, run_in, runs_in
 from pipelines.experiments.sweep import Sweep, run_sweep
 from pipelines.experiments.task import Task
 from pipelines.laptop.data import Data
@@ -169,7 +168,7 @@ class Laptop:
 
     def runs(self) -> list[Run]:
         """All runs of this home, sorted by their ids."""
-        return [Run(StoredRun(self._home.store, run_id), self) for run_id in run_ids(self._home.store)]
+        return runs_in(self._home.store, self)
 
     def open(self, run_id: str) -> Run:
         """A run of this home.
@@ -177,9 +176,7 @@ class Laptop:
         Raises:
             NotFound: there is no such run; names those that there are.
         """
-        stored = StoredRun(self._home.store, run_id)
-        stored.task()
-        return Run(stored, self)
+        return run_in(self._home.store, run_id, self)
 
     def close(self) -> None:
         """End what is at work, a run under way included; a further run starts it anew."""

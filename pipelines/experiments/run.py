@@ -11,10 +11,12 @@ from cloud.inboxes import Inboxes
 from cloud.runs.events import events
 from cloud.runs.lifecycle import cancel
 from cloud.runs.run import Run as StoredRun
+from cloud.runs.run import run_ids
 from cloud.runs.step_records import PretrainingRecord, RunState
 from cloudedge.documents import FusionRecord, TrainingTask
 from cloudedge.errors import Cancelled, CloudedgeError, NotFound, WorkFailed
 from cloudedge.files import atomic_write
+from cloudedge.store import Store
 from pipelines.display.summary import summary
 from pipelines.experiments.task import Task
 
@@ -316,6 +318,22 @@ class Run:
             from cloud.pages.markup import element
 
             return str(element("p", f"{self!r} {error}"))
+
+
+def runs_in(store: Store, place: Place) -> list[Run]:
+    """All runs of a place, sorted by their ids."""
+    return [Run(StoredRun(store, run_id), place) for run_id in run_ids(store)]
+
+
+def run_in(store: Store, run_id: str, place: Place) -> Run:
+    """A run of a place.
+
+    Raises:
+        NotFound: there is no such run; names those that there are.
+    """
+    stored = StoredRun(store, run_id)
+    stored.task()
+    return Run(stored, place)
 
 
 def error_of(run_id: str, state: RunState) -> CloudedgeError:
