@@ -1,6 +1,5 @@
 """What holds for every kind of work, those that installed packages offer included: one document, one file at the edge."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -12,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from cloudedge.documents import Envelope, Manifest, Order, Phase, RemoteFile, order_id, parse
+from cloudedge.documents import Envelope, Manifest, Order, Phase, RemoteFile, UploadTarget, order_id, parse
 from cloudedge.documents.base import STORED
 from cloudedge.documents.report import MOST_POINTS
 from cloudedge.errors import InvalidDocument
+from cloudedge.names import sha256_of
 from edge.folders import Folders
 from edge.runner.points import WINDOW
 from tests.edge.kinds.tally.document import Tallied, Tally
@@ -65,7 +65,7 @@ def to_tally(site: Site, number: int = 1, lines: list[str] = LINES, **asked: Any
     path = site.cloud / f"text-{number}"
     path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join(lines))
-    file = RemoteFile(url=path.as_uri(), sha256=hashlib.sha256(path.read_bytes()).hexdigest(), size=path.stat().st_size)
+    file = RemoteFile(url=path.as_uri(), sha256=sha256_of(path), size=path.stat().st_size)
     outputs = {each: site.target(name, each) for each in ("counts", "longest")}
     return site.order(number, work=Tally(**asked), inputs={"text": file}, outputs=outputs)
 
@@ -78,10 +78,11 @@ def order_of(site: Site, kind: str, number: int = 1) -> Order:
 
 def sent(site: Site, order: Order) -> dict[str, str]:
     """Digest of each output in the cloud, by name."""
-    return {
-        name: hashlib.sha256(Path(target.url.removeprefix("file://")).read_bytes()).hexdigest()
-        for name, target in order.outputs.items()
-    }
+    return {name: sha256_of(in_cloud(target)) for name, target in order.outputs.items()}
+
+
+def in_cloud(target: UploadTarget) -> Path:
+    return Path(target.url.removeprefix("file://"))
 
 
 @pytest.mark.usefixtures("tally")
@@ -113,7 +114,7 @@ def test_an_order_that_is_issued_again_is_done_to_the_same_bytes(site: Site, kin
         for name in (*order.outputs, "history.json", "manifest.json", "report.json"):
             (site.cloud / order.id / name).unlink(missing_ok=True)
         for target in order.outputs.values():
-            Path(target.url.removeprefix("file://")).unlink(missing_ok=True)
+            in_cloud(target).unlink(missing_ok=True)
         again = order.model_copy(update={"issued_at": order.issued_at + timedelta(seconds=1)})
         site.want(again)
         site.finish(again)
