@@ -10,7 +10,10 @@ from pathlib import Path
 
 from cloudedge.errors import InvalidInput
 
-NAME = r"^[a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?$"
+LONGEST_NAME = 53
+"""Characters of a `NAME`."""
+
+NAME = rf"^[a-z0-9]([a-z0-9-]{{0,{LONGEST_NAME - 2}}}[a-z0-9])?$"
 """Task ids and edge names: lower-case letters, digits and inner hyphens, at most 53 characters (a DNS label with room
 for the prefixes that Kubernetes objects get)."""
 

@@ -21,13 +21,7 @@ _MOST_VALUES = 3
 
 
 class SystemSteps(ABC, Generic[TaskT]):
-    """A system's part in them; each has one as `STEPS` in its module `steps`.
-
-    Attributes:
-        document: What its tasks are.
-    """
-
-    document: type[TaskT]
+    """A system's part in them; each has one as `STEPS` in its module `steps`."""
 
     @abstractmethod
     def orders(self, work: Step, task: TaskT, step: str) -> StepOrders | None:

@@ -33,15 +33,15 @@ def run(job: Job, say: Say) -> bool:
         say(Message(done=True))
         return True
     except (StoreFailed, sqlite3.Error) as error:
-        say(Message(interrupted=work_error(error)))
+        say(Message(interrupted=WorkError.of(error)))
     except CloudedgeError as error:
-        say(Message(failed=work_error(error)))
+        say(Message(failed=WorkError.of(error)))
     except (BrokenPipeError, ConnectionResetError):
         pass  # The runner is gone; it asks again when it is back.
     except Exception as error:
         traceback.print_exc()
         message = f"The work broke: {type(error).__name__}: {error}. The runner's log holds the details."
-        say(Message(failed=WorkError(kind=type(error).__name__, message=message[:10_000])))
+        say(Message(failed=WorkError.of(error, message)))
     return False
 
 
@@ -80,8 +80,3 @@ def _put_away_former(order_id: str, folders: Folders) -> None:
         with disk_errors(path):
             path.unlink(missing_ok=True)
     SampleStore(folders.samples).unsettle(order_id)
-
-
-def work_error(error: Exception) -> WorkError:
-    """An error as reports carry it."""
-    return WorkError(kind=type(error).__name__, message=str(error)[:10_000])

@@ -114,6 +114,22 @@ class System(ABC, Generic[TaskT]):
         """
         self.form.values_of(task)
 
+    def demo_data(self, task: TaskT, home: Path, edges: int | None) -> Path | None:
+        """Folder of the demo's samples in a home, laid out if it is not there; None: a task is about other samples.
+
+        Args:
+            task: The task.
+            home: The home.
+            edges: Number of edges; none: as many as the task names, or as the demo has.
+
+        Raises:
+            InvalidInput: the samples are not enough for so many edges.
+            StoreFailed: the disk does not take them.
+        """
+        if self.demo is None or not self.demo.suits(task):
+            return None
+        return self.demo.folder(home, edges or len(self.edges_of(task) or ()) or None)
+
     @abstractmethod
     def pipeline(self, task: TaskT, place: Place, compact: bool | None = None, shape: "FormShape" = "fields") -> Any:
         """The pipeline that runs a task.

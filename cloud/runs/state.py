@@ -6,7 +6,7 @@ from typing import Literal
 from cloud.pages.markdown import plain
 from cloud.runs.run import Run
 from cloud.runs.step_records import RunState
-from cloud.tracking import NOTE_TAG, TrackingLog, TrackingRecord
+from cloud.tracking import NOTE_TAG, TrackingLog, TrackingRecord, is_owed
 
 BETWEEN_STEPS = b"between two steps\n"
 """What stands in a run's sign of life once a step is done: nobody works until the next one is begun, which a cluster may take
@@ -17,6 +17,12 @@ OVER = b"over\n"
 
 _STATUS: Mapping[str, Literal["failed", "killed"]] = {"failed": "failed", "stopped": "killed", "cancelled": "killed"}
 """What MLflow calls the ways in which a run ends early."""
+
+
+def is_done(run: Run) -> bool:
+    """Whether a run is finished, and MLflow has taken all of it, so that its steps have nothing left to do."""
+    state = run.state()
+    return state is not None and state.state == "finished" and not is_owed(run.store, run.id)
 
 
 def set_state(run: Run, state: RunState) -> bool:

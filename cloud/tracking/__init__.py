@@ -16,7 +16,7 @@ from cloud.tracking.mlflow_records import (
     TrackingRecord,
     flat_params,
 )
-from cloud.tracking.relay import Relay, is_owed, registered_of, trouble_of
+from cloud.tracking.relay import Relay, is_owed, mlflow_run_of, registered_of, trouble_of
 
 __all__ = [
     "NOTE_TAG",
@@ -31,6 +31,7 @@ __all__ = [
     "address_of",
     "flat_params",
     "is_owed",
+    "mlflow_run_of",
     "registered_of",
     "trouble_of",
 ]

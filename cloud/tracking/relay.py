@@ -228,7 +228,7 @@ class Relay:
             return None
 
     def _read_cursor(self) -> Cursor:
-        key = self._key("relayed.json")
+        key = _cursor_key(self._run)
         with contextlib.suppress(Conflict):
             self._store.put(key, Cursor(token=uuid.uuid4().hex).to_json(), once=True)
         return parse(Cursor, self._store.get(key, MAX_BATCH_BYTES), key, MAX_BATCH_BYTES)
@@ -237,9 +237,19 @@ class Relay:
         return run_key(self._run, "tracking", name)
 
 
+def _cursor_key(run: str) -> str:
+    return run_key(run, "tracking", "relayed.json")
+
+
 def registered_of(store: Store, run: str) -> Registered | None:
     """The version that a run's model has in the registry, or None if it has none yet."""
     return _found(store, Registered, _registered_key(run))
+
+
+def mlflow_run_of(store: Store, run: str) -> str:
+    """MLflow's id of a run; empty: MLflow has not been told of it yet."""
+    cursor = _found(store, Cursor, _cursor_key(run))
+    return cursor.parent if cursor else ""
 
 
 def trouble_of(store: Store, run: str) -> Trouble | None:

@@ -179,11 +179,25 @@ def points_of(history: Iterable[EpochRecord]) -> tuple[Point, ...]:
 ScoresByModel = Annotated[dict[Name, Scores], Field(max_length=MOST_MODELS), at_most(MOST_MODELS)]
 
 
+MOST_MESSAGE = 10_000
+"""Characters of what is said of an error."""
+
+
 class WorkError(Told):
     """Why work ended without a result."""
 
     kind: Text = Field(max_length=100, description="Name of the error's class.")
-    message: Text = Field(max_length=10_000, description="What happened and what to do.")
+    message: Text = Field(max_length=MOST_MESSAGE, description="What happened and what to do.")
+
+    @classmethod
+    def of(cls, error: Exception, message: str = "") -> "WorkError":
+        """An error as reports carry it.
+
+        Args:
+            error: The error.
+            message: What is said of it; none: what it says itself.
+        """
+        return cls(kind=type(error).__name__, message=(message or str(error))[:MOST_MESSAGE])
 
 
 class Report(Versioned, Told):

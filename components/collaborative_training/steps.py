@@ -19,8 +19,6 @@ _UNMEASURED = "not measured"
 class TrainingSteps(SystemSteps[TrainingTask]):
     """Rounds, and what collaboration bought."""
 
-    document = TrainingTask
-
     def orders(self, work: Step, task: TrainingTask, step: str) -> StepOrders | None:
         """See `SystemSteps.orders`; a step is a round, and its name the round's number."""
         if not step.isdigit():

@@ -46,7 +46,7 @@ def evaluate_run(run_id: str, test_data: str = "") -> Evaluation:
 
 def _evaluate(work: Step, task: TrainingTask, test_data: str) -> Evaluation:
     rounds = work.run.rounds_fused()
-    final = work.run.fusion(rounds) if rounds else work.run.pretraining()
+    final = work.run.model_after(rounds)
     if final is None:
         raise NotFound(f"Run {work.run.id} has no model to evaluate: run its steps before.")
     gate = _gate(work, task, rounds) if rounds else None

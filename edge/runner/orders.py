@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from cloudedge.documents import Manifest, Order, OutputFile, Phase, Train, WorkError, parse
-from cloudedge.errors import CloudedgeError, InvalidDocument
+from cloudedge.errors import InvalidDocument
 from cloudedge.files import atomic_write
 from cloudedge.names import sha256_of
 from edge.folders import Folders
@@ -327,10 +327,10 @@ class Orders:
                 _log.info("uploaded", extra={"order": order_id})
                 self._over(entry)
         elif outcome.given_up:
-            self._fail(entry, _work_error(error))
+            self._fail(entry, WorkError.of(error))
         else:
             self._ledger.upload_failed(order_id, outcome.name, str(error))
-            self._update(replace(entry, trouble=_work_error(error)), urgent=False)
+            self._update(replace(entry, trouble=WorkError.of(error)), urgent=False)
 
     def _at_work(self) -> list[Entry]:
         return [entry for entry in self._open.values() if entry.phase in _AT_WORK]
@@ -389,7 +389,3 @@ def _how(code: int) -> str:
 
 def _one_line(text: object) -> str:
     return " ".join(str(text).split())
-
-
-def _work_error(error: CloudedgeError) -> WorkError:
-    return WorkError(kind=type(error).__name__, message=str(error)[:10_000])

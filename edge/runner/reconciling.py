@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from cloudedge.documents import Order, Phase, WorkError
+from cloudedge.documents.report import MOST_MESSAGE
 from cloudedge.errors import InvalidDocument
 from edge.runner.clock import Moment
 from edge.runner.inbox import Wanted
@@ -67,7 +68,7 @@ def reconcile(
         issued = entry.order.issued_at if entry else issued_at(envelope.id)
         # What was accepted while it could be read is done.
         if issued is None or (envelope.issued_at > issued and (entry is None or entry.phase.over)):
-            error = WorkError(kind=InvalidDocument.__name__, message=why[:10_000])
+            error = WorkError(kind=InvalidDocument.__name__, message=why[:MOST_MESSAGE])
             changes.accepted.append(Entry(envelope, Phase.FAILED, moment, error=error))
             if issued is not None:
                 changes.superseded.append(envelope.id)

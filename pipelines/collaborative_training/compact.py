@@ -31,6 +31,3 @@ def all_rounds_in_one(shape: FormShape = "fields") -> Any:
         conclude(filled, done)
 
     return collaborative_training_compact
-
-
-collaborative_training_compact = all_rounds_in_one()

@@ -33,6 +33,3 @@ def with_rounds(rounds: int, shape: FormShape = "fields") -> Any:
         conclude(filled, done)
 
     return collaborative_training
-
-
-collaborative_training = with_rounds(ROUNDS)

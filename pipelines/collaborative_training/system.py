@@ -71,23 +71,21 @@ class CollaborativeTraining(System[TrainingTask]):
 
     def pipeline(self, task: TrainingTask, place: Place, compact: bool | None = None, shape: "FormShape" = "fields") -> Any:
         """See `System.pipeline`; a compact one has all rounds in one task."""
-        from pipelines.collaborative_training.compact import all_rounds_in_one
-        from pipelines.collaborative_training.flat import with_rounds
-
         rounds = task.collaboration.rounds if task.collaborate else 0
         if rounds > _MOST_FLAT_ROUNDS[place] if compact is None else compact:
+            from pipelines.collaborative_training.compact import all_rounds_in_one
+
             return all_rounds_in_one(shape)
+        from pipelines.collaborative_training.flat import with_rounds
+
         return with_rounds(rounds, shape)
 
     def packages(self) -> Mapping[str, Any]:
         """See `System.packages`."""
-        from pipelines.collaborative_training.compact import collaborative_training_compact
-        from pipelines.collaborative_training.flat import collaborative_training
+        from pipelines.collaborative_training.compact import all_rounds_in_one
+        from pipelines.collaborative_training.flat import ROUNDS, with_rounds
 
-        return {
-            "collaborative_training": collaborative_training,
-            "collaborative_training_compact": collaborative_training_compact,
-        }
+        return {"collaborative_training": with_rounds(ROUNDS), "collaborative_training_compact": all_rounds_in_one()}
 
     def arguments(self, cloud_data: str, test_data: str) -> dict[str, Any]:
         """See `System.arguments`."""

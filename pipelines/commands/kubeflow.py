@@ -6,19 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cloud import datasets
 from cloud.runs.run import Run
-from cloud.tracking import is_owed
-from cloudedge.errors import EXIT_INTERRUPTED, Conflict, InvalidInput
-from cloudedge.names import NAME, checked_name
+from cloudedge.errors import EXIT_INTERRUPTED
+from cloudedge.names import NAME
 from pipelines.commands.options import JsonOption, TaskArgument, print_json, print_table
 from pipelines.display.console import console
 from pipelines.experiments.task import task_in_file
-from pipelines.systems import system_of
 from pipelines.target import clusters_store
 
 if TYPE_CHECKING:
-    from cloudedge.store import Store
     from pipelines.kubeflow.answers import KubeflowRun
     from pipelines.kubeflow.client import Kubeflow
 
@@ -60,25 +56,9 @@ def submit(
     as_json: JsonOption = False,
 ) -> None:
     """Run a task on Kubeflow. After a failure the same task goes on where it was."""
-    asked = task_in_file(task)
-    system = system_of(asked)
-    asked = system.form.as_carried(asked)
-    system.check(asked)
-    arguments = system.arguments(data, test_data)
-    store = clusters_store()
-    for option, address in (("--data", data), ("--test-data", test_data)):
-        if address:
-            _check_dataset(option, address, store)
-    if store:
-        run = Run(store, asked.id)
-        run.require_free_for(asked)
-        state = run.state()
-        owed = state is not None and state.state == "finished" and is_owed(store, asked.id)
-        if state and state.state in ("finished", "cancelled") and not owed:
-            raise Conflict(
-                f"Run {asked.id} is {state.state} since {state.at:%Y-%m-%d %H:%M:%S} UTC (cloudedge tasks show {asked.id}); "
-                "to run the task again, give it another id."
-            )
+    from pipelines.kubeflow.submission import submission
+
+    asked, arguments = submission(task_in_file(task), {"--data": data, "--test-data": test_data}, clusters_store())
     kubeflow = _connected(host, namespace)
     made = kubeflow.submit(asked, arguments, experiment, compact)
     if not as_json:
@@ -134,18 +114,6 @@ def _in_store(name: str) -> Run | None:
     """The run of this id in the cluster's store, if the environment names that, and the form had an id that can be one."""
     store = clusters_store() if re.fullmatch(NAME, name) else None
     return Run(store, name) if store else None
-
-
-def _check_dataset(option: str, address: str, store: "Store | None") -> None:
-    name = address.removeprefix(datasets.SCHEME)
-    if name == address or not name:
-        raise InvalidInput(
-            f"{option} is {address!r}: a step on the cluster cannot read this machine's folders. Put the samples into the "
-            f"cluster's store (cloudedge data put NAME FOLDER) and give {datasets.SCHEME}NAME."
-        )
-    checked_name(name, "a dataset")
-    if store:
-        datasets.require(store, name)
 
 
 def _show(kubeflow: "Kubeflow", run: "KubeflowRun", follow: bool, as_json: bool, table: bool) -> None:

@@ -22,6 +22,7 @@ from pipelines.display.outcome import print_outcome
 from pipelines.display.summary import overview, summary
 from pipelines.experiments.task import task_in_file
 from pipelines.laptop.data import Data
+from pipelines.laptop.engine import LOG
 from pipelines.laptop.home import Home
 from pipelines.laptop.kept import Kept
 from pipelines.laptop.run import run_task
@@ -82,16 +83,13 @@ def run(
 ) -> None:
     """Run a task on this machine. The same task again goes on where it was."""
     asked, opened = task_in_file(task), Home(home)
-    folder = data
+    system = system_of(asked)
+    folder = data or system.demo_data(asked, home, edges)
     if folder is None:
-        # Before anything of it is begun.
-        shown = system_of(asked).demo
-        if shown is None or not shown.suits(asked):
-            raise InvalidInput(
-                f"{task} is about other samples than the demo's{f' {shown.name}' if shown else ''}: "
-                "name the folder that has yours with --data FOLDER."
-            )
-        folder = shown.folder(home, edges)
+        raise InvalidInput(
+            f"{task} is about other samples than the demo's{f' {system.demo.name}' if system.demo else ''}: "
+            "name the folder that has yours with --data FOLDER."
+        )
     _run(asked, folder, edges, opened, as_json, task, _again(task, data, edges, home, compact), compact)
 
 
@@ -150,7 +148,7 @@ def _run(
 ) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        log = home.logs(task.id) / "pipeline.log"
+        log = home.logs(task.id) / LOG
         with RunDisplay(console(stderr=True), lambda: last_words(log)) as display, closing(Kept(home)) as kept:
             run = run_task(task, Data(data), edges, kept, display, compact)
     except KeyboardInterrupt:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from cloud import datasets
 from cloud.inboxes import Inboxes
 from cloud.runs.run import Run as StoredRun
+from cloud.runs.state import is_done
 from cloudedge.documents import TrainingTask
 from cloudedge.errors import InvalidInput
 from pipelines.display.live import last_words
 from pipelines.experiments.run import Run, run_in, runs_in
 from pipelines.experiments.sweep import Sweep, run_sweep
 from pipelines.experiments.task import Task
+from pipelines.laptop.engine import LOG
 from pipelines.laptop.on_cluster import run_here
 from pipelines.systems import system_of
 from pipelines.target import Target, cluster_target
@@ -60,7 +62,7 @@ class Cluster:
         self._address = os.environ.get("CLOUDEDGE_KUBEFLOW", "") if kubeflow is None else kubeflow
         self._namespace = os.environ.get("CLOUDEDGE_KUBEFLOW_NAMESPACE", "") if namespace is None else namespace
         self._folder = Path(folder)
-        self.tracking_uri = named.get("tracking_uri") or os.environ.get("CLOUDEDGE_TRACKING_URI", "")
+        self.tracking_uri = named.get("tracking_uri", os.environ.get("CLOUDEDGE_TRACKING_URI", ""))
 
     @property
     def inboxes(self) -> Inboxes:
@@ -108,11 +110,15 @@ class Cluster:
             CloudedgeError: what made it fail.
         """
         if self._address:
+            stored = StoredRun(self._target.store, task.id)
+            stored.require_free_for(system_of(task.document).form.as_carried(task.document))
+            if is_done(stored):
+                return Run(stored, self)
             run = self.submit(task, data, test_data, compact=compact)
             return run.follow() if display else run.wait()
         from pipelines.experiments.cell import live_display, no_display
 
-        log = self._folder / "logs" / task.id / "pipeline.log"
+        log = self._folder / "logs" / task.id / LOG
         with live_display(partial(last_words, log)) if display else no_display() as shown:
             stored = run_here(
                 task.document, data, test_data, self._target, self._folder, shown, compact, variables=self._variables
@@ -138,16 +144,16 @@ class Cluster:
             experiment: Kubeflow's experiment that it is shown in.
 
         Raises:
-            InvalidInput: no Kubeflow is known.
-            Conflict: a run of this task is under way.
+            InvalidInput: no Kubeflow is known, the task cannot be run, or samples are named that no step can read.
+            NotFound: there are no such samples.
+            Conflict: a run of this task is under way or over, or its id belongs to one of another task.
         """
         from pipelines.kubeflow.progress import at_work, failure
+        from pipelines.kubeflow.submission import submission
 
-        system = system_of(task.document)
-        document = system.form.as_carried(task.document)
-        kubeflow, stored = self._kubeflow(), StoredRun(self._target.store, document.id)
-        stored.require_free_for(document)
-        latest = kubeflow.submit(document, system.arguments(data, test_data), experiment, compact)
+        kubeflow, stored = self._kubeflow(), StoredRun(self._target.store, task.id)
+        document, arguments = submission(task.document, {"data": data, "test_data": test_data}, self._target.store)
+        latest = kubeflow.submit(document, arguments, experiment, compact)
 
         def over() -> bool:
             nonlocal latest
@@ -182,15 +188,13 @@ class Cluster:
             InvalidInput: there is no such field, or a combination cannot be run; nothing is run then.
             CloudedgeError: what made a run fail.
         """
-
-        def run(one: Task) -> Run:
-            stored = StoredRun(self._target.store, one.id)
-            state = stored.state()
-            if state and state.state == "finished":
-                return Run(stored, self)
-            return self.run(one, data, test_data, display=display)
-
-        return run_sweep(task, over, seeds, run, print if display else lambda _: None)
+        return run_sweep(
+            task,
+            over,
+            seeds,
+            lambda one: self.run(one, data, test_data, display=display),
+            print if display else lambda _: None,
+        )
 
     def runs(self) -> list[Run]:
         """All runs of this cluster, sorted by their ids."""

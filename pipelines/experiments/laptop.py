@@ -17,6 +17,7 @@ from pipelines.experiments.run import Run, run_in, runs_in
 from pipelines.experiments.sweep import Sweep, run_sweep
 from pipelines.experiments.task import Task
 from pipelines.laptop.data import Data
+from pipelines.laptop.engine import LOG
 from pipelines.laptop.home import DEFAULT, Home
 from pipelines.laptop.kept import Kept
 from pipelines.laptop.run import run_task
@@ -89,7 +90,7 @@ class Laptop:
         from pipelines.experiments.cell import live_display, no_display
 
         samples = self._samples(task, data, edges)
-        log = self._home.logs(task.id) / "pipeline.log"
+        log = self._home.logs(task.id) / LOG
         with live_display(partial(last_words, log)) if display else no_display() as shown:
             return Run(run_task(task.document, samples, edges, self._kept, shown, compact), self)
 
@@ -136,7 +137,7 @@ class Laptop:
 
         if not stored.exists():
             over()
-        log = self._home.logs(task.id) / "pipeline.log"
+        log = self._home.logs(task.id) / LOG
         return Run(stored, self, over, partial(last_words, log))
 
     def sweep(
@@ -210,11 +211,10 @@ class Laptop:
         Raises:
             InvalidInput: the task is about other samples, or they are not enough for so many edges.
         """
-        system = system_of(task.document)
-        demo = system.demo
-        if demo is None or not demo.suits(task.document):
+        found = system_of(task.document).demo_data(task.document, self._home.folder, edges)
+        if found is None:
             raise InvalidInput(f"The task {task.id!r} is about other samples than the demo's: name yours with data=FOLDER.")
-        return demo.folder(self._home.folder, edges or len(system.edges_of(task.document) or ()) or None)
+        return found
 
     def __repr__(self) -> str:
         return f"Laptop({str(self.home)!r})"

@@ -13,6 +13,7 @@ from cloud.runs.lifecycle import cancel
 from cloud.runs.run import Run as StoredRun
 from cloud.runs.run import run_ids
 from cloud.runs.step_records import PretrainingRecord, RunState
+from cloud.tracking import mlflow_run_of
 from cloudedge.documents import FusionRecord, TrainingTask
 from cloudedge.errors import Cancelled, CloudedgeError, NotFound, WorkFailed
 from cloudedge.files import atomic_write
@@ -233,17 +234,18 @@ class Run:
 
     @property
     def mlflow(self) -> "MlflowRun | None":
-        """Its run in MLflow, if MLflow has it."""
-        uri = self._place.tracking_uri
-        if not uri:
-            return None
-        from mlflow import MlflowClient
+        """Its run in MLflow, if MLflow was told of it.
 
-        client = MlflowClient(uri)
-        everywhere = [experiment.experiment_id for experiment in client.search_experiments()]
-        found: list[MlflowRun] = client.search_runs(everywhere, f"tags.`cloudedge.run` = '{self.id}'")
-        # Its children have the same tag.
-        return next((run for run in found if "mlflow.parentRunId" not in run.data.tags), None)
+        Raises:
+            MlflowFailed: MLflow is away, or does not show it.
+        """
+        uri, told = self._place.tracking_uri, mlflow_run_of(self._stored.store, self.id)
+        if not uri or not told:
+            return None
+        from cloud.tracking.client import connect, mlflow_errors
+
+        with mlflow_errors(uri, "does not show the run"):
+            return connect(uri).get_run(told)
 
     @property
     def report(self) -> Report:

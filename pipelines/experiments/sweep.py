@@ -8,13 +8,13 @@ from typing import Any
 
 from cloudedge.documents import canonical_json
 from cloudedge.errors import InvalidInput
+from cloudedge.names import LONGEST_NAME
 from components.collaborative_training.page.findings import EVERYTHING
 from pipelines.experiments.frames import ON_EDGES
 from pipelines.experiments.run import Run
 from pipelines.experiments.task import Task
 from pipelines.systems import system_of
 
-_LONGEST_ID = 53
 _DIGITS = 8
 _SEED = "seed"
 
@@ -61,7 +61,7 @@ def trials_of(task: Task, over: Mapping[str, Sequence[Any]], seeds: int) -> list
             all_values = {**values, _SEED: first + number}
             digest = hashlib.sha256(canonical_json(all_values)).hexdigest()[:_DIGITS]
             called = ", ".join(f"{field.rpartition('.')[2]} {value}" for field, value in all_values.items())
-            run_id = f"{task.id[: _LONGEST_ID - _DIGITS - 1].rstrip('-')}-{digest}"
+            run_id = f"{task.id[: LONGEST_NAME - _DIGITS - 1].rstrip('-')}-{digest}"
             one = task.changed(all_values, id=run_id, name=f"{task.name}: {called}"[:200])
             system_of(one.document).check(one.document)
             trials.append(Trial(one, values, first + number))

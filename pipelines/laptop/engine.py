@@ -24,9 +24,6 @@ from pipelines.laptop.processes import end, start, surroundings
 
 LOG = "pipeline.log"
 
-SHAPES: Mapping[bool | None, str] = {None: "fitting", True: "compact", False: "flat"}
-"""What `pipelines.laptop.local` is told of a pipeline's shape."""
-
 _MOST_DEATHS = 3
 """That often in a row a pipeline may be killed without a step done in between."""
 
@@ -237,7 +234,7 @@ def pipeline_at_work(
     task_file = logs / "task.json"
     atomic_write(task_file, task.to_json())
     environment = surroundings({**variables, "TMPDIR": str(root / "tmp")})
-    job = Job(str(task_file), str(root), SHAPES[compact], arguments, str(logs / LOG), environment)
+    job = Job(str(task_file), str(root), compact, arguments, str(logs / LOG), environment)
     pipeline = Pipeline(run, engine, job)
     try:
         yield pipeline

@@ -13,7 +13,7 @@ class Job:
     Attributes:
         task: File of the task.
         root: Folder for what kfp writes.
-        shape: fitting, flat or compact.
+        compact: Whether it has as few tasks as it can; none: as suits this machine.
         arguments: What the pipeline's form asks for beside the task.
         log: File for what the steps say, which is added to.
         environment: All variables that the steps find their surroundings by.
@@ -21,7 +21,7 @@ class Job:
 
     task: str
     root: str
-    shape: str
+    compact: bool | None
     arguments: Mapping[str, Any]
     log: str
     environment: Mapping[str, str]

@@ -34,13 +34,12 @@ class Kept:
 
     Attributes:
         home: The home.
-        runners: The edges' processes.
     """
 
     def __init__(self, home: Home) -> None:
         """Nothing is started yet."""
         self.home = home
-        self.runners = Runners()
+        self._runners = Runners()
         self._engine: Engine | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._changes = threading.Condition()
@@ -106,8 +105,8 @@ class Kept:
                 *parent,
             )
             programs[edge] = Program(command, state.stat().st_ino)
-        self.runners.have(programs, self.home.logs(run))
-        return self.runners
+        self._runners.have(programs, self.home.logs(run))
+        return self._runners
 
     def require_open(self) -> None:
         """Make sure that the run under way may go on.
@@ -136,7 +135,7 @@ class Kept:
     def _let_go(self) -> None:
         if self._engine is not None:
             self._engine.end()
-        self.runners.end()
+        self._runners.end()
         if self._folder is not None:
             self._folder.cleanup()
         self._engine = self._folder = None

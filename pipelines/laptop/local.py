@@ -57,7 +57,6 @@ def _run(job: Job) -> None:
 
     from cloud.step import PARENT_VARIABLE
     from cloudedge.documents import read_task
-    from pipelines.laptop.engine import SHAPES
     from pipelines.systems import system_of
 
     os.environ[PARENT_VARIABLE] = str(os.getpid())
@@ -65,8 +64,7 @@ def _run(job: Job) -> None:
     task = read_task(Path(job.task).read_bytes(), job.task)
     system = system_of(task)
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=job.root)
-    compact = {name: compact for compact, name in SHAPES.items()}[job.shape]
-    pipeline = system.pipeline(task, "laptop", compact)
+    pipeline = system.pipeline(task, "laptop", job.compact)
     pipeline(**system.form.values_of(task), **job.arguments)
 
 

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from cloud.entrypoints.carried import require_carried
 from cloud.runs.run import Run
-from cloud.tracking import is_owed
+from cloud.runs.state import is_done
 from cloudedge.documents import Task
 from cloudedge.files import disk_errors
 from pipelines.laptop.engine import Engine, engine_command, pipeline_at_work
@@ -54,8 +54,7 @@ def run_here(
     require_carried("A path", {**arguments, "folder": str(folder.absolute())}, here=True)
     run = Run(target.store, task.id)
     run.require_free_for(task)
-    state = run.state()
-    if state and state.state == "finished" and not is_owed(target.store, run.id):
+    if is_done(run):
         watch(run)
         return run
     logs = folder / "logs" / task.id

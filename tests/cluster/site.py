@@ -140,7 +140,7 @@ class Site:
         for name in ("cloud", "test"):
             self.cli("data", "put", f"digits-{name}", str(samples / name))
 
-    def pipeline(self, task: TrainingTask, shape: str) -> "subprocess.Popen[bytes]":
+    def pipeline(self, task: TrainingTask, compact: bool | None = None) -> "subprocess.Popen[bytes]":
         """Start the task's pipeline in kfp's local engine, with the pipeline's account and its user of the store."""
         task_file = self.folder / f"{task.id}.json"
         task_file.write_bytes(task.to_json())
@@ -148,7 +148,7 @@ class Site:
         root.mkdir(exist_ok=True)
         data = {"cloud_data": "store:digits-cloud", "test_data": "store:digits-test"}
         log = self.folder / "pipeline.log"
-        job = Job(str(task_file), str(root), shape, data, str(log), self.environment())
+        job = Job(str(task_file), str(root), compact, data, str(log), self.environment())
         with log.open("ab") as errors:
             process = subprocess.Popen(
                 engine_command(system_of(task).modules),

@@ -38,7 +38,7 @@ def test_a_run_on_kubeedge_nodes_gives_the_laptops_bytes(
     task = digits_task()
     with site.edges(samples, EDGES):
         site.put_samples(samples)
-        site.finish(site.pipeline(task, "flat"))
+        site.finish(site.pipeline(task, compact=False))
     site.assert_bytes_of(flat)
 
 
@@ -53,7 +53,7 @@ def test_a_run_outlives_what_happens_to_edges_and_servers(
         first, second = site.nodes
         with site.edges(samples, EDGES):
             site.put_samples(samples)
-            pipeline = site.pipeline(task, "compact")
+            pipeline = site.pipeline(task, compact=True)
             run = site.run(task)
             site.until(lambda: run.order("1", EDGES[0]), pipeline, "the first order")
             first.cut()

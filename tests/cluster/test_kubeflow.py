@@ -353,7 +353,7 @@ def test_edges_stop_when_the_reaper_has_looked_after_a_run_was_terminated_in_kub
     made = terminal.submit(task, "--compact")
     with site.edges(samples, EDGES):
         site.put_samples(samples)
-        pods = site.pipeline(task, "compact")
+        pods = site.pipeline(task, compact=True)
         site.until(lambda: phases() == {Phase.TRAINING}, pods, "all edges at work")
         terminal.api.run_service_terminate_run(made["kubeflow_id"])
         pods.kill()  # As Argo does with the run's pods; ours gets no time to close its orders.

@@ -83,7 +83,7 @@ def test_with_kubeflows_address_the_run_is_submitted_and_followed_there(
     def as_argo_would() -> None:
         until(lambda: submitted.under_way(task(1).id), PATIENCE, "a run of Kubeflow's")
         (run,) = submitted.under_way(task(1).id)
-        site.finish(site.pipeline(task(1), "flat"))
+        site.finish(site.pipeline(task(1), compact=False))
         kubeflow.report(run.id, "Succeeded", pretrain="Succeeded")
 
     site.put_samples(samples)

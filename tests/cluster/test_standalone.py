@@ -114,7 +114,7 @@ def test_a_run_whose_store_is_the_overlays_gives_the_laptops_bytes(site: Standal
     task = digits_task()
     with site.edges(samples, EDGES):
         site.put_samples(samples)
-        site.finish(site.pipeline(task, "compact"))
+        site.finish(site.pipeline(task, compact=True))
     site.assert_bytes_of(flat)
 
 

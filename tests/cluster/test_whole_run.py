@@ -26,7 +26,7 @@ def test_a_run_on_the_cluster_gives_the_laptops_bytes(
         task = digits_task()
         with site.edges(samples, EDGES):
             site.put_samples(samples)
-            site.finish(site.pipeline(task, "flat"))
+            site.finish(site.pipeline(task, compact=False))
         site.assert_bytes_of(flat)
         client = MlflowClient(mlflow.uri)
         (version,) = client.search_model_versions("name = 'tiny-digits'")
@@ -55,7 +55,7 @@ def test_servers_that_are_killed_amid_a_run_change_no_byte(
     task = digits_task()
     with site.edges(samples, EDGES):
         site.put_samples(samples)
-        pipeline = site.pipeline(task, "compact")
+        pipeline = site.pipeline(task, compact=True)
         run = site.run(task)
         site.until(lambda: run.order("1", EDGES[0]), pipeline, "the first order")
         own_minio.kill()

@@ -8,6 +8,7 @@ modules `document`, which is as the ones here, and `work`, which is as those at 
 from collections.abc import Set
 from functools import cache
 from importlib import import_module
+from importlib.metadata import entry_points
 from pkgutil import iter_modules
 from typing import Annotated, Any, ClassVar, Literal, Union
 
@@ -53,15 +54,14 @@ class Result(Told):
 _BASES: dict[Which, type[Part]] = {"WORK": Work, "RESULT": Result}
 
 
-def kinds() -> list[str]:
+@cache
+def kinds() -> tuple[str, ...]:
     """Names of the kinds that come with cloudedge, sorted."""
-    return sorted(module.name for module in iter_modules(__path__))
+    return tuple(sorted(module.name for module in iter_modules(__path__)))
 
 
 def installed_kinds() -> dict[str, str]:
     """The packages of the kinds that were installed beside those, by the kinds' names, sorted."""
-    from importlib.metadata import entry_points  # An idle runner does without it.
-
     found = {entry.name: entry.value for entry in entry_points(group=ENTRY_POINTS)}
     return {name: found[name] for name in sorted(found.keys() - kinds())}
 

@@ -46,8 +46,8 @@ def part_of(system: str, module: str, name: str, kind: type) -> Any:
     package = package_of(system)
     try:
         found = getattr(import_module(f"{package}.{module}"), name)
-    except Exception as error:
-        # A user's own code may raise anything; what it says is for its author.
+    except (Exception, SystemExit) as error:
+        # A user's own code may raise anything, and end the process as it is imported; what it says is for its author.
         why = f"{type(error).__name__}: {error}"
         raise InvalidInput(f"The system {system!r} ({package}) cannot be loaded: {why}. Mend its package.") from error
     if not isinstance(found, kind):

@@ -320,7 +320,7 @@ def test_packages_are_not_looked_for_where_a_kind_is_ours(site: Site, monkeypatc
         raise AssertionError("entry points were looked for")
 
     order = site.order()
-    monkeypatch.setattr("importlib.metadata.entry_points", asked)
+    monkeypatch.setattr("cloudedge.documents.kinds.entry_points", asked)
     assert parse(Order, order.to_json(), "order") == order
 
 

@@ -528,7 +528,8 @@ def test_below_target_new_samples_are_collected_and_training_goes_on(site: Site)
         added = 0
         while not (phase := site.phase(order)) or not phase.over:
             report = site.report(order)
-            if report and report.phase is Phase.COLLECTING and report.gauges["recollections"] == added and report.points:
+            again = report and report.phase is Phase.COLLECTING and report.points  # Before any point: the first gathering.
+            if report and again and report.gauges["recollections"] == added:
                 added += 1
                 write_samples(site.samples / f"more-{added:02}.jsonl", 40, seed=added)
         site.finish(order)

@@ -16,16 +16,12 @@ import yaml
 from cloud.entrypoints.form import form_of
 from cloudedge.documents import Collaboration, TrainingTask
 from cloudedge.errors import InvalidInput
-from pipelines.collaborative_training.compact import collaborative_training_compact
-from pipelines.collaborative_training.flat import collaborative_training
+from pipelines.collaborative_training.system import SYSTEM
 from pipelines.kubeflow.compile import FOLDER, package, package_of
 from tests.digits import digits_task
 
 FORM = form_of(TrainingTask)
-PIPELINES = {
-    "collaborative_training": collaborative_training,
-    "collaborative_training_compact": collaborative_training_compact,
-}
+PIPELINES = SYSTEM.packages()
 
 
 @cache

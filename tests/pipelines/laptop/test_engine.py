@@ -59,7 +59,7 @@ def outcome(folder: Path, program: str) -> CloudedgeError | None:
 
 
 def job(folder: Path) -> Job:
-    return Job("task.json", str(folder / "root"), "flat", {}, str(folder / "pipeline.log"), {})
+    return Job("task.json", str(folder / "root"), False, {}, str(folder / "pipeline.log"), {})
 
 
 def starts(folder: Path) -> int:

@@ -25,4 +25,4 @@ def test_a_step_that_was_killed_is_told_from_one_that_failed(
     monkeypatch.setattr(flat, "with_rounds", lambda rounds, shape: fail)
     monkeypatch.setenv(PARENT_VARIABLE, "")
 
-    assert local.perform(Job(str(task_file), str(tmp_path), "flat", {}, str(tmp_path / "log"), dict(os.environ))) == code
+    assert local.perform(Job(str(task_file), str(tmp_path), False, {}, str(tmp_path / "log"), dict(os.environ))) == code
