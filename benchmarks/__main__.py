@@ -17,6 +17,7 @@ BENCHMARKS = {
     "fusion": ["--models", "10", "100"],
     "rounds": [],
     "start": [],
+    "sweep": [],
     "idle": [],
     "training": [],
 }

@@ -73,7 +73,7 @@ def measure(folder: Path, sources: dict[str, Path], repeats: int, runs: int) -> 
     """
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)  # The processors' time of those who lost their parents counts, too.
     task_file, data = folder / "task.json", folder / "data"
-    task_file.write_bytes(_task().to_json())
+    task_file.write_bytes(trivial_task().to_json())
     write_digits(data, EDGES)
     found: dict[str, dict[str, list[float]]] = {name: {} for name in sources}
     for repeat in range(repeats + 1):
@@ -89,9 +89,9 @@ def _figures(folder: Path, root: Path, task_file: Path, data: Path, runs: int) -
     """A command and a notebook, each in a home of its own."""
     home = folder / "home"
     command = python("pipelines.cli", "run", task_file, "--data", data, "--home", home, "--json")
-    whole, processors, _ = _timed(command, root, folder)
+    whole, processors, _ = timed(command, root, folder)
     shutil.rmtree(home)
-    _, of_notebook, output = _timed(
+    _, of_notebook, output = timed(
         [sys.executable, "-P", "-c", NOTEBOOK, *map(str, (task_file, data, home, runs))], root, folder
     )
     shutil.rmtree(home)
@@ -107,7 +107,7 @@ def _figures(folder: Path, root: Path, task_file: Path, data: Path, runs: int) -
     }
 
 
-def _timed(command: list[str], root: Path, folder: Path) -> tuple[float, float, str]:
+def timed(command: list[str], root: Path, folder: Path) -> tuple[float, float, str]:
     """Seconds by the clock until it ended, seconds of the processors until all that it had started ended, and its output."""
     variables: dict[str, str] = {**environment(), "PYTHONPATH": str(root), "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
     variables.pop("PYTHONDONTWRITEBYTECODE", None)  # Nobody's runs compile everything each time.
@@ -128,7 +128,8 @@ def _processors() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _task() -> TrainingTask:
+def trivial_task() -> TrainingTask:
+    """A task that is next to nothing."""
     training = Training(epochs=1, batch_size=32, learning_rate=0.05)
     return TrainingTask(
         name="Benchmark",

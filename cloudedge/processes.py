@@ -29,6 +29,11 @@ class Companion:
         """Wait for the end of the work."""
         self._over.wait()
 
+    @property
+    def over(self) -> bool:
+        """Whether the work has ended."""
+        return self._over.is_set()
+
     def _do(self) -> None:
         try:
             self._work()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cloudedge.documents import DataFormat, Event, FusionRecord, History, Inbox, Manifest, Order, Report, TrainingTask
 from cloudedge.documents.base import Part
+from cloudedge.documents.sweep import SweepFile
 
 FOLDER = Path("docs/schemas")
 
@@ -21,6 +22,7 @@ DOCUMENTS: dict[str, type[Part]] = {
     "manifest": Manifest,
     "order": Order,
     "report": Report,
+    "sweep": SweepFile,
     "task": TrainingTask,
 }
 """Every document by the name of its schema's file."""

@@ -1,7 +1,7 @@
 """The life of a run: creating it, cancelling it on purpose, and reaping those that died."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 
 from cloud.faults import Faults
@@ -52,7 +52,13 @@ def cancel(store: Store, inboxes: Inboxes, run_id: str, actor: str, faults: Faul
 
 
 def reap(
-    store: Store, inboxes: Inboxes, actor: str, silent_seconds: float, between_seconds: float, faults: Faults, spare: str = ""
+    store: Store,
+    inboxes: Inboxes,
+    actor: str,
+    silent_seconds: float,
+    between_seconds: float,
+    faults: Faults,
+    spare: Collection[str] = (),
 ) -> Iterator[tuple[str, list[str]]]:
     """Close the orders of all runs that are over, or that nobody has worked on for a while.
 
@@ -63,7 +69,7 @@ def reap(
         silent_seconds: A run whose step gives no sign of life for this long is dead.
         between_seconds: So is one whose next step does not begin for this long.
         faults: Where runs and inboxes are kept that cannot be used.
-        spare: Id of a run that is left alone, because whoever reaps goes on with it.
+        spare: Ids of runs that are left alone, because whoever reaps goes on with them.
 
     Yields:
         Id of a run and its orders that were closed.
@@ -73,7 +79,7 @@ def reap(
     unread = Faults()
     with_orders = {order.run for inbox in usable(inboxes, unread) for order in inbox.orders}
     faults.join(unread)
-    for run_id in sorted((listed | with_orders) - {spare}):
+    for run_id in sorted((listed | with_orders) - set(spare)):
         orders: list[str] = []
         with faults.apart():
             run = Run(store, run_id)

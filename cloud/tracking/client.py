@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -35,6 +36,9 @@ _RECORDS = "did not take the run's records"
 _KIND_TAG = "mlflow.experimentKind"
 """Without it MLflow's menu lists only what concerns language models, and nobody finds the training runs."""
 
+_opening = threading.Lock()
+"""A new database is made by one of several threads that need it."""
+
 _TERMINATED = 128 + signal.SIGTERM
 """What a step that is told to end exits with; any other exit is one that a plugin of MLflow's wants."""
 
@@ -49,10 +53,11 @@ def connect(tracking_uri: str) -> "MlflowClient":
         raise failure(tracking_uri, fault)
     from mlflow import MlflowClient
 
-    file = file_of(tracking_uri)
-    if file:
-        ensure_whole(file)
-    return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+    with _opening:
+        file = file_of(tracking_uri)
+        if file:
+            ensure_whole(file)
+        return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
 
 def experiment_of(client: "MlflowClient", name: str, note: str = "") -> "Experiment":

@@ -14,6 +14,7 @@ from cloud.tracking.faults import EMPTY, Fault, refused
 from cloud.tracking.history import History
 from cloud.tracking.mlflow_records import NOTE_TAG, Dataset, MetricPoint, TrackingRecord
 from cloud.tracking.names import mlflow_name
+from cloud.tracking.sweeps import PARENT_TAG, SWEEP_TAG
 from cloudedge.documents.base import canonical_json
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ class Runs:
         if name not in self._children:
             self._find_children()
         if name not in self._children and self._experiment_of_children is not None:
-            tags = {"mlflow.parentRunId": self.parent, RUN_TAG: self._run, CHILD_TAG: name}
+            tags = {PARENT_TAG: self.parent, RUN_TAG: self._run, CHILD_TAG: name}
             if news.round is not None:
                 tags[ROUND_TAG] = str(news.round)
             if news.edge is not None:
@@ -234,7 +235,7 @@ class Runs:
     def _find_children_in(self, experiment: str) -> None:
         from mlflow.entities import ViewType
 
-        mine = f"tags.`mlflow.parentRunId` = '{self.parent}'"
+        mine = f"tags.`{PARENT_TAG}` = '{self.parent}'"
         page: str | None = ""
         while page is not None:
             found = self._client.search_runs([experiment], mine, ViewType.ALL, max_results=1000, page_token=page or None)
@@ -308,8 +309,11 @@ def _root(client: "MlflowClient", run_id: str) -> "Run | None":
 
     try:
         run = client.get_run(run_id)
-        while parent := run.data.tags.get("mlflow.parentRunId"):
-            run = client.get_run(parent)
+        while parent := run.data.tags.get(PARENT_TAG):
+            above = client.get_run(parent)
+            if SWEEP_TAG in above.data.tags:
+                break
+            run = above
     except MlflowException as error:
         if not refused(error):
             raise

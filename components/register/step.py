@@ -1,8 +1,5 @@
 """Registration: the run's model gets a version in MLflow's model registry, with where it comes from."""
 
-import re
-from pathlib import PurePath
-
 from cloud.runs.step_records import Evaluation
 from cloud.step import Step, step
 from cloud.tracking import Ancestor, Registration, TrackingRecord, registered_of
@@ -72,7 +69,7 @@ def _registration(work: Step, task: TrainingTask, evaluation: Evaluation) -> Reg
     return Registration(
         model_key=work.run.fused_key(evaluation.rounds),
         sha256=evaluation.sha256,
-        registered_model=_name(task),
+        registered_model=task.registered_model,
         aliases=("champion",),
         tags=tags,
         description=description(work.run.id, task, evaluation, ancestors),
@@ -80,17 +77,6 @@ def _registration(work: Step, task: TrainingTask, evaluation: Evaluation) -> Reg
         input_shape=task.data.input_shape,
         classes=task.data.classes,
     )
-
-
-def _name(task: TrainingTask) -> str:
-    """The registered model's: of the file that the task names, else of the task, as all tasks would share the default's.
-
-    Of a task's name nothing that tells it from others may be lost: where its letters do not fit, the id stands for it.
-    """
-    if task.model_file_name != TrainingTask.model_fields["model_file_name"].default:
-        return PurePath(task.model_file_name).stem
-    name = re.sub(r"[^a-z0-9.]+", "-", task.name.lower()).strip("-.")
-    return name if name and task.name.isascii() else task.id
 
 
 def _ancestors(work: Step, rounds: int) -> tuple[Ancestor, ...]:

@@ -30,6 +30,7 @@ COMMANDS = {
         "run", "Show a system on this machine with real data; by default, train digits across a cloud and some edges."
     ),
     "run": Named("run", "Run a task on this machine. The same task again goes on where it was."),
+    "sweep": Named("sweep", "Run a task with many values on this machine. The same sweep again goes on where it was."),
     "validate": Named("run", "Say whether a task file is right, or all that is wrong with it."),
     "compile": Named(
         "run", "Compile a task to a pipeline package for Kubeflow, with the task's values as the form's defaults."

@@ -25,15 +25,11 @@ def live_display(between: Callable[[], str]) -> Iterator[Callable[[Run], None]]:
     Args:
         between: Says in a line what goes on while no edge is at work.
     """
-    if not _in_a_notebook():
+    if not in_a_notebook():
         with RunDisplay(console(stderr=True), between) as display:
             yield display
         return
-    from IPython.display import HTML
-    from IPython.display import display as show
-
-    cell = show(HTML(""), display_id=True)  # type: ignore[no-untyped-call]
-    picture, looked = RunPicture(between), 0.0
+    redraw, picture, looked = cell(), RunPicture(between), 0.0
 
     def update(run: Run) -> None:
         nonlocal looked
@@ -43,9 +39,18 @@ def live_display(between: Callable[[], str]) -> Iterator[Callable[[Run], None]]:
         with contextlib.suppress(CloudedgeError):
             picture.look(run)
             drawn = [] if _is_over(run) else [picture.drawn(run)]
-            cell.update(HTML(_as_html([*picture.lines, *drawn])))  # type: ignore[no-untyped-call]
+            redraw([*picture.lines, *drawn])
 
     yield update
+
+
+def cell() -> Callable[[Sequence[RenderableType]], None]:
+    """An output of the present cell; what it gives shows other parts there, in the place of the former."""
+    from IPython.display import HTML
+    from IPython.display import display as show
+
+    shown = show(HTML(""), display_id=True)  # type: ignore[no-untyped-call]
+    return lambda parts: shown.update(HTML(_as_html(parts)))  # type: ignore[no-untyped-call]
 
 
 @contextmanager
@@ -75,7 +80,8 @@ def _is_over(run: Run) -> bool:
     return state is not None and state.state != "running"
 
 
-def _in_a_notebook() -> bool:
+def in_a_notebook() -> bool:
+    """Whether this is a cell of a notebook."""
     try:
         from IPython import get_ipython
     except ImportError:

@@ -1,11 +1,13 @@
 """Runs on a cluster, from Python."""
 
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Generator, Mapping
+from contextlib import closing
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cloud import datasets
 from cloud.inboxes import Inboxes
@@ -15,17 +17,24 @@ from cloudedge.documents import TrainingTask
 from cloudedge.errors import InvalidInput
 from pipelines.display.live import last_words
 from pipelines.experiments.run import Run, run_in, runs_in
-from pipelines.experiments.sweep import Sweep, run_sweep
+from pipelines.experiments.sweep import Objective, Sweep
+from pipelines.experiments.sweeping import Ground, Plan, run_sweep
 from pipelines.experiments.task import Task
+from pipelines.experiments.trials import Over
 from pipelines.laptop.engine import LOG
-from pipelines.laptop.on_cluster import run_here
+from pipelines.laptop.on_cluster import worked_here
 from pipelines.systems import system_of
 from pipelines.target import Target, cluster_target
 
 if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+
     from pipelines.experiments.data import Table
+    from pipelines.kubeflow.answers import KubeflowRun
     from pipelines.kubeflow.client import Kubeflow
 
+_LOOK_SECONDS = 0.5
+_AT_ONCE_IN_KUBEFLOW = 4
 _NAMES = ("store", "store_for_edges", "inboxes", "tracking_uri")
 
 
@@ -110,19 +119,18 @@ class Cluster:
             CloudedgeError: what made it fail.
         """
         if self._address:
-            stored = StoredRun(self._target.store, task.id)
-            stored.require_free_for(system_of(task.document).form.as_carried(task.document))
-            if is_done(stored):
-                return Run(stored, self)
-            run = self.submit(task, data, test_data, compact=compact)
+            run = self._begun(task, data, test_data, compact)
             return run.follow() if display else run.wait()
         from pipelines.experiments.cell import live_display, no_display
 
         log = self._folder / "logs" / task.id / LOG
-        with live_display(partial(last_words, log)) if display else no_display() as shown:
-            stored = run_here(
-                task.document, data, test_data, self._target, self._folder, shown, compact, variables=self._variables
-            )
+        with (
+            live_display(partial(last_words, log)) if display else no_display() as shown,
+            closing(self._worked_here(task, data, test_data, compact)) as looks,
+        ):
+            for stored in looks:
+                shown(stored)
+                time.sleep(_LOOK_SECONDS)
         return Run(stored, self)
 
     def submit(
@@ -148,53 +156,98 @@ class Cluster:
             NotFound: there are no such samples.
             Conflict: a run of this task is under way or over, or its id belongs to one of another task.
         """
-        from pipelines.kubeflow.progress import at_work, failure
         from pipelines.kubeflow.submission import submission
 
-        kubeflow, stored = self._kubeflow(), StoredRun(self._target.store, task.id)
+        kubeflow = self._kubeflow()
         document, arguments = submission(task.document, {"data": data, "test_data": test_data}, self._target.store)
-        latest = kubeflow.submit(document, arguments, experiment, compact)
+        return self._followed(kubeflow, kubeflow.submit(document, arguments, experiment, compact))
+
+    def _begun(self, task: Task, data: str, test_data: str, compact: bool | None) -> Run:
+        """A run on Kubeflow: the one that is under way or done, or a new one."""
+        stored = StoredRun(self._target.store, task.id)
+        stored.require_free_for(system_of(task.document).form.as_carried(task.document))
+        if is_done(stored):
+            return Run(stored, self)
+        kubeflow = self._kubeflow()
+        for under_way in kubeflow.under_way(task.id):
+            return self._followed(kubeflow, under_way)
+        return self.submit(task, data, test_data, compact=compact)
+
+    def _followed(self, kubeflow: "Kubeflow", latest: "KubeflowRun") -> Run:
+        from pipelines.kubeflow.progress import at_work, failure, refreshed
+
+        stored = StoredRun(self._target.store, latest.task_id)
 
         def over() -> bool:
             nonlocal latest
-            latest = kubeflow.refreshed(latest)
+            latest = refreshed(kubeflow, latest)
             if error := failure(latest, stored):
                 raise error
             return latest.over
 
         return Run(stored, self, over, lambda: at_work(latest))
 
+    def _worked_here(
+        self, task: Task, data: str, test_data: str, compact: bool | None = None
+    ) -> Generator[StoredRun, None, None]:
+        return worked_here(task.document, data, test_data, self._target, self._folder, compact, self._variables)
+
+    def _worked_on_kubeflow(self, task: Task, data: str, test_data: str) -> Generator[StoredRun, None, None]:
+        run = self._begun(task, data, test_data, None)
+        looked = time.monotonic()
+        while True:
+            yield StoredRun(self._target.store, task.id)
+            if time.monotonic() - looked >= _LOOK_SECONDS:
+                looked = time.monotonic()
+                if run.is_over:
+                    return
+
     def sweep(
         self,
         task: Task,
-        over: Mapping[str, Sequence[Any]],
+        over: Over,
         data: str = "",
         test_data: str = "",
         *,
         seeds: int = 1,
+        trials: int | None = None,
+        sampler: "BaseSampler | None" = None,
+        objective: Objective | None = None,
+        at_once: int | None = None,
         display: bool = True,
     ) -> Sweep:
-        """Run a task with all combinations of some values, each as a pipeline run. Called again, it goes on where it was.
+        """Run a task with all combinations of some values, or with those that Optuna chooses, each as a pipeline run.
+
+        Called again, it goes on where it was; what it interrupts in Kubeflow runs on meanwhile. MLflow shows the runs below
+        one for the sweep.
 
         Args:
             task: What all runs have in common.
-            over: Values to try by field, parts of the document joined by dots.
+            over: Values to try by field, parts of the document joined by dots; for Optuna also its distributions.
             data: As for `run`.
             test_data: As for `run`.
             seeds: How many seeds each combination is run with, from the task's own on.
+            trials: How many combinations Optuna chooses; none: all combinations are run.
+            sampler: How it chooses; none: TPE, from the task's seed.
+            objective: How good a run is; more is better. None: its accuracy at the edges, or else on all test data.
+            at_once: How many runs at a time; none: four in Kubeflow, so that edges train for one while pods of another start;
+                else one.
             display: Whether to show what happens meanwhile.
 
         Raises:
             InvalidInput: there is no such field, or a combination cannot be run; nothing is run then.
-            CloudedgeError: what made a run fail.
+            CloudedgeError: what no run can go on with, or why all of them failed.
         """
-        return run_sweep(
-            task,
-            over,
-            seeds,
-            lambda one: self.run(one, data, test_data, display=display),
-            print if display else lambda _: None,
+        work = self._worked_on_kubeflow if self._address else self._worked_here
+        ground = Ground(
+            lambda one: work(one, data, test_data),
+            lambda stored: Run(stored, self),
+            self._target.store,
+            self.tracking_uri,
+            self._folder / "sweeps",
+            at_once or (_AT_ONCE_IN_KUBEFLOW if self._address else 1),
         )
+        return run_sweep(Plan(task, over, seeds, trials, sampler, objective), ground, display=display)
 
     def runs(self) -> list[Run]:
         """All runs of this cluster, sorted by their ids."""

@@ -1,12 +1,13 @@
 """Runs on this machine, from Python."""
 
+import os
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from cloud.inboxes import Inboxes
 from cloud.runs.run import Run as StoredRun
@@ -14,19 +15,25 @@ from cloudedge.documents import TrainingTask
 from cloudedge.errors import InvalidInput
 from pipelines.display.live import last_words
 from pipelines.experiments.run import Run, run_in, runs_in
-from pipelines.experiments.sweep import Sweep, run_sweep
+from pipelines.experiments.sweep import Objective, Sweep
+from pipelines.experiments.sweeping import Ground, Plan, run_sweep
 from pipelines.experiments.task import Task
+from pipelines.experiments.trials import Over
 from pipelines.laptop.data import Data
 from pipelines.laptop.engine import LOG
 from pipelines.laptop.home import DEFAULT, Home
 from pipelines.laptop.kept import Kept
-from pipelines.laptop.run import run_task
+from pipelines.laptop.run import home_alone, run_task, worked_on
 from pipelines.systems import system_of
 
 if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+
     from pipelines.experiments.data import InMemory
 
 _BEGIN_SECONDS = 0.05
+_MOST_AT_ONCE = 8
+"""Runs: each has PyTorch loaded once more."""
 
 
 class Laptop:
@@ -143,29 +150,54 @@ class Laptop:
     def sweep(
         self,
         task: Task,
-        over: Mapping[str, Sequence[Any]],
+        over: Over,
         data: "str | PathLike[str] | InMemory | None" = None,
         *,
         seeds: int = 1,
+        trials: int | None = None,
+        sampler: "BaseSampler | None" = None,
+        objective: Objective | None = None,
+        at_once: int | None = None,
         display: bool = True,
     ) -> Sweep:
-        """Run a task with all combinations of some values. Called again, it goes on where it was.
+        """Run a task with all combinations of some values, or with those that Optuna chooses.
+
+        Called again, it goes on where it was; with more values, seeds or trials, only what is new is run. A run that fails by
+        itself, such as one whose training diverges, is left behind. MLflow shows the runs below one for the sweep.
 
         Args:
             task: What all runs have in common.
-            over: Values to try by field, parts of the document joined by dots:
-                {'collaboration.fusion.rule': ['samples', 'median']}.
+            over: Values to try by field, parts of the document joined by dots: {'collaboration.fusion.rule': ['samples',
+                'median']}; for Optuna a field may also have one of its distributions.
             data: As for `run`.
             seeds: How many seeds each combination is run with, from the task's own on.
+            trials: How many combinations Optuna chooses; none: all combinations are run.
+            sampler: How it chooses, such as optuna.samplers.GPSampler(); none: TPE, from the task's seed.
+            objective: How good a run is; more is better. None: its accuracy at the edges, or else on all test data.
+            at_once: How many runs at a time; none: as many as have a core for each of their edges, and two at least.
             display: Whether to show what happens meanwhile.
 
         Raises:
             InvalidInput: there is no such field, or a combination cannot be run; nothing is run then.
-            CloudedgeError: what made a run fail.
+            CloudedgeError: what no run can go on with, or why all of them failed.
         """
-        return run_sweep(
-            task, over, seeds, lambda one: self.run(one, data, display=display), print if display else lambda _: None
-        )
+        samples = self._samples(task, data, None)
+
+        def work(one: Task) -> Generator[StoredRun, None, None]:
+            yield StoredRun(self._home.store, one.id)
+            yield from worked_on(one.document, samples, None, self._kept)
+
+        with home_alone(self._kept):
+            ground = Ground(
+                work,
+                lambda stored: Run(stored, self),
+                self._home.store,
+                self.tracking_uri,
+                self.home / "sweeps",
+                at_once or _runs_at_once(task, samples),
+                self._kept.require_open,
+            )
+            return run_sweep(Plan(task, over, seeds, trials, sampler, objective), ground, display=display)
 
     def runs(self) -> list[Run]:
         """All runs of this home, sorted by their ids."""
@@ -218,3 +250,14 @@ class Laptop:
 
     def __repr__(self) -> str:
         return f"Laptop({str(self.home)!r})"
+
+
+def _runs_at_once(task: Task, data: Data) -> int:
+    named = system_of(task.document).edges_of(task.document)
+    edges = 0 if named is None else len(named or data.edges())
+    return min(_cores(), _MOST_AT_ONCE, max(2, _cores() // max(1, edges)))
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -115,6 +115,18 @@ class Run:
         state = self._stored.state()
         return state.message if state else ""
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more happens.
+
+        Raises:
+            CloudedgeError: what made it fail, where it was begun through this object.
+        """
+        if self._over:
+            return self._over()
+        state = self._stored.state()
+        return state is not None and state.state != "running"
+
     def wait(self, seconds: float | None = None) -> "Run":
         """Wait until it is over.
 
@@ -128,7 +140,7 @@ class Run:
             CloudedgeError: what made it fail, with the exit code that a command would end with.
         """
         until = None if seconds is None else time.monotonic() + seconds
-        while not self._is_over():
+        while not self.is_over:
             if until is not None and time.monotonic() >= until:
                 return self
             time.sleep(_LOOK_SECONDS)
@@ -146,7 +158,7 @@ class Run:
         from pipelines.experiments.cell import live_display
 
         with live_display(self._between) as display:
-            while not self._is_over():
+            while not self.is_over:
                 display(self._stored)
                 time.sleep(_LOOK_SECONDS / 2)
             display(self._stored)
@@ -297,12 +309,6 @@ class Run:
         frame = pandas.DataFrame(chances, columns=list(form.classes), index=getattr(samples, "index", None))
         frame.insert(0, "predicted", [form.classes[index] for index in chances.argmax(axis=1)])
         return frame
-
-    def _is_over(self) -> bool:
-        if self._over:
-            return self._over()
-        state = self._stored.state()
-        return state is not None and state.state != "running"
 
     def _final(self) -> FusionRecord | PretrainingRecord:
         record = self._stored.model_after(self._stored.rounds_fused())

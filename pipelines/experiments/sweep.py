@@ -1,137 +1,169 @@
-"""A sweep: one task with many values, each combination run with several seeds."""
+"""What comes of a sweep: one task with many values, each combination run with several seeds."""
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import product
-from typing import Any
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, Literal
 
+from cloud.runs.run import Run as StoredRun
 from cloudedge.documents import canonical_json
-from cloudedge.errors import InvalidInput
-from cloudedge.names import LONGEST_NAME
+from cloudedge.errors import CloudedgeError, InvalidInput
 from components.collaborative_training.page.findings import EVERYTHING
 from pipelines.experiments.frames import ON_EDGES
 from pipelines.experiments.run import Run
-from pipelines.experiments.task import Task
-from pipelines.systems import system_of
+from pipelines.experiments.trials import Trial, short, value_in_words
 
-_DIGITS = 8
-_SEED = "seed"
+if TYPE_CHECKING:
+    import optuna
+    import pandas
+    from rich.table import Table
+
+State = Literal["waiting", "at work", "done", "failed"]
+
+Objective = Callable[[Run], float | None]
+"""How good a run is; None: it measured nothing."""
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One run of a sweep.
+@dataclass
+class Entry:
+    """One trial, and how it stands.
 
     Attributes:
-        task: What it asks for.
-        values: What was chosen for it, by field.
-        seed: Its seed.
+        trial: What is run.
+        state: Whether it was.
+        stored: Its run's objects, as soon as there are any.
+        run: Its run, when it is done.
+        value: How good it is, when it is done.
+        error: Why it failed.
+        began: When it began, in seconds of a monotonic clock.
+        took: Seconds that it took.
     """
 
-    task: Task
-    values: Mapping[str, Any]
-    seed: int
+    trial: Trial
+    state: State = "waiting"
+    stored: StoredRun | None = None
+    run: Run | None = None
+    value: float | None = None
+    error: CloudedgeError | None = None
+    began: float = 0.0
+    took: float = 0.0
 
-
-def trials_of(task: Task, over: Mapping[str, Sequence[Any]], seeds: int) -> list[Trial]:
-    """All trials of a grid, each with its task; the same values have the same id, so that a sweep goes on where it was.
-
-    Args:
-        task: What all of them have in common.
-        over: Values to try by field, parts of the document joined by dots.
-        seeds: How many seeds each combination is run with, from the task's own on.
-
-    Raises:
-        InvalidInput: there is no such field, a field has no values, or a task cannot be run.
-        InvalidDocument: a value makes no task.
-    """
-    empty = [field for field, values in over.items() if isinstance(values, str) or not len(values)]
-    if empty or not over:
-        raise InvalidInput(f"The sweep has no list of values for {', '.join(empty) or 'any field'}: give some, as a list.")
-    if seeds < 1:
-        raise InvalidInput(f"seeds is {seeds}: give 1 or more.")
-    if _SEED in over and seeds > 1:
-        raise InvalidInput("The sweep is over the seed itself: leave seeds out.")
-    trials = []
-    for chosen in product(*over.values()):
-        values = dict(zip(over, chosen, strict=True))
-        for number in range(seeds):
-            first = values.get(_SEED, task[_SEED])
-            all_values = {**values, _SEED: first + number}
-            digest = hashlib.sha256(canonical_json(all_values)).hexdigest()[:_DIGITS]
-            called = ", ".join(f"{field.rpartition('.')[2]} {value}" for field, value in all_values.items())
-            run_id = f"{task.id[: LONGEST_NAME - _DIGITS - 1].rstrip('-')}-{digest}"
-            one = task.changed(all_values, id=run_id, name=f"{task.name}: {called}"[:200])
-            system_of(one.document).check(one.document)
-            trials.append(Trial(one, values, first + number))
-    return trials
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more comes of it."""
+        return self.state in ("done", "failed")
 
 
 class Sweep:
     """What came of a sweep.
 
     Attributes:
-        trials: What was run.
-        runs: The runs, in the same order.
+        runs: The finished runs.
+        trials: What each of them tried, in the same order.
+        failures: Why the others failed, by their ids.
         table: A row for each combination of values: by environment the fused model's mean accuracy over the seeds, and how far
             they spread (their standard deviation).
+        study: Optuna's study, where it chose the values; for its plots, and for what mattered how much.
     """
 
-    def __init__(self, trials: Sequence[Trial], runs: Sequence[Run]) -> None:
-        """Read the runs."""
+    def __init__(self, entries: Sequence[Entry], study: "optuna.Study | None" = None) -> None:
+        """Read the runs.
+
+        Args:
+            entries: The trials, each done or failed.
+            study: Optuna's.
+        """
         import pandas
 
-        self.trials, self.runs = list(trials), list(runs)
-        rows = []
-        for trial, run in zip(trials, runs, strict=True):
-            accuracy = run.accuracy
-            best = accuracy["fused"].fillna(accuracy["pretrained"])
-            rows.append({**{field: str(value) for field, value in trial.values.items()}, **best.to_dict()})
-        fields = list(trials[0].values)
-        self._each = pandas.DataFrame(rows)
-        grouped = self._each.groupby(fields, sort=False)
+        self.runs = [entry.run for entry in entries if entry.run]
+        self.trials = [entry.trial for entry in entries if entry.run]
+        self.failures = {entry.trial.task.id: entry.error for entry in entries if entry.error}
+        self.study = study
+        self._entries = entries
+        rows = [_row(trial, run) for trial, run in zip(self.trials, self.runs, strict=True)]
+        fields = list(self.trials[0].values)
+        grouped = pandas.DataFrame(rows).groupby(fields, sort=False)
         self.table: pandas.DataFrame = pandas.concat({"mean": grouped.mean(), "spread": grouped.std(ddof=0)}, axis="columns")
 
     @property
     def best(self) -> Run:
-        """The run that does best at the edges, or where none measured there on all test data.
+        """The best run of the combination that does best over its seeds.
+
+        Best is by the accuracy at the edges, or where none measured there on all test data, if no objective was given.
 
         Raises:
             InvalidInput: no run measured anything.
         """
-        measured = [name for name in (ON_EDGES, EVERYTHING) if name in self._each and self._each[name].notna().any()]
-        if not measured:
+        best, _ = best_of(self._entries)
+        if best is None or best.run is None:
             raise InvalidInput("No run of the sweep measured an accuracy, so none is the best: give edges or test data.")
-        return self.runs[int(self._each[measured[0]].idxmax())]
+        return best.run
+
+    def drawn(self) -> "Table":
+        """The table, for a terminal."""
+        from rich.table import Table
+
+        shown = Table(box=None, pad_edge=False, header_style="dim")
+        means, fields = self.table["mean"], [short(name) for name in self.table.index.names]
+        for title in (*fields, *means.columns):
+            shown.add_column(str(title))
+        for values, mean, spread in zip(means.index, means.to_numpy(), self.table["spread"].to_numpy(), strict=True):
+            figures = [self._figure(each, other) for each, other in zip(mean, spread, strict=True)]
+            shown.add_row(*(values if isinstance(values, tuple) else (values,)), *figures)
+        return shown
 
     def __repr__(self) -> str:
-        return str(self.table.round(3).to_string())
+        return "\n".join([str(self._shown().round(3).to_string()), *self._failed()])
 
     def _repr_html_(self) -> str:
-        means = [column for column in self.table.columns if column[0] == "mean"]
-        shown = self.table.style.format(precision=3).highlight_max(subset=means, props="font-weight:bold")
-        return str(shown.to_html())
+        from cloud.pages.markup import element
+
+        table = self._shown()
+        means = [column for column in table.columns if column[0] == "mean"] if self._several else list(table.columns)
+        shown = table.style.format(precision=3).highlight_max(subset=means, props="font-weight:bold")
+        return "".join([shown.to_html(), *(str(element("p", line)) for line in self._failed())])
+
+    @property
+    def _several(self) -> bool:
+        """Whether there are several seeds, and so a spread."""
+        return len(self.trials) > len(self.table)
+
+    def _shown(self) -> "pandas.DataFrame":
+        return self.table if self._several else self.table["mean"]
+
+    def _figure(self, mean: float, spread: float) -> str:
+        return f"{mean:.3f} ± {spread:.3f}" if self._several else f"{mean:.3f}"
+
+    def _failed(self) -> list[str]:
+        return [f"{run_id} failed: {error}" for run_id, error in self.failures.items()]
 
 
-def run_sweep(
-    task: Task, over: Mapping[str, Sequence[Any]], seeds: int, run: Callable[[Task], Run], say: Callable[[str], None]
-) -> Sweep:
-    """Run all trials that have not been run, one after the other; each that is finished is not run again.
+def best_of(entries: Sequence[Entry]) -> tuple[Entry | None, float | None]:
+    """The best run of the combination that does best over its seeds, and how good that is; None: nothing was measured."""
+    combinations: dict[bytes, list[Entry]] = {}
+    for entry in entries:
+        if entry.value is not None:
+            combinations.setdefault(canonical_json(dict(entry.trial.values)), []).append(entry)
+    means = [(fmean(entry.value or 0.0 for entry in of_seeds), of_seeds) for of_seeds in combinations.values()]
+    if not means:
+        return None, None
+    mean, best = max(means, key=lambda one: one[0])
+    return max(best, key=lambda entry: entry.value or 0.0), mean
 
-    Args:
-        task: As for `trials_of`.
-        over: As for `trials_of`.
-        seeds: As for `trials_of`.
-        run: Runs a task to its end.
-        say: Told which one comes next.
 
-    Raises:
-        CloudedgeError: a trial cannot be run, or failed; the same call goes on there.
-    """
-    trials = trials_of(task, over, seeds)
-    runs = []
-    for number, trial in enumerate(trials, 1):
-        say(f"{number} of {len(trials)}: {trial.task.name}")
-        runs.append(run(trial.task))
-    return Sweep(trials, runs)
+def accuracy_of(run: Run) -> float | None:
+    """The final model's accuracy on what the edges held out; where none measured there on all test data; None: nowhere."""
+    best = _final(run)
+    measured = [best[name] for name in (ON_EDGES, EVERYTHING) if best.get(name) is not None]
+    return float(measured[0]) if measured else None
+
+
+def _row(trial: Trial, run: Run) -> dict[str, Any]:
+    values = {name: value_in_words(value) for name, value in trial.values.items()}
+    return {**values, **_final(run)}
+
+
+def _final(run: Run) -> dict[str, Any]:
+    accuracy = run.accuracy
+    best: dict[str, Any] = accuracy["fused"].fillna(accuracy["pretrained"]).dropna().to_dict()
+    return best

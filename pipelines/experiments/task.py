@@ -188,15 +188,28 @@ def task_in_file(path: Path) -> Document:
         InvalidInput: it cannot be read.
         InvalidDocument: it is no task; names all its faults.
     """
+    return read_task(file_content(path, "task"), str(path))
+
+
+def file_content(path: Path, what: str) -> bytes:
+    """Read a file that somebody named.
+
+    Args:
+        path: The file.
+        what: What is in it.
+
+    Raises:
+        NotFound: there is no such file.
+        InvalidInput: it cannot be read.
+    """
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
-        raise NotFound(f"There is no file {path}: correct the path of the task.") from None
+        raise NotFound(f"There is no file {path}: correct the path of the {what}.") from None
     except IsADirectoryError:
-        raise InvalidInput(f"{path} is a folder: name the task's file in it.") from None
+        raise InvalidInput(f"{path} is a folder: name the {what}'s file in it.") from None
     except OSError as error:
         raise InvalidInput(f"Cannot read {path}: {error.strerror}. Mend that, or name another file.") from None
-    return read_task(content, str(path))
 
 
 def _part(value: Any, step: str, place: str, *, inner: bool = True) -> Any:

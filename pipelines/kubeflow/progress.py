@@ -69,7 +69,7 @@ def follow(kubeflow: Kubeflow, run: KubeflowRun, ours: Run | None, console: Cons
             last = run.over
             time.sleep(_LOOK_SECONDS)
             with contextlib.suppress(*((CloudedgeError,) if last else ())):
-                run = _refreshed(kubeflow, run)
+                run = refreshed(kubeflow, run)
 
 
 def failure(run: KubeflowRun, ours: Run | None) -> CloudedgeError | None:
@@ -165,7 +165,12 @@ def at_work(run: KubeflowRun) -> str:
     return ", ".join(f"{task.name}: {in_words(task.state)}" for task in working) or in_words(run.state)
 
 
-def _refreshed(kubeflow: Kubeflow, run: KubeflowRun) -> KubeflowRun:
+def refreshed(kubeflow: Kubeflow, run: KubeflowRun) -> KubeflowRun:
+    """A run as it stands now, asked for with some patience.
+
+    Raises:
+        StoreFailed: Kubeflow does not answer for a minute.
+    """
     patience = Patience(_PATIENCE_SECONDS)
     while True:
         try:

@@ -32,7 +32,11 @@ _PAUSE_SECONDS = 2.0
 
 
 class Engine:
-    """kfp's local engine in a process that runs one pipeline after another, so that it and PyTorch are loaded once."""
+    """kfp's local engine in a process that runs one pipeline after another, so that it and PyTorch are loaded once.
+
+    Attributes:
+        command: The program and its arguments.
+    """
 
     def __init__(self, command: list[str], temporary: Path) -> None:
         """Nothing is started yet.
@@ -41,7 +45,7 @@ class Engine:
             command: The program and its arguments, such as `engine_command` gives.
             temporary: Folder for what it needs as long as it is there.
         """
-        self._command = command
+        self.command = command
         self._temporary = temporary
         self._process: subprocess.Popen[bytes] | None = None
         self._heard = b""
@@ -59,7 +63,7 @@ class Engine:
         """
         if self._process is None or self._process.poll() is not None:
             self.end()
-            self._process = start(self._command, log, {"TMPDIR": str(self._temporary)}, asked=True)
+            self._process = start(self.command, log, {"TMPDIR": str(self._temporary)}, asked=True)
             self._heard = b""
 
     def begin(self, job: Job) -> None:

@@ -9,7 +9,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,7 +40,11 @@ class Kept:
         """Nothing is started yet."""
         self.home = home
         self._runners = Runners()
-        self._engine: Engine | None = None
+        self._folders: dict[str, Mapping[str, Path]] = {}
+        """Folders of samples by edge, of each run under way."""
+        self._runs: set[str] = set()
+        self._engines: list[Engine] = []
+        self._idle: list[Engine] = []
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._changes = threading.Condition()
         """Of what follows, and of the processes while no run is under way."""
@@ -52,7 +56,7 @@ class Kept:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Have the home for a run.
+        """Have the home for runs.
 
         Raises:
             Conflict: somebody else has.
@@ -70,23 +74,57 @@ class Kept:
                         self._watch = threading.Thread(target=self._let_go_in_time, name="kept", daemon=True)
                         self._watch.start()
 
-    def engine(self, system: System) -> Engine:
-        """The engine of kfp, loading if it was not there. To be used while the home is had alone."""
-        if self._engine is None:
-            self._engine = Engine(engine_command(system.modules), self._temporary())
-        return self._engine
+    @property
+    def runs(self) -> Collection[str]:
+        """Ids of the runs under way."""
+        return self._runs
 
-    def have_runners(self, run: str, folders: Mapping[str, Path]) -> Runners:
-        """Runners for these edges, the former ones where nothing of them has changed. To be used while the home is had alone.
+    @contextmanager
+    def under_way(self, run: str) -> Iterator[None]:
+        """Count a run among those under way."""
+        self._runs.add(run)
+        try:
+            yield
+        finally:
+            self._runs.remove(run)
+
+    @contextmanager
+    def engine(self, system: System) -> Iterator[Engine]:
+        """An engine of kfp for a run, loading if none was idle. To be used while the home is had alone."""
+        command = engine_command(system.modules)
+        engine = next((engine for engine in self._idle if engine.command == command), None)
+        if engine is None:
+            engine = Engine(command, self._temporary())
+            self._engines.append(engine)
+        else:
+            self._idle.remove(engine)
+        try:
+            yield engine
+        finally:
+            self._idle.append(engine)
+
+    @contextmanager
+    def runners(self, run: str, folders: Mapping[str, Path]) -> Iterator[Runners]:
+        """Runners for a run, the former ones where nothing of them has changed. To be used while the home is had alone.
 
         Args:
-            run: Id of the run that their logs are kept with.
+            run: Id of the run, which their logs are kept with unless they have those of another run that is under way.
             folders: Folder of samples by edge.
 
         Raises:
             StoreFailed: the disk does not do its work.
             WorkFailed: this machine starts no more processes.
         """
+        alone = not self._folders
+        self._folders[run] = folders
+        try:
+            programs = self._programs({edge: folder for each in self._folders.values() for edge, folder in each.items()})
+            self._runners.have(programs, self.home.logs(run), move=alone)
+            yield self._runners
+        finally:
+            del self._folders[run]
+
+    def _programs(self, folders: Mapping[str, Path]) -> dict[str, Program]:
         workers = self._temporary() / "workers"
         parent = ("--parent", os.getpid())
         programs = {"workers": Program(python("edge.workers", "--socket", workers, *parent))}
@@ -105,8 +143,7 @@ class Kept:
                 *parent,
             )
             programs[edge] = Program(command, state.stat().st_ino)
-        self._runners.have(programs, self.home.logs(run))
-        return self._runners
+        return programs
 
     def require_open(self) -> None:
         """Make sure that the run under way may go on.
@@ -133,12 +170,14 @@ class Kept:
             self._watch = None
 
     def _let_go(self) -> None:
-        if self._engine is not None:
-            self._engine.end()
+        for engine in self._engines:
+            engine.end()
         self._runners.end()
         if self._folder is not None:
             self._folder.cleanup()
-        self._engine = self._folder = None
+        self._engines.clear()
+        self._idle.clear()
+        self._folder = None
 
     def _is_to_go(self) -> bool:
         return time.monotonic() - self._used_at > KEEP_SECONDS or self.home.lock_state() != self._lock_seen

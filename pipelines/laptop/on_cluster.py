@@ -3,8 +3,7 @@
 The steps are the same, and so are the bytes.
 """
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,20 +16,17 @@ from pipelines.laptop.engine import Engine, engine_command, pipeline_at_work
 from pipelines.systems import system_of
 from pipelines.target import Target
 
-_LOOK_SECONDS = 0.5
 
-
-def run_here(
+def worked_here(
     task: Task,
     cloud_data: str,
     test_data: str,
     target: Target,
     folder: Path,
-    watch: Callable[[Run], None],
     compact: bool | None = None,
     variables: Mapping[str, str] | None = None,
-) -> Run:
-    """Run a task with the cluster that the environment names, or go on with it where it was.
+) -> Generator[Run, None, None]:
+    """Work on a task with a cluster, or go on with it where it was; several can be worked on in turns.
 
     Args:
         task: What is asked for.
@@ -38,12 +34,11 @@ def run_here(
         test_data: Where samples are that nobody trains on, or an empty text.
         target: The cluster.
         folder: Where this machine keeps logs and what passes.
-        watch: Called again and again meanwhile, to show what happens.
         compact: Whether the pipeline has as few tasks as it can; none: as suits this machine.
         variables: What names the cluster to the steps, where it is not the environment that does.
 
-    Returns:
-        The finished run.
+    Yields:
+        The run, at each look. Closed before its end, its pipeline ends.
 
     Raises:
         CloudedgeError: what made the run fail, with its exit code.
@@ -55,8 +50,8 @@ def run_here(
     run = Run(target.store, task.id)
     run.require_free_for(task)
     if is_done(run):
-        watch(run)
-        return run
+        yield run
+        return
     logs = folder / "logs" / task.id
     with disk_errors(logs):
         logs.mkdir(parents=True, exist_ok=True)
@@ -66,9 +61,7 @@ def run_here(
         try:
             with pipeline_at_work(engine, task, arguments, compact, run, logs, root, variables or {}) as pipeline:
                 while not pipeline.over():
-                    watch(run)
-                    time.sleep(_LOOK_SECONDS)
+                    yield run
         finally:
             engine.end()
-    watch(run)
-    return run
+    yield run

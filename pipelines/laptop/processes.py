@@ -108,12 +108,13 @@ class Runners:
         """Nothing is started yet."""
         self._runners: dict[str, _Runner] = {}
 
-    def have(self, programs: Mapping[str, Program], logs: Path) -> None:
+    def have(self, programs: Mapping[str, Program], logs: Path, *, move: bool = True) -> None:
         """Have these at work and no others; the process of one that is at work already stays.
 
         Args:
             programs: The programs by name.
             logs: Folder for their output from now on.
+            move: Whether so for those that are at work already, too; else their output goes where it went.
 
         Raises:
             StoreFailed: a log cannot be written.
@@ -123,8 +124,8 @@ class Runners:
         for name, program in programs.items():
             log = logs / f"{name}.log"
             runner = self._runners.get(name)
-            if runner is not None and runner.process.poll() is None and _moved(runner.log, log):
-                runner.log, runner.starts = log, 1
+            if runner is not None and runner.process.poll() is None and (not move or _moved(runner.log, log)):
+                runner.log, runner.starts = log if move else runner.log, 1
                 continue
             self._end([name])
             self._runners[name] = _Runner(program, log, start(program.command, log))

@@ -9,8 +9,8 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -30,7 +30,7 @@ from cloudedge.names import IN_WORDS, NAME
 from cloudedge.places import shown_path
 from cloudedge.processes import Companion
 from pipelines.laptop.data import Data
-from pipelines.laptop.engine import LOG, cancelled, pipeline_at_work
+from pipelines.laptop.engine import LOG, Engine, cancelled, pipeline_at_work
 from pipelines.laptop.home import Home
 from pipelines.laptop.kept import Kept
 from pipelines.systems import System, system_of
@@ -38,7 +38,9 @@ from pipelines.systems import System, system_of
 _LEAST_FREE_BYTES = 1024 * 1024
 """With less the disk counts as full: edges would wait in silence for space, as their reports lie on the same disk."""
 
-_LOOK_SECONDS = 0.1
+LOOK_SECONDS = 0.05
+"""Time between two looks after a run."""
+
 _RELAY_SECONDS = 2.0
 
 
@@ -61,15 +63,52 @@ def run_task(
     Raises:
         CloudedgeError: what made the run fail, with its exit code.
     """
-    home = kept.home
+    run = Run(kept.home.store, task.id)
+    with home_alone(kept), closing(worked_on(task, data, edges, kept, compact)) as looks:
+        for _ in looks:
+            watch(run)
+            time.sleep(LOOK_SECONDS)
+    watch(run)
+    return run
+
+
+@contextmanager
+def home_alone(kept: Kept) -> Iterator[None]:
+    """Have a home for runs, and its MLflow for them.
+
+    Raises:
+        Conflict: somebody else has it.
+    """
+    with _no_other_mlflow(), kept.alone():
+        yield
+
+
+def worked_on(task: Task, data: Data, edges: int | None, kept: Kept, compact: bool | None = None) -> Generator[Run, None, None]:
+    """Work on a task, or go on with it where it was, while the home is had alone; several can be worked on in turns.
+
+    Args:
+        task: What is asked for.
+        data: The samples.
+        edges: Number of edges to start; none: all that have samples.
+        kept: What is at work already, and the home where everything is kept.
+        compact: Whether the pipeline has as few tasks as it can; none: as suits this machine.
+
+    Yields:
+        The run, at each look. It is to be looked after again within moments; closed before its end, it is stopped.
+
+    Raises:
+        CloudedgeError: what made the run fail, with its exit code.
+    """
+    home, system = kept.home, system_of(task)
     paths = {"--data": str(data.folder), "--home": str(home.folder.absolute())}
     require_carried("A path", paths, here=True)
-    system = system_of(task)
     run = Run(home.store, task.id)
-    with _no_other_mlflow(), kept.alone(), ExitStack() as stack:
+    with kept.under_way(run.id), ExitStack() as stack:
+        engine = None
         state = run.state()
         if state is None or state.state != "finished":
-            kept.engine(system).prepare(home.logs(task.id) / LOG)  # It loads while the samples are looked at.
+            engine = stack.enter_context(kept.engine(system))
+            engine.prepare(home.logs(task.id) / LOG)  # It loads while the samples are looked at.
         arguments = system.arguments_at(data)
         folders = _chosen(system, task, data, edges)
         if folders:
@@ -80,42 +119,48 @@ def run_task(
         create(run, task, "cloudedge run")
         for action, details in system.remarks(task, data, folders):
             events.record(home.store, run.id, "cloudedge run", action, **details)
-        # Nobody else works here now, so other runs that seem to are dead, and no edge is to work on for them.
-        faults = Faults()
-        list(reap(home.store, home.inboxes, "cloudedge run", silent_seconds=0, between_seconds=0, faults=faults, spare=run.id))
-        faults.tell(_say)
+        _reap_others(kept)
         relay = stack.enter_context(_relaying(home, run))
-        if not _finished(run):
+        if engine is not None and not _finished(run):
             with _orders_closed_at_a_stop(home, run):
-                _work(task, arguments, folders, kept, run, watch, compact)
-        relay()
-        watch(run)
-    return run
+                yield from _worked(task, arguments, folders, kept, engine, run, compact)
+        relay.finish()
+        while not relay.over:
+            yield run
+        relay.tell()
 
 
-def _work(
+def _worked(
     task: Task,
     arguments: Mapping[str, Any],
     folders: dict[str, Path],
     kept: Kept,
+    engine: Engine,
     run: Run,
-    watch: Callable[[Run], None],
     compact: bool | None,
-) -> None:
+) -> Iterator[Run]:
     home = kept.home
     for edge in folders:
         home.inboxes.enroll(edge)
     logs, root = home.logs(task.id), home.folder / "pipelines" / task.id
-    engine = kept.engine(system_of(task))
-    with pipeline_at_work(engine, task, arguments, compact, run, logs, root, home.environment()) as pipeline:
-        runners = kept.have_runners(run.id, folders) if folders else None
+    with ExitStack() as stack:
+        at_work = pipeline_at_work(engine, task, arguments, compact, run, logs, root, home.environment())
+        pipeline = stack.enter_context(at_work)
+        runners = stack.enter_context(kept.runners(run.id, folders)) if folders else None
         while not pipeline.over():
             kept.require_open()
             if runners:
                 runners.keep_alive()
             require_space(home.folder)
-            watch(run)
-            time.sleep(_LOOK_SECONDS)
+            yield run
+
+
+def _reap_others(kept: Kept) -> None:
+    """Nobody else works in this home now, so other runs that seem to are dead, and no edge is to work on for them."""
+    faults = Faults()
+    home = kept.home
+    list(reap(home.store, home.inboxes, "cloudedge run", silent_seconds=0, between_seconds=0, faults=faults, spare=kept.runs))
+    faults.tell(_say)
 
 
 def require_space(folder: Path, least_bytes: int = _LEAST_FREE_BYTES) -> None:
@@ -166,7 +211,7 @@ def _finished(run: Run) -> bool:
 def _orders_closed_at_a_stop(home: Home, run: Run) -> Iterator[None]:
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, GeneratorExit):
         _end_run(home, run, "stopped", "Interrupted.", EXIT_INTERRUPTED)
         raise
     except CloudedgeError as error:
@@ -199,33 +244,53 @@ def _no_other_mlflow() -> Iterator[None]:
         os.environ.update(former)
 
 
-@contextmanager
-def _relaying(home: Home, run: Run) -> Iterator[Callable[[], None]]:
-    """Carry the run's figures to MLflow meanwhile. Yields what waits until all of them are there."""
-    relay = Relay(home.store, run.id, home.tracking_uri, "cloudedge")
-    over = threading.Event()
-    log = home.logs(run.id) / "mlflow.log"
+class _Relaying:
+    """Carries a run's figures to MLflow meanwhile, in a thread of its own."""
 
-    def work() -> None:
-        state = run.state()
+    def __init__(self, home: Home, run: Run) -> None:
+        self._relay = Relay(home.store, run.id, home.tracking_uri, "cloudedge")
+        self._run = run
+        self._log = home.logs(run.id) / "mlflow.log"
+        self._no_more = threading.Event()
+        self._fault: CloudedgeError | None = None
+        self._companion = Companion(self._work, "relay")
+
+    def finish(self) -> None:
+        """Nothing more comes: send the rest."""
+        self._no_more.set()
+
+    @property
+    def over(self) -> bool:
+        """Whether all that there is has been sent, as far as MLflow takes it."""
+        return self._companion.over
+
+    def wait(self) -> None:
+        """Wait until it is."""
+        self._companion.wait()
+
+    def tell(self) -> None:
+        """Tell what MLflow did not take: who opens its pages now looks for the run in vain."""
+        if self._fault:
+            print(self._fault, file=sys.stderr)
+
+    def _work(self) -> None:
+        state = self._run.state()
         if state is None or state.state != "finished":
-            _log_failure(relay.open, log)  # While there is nothing to send yet.
-        while not over.wait(_RELAY_SECONDS):
-            _log_failure(relay.push, log)
+            _log_failure(self._relay.open, self._log)  # While there is nothing to send yet.
+        while not self._no_more.wait(_RELAY_SECONDS):
+            _log_failure(self._relay.push, self._log)
+        self._fault = _log_failure(self._relay.push, self._log)
 
-    companion = Companion(work, "relay")
 
-    def finish() -> None:
-        over.set()
-        companion.wait()
-        fault = _log_failure(relay.push, log)
-        if fault:  # Who opens MLflow's pages now looks for the run in vain.
-            print(fault, file=sys.stderr)
-
+@contextmanager
+def _relaying(home: Home, run: Run) -> Iterator[_Relaying]:
+    relaying = _Relaying(home, run)
     try:
-        yield finish
+        yield relaying
     except BaseException:
-        finish()  # MLflow is to show how the run ended, too.
+        relaying.finish()  # MLflow is to show how the run ended, too.
+        relaying.wait()
+        relaying.tell()
         raise
 
 

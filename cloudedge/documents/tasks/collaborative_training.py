@@ -1,6 +1,8 @@
 """Collaborative training: one model, trained in the cloud and at the edges."""
 
+import re
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -105,6 +107,17 @@ class TrainingTask(Task):
     pretraining: Training = Field(default_factory=Training, description="Training in the cloud.")
     collaborate: bool = Field(default=True, description="Whether edges take part; if not, the run ends after pretraining.")
     collaboration: Collaboration = Field(default_factory=Collaboration, description="How edges take part.")
+
+    @property
+    def registered_model(self) -> str:
+        """Name in MLflow's registry: the model's file's, else the task's, as all tasks would share the default's. Without dots.
+
+        Of a task's name nothing that tells it from others may be lost: where its letters do not fit, the id stands for it.
+        """
+        if self.model_file_name != TrainingTask.model_fields["model_file_name"].default:
+            return PurePath(self.model_file_name).stem.replace(".", "-")
+        name = re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
+        return name if name and self.name.isascii() else self.id
 
 
 TASK = TrainingTask

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas
 import pytest
 
 from cloud.inboxes import DirectoryInboxes
@@ -133,3 +134,23 @@ def test_runs_beside_each_other_are_told_by_what_their_tasks_differ_in(run: Run,
     assert len(found.plot().axes) == 2
     with pytest.raises(InvalidInput, match="no run to compare"):
         compare([])
+
+
+def test_runs_that_differ_in_their_seeds_alone_are_one_row_with_mean_and_spread(tmp_path: Path) -> None:
+    runs = [run_of(tmp_path / str(seed), seed=seed) for seed in range(3)]
+    other = run_of(tmp_path / "other", rounds=3)
+
+    found = compare([*runs, other])
+
+    each = [run.accuracy.loc["all", "fused"] for run in runs]
+    assert found.table["seeds"].tolist() == [3, 1]
+    assert found.table["all"].tolist() == pytest.approx([sum(each) / 3, other.accuracy.loc["all", "fused"]])
+    assert found.table["± all"].tolist() == pytest.approx([pandas.Series(each).std(ddof=0), 0])
+    assert "seed" not in found.table.columns
+    assert len(found.plot().axes) == 2
+
+
+def test_runs_with_the_same_seed_stay_apart(tmp_path: Path) -> None:
+    found = compare([run_of(tmp_path / "one"), run_of(tmp_path / "other")])
+
+    assert found.table.index.tolist() == ["digits", "digits (2)"]

@@ -26,7 +26,9 @@ def again(home: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
     def run(watch: list[Run], data: str = "store:digits", **changes: Any) -> Run:
         task = home.task.model_copy(update=changes)
-        return on_cluster.run_here(task, data, "", Target(home.store, home.inboxes, None), tmp_path / "logs", watch.append)
+        target = Target(home.store, home.inboxes, None)
+        watch += on_cluster.worked_here(task, data, "", target, tmp_path / "logs")
+        return watch[-1]
 
     return run
 
