@@ -60,6 +60,7 @@ class Comparison:
         """Draw the accuracy on the edges over the rounds, and that by environment; of several seeds, how far they spread."""
         import matplotlib.pyplot as plt
         import pandas
+        from matplotlib.ticker import MaxNLocator
 
         figure, (over_rounds, by_environment) = plt.subplots(1, 2, figsize=(12, 4), layout="constrained")
         labels = [self._label(name) for name in self.table.index]
@@ -70,6 +71,7 @@ class Comparison:
             if len(group) > 1:
                 over_rounds.fill_between(mean.index, mean - spread, mean + spread, color=line.get_color(), alpha=0.2)
         over_rounds.set(xlabel="round", ylabel="accuracy", title="On the edges' held-out samples", ylim=(0, 1))
+        over_rounds.xaxis.set_major_locator(MaxNLocator(integer=True))
         over_rounds.legend(title=", ".join(name.rpartition(".")[2] for name in self._differing) or "run")
         tests = self.table[[name for name in self._environments() if name != ON_EDGES]]
         if len(tests.columns):
@@ -87,7 +89,7 @@ class Comparison:
 
     def _label(self, name: str) -> str:
         values: Mapping[str, Any] = self.table.loc[name]
-        return ", ".join(str(values[field]) for field in self._differing) or name
+        return ", ".join(_short_number(str(values[field])) for field in self._differing) or name
 
     def __repr__(self) -> str:
         return str(self.table.round(3).to_string())
@@ -132,6 +134,13 @@ def _of_the_same_settings(runs: Mapping[str, Run], settings: Mapping[str, Mappin
         else:
             free[name] = run
     return [group for alike in groups.values() for group in alike]
+
+
+def _short_number(value: str) -> str:
+    try:
+        return f"{float(value):.4g}"
+    except ValueError:
+        return value
 
 
 def _accuracy(run: Run) -> "pandas.Series[float]":
