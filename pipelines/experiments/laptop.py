@@ -187,17 +187,17 @@ class Laptop:
             yield StoredRun(self._home.store, one.id)
             yield from worked_on(one.document, samples, None, self._kept)
 
-        with home_alone(self._kept):
-            ground = Ground(
-                work,
-                lambda stored: Run(stored, self),
-                self._home.store,
-                self.tracking_uri,
-                self.home / "sweeps",
-                at_once or _runs_at_once(task, samples),
-                self._kept.require_open,
-            )
-            return run_sweep(Plan(task, over, seeds, trials, sampler, objective), ground, display=display)
+        ground = Ground(
+            work,
+            lambda stored: Run(stored, self),
+            self._home.store,
+            self.tracking_uri,
+            self.home / "sweeps",
+            at_once or _runs_at_once(task, samples),
+            partial(home_alone, self._kept),
+            self._kept.require_open,
+        )
+        return run_sweep(Plan(task, over, seeds, trials, sampler, objective), ground, display=display)
 
     def runs(self) -> list[Run]:
         """All runs of this home, sorted by their ids."""

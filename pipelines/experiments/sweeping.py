@@ -4,7 +4,7 @@ import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +48,7 @@ class Ground:
         tracking_uri: MLflow's address; empty: there is none, or nobody knows it here.
         books: Folder of what sweeps remember.
         at_once: How many runs at a time.
+        alone: Has the place for the sweep.
         require_open: Raises what ends the sweep from outside.
     """
 
@@ -57,6 +58,7 @@ class Ground:
     tracking_uri: str
     books: Path
     at_once: int
+    alone: Callable[[], AbstractContextManager[None]] = nullcontext
     require_open: Callable[[], object] = lambda: None
 
 
@@ -95,14 +97,15 @@ def run_sweep(plan: Plan, ground: Ground, *, display: bool) -> Sweep:
     """
     search, book = search_of(plan, ground.books)
     mlflow = SweepInMlflow(ground.tracking_uri, ground.store, book, plan.task, search.over)
-    with sweep_display(search.trials, "objective" if plan.objective else "accuracy", shown=display) as show:
+    figure = "objective" if plan.objective else "accuracy"
+    with ground.alone(), sweep_display(search.trials, figure, shown=display) as show:
 
         def watch(entries: Sequence[Entry]) -> None:
             show(entries)
             mlflow.look(entries)
 
         entries = run_all(search, ground, watch, plan.objective)
-    mlflow.finish(entries)
+        mlflow.finish(entries)
     return Sweep(entries, search.study)
 
 

@@ -1,5 +1,6 @@
 """cloudedge from Python, as a data scientist uses it: samples in memory, a task for them, a run, its model."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,11 +10,15 @@ from typing import Any
 import numpy
 import pandas
 import pytest
+from mlflow import MlflowClient
+from optuna.distributions import FloatDistribution
 
 import pipelines
 from cloudedge.errors import InvalidInput, NotFound
 from pipelines import Laptop, Run, Task, compare
 from tests.cloud.tracking.told import WARNINGS_OF_MLFLOW
+
+pytestmark = pytest.mark.filterwarnings(*WARNINGS_OF_MLFLOW)
 
 
 def machines(rows: int, vibration: float = 0.0, temperature: float = 0.0) -> pandas.DataFrame:
@@ -46,7 +51,6 @@ def run(laptop: Laptop) -> Run:
     return laptop.run(TASK, DATA, display=False)
 
 
-@pytest.mark.filterwarnings(*WARNINGS_OF_MLFLOW)
 def test_a_run_says_all_of_itself(run: Run) -> None:
     assert run.state == "finished"
     assert run.task["collaboration.edges"] == ["hall-1", "hall-2"]
@@ -95,6 +99,38 @@ def test_a_sweep_runs_each_combination_once_and_goes_on_where_it_was(laptop: Lap
     again = laptop.sweep(TASK, over, DATA, display=False)
     assert [run.events["at"].iloc[0] for run in again.runs] == began
     assert again.table.equals(sweep.table)
+
+
+def test_a_sweep_is_one_run_in_mlflow_with_its_runs_below_it_and_its_best_model_is_the_champion(laptop: Laptop) -> None:
+    over = {"collaboration.training.learning_rate": FloatDistribution(0.001, 0.5, log=True)}
+
+    sweep = laptop.sweep(TASK, over, DATA, trials=3, at_once=2, display=False)
+
+    assert sweep.study is not None
+    assert [trial.value for trial in sweep.study.trials] == pytest.approx([run.accuracy["fused"].iloc[0] for run in sweep.runs])
+    client = MlflowClient(laptop.tracking_uri)
+    parents = {run.mlflow.data.tags["mlflow.parentRunId"] for run in sweep.runs if run.mlflow}
+    (parent,) = (client.get_run(parent) for parent in parents)
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics["best"] == sweep.best.accuracy["fused"].iloc[0]
+    assert json.loads(parent.data.params["collaboration.training.learning_rate"])["name"] == "FloatDistribution"
+    champion = client.get_model_version_by_alias("bearings-sweep", "champion")
+    assert (champion.tags["cloudedge.run"], champion.tags["cloudedge.sha256"]) == (sweep.best.id, sweep.best.digest)
+
+    more = laptop.sweep(TASK, over, DATA, trials=4, display=False)
+
+    assert [run.id for run in more.runs][:3] == [run.id for run in sweep.runs]
+    assert {run.mlflow.data.tags["mlflow.parentRunId"] for run in more.runs if run.mlflow} == parents
+
+
+def test_a_run_whose_training_diverges_spoils_no_sweep(laptop: Laptop) -> None:
+    rates = {"collaboration.training.learning_rate": [0.05, 100.0]}
+
+    sweep = laptop.sweep(TASK, rates, DATA, display=False)
+
+    assert [trial.values["collaboration.training.learning_rate"] for trial in sweep.trials] == [0.05]
+    assert len(sweep.failures) == 1
+    assert laptop.run(TASK, DATA, display=False).state == "finished"
 
 
 def test_what_cannot_be_begun_is_said_at_once(laptop: Laptop) -> None:

@@ -22,7 +22,20 @@ def test_the_version_is_shown(cloudedge: Cloudedge) -> None:
 def test_the_help_names_all_commands(cloudedge: Cloudedge) -> None:
     shown = cloudedge("--help").out
 
-    for command in ("demo", "run", "validate", "compile", "fuse", "submit", "status", "logs", "tasks", "events", "report"):
+    for command in (
+        "demo",
+        "run",
+        "sweep",
+        "validate",
+        "compile",
+        "fuse",
+        "submit",
+        "status",
+        "logs",
+        "tasks",
+        "events",
+        "report",
+    ):
         assert f" {command} " in shown
 
 

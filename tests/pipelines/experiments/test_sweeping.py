@@ -59,7 +59,11 @@ def works(tmp_path: Path) -> Works:
 def ground(works: Works, at_once: int = 1, require_open: Callable[[], object] = lambda: None) -> Ground:
     folder = works.folder.parent
     store = DirectoryStore(folder / "store")
-    return Ground(works, lambda run: Run(run, Nowhere(folder)), store, "", folder / "sweeps", at_once, require_open)
+
+    def opened(run: StoredRun) -> Run:
+        return Run(run, Nowhere(folder))
+
+    return Ground(works, opened, store, "", folder / "sweeps", at_once, require_open=require_open)
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 5])
