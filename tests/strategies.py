@@ -30,6 +30,7 @@ from cloudedge.documents import (
     order_id,
 )
 from cloudedge.documents.data import LEAST_SCALE
+from cloudedge.documents.sweep import Range
 from cloudedge.names import folded
 
 Kind = TypeVar("Kind", bound=BaseModel)
@@ -166,6 +167,12 @@ def _in_order(values: Values) -> Values:
     return values | {"points": tuple(points[sequence] for sequence in sorted(points))}
 
 
+def _range(values: Values) -> Values:
+    low, high = sorted((values["low"], values["high"]))
+    log = values["log"] and low > 0
+    return {"low": low, "high": high, "log": log, "step": None if log else abs(values["step"] or 0) or None}
+
+
 def _manifest(values: Values) -> Values:
     return values | {"history": _in_order({"points": values["history"]})["points"]}
 
@@ -181,5 +188,6 @@ AGREEMENTS: dict[type[BaseModel], Callable[[Values], Values]] = {
     Inbox: _inbox,
     Manifest: _manifest,
     Order: _order,
+    Range: _range,
     Report: _in_order,
 }

@@ -13,6 +13,7 @@ import typer
 
 from cloud.fusion.rule import rule_names
 from cloudedge.documents import DataFormat, TrainingTask, parse
+from cloudedge.documents.sweep import SweepFile
 from edge.tools.commands import app as edge_app
 from pipelines.commands.app import COMMANDS, Commands
 from pipelines.commands.app import app as cloud_app
@@ -80,11 +81,12 @@ def test_every_target_that_a_page_makes_is_in_the_makefile() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
-def test_every_json_is_a_task_or_a_data_format(page: Path) -> None:
+def test_every_json_is_a_task_a_sweep_or_a_data_format(page: Path) -> None:
     for block in blocks(page):
         value = json.loads(block.text) if block.language == "json" else {}
         if value and "kind" not in value:  # A task of another system is run where its page is read.
-            parse(TrainingTask if "data" in value else DataFormat, block.text, str(block))
+            document = TrainingTask if "data" in value else SweepFile if "over" in value else DataFormat
+            parse(document, block.text, str(block))
 
 
 def test_the_guide_names_every_fusion_rule_and_no_other() -> None:
