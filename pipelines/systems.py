@@ -14,6 +14,7 @@ from cloudedge.documents import Task
 from cloudedge.documents.task import TaskT
 from cloudedge.documents.tasks import SYSTEMS, package_of, part_of, systems
 from cloudedge.errors import NotFound
+from pipelines.frames import Frames
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -96,6 +97,11 @@ class System(ABC, Generic[TaskT]):
     instead_of_edges: str = ""
     curve: str = ""
     demo: Demo[TaskT] | None = None
+
+    @property
+    def frames(self) -> Frames:
+        """What its runs measured, as DataFrames."""
+        return Frames()
 
     @cached_property
     def form(self) -> Form[TaskT]:

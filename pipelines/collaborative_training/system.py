@@ -9,6 +9,7 @@ from cloudedge.documents import TrainingTask
 from cloudedge.errors import InvalidInput
 from pipelines.collaborative_training import display
 from pipelines.collaborative_training.demo.demo import DigitsDemo
+from pipelines.frames import Frames
 from pipelines.systems import Place, System
 
 if TYPE_CHECKING:
@@ -42,6 +43,13 @@ class CollaborativeTraining(System[TrainingTask]):
     instead_of_edges = "set collaborate to false"
     curve = "accuracy on the edges"
     demo = DigitsDemo("digits", edges=4)
+
+    @property
+    def frames(self) -> Frames:
+        """See `System.frames`."""
+        from pipelines.collaborative_training.frames import TrainingFrames
+
+        return TrainingFrames()
 
     def in_words(self, task: TrainingTask) -> str:
         """See `System.in_words`."""

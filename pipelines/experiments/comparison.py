@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from cloud.tracking import flat_params
 from cloudedge.errors import InvalidInput
-from pipelines.experiments.frames import ON_EDGES
 from pipelines.experiments.run import Run
 from pipelines.experiments.trials import SEED
+from pipelines.frames import ON_EDGES
 
 if TYPE_CHECKING:
     import pandas

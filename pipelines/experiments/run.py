@@ -20,6 +20,8 @@ from cloudedge.files import atomic_write
 from cloudedge.store import Store
 from pipelines.display.summary import summary
 from pipelines.experiments.task import Task
+from pipelines.frames import Frames
+from pipelines.systems import system_of
 
 if TYPE_CHECKING:
     import pandas
@@ -188,30 +190,22 @@ class Run:
 
         The first row is measured at the edges on what they held out, the others on the test data, 'all' being all of it.
         """
-        from pipelines.experiments import frames
-
-        return frames.accuracy(self._stored)
+        return self._frames.accuracy(self._stored)
 
     @property
     def rounds(self) -> "pandas.DataFrame":
         """By round, 0 being the pretrained model: its accuracies, models fused and left out, and the model's digest."""
-        from pipelines.experiments import frames
-
-        return frames.rounds(self._stored)
+        return self._frames.rounds(self._stored)
 
     @property
     def edges(self) -> "pandas.DataFrame":
         """By edge and round: samples, epochs, accuracy before and after on what it held out, weight, or why it was left out."""
-        from pipelines.experiments import frames
-
-        return frames.edges(self._stored)
+        return self._frames.edges(self._stored)
 
     @property
     def epochs(self) -> "pandas.DataFrame":
         """By edge, round and epoch: accuracy, recall, loss and training loss, and seconds of work; pretraining as 'cloud'."""
-        from pipelines.experiments import frames
-
-        return frames.epochs(self._stored)
+        return self._frames.epochs(self._stored)
 
     @property
     def confusion(self) -> "pandas.DataFrame":
@@ -220,9 +214,7 @@ class Run:
         Raises:
             NotFound: there is no test data, or the run is not evaluated yet.
         """
-        from pipelines.experiments import frames
-
-        return frames.confusion(self._stored)
+        return self._frames.confusion(self._stored)
 
     @property
     def events(self) -> "pandas.DataFrame":
@@ -309,6 +301,10 @@ class Run:
         frame = pandas.DataFrame(chances, columns=list(form.classes), index=getattr(samples, "index", None))
         frame.insert(0, "predicted", [form.classes[index] for index in chances.argmax(axis=1)])
         return frame
+
+    @property
+    def _frames(self) -> Frames:
+        return system_of(self._stored.task()).frames
 
     def _final(self) -> FusionRecord | PretrainingRecord:
         record = self._stored.model_after(self._stored.rounds_fused())

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from cloud.runs.run import Run as StoredRun
 from cloudedge.documents import canonical_json
 from cloudedge.errors import CloudedgeError, InvalidInput
-from components.collaborative_training.page.findings import EVERYTHING
-from pipelines.experiments.frames import ON_EDGES
 from pipelines.experiments.run import Run
 from pipelines.experiments.trials import Trial, short, value_in_words
 
@@ -153,9 +151,7 @@ def best_of(entries: Sequence[Entry]) -> tuple[Entry | None, float | None]:
 
 def accuracy_of(run: Run) -> float | None:
     """The final model's accuracy on what the edges held out; where none measured there on all test data; None: nowhere."""
-    best = _final(run)
-    measured = [best[name] for name in (ON_EDGES, EVERYTHING) if best.get(name) is not None]
-    return float(measured[0]) if measured else None
+    return next(map(float, _final(run).values()), None)
 
 
 def _row(trial: Trial, run: Run) -> dict[str, Any]:
