@@ -3,7 +3,6 @@
 import shlex
 import signal
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,15 +16,12 @@ from cloudedge.files import atomic_write, is_outlet
 from pipelines.commands.options import HOME_DEFAULT, JsonOption, RunHomeOption, TaskArgument, print_json
 from pipelines.display.command_name import typed
 from pipelines.display.console import console
-from pipelines.display.live import RunDisplay, last_words
 from pipelines.display.outcome import print_outcome
 from pipelines.display.summary import overview, summary
+from pipelines.experiments.laptop import Laptop
+from pipelines.experiments.task import Task as TaskInPython
 from pipelines.experiments.task import task_in_file
-from pipelines.laptop.data import Data
-from pipelines.laptop.engine import LOG
 from pipelines.laptop.home import Home
-from pipelines.laptop.kept import Kept
-from pipelines.laptop.run import run_task
 from pipelines.systems import system_named, system_of
 
 DataOption = Annotated[
@@ -148,13 +144,12 @@ def _run(
 ) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        log = home.logs(task.id) / LOG
-        with RunDisplay(console(stderr=True), lambda: last_words(log)) as display, closing(Kept(home)) as kept:
-            run = run_task(task, Data(data), edges, kept, display, compact)
+        with Laptop(home.folder) as laptop:
+            laptop.run(TaskInPython.of(task), data, edges=edges, compact=compact)
     except KeyboardInterrupt:
         print(f"Stopped. This command goes on where the run was: {again}", file=sys.stderr)
         raise typer.Exit(EXIT_INTERRUPTED) from None
-    _show(run, home, as_json, task_file, again)
+    _show(Run(home.store, task.id), home, as_json, task_file, again)
 
 
 def _show(run: Run, home: Home, as_json: bool, task_file: Path, again: str) -> None:

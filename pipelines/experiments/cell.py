@@ -3,6 +3,7 @@
 import contextlib
 import html
 import io
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -82,9 +83,6 @@ def _is_over(run: Run) -> bool:
 
 def in_a_notebook() -> bool:
     """Whether this is a cell of a notebook."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return False
-    shell = get_ipython()
+    ipython = sys.modules.get("IPython")  # Whoever is in one has it already.
+    shell = ipython.get_ipython() if ipython else None
     return shell is not None and hasattr(shell, "kernel")
