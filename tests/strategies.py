@@ -170,7 +170,7 @@ def _in_order(values: Values) -> Values:
 def _range(values: Values) -> Values:
     low, high = sorted((values["low"], values["high"]))
     log = values["log"] and low > 0
-    return {"low": low, "high": high, "log": log, "step": None if log else abs(values["step"] or 0) or None}
+    return {"low": low, "high": high, "log": log, "step": None if log or high == low else high - low}
 
 
 def _manifest(values: Values) -> Values:

@@ -28,6 +28,8 @@ Floats = npt.NDArray[np.floating[Any]]
 class NoSetting(Part):
     """The setting of a rule that has none."""
 
+    called = "setting: it has none"
+
 
 SettingT = TypeVar("SettingT", bound=Part)
 

@@ -1,14 +1,13 @@
 """A sweep in MLflow: one run, with those that were tried below it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cloud.tracking.client import failure
 from cloud.tracking.faults import EMPTY
 from cloud.tracking.mlflow_records import NOTE_TAG, Registered
-from cloud.tracking.names import mlflow_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -17,7 +16,10 @@ if TYPE_CHECKING:
 CHAMPION = "champion"
 SWEEP_TAG = "cloudedge.sweep"
 PARENT_TAG = "mlflow.parentRunId"
-_MOST_OF_A_PARAM = 500
+_MOST_OF_A_NOTE = 8000
+
+
+Status = Literal["RUNNING", "FINISHED", "KILLED"]
 
 
 @dataclass(frozen=True)
@@ -26,19 +28,17 @@ class SweepRecord:
 
     Attributes:
         id: Its id, and its name.
-        note: What it is, Markdown.
-        params: What is tried, by field.
+        note: What is tried, Markdown.
         best: How good its best combination is; None: nothing was measured.
         champion: The version that the best run was registered as; None: it was not.
-        over: Whether nothing more is to come.
+        status: How it stands, as MLflow has it.
     """
 
     id: str
     note: str
-    params: Mapping[str, str]
     best: float | None
     champion: Registered | None
-    over: bool
+    status: Status
 
 
 def show_sweep(client: "MlflowClient", sweep: SweepRecord, runs: Collection[str], parent: str = "") -> str:
@@ -56,7 +56,7 @@ def show_sweep(client: "MlflowClient", sweep: SweepRecord, runs: Collection[str]
     Raises:
         MlflowFailed: what answers is no MLflow.
     """
-    from mlflow.entities import Metric, Param
+    from mlflow.entities import Metric, RunTag
 
     shown = _active(client, parent) if parent else None
     if shown is None:
@@ -64,15 +64,13 @@ def show_sweep(client: "MlflowClient", sweep: SweepRecord, runs: Collection[str]
     shown_id: str = shown.info.run_id
     for run in runs:
         client.set_tag(run, PARENT_TAG, shown_id)
-    fresh = {mlflow_name(name): value[:_MOST_OF_A_PARAM] for name, value in sweep.params.items()}
-    params = [Param(name, value) for name, value in fresh.items() if name not in shown.data.params]
     now = int(datetime.now(UTC).timestamp() * 1000)
     metrics = [] if sweep.best is None else [Metric("best", sweep.best, now, 0)]
-    client.log_batch(shown_id, metrics, params, synchronous=True)
+    client.log_batch(shown_id, metrics, tags=[RunTag(NOTE_TAG, sweep.note[:_MOST_OF_A_NOTE])], synchronous=True)
     if sweep.champion is not None:
         client.set_registered_model_alias(sweep.champion.registered_model, CHAMPION, str(sweep.champion.version))
-    if sweep.over:
-        client.set_terminated(shown_id, "FINISHED", now)
+    if sweep.status != "RUNNING":
+        client.set_terminated(shown_id, sweep.status, now)
     elif shown.info.status != "RUNNING":
         client.update_run(shown_id, "RUNNING")
     return shown_id
@@ -93,7 +91,7 @@ def _active(client: "MlflowClient", run_id: str) -> "Run | None":
 def _found_or_made(client: "MlflowClient", sweep: SweepRecord, experiment: str) -> "Run":
     for same in client.search_runs([experiment], f"tags.`{SWEEP_TAG}` = '{sweep.id}'", max_results=1):
         return same
-    made = client.create_run(experiment, tags={SWEEP_TAG: sweep.id, NOTE_TAG: sweep.note}, run_name=sweep.id)
+    made = client.create_run(experiment, tags={SWEEP_TAG: sweep.id}, run_name=sweep.id)
     if not made.info.run_id:
         raise failure(client.tracking_uri, EMPTY)
     return made

@@ -1,8 +1,9 @@
 """A sweep: a task with many values, as a file says it."""
 
-from typing import Any, Literal
+import math
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from cloudedge.documents.base import Document, Part
 
@@ -23,8 +24,14 @@ class Range(Part):
             raise ValueError(f"low, {self.low}, is more than high, {self.high}; exchange them")
         if self.log and self.low <= 0:
             raise ValueError(f"low is {self.low}, and log needs more than 0; raise it, or leave log out")
-        if self.log and self.step is not None:
-            raise ValueError("log and step do not go together; leave one out")
+        if self.step is not None:
+            if self.log:
+                raise ValueError("log and step do not go together; leave one out")
+            steps = (self.high - self.low) / self.step
+            if not math.isclose(steps, round(steps), abs_tol=1e-9):
+                raise ValueError(
+                    f"from low, {self.low}, no number of steps of {self.step} leads to high, {self.high}; correct one"
+                )
         return self
 
     @property
@@ -33,11 +40,26 @@ class Range(Part):
         return all(isinstance(value, int) for value in (self.low, self.high, self.step or 1))
 
 
+def _kind_of_task(value: object) -> str:
+    return "fields" if isinstance(value, dict) else "file"
+
+
+def _kind(value: object) -> str:
+    return "range" if isinstance(value, dict | Range) else "list"
+
+
+# Told apart by what they look like, so that what is wrong is said of what was meant.
+TaskOrFile = Annotated[Annotated[str, Tag("file")] | Annotated[dict[str, Any], Tag("fields")], Discriminator(_kind_of_task)]
+ListOrRange = Annotated[Annotated[tuple[Any, ...], Tag("list")] | Annotated[Range, Tag("range")], Discriminator(_kind)]
+
+
 class SweepFile(Document):
     """A task, and the values to try for some of its fields."""
 
-    task: str | dict[str, Any] = Field(description="The task: its file, seen from this one, or all of it.")
-    over: dict[str, tuple[Any, ...] | Range] = Field(
+    called = "sweep"
+
+    task: TaskOrFile = Field(description="The task: its file, seen from this one, or all of it.")
+    over: dict[str, ListOrRange] = Field(
         min_length=1,
         description="By field, parts of the document joined by dots, the values to try: a list, or a range for Optuna.",
     )

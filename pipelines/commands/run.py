@@ -79,14 +79,30 @@ def run(
 ) -> None:
     """Run a task on this machine. The same task again goes on where it was."""
     asked, opened = task_in_file(task), Home(home)
-    system = system_of(asked)
-    folder = data or system.demo_data(asked, home, edges)
+    folder = data or demo_folder(asked, home, edges, task)
+    _run(asked, folder, edges, opened, as_json, task, _again(task, data, edges, home, compact), compact)
+
+
+def demo_folder(task: Task, home: Path, edges: int | None, file: Path) -> Path:
+    """Folder of the demo's samples, for a task about those.
+
+    Args:
+        task: The task.
+        home: Where they are laid out.
+        edges: Number of edges; none: as many as the task names, or as the demo has.
+        file: Where the task is from.
+
+    Raises:
+        InvalidInput: it is about others.
+    """
+    system = system_of(task)
+    folder = system.demo_data(task, home, edges)
     if folder is None:
         raise InvalidInput(
-            f"{task} is about other samples than the demo's{f' {system.demo.name}' if system.demo else ''}: "
+            f"{file} is about other samples than the demo's{f' {system.demo.name}' if system.demo else ''}: "
             "name the folder that has yours with --data FOLDER."
         )
-    _run(asked, folder, edges, opened, as_json, task, _again(task, data, edges, home, compact), compact)
+    return folder
 
 
 def validate(task: TaskArgument, as_json: JsonOption = False) -> None:

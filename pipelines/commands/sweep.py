@@ -2,28 +2,32 @@
 
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cloud.runs.run import Run as StoredRun
 from cloudedge.documents.base import parse
 from cloudedge.documents.sweep import Range, SweepFile
 from cloudedge.errors import EXIT_INTERRUPTED, InvalidInput
 from pipelines.commands.options import HOME_DEFAULT, JsonOption, RunHomeOption, print_json
-from pipelines.commands.run import DataOption
-from pipelines.display.command_name import typed
+from pipelines.commands.run import DataOption, demo_folder
 from pipelines.display.console import console
+from pipelines.display.outcome import print_places
 from pipelines.experiments.laptop import Laptop
 from pipelines.experiments.task import Task, file_content
 from pipelines.experiments.trials import in_words
+from pipelines.laptop.home import Home
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
-    from optuna.samplers import BaseSampler
 
+    from pipelines.experiments.run import Run
     from pipelines.experiments.sweep import Sweep
 
+_WIDTH_OF_A_FILE = 500
 _MOST_BYTES = 16 * 1024 * 1024
 
 
@@ -50,19 +54,22 @@ def sweep(
             f"{file}: for {', '.join(ranges)} there is a range: say with trials how many values Optuna is to draw."
         )
     over: dict[str, Any] = {field: _drawn_from(values) for field, values in asked.over.items()}
+    folder = data or demo_folder(task.document, home, None, file)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with Laptop(home) as laptop:
-            found = laptop.sweep(
-                task, over, data, seeds=asked.seeds, trials=asked.trials, sampler=_sampler(asked, task), at_once=at_once
-            )
+            sampler = asked.sampler if asked.trials else None
+            found = laptop.sweep(task, over, folder, seeds=asked.seeds, trials=asked.trials, sampler=sampler, at_once=at_once)
     except KeyboardInterrupt:
         print("Stopped. The same command goes on where the sweep was.", file=sys.stderr)
         raise typer.Exit(EXIT_INTERRUPTED) from None
+    best = None
+    with suppress(InvalidInput):  # Nothing was measured.
+        best = found.best
     if as_json:
-        print_json(_described(found))
+        print_json(_described(found, best))
     else:
-        _print(found, home)
+        _print(found, best, Home(home))
 
 
 def _drawn_from(values: tuple[Any, ...] | Range) -> "list[Any] | BaseDistribution":
@@ -75,15 +82,7 @@ def _drawn_from(values: tuple[Any, ...] | Range) -> "list[Any] | BaseDistributio
     return FloatDistribution(values.low, values.high, log=values.log, step=values.step)
 
 
-def _sampler(asked: SweepFile, task: Task) -> "BaseSampler | None":
-    if asked.trials is None or asked.sampler == "tpe":
-        return None
-    from optuna.samplers import RandomSampler
-
-    return RandomSampler(seed=task["seed"])
-
-
-def _described(found: "Sweep") -> dict[str, Any]:
+def _described(found: "Sweep", best: "Run | None") -> dict[str, Any]:
     runs = [
         {
             "id": run.id,
@@ -93,16 +92,17 @@ def _described(found: "Sweep") -> dict[str, Any]:
         }
         for trial, run in zip(found.trials, found.runs, strict=True)
     ]
-    return {"runs": runs, "best": found.best.id, "failures": {run: str(error) for run, error in found.failures.items()}}
+    return {"runs": runs, "best": best and best.id, "failures": {run: str(error) for run, error in found.failures.items()}}
 
 
-def _print(found: "Sweep", home: Path) -> None:
+def _print(found: "Sweep", best: "Run | None", home: Home) -> None:
     out = console()
+    if not out.is_terminal:
+        out.width = max(out.width, _WIDTH_OF_A_FILE)
     out.print(found.drawn())
-    best = found.best
-    values = next(trial.values for trial, run in zip(found.trials, found.runs, strict=True) if run is best)
-    elsewhere = f" --home {home}" if home != HOME_DEFAULT else ""
-    out.print(f"\nBest      {best.id}, with {in_words(values)}", soft_wrap=True)
-    out.print(f"Report    {typed('cloudedge')} report {best.id}{elsewhere}", soft_wrap=True)
-    for run_id, error in found.failures.items():
-        print(f"{run_id} failed: {error}", file=sys.stderr)
+    if best is not None:
+        values = next(trial.values for trial, run in zip(found.trials, found.runs, strict=True) if run is best)
+        print(f"\nBest      {best.id}, with {in_words(values)}")
+        print_places(out, StoredRun(home.store, best.id), home)
+    for line in found.failed():
+        print(line, file=sys.stderr)

@@ -15,6 +15,8 @@ _MOST_BYTES = 64 * 1024 * 1024
 class Pages(Document):
     """What is in a book."""
 
+    called = "memory of a sweep: remove it, and the sweep begins anew with the runs that there are"
+
     asked: tuple[dict[str, Any], ...] = Field(default=(), description="Values that Optuna chose, in this order.")
     parent: str = Field(default="", description="MLflow's id of the sweep.")
     told: dict[str, str] = Field(default_factory=dict, description="MLflow's id of each run that it shows below the sweep.")

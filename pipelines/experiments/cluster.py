@@ -211,7 +211,7 @@ class Cluster:
         *,
         seeds: int = 1,
         trials: int | None = None,
-        sampler: "BaseSampler | None" = None,
+        sampler: "BaseSampler | str | None" = None,
         objective: Objective | None = None,
         at_once: int | None = None,
         display: bool = True,
@@ -228,7 +228,7 @@ class Cluster:
             test_data: As for `run`.
             seeds: How many seeds each combination is run with, from the task's own on.
             trials: How many combinations Optuna chooses; none: all combinations are run.
-            sampler: How it chooses; none: TPE, from the task's seed.
+            sampler: How it chooses, such as optuna.samplers.GPSampler(), or by its name, tpe or random; none: tpe.
             objective: How good a run is; more is better. None: its accuracy at the edges, or else on all test data.
             at_once: How many runs at a time; none: four in Kubeflow, so that edges train for one while pods of another start;
                 else one.
@@ -245,7 +245,7 @@ class Cluster:
             self._target.store,
             self.tracking_uri,
             self._folder / "sweeps",
-            at_once or (_AT_ONCE_IN_KUBEFLOW if self._address else 1),
+            (_AT_ONCE_IN_KUBEFLOW if self._address else 1) if at_once is None else at_once,
         )
         return run_sweep(Plan(task, over, seeds, trials, sampler, objective), ground, display=display)
 

@@ -23,7 +23,7 @@ from pipelines.laptop.data import Data
 from pipelines.laptop.engine import LOG
 from pipelines.laptop.home import DEFAULT, Home
 from pipelines.laptop.kept import Kept
-from pipelines.laptop.run import home_alone, run_task, worked_on
+from pipelines.laptop.run import home_alone, require_runnable, run_task, worked_on
 from pipelines.systems import system_of
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class Laptop:
         *,
         seeds: int = 1,
         trials: int | None = None,
-        sampler: "BaseSampler | None" = None,
+        sampler: "BaseSampler | str | None" = None,
         objective: Objective | None = None,
         at_once: int | None = None,
         display: bool = True,
@@ -172,8 +172,9 @@ class Laptop:
             data: As for `run`.
             seeds: How many seeds each combination is run with, from the task's own on.
             trials: How many combinations Optuna chooses; none: all combinations are run.
-            sampler: How it chooses, such as optuna.samplers.GPSampler(); none: TPE, from the task's seed.
-            objective: How good a run is; more is better. None: its accuracy at the edges, or else on all test data.
+            sampler: How it chooses, such as optuna.samplers.GPSampler(), or by its name, tpe or random; none: tpe.
+            objective: How good a run is; more is better. None: its accuracy at the edges, or else on all test data; the other
+                way round where the sweep is over the edges.
             at_once: How many runs at a time; none: as many as have a core for each of their edges, and two at least.
             display: Whether to show what happens meanwhile.
 
@@ -193,7 +194,8 @@ class Laptop:
             self._home.store,
             self.tracking_uri,
             self.home / "sweeps",
-            at_once or _runs_at_once(task, samples),
+            _runs_at_once(task, samples, at_once),
+            lambda one: require_runnable(one.document, samples),
             partial(home_alone, self._kept),
             self._kept.require_open,
         )
@@ -252,7 +254,9 @@ class Laptop:
         return f"Laptop({str(self.home)!r})"
 
 
-def _runs_at_once(task: Task, data: Data) -> int:
+def _runs_at_once(task: Task, data: Data, asked: int | None) -> int:
+    if asked is not None:
+        return asked
     named = system_of(task.document).edges_of(task.document)
     edges = 0 if named is None else len(named or data.edges())
     return min(_cores(), _MOST_AT_ONCE, max(2, _cores() // max(1, edges)))

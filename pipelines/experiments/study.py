@@ -11,7 +11,7 @@ from cloudedge.documents import canonical_json
 from cloudedge.errors import InvalidInput
 from pipelines.experiments.book import Book
 from pipelines.experiments.task import Task
-from pipelines.experiments.trials import SEED, Combination, Over, combination_of, require_values
+from pipelines.experiments.trials import SEED, Check, Combination, Values, combination_of, require_number, require_seeds
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -27,11 +27,18 @@ class Study:
 
     Attributes:
         study: Optuna's own, for its plots and importances.
-        trials: How many runs there are.
-        over: What is tried by field, as JSON has it.
     """
 
-    def __init__(self, task: Task, over: Over, seeds: int, trials: int, sampler: "BaseSampler | None", book: Book) -> None:
+    def __init__(
+        self,
+        task: Task,
+        over: Values,
+        seeds: int,
+        trials: int,
+        sampler: "BaseSampler | str | None",
+        book: Book,
+        check: Check = lambda _: None,
+    ) -> None:
         """Take up what was tried.
 
         Args:
@@ -39,32 +46,35 @@ class Study:
             over: By field, a list of values or one of Optuna's distributions.
             seeds: How many seeds each combination is run with; Optuna hears their mean.
             trials: How many combinations are tried, with those in the book.
-            sampler: Optuna's; none: its own choice (TPE), with the task's seed.
+            sampler: Optuna's, or the name of one, which then has the task's seed: tpe or random; none: tpe.
             book: What was tried before.
+            check: Raises why a task cannot be run.
 
         Raises:
             InvalidInput: there is no such field, or the values at an end of a distribution cannot be run.
         """
-        require_values(over, seeds)
-        if trials < 1:
-            raise InvalidInput(f"trials is {trials}: give 1 or more.")
-        self.over, self.trials = as_json(over), trials * seeds
-        self._task, self._seeds, self._left, self._book = task, seeds, trials, book
+        require_seeds(over, seeds)
+        require_number("trials", trials)
+        self._task, self._seeds, self._left, self._book, self._check = task, seeds, trials, book, check
         self._drawn_from, self._values = {}, {}
         for field, values in over.items():
             self._drawn_from[field], self._values[field] = _distribution(values)
             for value in _ends(self._drawn_from[field]):
-                combination_of(task, {field: self._values[field].get(value, value)}, seeds=1)
+                combination_of(task, {field: self._values[field].get(value, value)}, 1, check)
         level = optuna.logging.get_verbosity()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        # Not the same seed again: what it drew first is in the book.
-        own = sampler or optuna.samplers.TPESampler(seed=task[SEED] + len(book.asked))
+        own = _sampler(sampler, task[SEED], len(book.asked))
         self.study = optuna.create_study(direction="maximize", sampler=own, study_name=task.id)
         optuna.logging.set_verbosity(level)
         self._again = len(book.asked)
         for asked in book.asked:
             self.study.enqueue_trial({field: _as_choice(value) for field, value in asked.items()})
         self._asked: dict[Combination, Asked] = {}
+
+    @property
+    def left(self) -> int:
+        """See `Search`."""
+        return self._left * self._seeds
 
     def ask(self) -> Combination | None:
         """See `Search`."""
@@ -75,7 +85,7 @@ class Study:
             asked = self.study.ask(self._drawn_from)
             values = {field: self._values[field].get(value, value) for field, value in asked.params.items()}
             try:
-                found = combination_of(self._task, values, self._seeds)
+                found = combination_of(self._task, values, self._seeds, self._check)
             except InvalidInput as refused:
                 why = refused
                 self.study.tell(asked, state=optuna.trial.TrialState.FAIL)
@@ -99,26 +109,30 @@ class Study:
             self.study.tell(asked, state=optuna.trial.TrialState.FAIL)
 
 
-def as_json(over: Over) -> dict[str, Any]:
-    """Values and distributions, as JSON has them.
-
-    Raises:
-        InvalidInput: one is neither.
-    """
-    return {field: _as_json(values) for field, values in over.items()}
-
-
-def _as_json(values: "Sequence[Any] | BaseDistribution") -> Any:
-    if isinstance(values, Sequence):
-        return list(values)
-    if isinstance(values, optuna.distributions.BaseDistribution):
-        return json.loads(optuna.distributions.distribution_to_json(values))
-    raise InvalidInput(f"{values!r} is neither a list of values nor one of Optuna's distributions.")
+def as_json(over: Values) -> dict[str, Any]:
+    """Values and distributions, as JSON has them."""
+    return {
+        field: values if isinstance(values, list) else json.loads(optuna.distributions.distribution_to_json(values))
+        for field, values in over.items()
+    }
 
 
-def _distribution(values: "Sequence[Any] | BaseDistribution") -> "tuple[BaseDistribution, dict[Any, Any]]":
+def _sampler(sampler: "BaseSampler | str | None", seed: int, tried: int) -> "BaseSampler":
+    """The sampler. Where some was tried, it does not draw again what it drew first."""
+    if sampler in (None, "tpe"):
+        return optuna.samplers.TPESampler(seed=seed + tried)
+    if sampler == "random":
+        return optuna.samplers.RandomSampler(seed=seed + tried)
+    if not isinstance(sampler, optuna.samplers.BaseSampler):
+        raise InvalidInput(f"sampler is {sampler!r}: give tpe, random, or one of Optuna's samplers.")
+    if tried:
+        sampler.reseed_rng()
+    return sampler
+
+
+def _distribution(values: "list[Any] | BaseDistribution") -> "tuple[BaseDistribution, dict[Any, Any]]":
     """What Optuna draws from, and what stands for each of its choices that is none of its types."""
-    if isinstance(values, optuna.distributions.BaseDistribution):
+    if not isinstance(values, list):
         return values, {}
     choices = {_as_choice(value): value for value in values}
     return optuna.distributions.CategoricalDistribution(list(choices)), choices

@@ -9,12 +9,13 @@ from cloud.runs.run import Run as StoredRun
 from cloudedge.documents import canonical_json
 from cloudedge.errors import CloudedgeError, InvalidInput
 from pipelines.experiments.run import Run
-from pipelines.experiments.trials import Trial, short, value_in_words
+from pipelines.experiments.trials import SEED, Trial, in_words, short, value_in_words
+from pipelines.frames import ON_EDGES
 
 if TYPE_CHECKING:
     import optuna
     import pandas
-    from rich.table import Table
+    from rich.console import RenderableType
 
 State = Literal["waiting", "at work", "done", "failed"]
 
@@ -78,10 +79,8 @@ class Sweep:
         self.failures = {entry.trial.task.id: entry.error for entry in entries if entry.error}
         self.study = study
         self._entries = entries
-        rows = [_row(trial, run) for trial, run in zip(self.trials, self.runs, strict=True)]
-        fields = list(self.trials[0].values)
-        grouped = pandas.DataFrame(rows).groupby(fields, sort=False)
-        self.table: pandas.DataFrame = pandas.concat({"mean": grouped.mean(), "spread": grouped.std(ddof=0)}, axis="columns")
+        self._combinations = combinations_of(entries)
+        self.table: pandas.DataFrame = _table([each for each in self._combinations if any(entry.run for entry in each)])
 
     @property
     def best(self) -> Run:
@@ -97,21 +96,26 @@ class Sweep:
             raise InvalidInput("No run of the sweep measured an accuracy, so none is the best: give edges or test data.")
         return best.run
 
-    def drawn(self) -> "Table":
+    def drawn(self) -> "RenderableType":
         """The table, for a terminal."""
         from rich.table import Table
 
         shown = Table(box=None, pad_edge=False, header_style="dim")
-        means, fields = self.table["mean"], [short(name) for name in self.table.index.names]
-        for title in (*fields, *means.columns):
+        if self.table.empty:
+            return "No run measured an accuracy."
+        means, spreads = self.table["mean"], self.table["spread"]
+        counts = ["runs"] if self.failures else []
+        for title in (*short(means.index.names), *counts, *means.columns):
             shown.add_column(str(title))
-        for values, mean, spread in zip(means.index, means.to_numpy(), self.table["spread"].to_numpy(), strict=True):
-            figures = [self._figure(each, other) for each, other in zip(mean, spread, strict=True)]
-            shown.add_row(*(values if isinstance(values, tuple) else (values,)), *figures)
+        for number, of_seeds in enumerate(each for each in self._combinations if any(entry.run for entry in each)):
+            values = [value_in_words(value) for value in of_seeds[0].trial.values.values()]
+            done = [f"{sum(entry.run is not None for entry in of_seeds)} of {len(of_seeds)}"] if counts else []
+            figures = zip(means.iloc[number], spreads.iloc[number], strict=True)
+            shown.add_row(*values, *done, *(self._figure(mean, spread) for mean, spread in figures))
         return shown
 
     def __repr__(self) -> str:
-        return "\n".join([str(self._shown().round(3).to_string()), *self._failed()])
+        return "\n".join([str(self._shown().round(3).to_string()), *self.failed()])
 
     def _repr_html_(self) -> str:
         from cloud.pages.markup import element
@@ -119,34 +123,56 @@ class Sweep:
         table = self._shown()
         means = [column for column in table.columns if column[0] == "mean"] if self._several else list(table.columns)
         shown = table.style.format(precision=3).highlight_max(subset=means, props="font-weight:bold")
-        return "".join([shown.to_html(), *(str(element("p", line)) for line in self._failed())])
+        return "".join([shown.to_html(), *(str(element("p", line)) for line in self.failed())])
 
     @property
     def _several(self) -> bool:
         """Whether there are several seeds, and so a spread."""
-        return len(self.trials) > len(self.table)
+        return any(len(of_seeds) > 1 for of_seeds in self._combinations)
 
     def _shown(self) -> "pandas.DataFrame":
-        return self.table if self._several else self.table["mean"]
+        return self.table if self._several or self.table.empty else self.table["mean"]
 
     def _figure(self, mean: float, spread: float) -> str:
         return f"{mean:.3f} ± {spread:.3f}" if self._several else f"{mean:.3f}"
 
-    def _failed(self) -> list[str]:
-        return [f"{run_id} failed: {error}" for run_id, error in self.failures.items()]
+    def failed(self) -> list[str]:
+        """Which runs failed, and why, in a line each."""
+        return [
+            f"{entry.trial.task.id} ({in_words({**entry.trial.values, SEED: entry.trial.seed})}) failed: {entry.error}"
+            for entry in self._entries
+            if entry.error
+        ]
+
+
+def combinations_of(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """The trials of each combination of values."""
+    found: dict[bytes, list[Entry]] = {}
+    for entry in entries:
+        found.setdefault(canonical_json(dict(entry.trial.values)), []).append(entry)
+    return list(found.values())
 
 
 def best_of(entries: Sequence[Entry]) -> tuple[Entry | None, float | None]:
-    """The best run of the combination that does best over its seeds, and how good that is; None: nothing was measured."""
-    combinations: dict[bytes, list[Entry]] = {}
-    for entry in entries:
-        if entry.value is not None:
-            combinations.setdefault(canonical_json(dict(entry.trial.values)), []).append(entry)
-    means = [(fmean(entry.value or 0.0 for entry in of_seeds), of_seeds) for of_seeds in combinations.values()]
+    """The best run of the combination that does best over its seeds, and how good that is; None: nothing was measured.
+
+    One of which runs failed is the best only where there is no whole one: those that were spared are no fair sample of it.
+    """
+    combinations = [each for each in combinations_of(entries) if any(entry.value is not None for entry in each)]
+    whole = [each for each in combinations if all(entry.value is not None for entry in each)]
+    measured = [[entry for entry in each if entry.value is not None] for each in whole or combinations]
+    means = [(fmean(entry.value or 0.0 for entry in of_seeds), of_seeds) for of_seeds in measured]
     if not means:
         return None, None
     mean, best = max(means, key=lambda one: one[0])
     return max(best, key=lambda entry: entry.value or 0.0), mean
+
+
+def accuracy_on_tests(run: Run) -> float | None:
+    """The final model's accuracy on all test data; where there is none, at the edges; None: nowhere."""
+    found = _final(run)
+    at_edges = found.pop(ON_EDGES, None)
+    return next(map(float, found.values()), at_edges)
 
 
 def accuracy_of(run: Run) -> float | None:
@@ -154,9 +180,28 @@ def accuracy_of(run: Run) -> float | None:
     return next(map(float, _final(run).values()), None)
 
 
-def _row(trial: Trial, run: Run) -> dict[str, Any]:
-    values = {name: value_in_words(value) for name, value in trial.values.items()}
-    return {**values, **_final(run)}
+def _table(combinations: Sequence[Sequence[Entry]]) -> "pandas.DataFrame":
+    import pandas
+
+    finals = [pandas.DataFrame([_final(entry.run) for entry in each if entry.run]) for each in combinations]
+    fields = list(combinations[0][0].trial.values) if combinations else []
+    rows = [[_as_label(value) for value in each[0].trial.values.values()] for each in combinations]
+    index = (
+        pandas.MultiIndex.from_tuples(list(map(tuple, rows)), names=fields)
+        if len(fields) > 1
+        else pandas.Index([row[0] for row in rows], name=fields[0] if fields else None)
+    )
+    means = pandas.DataFrame([final.mean() for final in finals], dtype=float).set_axis(index)
+    spreads = pandas.DataFrame([final.std(ddof=0) for final in finals], dtype=float).set_axis(index)
+    names = list(means.columns)
+    if not names:
+        return means
+    columns = pandas.MultiIndex.from_tuples([(kind, name) for kind in ("mean", "spread") for name in names])
+    return pandas.concat([means, spreads[names]], axis="columns").set_axis(columns, axis="columns")
+
+
+def _as_label(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool | int | float | str) else value_in_words(value)
 
 
 def _final(run: Run) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from rich.text import Text
 from cloud.pages.words import duration
 from cloud.runs.run import step_title
 from cloudedge.errors import CloudedgeError
+from cloudedge.texts import shortened
 from pipelines.display.console import console
 from pipelines.display.live import REDRAW_SECONDS
 from pipelines.experiments.cell import cell, in_a_notebook
@@ -20,19 +21,20 @@ from pipelines.experiments.sweep import Entry
 from pipelines.experiments.trials import SEED, in_words, short, value_in_words
 
 _MOST_ROWS = 20
+_MOST_SAID = 300
+"""Characters of an error in a line; all of it is told at the end."""
 
 
 @contextmanager
-def sweep_display(total: int, figure: str, *, shown: bool) -> Iterator[Callable[[Sequence[Entry]], None]]:
-    """Shows how the runs stand for as long as the context lasts; where nothing can be redrawn, a line for each that ends.
+def sweep_display(figure: str, *, shown: bool) -> Iterator[Callable[[Sequence[Entry], int], None]]:
+    """Shows how the runs that are known stand, of so many in all; where nothing can be redrawn, a line for each that ends.
 
     Args:
-        total: How many runs there are.
         figure: What is measured of each.
         shown: Whether to show anything.
     """
     if not shown:
-        yield lambda _: None
+        yield lambda _, __: None
         return
     began, drawn = time.monotonic(), 0.0
     out = console(stderr=True)
@@ -47,15 +49,19 @@ def sweep_display(total: int, figure: str, *, shown: bool) -> Iterator[Callable[
 
     if in_a_notebook():
         update = cell()
-        yield lambda entries: update([picture(entries, total, time.monotonic() - began, figure)]) if is_time(entries) else None
+        yield (
+            lambda entries, total: (
+                update([picture(entries, total, time.monotonic() - began, figure)]) if is_time(entries) else None
+            )
+        )
         return
     live = Live(console=out, refresh_per_second=4, transient=True) if out.is_terminal else None
 
-    def show(entries: Sequence[Entry]) -> None:
+    def show(entries: Sequence[Entry], total: int) -> None:
         for number, entry in enumerate(entries, 1):
             if entry.is_over and number not in told:
                 told.add(number)
-                out.print(Text(f"{number} of {total}: {_values(entry)}: {_standing(entry, figure)}"))
+                out.print(Text(f"{number} of {total}: {_values(entry)}: {_standing(entry, figure)}"), soft_wrap=True)
         if live and is_time(entries):
             live.update(picture(entries, total, time.monotonic() - began, figure))
 
@@ -90,7 +96,7 @@ def _table(entries: Sequence[Entry], figure: str) -> Table:
     shown = begun[-_MOST_ROWS:]
     table = Table(box=None, pad_edge=False, header_style="dim")
     fields = [field for field in entries[0].trial.values if field != SEED] if entries else []
-    for title in ("run", *map(short, fields), "seed", "state", figure, "took"):
+    for title in ("run", *short(fields), "seed", "state", figure, "took"):
         table.add_column(title)
     if len(begun) > len(shown):
         table.add_row(f"{len(begun) - len(shown)} more")
@@ -112,7 +118,8 @@ def _state(entry: Entry) -> str:
 
 def _standing(entry: Entry, figure: str) -> str:
     if entry.error is not None:
-        return f"failed after {duration(entry.took)}: {str(entry.error).splitlines()[0]}"
+        said = shortened(" ".join(str(entry.error).split()), _MOST_SAID)
+        return f"failed after {duration(entry.took)}: {said}"
     value = "" if entry.value is None else f", {figure} {entry.value:.3f}"
     return f"done in {duration(entry.took)}{value}"
 

@@ -132,7 +132,7 @@ class Task:
                 part = _part(part, step, place)
             if name not in part and not _is_open(self.document, parts):
                 raise InvalidInput(_unknown(place, name, part))
-            part[name] = value
+            part[name] = deepcopy(value)
         return Task(fields)
 
     def __getitem__(self, place: str) -> Any:

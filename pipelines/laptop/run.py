@@ -130,6 +130,17 @@ def worked_on(task: Task, data: Data, edges: int | None, kept: Kept, compact: bo
         relay.tell()
 
 
+def require_runnable(task: Task, data: Data) -> None:
+    """Make sure that there are the edges that a task names, and its samples.
+
+    Raises:
+        InvalidInput: there are not.
+    """
+    system = system_of(task)
+    system.arguments_at(data)
+    _chosen(system, task, data, None)
+
+
 def _worked(
     task: Task,
     arguments: Mapping[str, Any],

@@ -11,6 +11,7 @@ from cloudedge.errors import CloudedgeError, InvalidInput
 from pipelines import Task
 from pipelines.experiments.book import Book
 from pipelines.experiments.study import Study
+from pipelines.experiments.trials import checked_values
 from tests.digits import digits_task
 
 DIGITS = Task.of(digits_task())
@@ -24,7 +25,7 @@ def book(tmp_path: Path) -> Path:
 
 
 def study(book: Path, trials: int, over: Any = OVER, **more: Any) -> Study:
-    return Study(DIGITS, over, 1, trials, more.get("sampler"), Book(book))
+    return Study(DIGITS, checked_values(over), 1, trials, more.get("sampler"), Book(book))
 
 
 def played(search: Study, most: int = 100) -> list[dict[str, Any]]:
@@ -41,7 +42,8 @@ def test_it_tries_as_many_as_asked_for_within_the_distributions(book: Path) -> N
 
     tried = played(search)
 
-    assert len(tried) == search.trials == len(search.study.trials) == 30
+    assert len(tried) == len(search.study.trials) == 30
+    assert search.left == 0
     assert all(0.01 <= values[RATE] <= 1.0 for values in tried)
     assert {values["collaboration.fusion.rule"] for values in tried} == {"samples", "median"}
     assert abs(search.study.best_params[RATE] - 0.3) < 0.1
@@ -115,7 +117,7 @@ def test_where_nothing_is_measured_there_is_nothing_to_choose_by(book: Path) -> 
         ({"collaboration.fuson": FloatDistribution(0, 1)}, 2, "no field 'collaboration.fuson'"),
         ({RATE: FloatDistribution(-1, 1)}, 2, "learning_rate: found -1"),
         ({"collaboration.rounds": IntDistribution(1, 10**9)}, 2, "collaboration.rounds"),
-        ({RATE: 0.1}, 2, "0.1 is neither a list of values nor one of Optuna's distributions"),
+        ({RATE: 0.1}, 2, "is 0.1, which is neither a list of values nor one of Optuna's distributions"),
         (OVER, 0, "trials is 0: give 1 or more"),
     ],
 )
@@ -132,3 +134,17 @@ def test_a_book_that_somebody_spoiled_is_named(book: Path) -> None:
 
     with pytest.raises(CloudedgeError, match=str(book)):
         study(book, 2)
+
+
+@pytest.mark.parametrize("sampler", ["random", optuna.samplers.RandomSampler(seed=1)])
+def test_a_sampler_does_not_draw_again_what_it_drew_before(book: Path, sampler: Any) -> None:
+    played(study(book, 3, sampler=sampler))
+
+    again = played(study(book, 6, sampler=sampler))
+
+    assert len({values[RATE] for values in again}) == 6
+
+
+def test_what_is_no_sampler_is_refused(book: Path) -> None:
+    with pytest.raises(InvalidInput, match="sampler is 'best': give tpe, random, or one of Optuna's samplers"):
+        study(book, 3, sampler="best")

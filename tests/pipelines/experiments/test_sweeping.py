@@ -82,14 +82,14 @@ def test_a_run_that_fails_by_itself_is_left_behind(works: Works) -> None:
     sweep = run_sweep(Plan(DIGITS, RULES), ground(works), display=False)
 
     assert [trial.values[RULE] for trial in sweep.trials] == ["samples", "krum"]
-    assert "failed: The training diverged." in repr(sweep)
+    assert "(rule median, seed 3) failed: The training diverged." in repr(sweep)
     assert "failed: The training diverged." in sweep._repr_html_()
 
 
 def test_where_all_fail_it_is_said_why(works: Works) -> None:
     works.fails = {rule: WorkFailed(f"{rule} is broken.") for rule in RULES[RULE]}
 
-    with pytest.raises(WorkFailed, match=r"samples is broken\."):
+    with pytest.raises(WorkFailed, match=r"All 3 runs failed\. digits-\w+, the first: samples is broken\."):
         run_sweep(Plan(DIGITS, RULES), ground(works), display=False)
 
 
@@ -133,7 +133,33 @@ def test_optuna_is_told_how_good_they_are(works: Works) -> None:
     assert [trial.value for trial in sweep.study.trials] == [0.25] * 4
 
 
-@pytest.mark.parametrize(("more", "said"), [({"sampler": object()}, "choose: trials=20"), ({}, "choose for seed: trials=20")])
+def test_values_that_are_chosen_again_are_run_once(works: Works) -> None:
+    sweep = run_sweep(Plan(DIGITS, RULES, trials=12), ground(works, at_once=3), display=False)
+
+    assert len(works.begun) == len(set(works.begun)) == len(sweep.runs) <= 3
+    assert sweep.study is not None
+    assert [trial.state.name for trial in sweep.study.trials] == ["COMPLETE"] * 12
+
+
+@pytest.mark.parametrize(("value", "found"), [(None, None), (float("nan"), None), (0.5, 0.5), (True, 1.0)])
+def test_what_is_no_number_is_not_the_best(works: Works, value: float | None, found: float | None) -> None:
+    values = iter([-1.0, value, -1.0])
+    plan = Plan(DIGITS, RULES, objective=lambda run: next(values))
+
+    sweep = run_sweep(plan, ground(works), display=False)
+
+    best = next(trial.values[RULE] for trial, run in zip(sweep.trials, sweep.runs, strict=True) if run is sweep.best)
+    assert (best == "median") == (found is not None)
+
+
+def test_an_objective_that_gives_no_number_is_named(works: Works) -> None:
+    plan = Plan(DIGITS, RULES, objective=lambda run: "good")  # type: ignore[arg-type, return-value]
+
+    with pytest.raises(InvalidInput, match="The objective says of the run 'digits' 'good': let it return a number"):
+        run_sweep(plan, ground(works), display=False)
+
+
+@pytest.mark.parametrize(("more", "said"), [({"sampler": "tpe"}, "choose: trials=20"), ({}, "choose for seed: trials=20")])
 def test_how_many_are_to_be_chosen_must_be_said(works: Works, more: dict[str, Any], said: str) -> None:
     from optuna.distributions import IntDistribution
 
@@ -151,7 +177,7 @@ def test_without_a_terminal_a_line_is_printed_for_each_that_ends(works: Works, c
     assert first.startswith("1 of 3: rule samples, seed 3: done in ")
     assert ", accuracy 0.9" in first
     assert second.startswith("2 of 3: rule median, seed 3: failed after ")
-    assert second.endswith(": The training diverged.")
+    assert second.endswith(": The training diverged. More of it.")
 
 
 def test_what_is_shown_names_all_that_have_begun() -> None:
