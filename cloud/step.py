@@ -19,7 +19,7 @@ from cloud.inboxes import Inboxes
 from cloud.runs import events, under_way
 from cloud.runs.closing import Closed, close_orders
 from cloud.runs.run import Run
-from cloud.runs.state import BETWEEN_STEPS, OVER, put_state, set_state, track_state
+from cloud.runs.state import BETWEEN_STEPS, OVER, error_of, put_state, set_state, track_state
 from cloud.runs.step_records import RunState
 from cloud.settings import Settings
 from cloud.tracking import Registration, Relay, TrackingLog, TrackingRecord
@@ -150,7 +150,7 @@ class Step:
         """
         state = self.run.cancelled()
         if state:
-            raise Cancelled(f"Run {self.run.id} was cancelled: {state.message} Start it again under another id.")
+            raise error_of(self.run.id, state)
 
 
 @contextmanager

@@ -22,3 +22,20 @@ def until(condition: Callable[[], object], timeout: float = 30, what: str = "the
         now = time.monotonic()
         assert now < end, f"{what} did not come true within {timeout} s"
         time.sleep(min(max(_LEAST_PAUSE_SECONDS, _PAUSE * (now - began)), _LONGEST_PAUSE_SECONDS))
+
+
+def until_either(condition: Callable[[], object], other: Callable[[], object], timeout: float, what: str) -> bool:
+    """Return soon after one of two conditions holds: whether it is the first, which need not hold for long.
+
+    Raises:
+        AssertionError: neither held within `timeout` seconds.
+    """
+    held = False
+
+    def either() -> object:
+        nonlocal held
+        held = bool(condition())
+        return held or other()
+
+    until(either, timeout, what)
+    return held or bool(condition())  # It may have come about just before the other did.

@@ -7,6 +7,7 @@ from cloud.pages.markdown import plain
 from cloud.runs.run import Run
 from cloud.runs.step_records import RunState
 from cloud.tracking import NOTE_TAG, TrackingLog, TrackingRecord, is_owed
+from cloudedge.errors import Cancelled, CloudedgeError, WorkFailed
 
 BETWEEN_STEPS = b"between two steps\n"
 """What stands in a run's sign of life once a step is done: nobody works until the next one is begun, which a cluster may take
@@ -23,6 +24,15 @@ def is_done(run: Run) -> bool:
     """Whether a run is finished, and MLflow has taken all of it, so that its steps have nothing left to do."""
     state = run.state()
     return state is not None and state.state == "finished" and not is_owed(run.store, run.id)
+
+
+def error_of(run_id: str, state: RunState) -> CloudedgeError:
+    """What made a run fail, with the exit code that its step ended with; or that somebody cancelled it."""
+    if state.state == "cancelled":
+        return Cancelled(f"Run {run_id} was cancelled: {state.message} Start it again under another id.")
+    error = WorkFailed(state.message)
+    error.exit_code = state.exit_code or WorkFailed.exit_code
+    return error
 
 
 def set_state(run: Run, state: RunState) -> bool:

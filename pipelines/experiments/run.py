@@ -12,10 +12,11 @@ from cloud.runs.events import events
 from cloud.runs.lifecycle import cancel
 from cloud.runs.run import Run as StoredRun
 from cloud.runs.run import run_ids
-from cloud.runs.step_records import PretrainingRecord, RunState
+from cloud.runs.state import error_of
+from cloud.runs.step_records import PretrainingRecord
 from cloud.tracking import mlflow_run_of
 from cloudedge.documents import FusionRecord, TrainingTask
-from cloudedge.errors import Cancelled, CloudedgeError, NotFound, WorkFailed
+from cloudedge.errors import CloudedgeError, NotFound
 from cloudedge.files import atomic_write
 from cloudedge.store import Store
 from pipelines.display.summary import summary
@@ -338,12 +339,3 @@ def run_in(store: Store, run_id: str, place: Place) -> Run:
     stored = StoredRun(store, run_id)
     stored.task()
     return Run(stored, place)
-
-
-def error_of(run_id: str, state: RunState) -> CloudedgeError:
-    """What made a run fail, or who cancelled it."""
-    if state.state == "cancelled":
-        return Cancelled(f"Run {run_id} was cancelled: {state.message} Start it again under another id.")
-    error = WorkFailed(state.message)
-    error.exit_code = state.exit_code or WorkFailed.exit_code
-    return error

@@ -142,7 +142,10 @@ def search_of(plan: Plan, over: Values, ground: Ground) -> tuple[Search, Book]:
         grid = Grid(plan.task, lists, plan.seeds, ground.check)
         # With more values it is the same sweep.
         return grid, Book(ground.books / f"{sweep_id(plan.task, sorted(lists))}.json")
-    from pipelines.experiments.study import Study, as_json
+    try:
+        from pipelines.experiments.study import Study, as_json
+    except ModuleNotFoundError:
+        raise InvalidInput("Optuna is not installed, so it cannot choose values: pip install 'cloudedge[sweep]'.") from None
 
     book = Book(ground.books / f"{sweep_id(plan.task, as_json(over))}.json")
     return Study(plan.task, over, plan.seeds, plan.trials, plan.sampler, book, ground.check), book

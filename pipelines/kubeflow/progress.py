@@ -12,6 +12,7 @@ from cloud.pages.words import duration
 from cloud.patience import Patience
 from cloud.runs.closing import are_closed
 from cloud.runs.run import Run
+from cloud.runs.state import error_of
 from cloud.runs.step_records import RunState
 from cloudedge.errors import Cancelled, CloudedgeError, StoreFailed, WorkFailed
 from pipelines.display.live import RunDisplay
@@ -83,13 +84,11 @@ def failure(run: KubeflowRun, ours: Run | None) -> CloudedgeError | None:
         return None
     state = ours.state() if ours else None
     if state and state.state == "cancelled":
-        return Cancelled(f"Run {run.task_id} was cancelled: {state.message}")
+        return error_of(run.task_id, state)
     if state and (run.began is None or state.at < run.began):
         state = None  # What an earlier try left.
     if state and state.state == "failed":
-        error = WorkFailed(state.message)
-        error.exit_code = state.exit_code or WorkFailed.exit_code
-        return error
+        return error_of(run.task_id, state)
     if run.terminated:
         return Cancelled(f"The run was terminated in Kubeflow. {_edges_after(run, ours, state)}")
     if state and state.state == "stopped":

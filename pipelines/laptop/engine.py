@@ -13,9 +13,9 @@ from typing import IO, Any, Literal
 
 from cloud.runs import events
 from cloud.runs.run import Run
-from cloud.runs.step_records import RunState
+from cloud.runs.state import error_of
 from cloudedge.documents import Task
-from cloudedge.errors import Cancelled, CloudedgeError, WorkFailed
+from cloudedge.errors import CloudedgeError, WorkFailed
 from cloudedge.files import atomic_write, disk_errors
 from cloudedge.interpreter import python
 from pipelines.display.summary import seconds
@@ -199,12 +199,8 @@ class Pipeline:
     def _reason(self) -> CloudedgeError | None:
         """Why it did not succeed: a step says it in the store, where it could."""
         state = self._run.state()
-        if state and state.state == "cancelled":
-            return cancelled(self._run, state)
-        if state and state.state in ("failed", "stopped") and state.at >= self._began:
-            error = WorkFailed(state.message)
-            error.exit_code = state.exit_code or WorkFailed.exit_code
-            return error
+        if state and (state.state == "cancelled" or (state.state in ("failed", "stopped") and state.at >= self._began)):
+            return error_of(self._run.id, state)
         return None
 
 
@@ -244,11 +240,6 @@ def pipeline_at_work(
         yield pipeline
     finally:
         pipeline.end()
-
-
-def cancelled(run: Run, state: RunState) -> Cancelled:
-    """That somebody cancelled a run."""
-    return Cancelled(f"Run {run.id} was cancelled: {state.message} Start it again under another id.")
 
 
 def _signal_of(code: int) -> int:

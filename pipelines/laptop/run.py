@@ -21,16 +21,17 @@ from cloud.runs import events
 from cloud.runs.closing import close_orders
 from cloud.runs.lifecycle import create, reap
 from cloud.runs.run import Run
-from cloud.runs.state import OVER, set_state
+from cloud.runs.state import OVER, error_of, set_state
 from cloud.runs.step_records import RunState
 from cloud.tracking import Relay
 from cloudedge.documents import Task
 from cloudedge.errors import EXIT_INTERRUPTED, CloudedgeError, InvalidInput, StoreFailed
+from cloudedge.files import atomic_write
 from cloudedge.names import IN_WORDS, NAME
 from cloudedge.places import shown_path
 from cloudedge.processes import Companion
 from pipelines.laptop.data import Data
-from pipelines.laptop.engine import LOG, Engine, cancelled, pipeline_at_work
+from pipelines.laptop.engine import LOG, Engine, pipeline_at_work
 from pipelines.laptop.home import Home
 from pipelines.laptop.kept import Kept
 from pipelines.systems import System, system_of
@@ -117,6 +118,7 @@ def worked_on(task: Task, data: Data, edges: int | None, kept: Kept, compact: bo
         run.require_free_for(task)
         system.require_samples(run, task, data)
         create(run, task, "cloudedge run")
+        _note_samples(home, run, data, finished=engine is None)
         for action, details in system.remarks(task, data, folders):
             events.record(home.store, run.id, "cloudedge run", action, **details)
         _reap_others(kept)
@@ -164,6 +166,18 @@ def _worked(
                 runners.keep_alive()
             require_space(home.folder)
             yield run
+
+
+def _note_samples(home: Home, run: Run, data: Data, *, finished: bool) -> None:
+    """Remember which samples a run is on, and tell whoever asks for a finished one with others that nobody looks at these."""
+    note, folder = home.logs(run.id) / "samples.txt", str(data.folder)
+    if not finished:
+        atomic_write(note, folder.encode())
+    elif note.exists() and (former := note.read_text("utf-8", errors="replace")) != folder:
+        _say(
+            f"Run {run.id} is finished, on the samples in {former}; those in {folder} are not looked at. For a run on these, "
+            "give the task another id, or use another home."
+        )
 
 
 def _reap_others(kept: Kept) -> None:
@@ -214,7 +228,7 @@ def _chosen(system: System[Task], task: Task, data: Data, edges: int | None) -> 
 def _finished(run: Run) -> bool:
     state = run.state()
     if state and state.state == "cancelled":
-        raise cancelled(run, state)
+        raise error_of(run.id, state)
     return state is not None and state.state == "finished"
 
 

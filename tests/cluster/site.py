@@ -33,7 +33,7 @@ from tests.cluster.tools import program
 from tests.digits import digits_task
 from tests.e2e.conftest import Finished
 from tests.terminal import Ended, called
-from tests.waiting import until
+from tests.waiting import until, until_either
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 NAMESPACE = "cloudedge-edges"
@@ -164,8 +164,9 @@ class Site:
 
     def until(self, condition: Callable[[], object], pipeline: "subprocess.Popen[bytes]", what: str) -> None:
         """Wait for a moment of a run; that its pipeline ends before is a failure."""
-        until(lambda: condition() or pipeline.poll() is not None, PATIENCE, what)
-        assert condition(), f"the pipeline ended before {what}:\n{(self.folder / 'pipeline.log').read_text()[-4000:]}"
+        assert until_either(condition, lambda: pipeline.poll() is not None, PATIENCE, what), (
+            f"the pipeline ended before {what}:\n{(self.folder / 'pipeline.log').read_text()[-4000:]}"
+        )
 
     def finish(self, pipeline: "subprocess.Popen[bytes]") -> None:
         """Wait for a pipeline to end well."""

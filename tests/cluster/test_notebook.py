@@ -12,6 +12,7 @@ from nbclient import NotebookClient
 
 from cloud.runs.run import Run
 from cloudedge.documents import TrainingTask
+from pipelines import Cluster, Task
 from pipelines.collaborative_training.demo.digits import write_digits
 from pipelines.collaborative_training.demo.task import demo_task
 from pipelines.kubeflow.client import Kubeflow, KubeflowSettings
@@ -72,6 +73,19 @@ def test_a_run_on_the_cluster_and_one_on_the_laptop_stand_side_by_side(site: Sit
     assert "False" not in shown
     for figure in ("edges' held-out samples", "best edge alone", "wait-2", "weight"):
         assert figure in shown
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_sweep_on_the_cluster_runs_its_tasks_there_two_at_a_time(site: Site, samples: Path, tmp_path: Path) -> None:
+    site.put_samples(samples)
+    cluster = Cluster(folder=tmp_path / "here", kubeflow="")
+    values = {"collaboration.fusion": [{"rule": "samples"}, {"rule": "median"}]}
+    with site.edges(samples, EDGES):
+        sweep = cluster.sweep(Task.of(task(1)), values, "store:digits-cloud", "store:digits-test", at_once=2, display=False)
+
+    assert [run.state for run in sweep.runs] == ["finished", "finished"]
+    assert {run.id for run in sweep.runs} <= {run.id for run in cluster.runs()}
+    assert sweep.best in sweep.runs
 
 
 @pytest.mark.usefixtures("terminal")

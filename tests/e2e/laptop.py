@@ -18,7 +18,7 @@ from cloudedge.documents import TrainingTask
 from cloudedge.store import DirectoryStore
 from pipelines.laptop.home import Home
 from tests.traps import lay_traps, lay_traps_on_the_path
-from tests.waiting import until
+from tests.waiting import until, until_either
 
 PATIENCE = 300.0
 """Seconds that a run may take on a machine that has much else to do."""
@@ -128,8 +128,9 @@ class Laptop:
 
     def until(self, condition: Callable[[], object], command: "Command", what: str) -> None:
         """Wait for a moment of the run; that the command ends before is a failure."""
-        until(lambda: condition() or command.process.poll() is not None, PATIENCE, what)
-        assert condition(), f"the command ended before {what}: {command.end()}"
+        assert until_either(condition, lambda: command.process.poll() is not None, PATIENCE, what), (
+            f"the command ended before {what}: {command.end()}"
+        )
 
     def has(self, *key: object) -> Callable[[], bool]:
         """Whether the run has an object."""

@@ -133,6 +133,18 @@ def test_a_run_whose_training_diverges_spoils_no_sweep(laptop: Laptop) -> None:
     assert laptop.run(TASK, DATA, display=False).state == "finished"
 
 
+def test_a_finished_run_is_not_run_again_with_other_samples_and_that_is_said(
+    run: Run, laptop: Laptop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = laptop.run(TASK, DATA, display=False)
+    assert capsys.readouterr().err == ""
+
+    other = laptop.run(TASK, {**DATA, "cloud": machines(60)}, display=False)
+
+    assert again.digest == other.digest == run.digest
+    assert "Run bearings is finished, on the samples in" in capsys.readouterr().err
+
+
 def test_what_cannot_be_begun_is_said_at_once(laptop: Laptop) -> None:
     with pytest.raises(NotFound, match="There is no run 'nothing'"):
         laptop.open("nothing")
