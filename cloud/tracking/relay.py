@@ -102,11 +102,12 @@ class Relay:
                 self._client = connect(self._tracking_uri)
         return self._client
 
-    def push(self, *, patiently: bool = False) -> int:
+    def push(self, *, patiently: bool = False, anew: bool = False) -> int:
         """Send everything new.
 
         Args:
             patiently: Leave MLflow alone if it took nothing a moment ago.
+            anew: Ask MLflow what it has, even if it was told everything: it may be another one.
 
         Returns:
             Number of metric points that MLflow did not have before.
@@ -116,7 +117,7 @@ class Relay:
         """
         written = dict(self._log.versions())
         cursor = self._cursor or self._read_cursor()
-        if written == cursor.versions | self._withheld:
+        if written == cursor.versions | self._withheld and not anew:
             return 0
         former = self._former_trouble()
         if patiently and former and _still(former):

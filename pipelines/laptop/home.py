@@ -36,7 +36,12 @@ class Home:
         self.folder = folder.absolute()
         self.store = DirectoryStore(self.folder / "store")
         self.inboxes = DirectoryInboxes(self.folder / "inboxes")
-        self.tracking_uri = address_of(self.folder / "mlflow.db")
+        self.tracking_uri = address_of(self.database)
+
+    @property
+    def database(self) -> Path:
+        """MLflow's database."""
+        return self.folder / "mlflow.db"
 
     def edge_state(self, edge: str) -> Path:
         """State folder of an edge's runner."""

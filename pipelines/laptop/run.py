@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -276,6 +277,7 @@ class _Relaying:
         self._relay = Relay(home.store, run.id, home.tracking_uri, "cloudedge")
         self._run = run
         self._log = home.logs(run.id) / "mlflow.log"
+        self._anew = not home.database.exists()  # Somebody may have removed it.
         self._no_more = threading.Event()
         self._fault: CloudedgeError | None = None
         self._companion = Companion(self._work, "relay")
@@ -304,7 +306,7 @@ class _Relaying:
             _log_failure(self._relay.open, self._log)  # While there is nothing to send yet.
         while not self._no_more.wait(_RELAY_SECONDS):
             _log_failure(self._relay.push, self._log)
-        self._fault = _log_failure(self._relay.push, self._log)
+        self._fault = _log_failure(partial(self._relay.push, anew=self._anew), self._log)
 
 
 @contextmanager
