@@ -1,7 +1,6 @@
 """The live picture of a run in a notebook's cell, or on a terminal."""
 
 import contextlib
-import html
 import io
 import sys
 import time
@@ -9,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console, RenderableType
+from rich.theme import Theme
 
 from cloud.runs.run import Run
 from cloudedge.errors import CloudedgeError
@@ -17,6 +17,10 @@ from pipelines.display.live import REDRAW_SECONDS, RunDisplay, RunPicture
 
 _WIDTH = 110
 _STYLE = "line-height:1.25;font-family:Menlo,Consolas,'DejaVu Sans Mono',monospace;white-space:pre;overflow-x:auto"
+
+
+_COLOURS = Theme({"bar.back": "#b8b8b8", "bar.complete": "#2f6f9f", "bar.finished": "#2f8f5f", "dim": "#808080"})
+"""To be told apart on a light page and on a dark one."""
 
 
 @contextmanager
@@ -67,13 +71,16 @@ def _as_html(parts: Sequence[RenderableType]) -> str:
         width=_WIDTH,
         file=io.StringIO(),
         force_jupyter=False,  # Else it shows all of it in cells of its own.
+        force_terminal=True,
+        color_system="truecolor",
+        theme=_COLOURS,
         highlight=False,
         markup=False,
         emoji=False,
     )
     for part in parts:
         paper.print(part)
-    return f'<pre style="{_STYLE}">{html.escape(paper.export_text())}</pre>'
+    return paper.export_html(inline_styles=True, code_format=f'<pre style="{_STYLE}">{{code}}</pre>')
 
 
 def _is_over(run: Run) -> bool:
