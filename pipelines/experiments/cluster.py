@@ -16,7 +16,7 @@ from cloud.runs.state import is_done
 from cloudedge.documents import TrainingTask
 from cloudedge.errors import InvalidInput
 from pipelines.display.live import last_words
-from pipelines.experiments.run import Run, run_in, runs_in
+from pipelines.experiments.run import Run, stored_run, stored_runs
 from pipelines.experiments.sweep import Objective, Sweep
 from pipelines.experiments.sweeping import Ground, Plan, run_sweep
 from pipelines.experiments.task import Task
@@ -251,7 +251,7 @@ class Cluster:
 
     def runs(self) -> list[Run]:
         """All runs of this cluster, sorted by their ids."""
-        return runs_in(self._target.store, self)
+        return [Run(stored, self) for stored in stored_runs(self._target.store)]
 
     def open(self, run_id: str) -> Run:
         """A run of this cluster.
@@ -259,7 +259,7 @@ class Cluster:
         Raises:
             NotFound: there is no such run; names those that there are.
         """
-        return run_in(self._target.store, run_id, self)
+        return Run(stored_run(self._target.store, run_id), self)
 
     def _kubeflow(self) -> "Kubeflow":
         from pipelines.kubeflow.client import Kubeflow, KubeflowSettings

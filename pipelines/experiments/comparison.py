@@ -37,6 +37,7 @@ class Comparison:
         """
         import pandas
 
+        runs = [runs] if isinstance(runs, Run) else list(runs)
         if not runs:
             raise InvalidInput("There is no run to compare: name some.")
         unfinished = [repr(run) for run in runs if run.state != "finished"]

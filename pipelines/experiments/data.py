@@ -1,7 +1,9 @@
 """Samples that are in memory, and the data format that suits them."""
 
 import hashlib
+import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
@@ -25,6 +27,7 @@ InMemory: TypeAlias = Mapping[str, Any]
 """Samples of a whole run: under 'cloud' a table, under 'edges' one by edge, under 'test' one by environment or one alone."""
 
 _MOST_CLASSES = 1000
+_DIGITS_OF_A_SPREAD = 2
 _PLACES = ("cloud", "edges", "test")
 
 
@@ -43,6 +46,10 @@ def proposed_format(data: InMemory, label: str) -> dict[str, Any]:
         InvalidInput: there is no such column, or one holds no numbers.
     """
     cloud = _arrays(_tables(data)["cloud"], "cloud")
+    if not isinstance(label, str):
+        raise InvalidInput(
+            f"The label is {shown(type(label).__name__)}: give the name of the column with the classes, as text."
+        )
     if label not in cloud:
         raise InvalidInput(
             f"The cloud's samples have no {label!r}; they have: {', '.join(cloud)}. Name the one with the classes."
@@ -55,7 +62,7 @@ def proposed_format(data: InMemory, label: str) -> dict[str, Any]:
         classes |= {_class_name(value) for value in labels.tolist()}
     if not 2 <= len(classes) <= _MOST_CLASSES:
         raise InvalidInput(f"{label!r} has {len(classes)} different values: a model tells 2 to {_MOST_CLASSES} classes apart.")
-    fields = [_field(name, values) for name, values in cloud.items() if name != label]
+    fields = _with_names_of_their_own([_field(name, values) for name, values in cloud.items() if name != label])
     named = {"label": label} if re.fullmatch(FIELD_NAME, label) else {"label": "label", "label_column": label}
     ordered = sorted(classes, key=lambda name: (0, float(name), name) if _is_number(name) else (1, 0.0, name))
     return {"storage": "npz", "fields": fields, "classes": ordered, **named}
@@ -139,6 +146,8 @@ def to_records(table: Table, form: DataFormat, place: str, *, labelled: bool = T
 
 def _tables(data: InMemory) -> dict[str, Table]:
     """Each place's samples, by its folder."""
+    if not isinstance(data, Mapping):
+        raise InvalidInput(f"The data is {shown(type(data).__name__)}: give a dictionary with 'cloud', 'edges' and 'test'.")
     if "cloud" not in data:
         raise InvalidInput(
             f"The data has no 'cloud', only: {', '.join(map(str, data)) or 'nothing'}. Give samples to begin with."
@@ -182,13 +191,22 @@ def _is_table(value: Any) -> bool:
 
 
 def _arrays(table: Table, place: str) -> dict[str, numpy.ndarray[Any, Any]]:
+    if not (hasattr(table, "columns") or isinstance(table, Mapping)):
+        raise InvalidInput(
+            f"The samples of {place} are {shown(type(table).__name__)}: give a DataFrame, or a dictionary of arrays by name."
+        )
     names: Sequence[Any] = list(getattr(table, "columns", table))
+    if len(set(map(str, names))) < len(names):
+        twice = next(name for name, times in Counter(map(str, names)).items() if times > 1)
+        raise InvalidInput(f"The samples of {place} have the column {twice!r} more than once: rename one.")
     found = {str(name): numpy.asarray(table[name]) for name in names}
     lengths = {name: len(values) if values.ndim else -1 for name, values in found.items()}
     if not found or len(set(lengths.values())) > 1 or -1 in lengths.values():
         raise InvalidInput(
             f"The samples of {place} have columns of different lengths, or none: {shown(lengths)}. Make them equal."
         )
+    if not next(iter(lengths.values())):
+        raise InvalidInput(f"The samples of {place} are none: give some, or leave {place} out.")
     return found
 
 
@@ -210,8 +228,10 @@ def _raw(arrays: Mapping[str, numpy.ndarray[Any, Any]], field: SampleField) -> n
 
 def _field(name: str, values: numpy.ndarray[Any, Any]) -> dict[str, Any]:
     if values.dtype.kind not in "biuf":
-        raise InvalidInput(f"{name!r} holds {values.dtype}, and a model reads numbers: leave it out, or turn it into numbers.")
-    called = name if re.fullmatch(FIELD_NAME, name) else re.sub(r"\W+", "_", f"x_{name}")
+        other = next((value for value in values.ravel().tolist() if isinstance(value, str) or value is None), None)
+        found = f"{shown(other)}" if other is not None else f"{values.dtype}"
+        raise InvalidInput(f"{name!r} holds {found}, and a model reads numbers: leave it out, or turn it into numbers.")
+    called = name if re.fullmatch(FIELD_NAME, name) else re.sub(r"\W+", "_", f"x_{name}", flags=re.ASCII)
     field: dict[str, Any] = {"name": called, "shape": list(values.shape[1:])}
     if called != name:
         field["column"] = name
@@ -220,12 +240,36 @@ def _field(name: str, values: numpy.ndarray[Any, Any]) -> dict[str, Any]:
     finite = values[numpy.isfinite(values)].astype(numpy.float64)
     spread = float(finite.std()) if finite.size else 0.0
     middle = float(finite.mean()) if finite.size else 0.0
-    return {**field, "offset": float(f"{middle:.4g}"), "scale": float(f"{1 / spread:.4g}") if spread else 1.0}
+    if not spread:
+        return {**field, "offset": middle, "scale": 1.0}
+    # Rounded to what is little beside the spread, however far from 0 the numbers are.
+    offset = round(middle, _DIGITS_OF_A_SPREAD - math.floor(math.log10(spread)))
+    return {**field, "offset": offset, "scale": float(f"{1 / spread:.4g}")}
+
+
+def _with_names_of_their_own(fields: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The fields, numbered where the columns' names differ in nothing that a field's name has."""
+    seen: Counter[str] = Counter()
+    for field in fields:
+        seen[field["name"]] += 1
+        if seen[field["name"]] > 1:
+            field["column"] = field.get("column", field["name"])
+            field["name"] += f"_{seen[field['name']]}"
+    return fields
 
 
 def _class_name(value: Any) -> str:
+    """The name of a class by a sample's label.
+
+    Raises:
+        InvalidInput: the label is missing, or no name of a class.
+    """
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
+    if value is None or str(value) in ("nan", "<NA>", "NaT"):
+        raise InvalidInput("A sample has no label: leave it out, or give it one.")
+    if isinstance(value, float | list | tuple):
+        raise InvalidInput(f"A sample's label is {shown(value)}: give the class as text or as a whole number.")
     return str(value)
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Self
 from cloud.inboxes import Inboxes
 from cloud.runs.run import Run as StoredRun
 from cloudedge.documents import TrainingTask
-from cloudedge.errors import InvalidInput
+from cloudedge.errors import InvalidInput, WorkFailed
 from pipelines.display.live import last_words
-from pipelines.experiments.run import Run, run_in, runs_in
+from pipelines.experiments.run import Run, stored_run, stored_runs
 from pipelines.experiments.sweep import Objective, Sweep
 from pipelines.experiments.sweeping import Ground, Plan, run_sweep
 from pipelines.experiments.task import Task
@@ -203,7 +203,7 @@ class Laptop:
 
     def runs(self) -> list[Run]:
         """All runs of this home, sorted by their ids."""
-        return runs_in(self._home.store, self)
+        return [self._found(stored) for stored in stored_runs(self._home.store)]
 
     def open(self, run_id: str) -> Run:
         """A run of this home.
@@ -211,7 +211,22 @@ class Laptop:
         Raises:
             NotFound: there is no such run; names those that there are.
         """
-        return run_in(self._home.store, run_id, self)
+        return self._found(stored_run(self._home.store, run_id))
+
+    def _found(self, stored: StoredRun) -> Run:
+        """A run that somebody began, perhaps another process that has ended since."""
+
+        def over() -> bool:
+            state = stored.state()
+            if state is not None and state.state != "running":
+                return True
+            if not self._home.is_in_use():
+                raise WorkFailed(
+                    f"Nobody works on the run {stored.id!r} any more. Run its task again: it goes on where it was."
+                )
+            return False
+
+        return Run(stored, self, over)
 
     def close(self) -> None:
         """End what is at work, a run under way included; a further run starts it anew."""

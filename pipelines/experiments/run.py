@@ -278,7 +278,7 @@ class Run:
         return network
 
     def predict(self, samples: "Table") -> "pandas.DataFrame":
-        """What the final model makes of samples in the task's own format.
+        """What the final model makes of samples in the task's own format. Classes are named as in the task: as text.
 
         Args:
             samples: A DataFrame, or a dictionary of arrays, with the task's fields; labels are passed over.
@@ -325,17 +325,17 @@ class Run:
             return str(element("p", f"{self!r} {error}"))
 
 
-def runs_in(store: Store, place: Place) -> list[Run]:
+def stored_runs(store: Store) -> list[StoredRun]:
     """All runs of a place, sorted by their ids."""
-    return [Run(StoredRun(store, run_id), place) for run_id in run_ids(store)]
+    return [StoredRun(store, run_id) for run_id in run_ids(store)]
 
 
-def run_in(store: Store, run_id: str, place: Place) -> Run:
+def stored_run(store: Store, run_id: str) -> StoredRun:
     """A run of a place.
 
     Raises:
         NotFound: there is no such run; names those that there are.
     """
-    stored = StoredRun(store, run_id)
+    stored = StoredRun(store, str(run_id))
     stored.task()
-    return Run(stored, place)
+    return stored

@@ -81,7 +81,8 @@ class Task:
     def for_data(cls, data: "InMemory", label: str = "label", *, id: str, name: str | None = None, **fields: Any) -> "Task":
         """A task of collaborative training for data in memory, with a data format that suits it.
 
-        Numbers are shifted and scaled as the cloud's samples spread, so that a network finds them between about -1 and 1.
+        Numbers are shifted and scaled as the cloud's samples spread, so that a network finds them between about -1 and 1. The
+        classes are all labels that stand anywhere, at whichever edge, by their names: as text.
 
         Args:
             data: As for `Laptop.run`: DataFrames, or dictionaries of arrays.
@@ -117,7 +118,8 @@ class Task:
         """The same task with other values.
 
         Args:
-            changes: Values by field, parts of the document joined by dots: 'collaboration.fusion.rule'.
+            changes: Values by field, parts of the document joined by dots: 'collaboration.fusion.rule'. What is given for a
+                part takes the place of all of it: a 'collaboration' without rounds has the default's.
             more: Values of the task's own fields.
 
         Raises:

@@ -86,6 +86,17 @@ class Home:
             return None
         return found.st_ino, found.st_mtime_ns
 
+    def is_in_use(self) -> bool:
+        """Whether somebody has this home alone just now."""
+        try:
+            with self._lock.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
     @property
     def _lock(self) -> Path:
         return self.folder / ".lock"

@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from optuna.distributions import FloatDistribution
 
 import pipelines
-from cloudedge.errors import InvalidInput, NotFound
+from cloudedge.errors import InvalidInput, NotFound, WorkFailed
 from pipelines import Laptop, Run, Task, compare
 from tests.cloud.tracking.told import WARNINGS_OF_MLFLOW
 
@@ -37,6 +37,15 @@ DATA = {
 TASK = Task.for_data(
     DATA, label="state", name="Bearings", id="bearings", collaboration={"rounds": 2}, pretraining={"epochs": 3}
 )
+
+
+def write_folder(folder: Path) -> Path:
+    """The samples as files."""
+    for place, table in (("cloud", DATA["cloud"]), *((f"edges/{name}", table) for name, table in DATA["edges"].items())):
+        (folder / "machines" / place).mkdir(parents=True)
+        columns: dict[str, Any] = {name: table[name].to_numpy() for name in ("vibration", "temperature")}
+        numpy.savez(folder / "machines" / place / "samples.npz", state=table["state"].to_numpy(str), **columns)
+    return folder / "machines"
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +166,25 @@ def test_a_finished_run_is_not_run_again_with_other_samples_and_that_is_said(
 
     assert again.digest == other.digest == run.digest
     assert "Run bearings is finished, on the samples in" in capsys.readouterr().err
+
+
+def test_a_run_whose_process_was_killed_is_said_to_be_left_and_goes_on(tmp_path: Path) -> None:
+    file = TASK.changed({"collaboration.rounds": 8}, id="left").save(tmp_path / "task.json")
+    begun = f"""if True:
+        import os, signal
+        from pipelines import Laptop, Task
+        run = Laptop({str(tmp_path)!r}).submit(Task.from_file({str(file)!r}), {str(write_folder(tmp_path))!r})
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    subprocess.run([sys.executable, "-c", begun], check=False)
+    with Laptop(tmp_path) as laptop:
+        left = laptop.open("left")
+
+        with pytest.raises(WorkFailed, match="Nobody works on the run 'left' any more. Run its task again"):
+            left.wait()
+
+        assert laptop.run(Task.from_file(file), tmp_path / "machines", display=False).state == "finished"
+        assert left.wait().state == "finished"
 
 
 def test_what_cannot_be_begun_is_said_at_once(laptop: Laptop) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy
 import pandas
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cloudedge.errors import InvalidDocument, InvalidInput, NotFound
 from pipelines import Laptop, Task
@@ -103,6 +105,30 @@ def test_arrays_are_images_and_columns_may_have_any_name() -> None:
     assert form["data.classes"] == ["0", "1", "2", "10"]
 
 
+@given(middle=st.floats(-1e6, 1e6), spread=st.floats(1e-3, 1e3))
+def test_numbers_come_to_a_network_between_about_minus_1_and_1(middle: float, spread: float) -> None:
+    values = middle + spread * numpy.random.default_rng(0).standard_normal(200)
+    cloud = {"a": values, "state": numpy.arange(200) % 2}
+
+    (field,) = Task.for_data({"cloud": cloud}, "state", id="d")["data.fields"]
+
+    seen = (values - field["offset"]) * field["scale"]
+    assert abs(seen.mean()) < 0.02
+    assert abs(seen.std() - 1) < 0.01
+
+
+def test_columns_of_other_letters_have_fields_of_their_own() -> None:
+    cloud = {"Härte": [1.0, 2.0], "a b": [1.0, 2.0], "a/b": [1.0, 2.0], "state": ["good", "worn"]}
+
+    fields = Task.for_data({"cloud": cloud}, "state", id="d")["data.fields"]
+
+    assert [(field["name"], field["column"]) for field in fields] == [
+        ("x_H_rte", "Härte"),
+        ("x_a_b", "a b"),
+        ("x_a_b_2", "a/b"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
@@ -110,13 +136,21 @@ def test_arrays_are_images_and_columns_may_have_any_name() -> None:
         ({"cloud": table(4), "edge": {}}, "edge, which is none of cloud, edges, test"),
         ({"cloud": table(4).drop(columns="state")}, "no 'state'; they have: a"),
         ({"cloud": table(4), "edges": {"hall-1": table(4).drop(columns="state")}}, "samples of edges/hall-1 have no 'state'"),
-        ({"cloud": table(4, note="text")}, "'note' holds object, and a model reads numbers"),
+        ({"cloud": table(4, note="text")}, "'note' holds 'text', and a model reads numbers"),
         ({"cloud": table(4).assign(state="good")}, "'state' has 1 different values"),
         ({"cloud": {"a": [1, 2], "state": ["x"]}}, "columns of different lengths"),
         ({"cloud": table(4), "edges": {"../hall": table(4)}}, "'../hall' is not a name of an edge: use lower-case letters"),
         ({"cloud": table(4), "edges": table(4)}, "'edges' are one table: give a dictionary with a table for each edge"),
         ({"cloud": table(4), "test": {"../hall": table(4)}}, "'../hall' is not a name of an environment"),
         ({"cloud": table(4), "test": {".hall": table(4)}}, "'.hall' is not a name of an environment"),
+        ("machines", "The data is 'str': give a dictionary"),
+        ({"cloud": "machines.csv"}, "The samples of cloud are 'str': give a DataFrame"),
+        ({"cloud": table(4).to_numpy()}, "The samples of cloud are 'ndarray': give a DataFrame"),
+        ({"cloud": table(4), "edges": {"hall-1": table(4)[:0]}}, "The samples of edges/hall-1 are none: give some, or leave"),
+        ({"cloud": table(4).assign(state=[0.0, 1.0, numpy.nan, 1.0])}, "A sample has no label"),
+        ({"cloud": table(4).assign(state=["good", None, "worn", "good"])}, "A sample has no label"),
+        ({"cloud": table(4).assign(state=[0.1, 0.2, 0.3, 0.4])}, "label is 0.1: give the class as text or as a whole number"),
+        ({"cloud": pandas.concat([table(4), table(4)[["a"]]], axis=1)}, "the column 'a' more than once"),
     ],
 )
 def test_data_of_which_no_format_follows_is_refused_with_what_is_wrong(data: Any, said: str) -> None:
