@@ -3,6 +3,7 @@
 from cloud.runs.step_records import Evaluation
 from cloud.step import Step, step
 from cloud.tracking import Ancestor, Registration, TrackingRecord, registered_of
+from cloud.tracking.sweeps import CHAMPION
 from cloudedge.documents import Trained, TrainingTask
 from cloudedge.errors import NotFound
 from components.register.description import description
@@ -70,7 +71,7 @@ def _registration(work: Step, task: TrainingTask, evaluation: Evaluation) -> Reg
         model_key=work.run.fused_key(evaluation.rounds),
         sha256=evaluation.sha256,
         registered_model=task.registered_model,
-        aliases=("champion",),
+        aliases=(CHAMPION,),
         tags=tags,
         description=description(work.run.id, task, evaluation, ancestors),
         ancestors=ancestors,

@@ -17,6 +17,7 @@ from pipelines.commands.run import DataOption, demo_folder
 from pipelines.display.console import console
 from pipelines.display.outcome import print_places
 from pipelines.experiments.laptop import Laptop
+from pipelines.experiments.run import final_accuracy
 from pipelines.experiments.task import Task, file_content
 from pipelines.experiments.trials import in_words
 from pipelines.laptop.home import Home
@@ -88,7 +89,7 @@ def _described(found: "Sweep", best: "Run | None") -> dict[str, Any]:
             "id": run.id,
             "values": dict(trial.values),
             "seed": trial.seed,
-            "accuracy": run.accuracy["fused"].fillna(run.accuracy["pretrained"]).dropna().to_dict(),
+            "accuracy": final_accuracy(run).dropna().to_dict(),
         }
         for trial, run in zip(found.trials, found.runs, strict=True)
     ]

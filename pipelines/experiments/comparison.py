@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from cloud.tracking import flat_params
 from cloudedge.errors import InvalidInput
-from pipelines.experiments.run import Run
+from pipelines.experiments.run import Run, final_accuracy
 from pipelines.experiments.trials import SEED
 from pipelines.frames import ON_EDGES
 
 if TYPE_CHECKING:
-    import pandas
     from matplotlib.figure import Figure
 
 _SAYS_NOTHING = ("schema_version", "kind", "id", "name")
@@ -51,7 +50,7 @@ class Comparison:
         several = any(len(group) > 1 for group in self._groups)
         rows = []
         for group, values in zip(self._groups, first, strict=True):
-            each = pandas.DataFrame([_accuracy(run) for run in group.values()])
+            each = pandas.DataFrame([final_accuracy(run) for run in group.values()])
             spread = {f"± {name}": value for name, value in each.std(ddof=0).items()} if several else {}
             shown = {field: values.get(field, "") for field in self._differing} | ({"seeds": len(group)} if several else {})
             rows.append({"run": next(iter(group)), **shown, **each.mean().to_dict(), **spread})
@@ -142,11 +141,6 @@ def _short_number(value: str) -> str:
         return f"{float(value):.4g}"
     except ValueError:
         return value
-
-
-def _accuracy(run: Run) -> "pandas.Series[float]":
-    accuracy = run.accuracy
-    return accuracy["fused"].fillna(accuracy["pretrained"])
 
 
 def _settings(run: Run) -> dict[str, str]:

@@ -325,6 +325,12 @@ class Run:
             return str(element("p", f"{self!r} {error}"))
 
 
+def final_accuracy(run: Run) -> "pandas.Series[float]":
+    """The final model's accuracy by environment: the fused one's, where there are no edges the pretrained one's."""
+    accuracy = run.accuracy
+    return accuracy["fused"].fillna(accuracy["pretrained"])
+
+
 def stored_runs(store: Store) -> list[StoredRun]:
     """All runs of a place, sorted by their ids."""
     return [StoredRun(store, run_id) for run_id in run_ids(store)]

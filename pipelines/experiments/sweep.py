@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from cloud.runs.run import Run as StoredRun
 from cloudedge.documents import canonical_json
 from cloudedge.errors import CloudedgeError, InvalidInput
-from pipelines.experiments.run import Run
-from pipelines.experiments.trials import SEED, Trial, in_words, short, value_in_words
+from pipelines.experiments.run import Run, final_accuracy
+from pipelines.experiments.trials import Trial, short, value_in_words
 from pipelines.frames import ON_EDGES
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ class Sweep:
         self.failures = {entry.trial.task.id: entry.error for entry in entries if entry.error}
         self.study = study
         self._entries = entries
-        self._combinations = combinations_of(entries)
-        self.table: pandas.DataFrame = _table([each for each in self._combinations if any(entry.run for entry in each)])
+        self._rows = [each for each in combinations_of(entries) if any(entry.run for entry in each)]
+        self.table: pandas.DataFrame = _table(self._rows)
 
     @property
     def best(self) -> Run:
@@ -107,7 +107,7 @@ class Sweep:
         counts = ["runs"] if self.failures else []
         for title in (*short(means.index.names), *counts, *means.columns):
             shown.add_column(str(title))
-        for number, of_seeds in enumerate(each for each in self._combinations if any(entry.run for entry in each)):
+        for number, of_seeds in enumerate(self._rows):
             values = [value_in_words(value) for value in of_seeds[0].trial.values.values()]
             done = [f"{sum(entry.run is not None for entry in of_seeds)} of {len(of_seeds)}"] if counts else []
             figures = zip(means.iloc[number], spreads.iloc[number], strict=True)
@@ -128,7 +128,7 @@ class Sweep:
     @property
     def _several(self) -> bool:
         """Whether there are several seeds, and so a spread."""
-        return any(len(of_seeds) > 1 for of_seeds in self._combinations)
+        return any(len(of_seeds) > 1 for of_seeds in self._rows)
 
     def _shown(self) -> "pandas.DataFrame":
         return self.table if self._several or self.table.empty else self.table["mean"]
@@ -139,9 +139,7 @@ class Sweep:
     def failed(self) -> list[str]:
         """Which runs failed, and why, in a line each."""
         return [
-            f"{entry.trial.task.id} ({in_words({**entry.trial.values, SEED: entry.trial.seed})}) failed: {entry.error}"
-            for entry in self._entries
-            if entry.error
+            f"{entry.trial.task.id} ({entry.trial.in_words}) failed: {entry.error}" for entry in self._entries if entry.error
         ]
 
 
@@ -205,6 +203,4 @@ def _as_label(value: Any) -> Any:
 
 
 def _final(run: Run) -> dict[str, Any]:
-    accuracy = run.accuracy
-    best: dict[str, Any] = accuracy["fused"].fillna(accuracy["pretrained"]).dropna().to_dict()
-    return best
+    return dict(final_accuracy(run).dropna())

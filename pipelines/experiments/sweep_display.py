@@ -18,7 +18,7 @@ from pipelines.display.console import console
 from pipelines.display.live import REDRAW_SECONDS
 from pipelines.experiments.cell import cell, in_a_notebook
 from pipelines.experiments.sweep import Entry
-from pipelines.experiments.trials import SEED, in_words, short, value_in_words
+from pipelines.experiments.trials import SEED, short, value_in_words
 
 _MOST_ROWS = 20
 _MOST_SAID = 300
@@ -61,7 +61,7 @@ def sweep_display(figure: str, *, shown: bool) -> Iterator[Callable[[Sequence[En
         for number, entry in enumerate(entries, 1):
             if entry.is_over and number not in told:
                 told.add(number)
-                out.print(Text(f"{number} of {total}: {_values(entry)}: {_standing(entry, figure)}"), soft_wrap=True)
+                out.print(Text(f"{number} of {total}: {entry.trial.in_words}: {_standing(entry, figure)}"), soft_wrap=True)
         if live and is_time(entries):
             live.update(picture(entries, total, time.monotonic() - began, figure))
 
@@ -87,7 +87,7 @@ def _in_short(entries: Sequence[Entry], total: int, seconds: float) -> str:
     best = max((entry for entry in done if entry.value is not None), key=lambda entry: entry.value or 0.0, default=None)
     parts = [f"{len(done)} of {total} runs done", f"{failed} failed" if failed else "", duration(seconds)]
     if best is not None:
-        parts.append(f"best so far {best.value:.3f} with {_values(best)}")
+        parts.append(f"best so far {best.value:.3f} with {best.trial.in_words}")
     return ", ".join(part for part in parts if part)
 
 
@@ -122,7 +122,3 @@ def _standing(entry: Entry, figure: str) -> str:
         return f"failed after {duration(entry.took)}: {said}"
     value = "" if entry.value is None else f", {figure} {entry.value:.3f}"
     return f"done in {duration(entry.took)}{value}"
-
-
-def _values(entry: Entry) -> str:
-    return in_words({**entry.trial.values, SEED: entry.trial.seed})

@@ -1,6 +1,5 @@
 """Goes through a sweep: asks what to try, runs it, some at a time, shows it, and tells MLflow."""
 
-import hashlib
 import math
 import time
 from collections import deque
@@ -11,9 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloud.runs.run import Run as StoredRun
-from cloudedge.documents import canonical_json
 from cloudedge.errors import Cancelled, InvalidInput, WorkFailed
-from cloudedge.names import LONGEST_NAME
 from cloudedge.store import Store
 from pipelines.experiments.book import Book
 from pipelines.experiments.run import Run
@@ -21,13 +18,22 @@ from pipelines.experiments.sweep import Entry, Objective, Sweep, accuracy_of, ac
 from pipelines.experiments.sweep_display import sweep_display
 from pipelines.experiments.sweep_in_mlflow import SweepInMlflow
 from pipelines.experiments.task import Task
-from pipelines.experiments.trials import Check, Combination, Grid, Over, Search, Values, checked_values, require_number
+from pipelines.experiments.trials import (
+    Check,
+    Combination,
+    Grid,
+    Over,
+    Search,
+    Values,
+    checked_values,
+    id_after,
+    require_number,
+)
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
 _LOOK_SECONDS = 0.05
-_DIGITS = 8
 _OF_THE_RUN_ALONE = (2, 6, 7, 8)
 """Exit codes of what fails one run, as its values do or its edges, and no other: not those of a full disk or a dead server."""
 
@@ -158,8 +164,7 @@ def _changes_edges(over: Values) -> bool:
 
 def sweep_id(task: Task, over: Any) -> str:
     """The id of a sweep: the same for the same task and what it is over."""
-    digest = hashlib.sha256(canonical_json([task.fields, over])).hexdigest()[:_DIGITS]
-    return f"{task.id[: LONGEST_NAME - _DIGITS - 7].rstrip('-')}-sweep-{digest}"
+    return id_after(task, "sweep-", [task.fields, over])
 
 
 def run_all(search: Search, ground: Ground, entries: list[Entry], watch: Watch, rate: Objective) -> None:

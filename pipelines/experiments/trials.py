@@ -46,6 +46,11 @@ class Trial:
     values: Mapping[str, Any]
     seed: int
 
+    @property
+    def in_words(self) -> str:
+        """Its values and its seed."""
+        return in_words({**self.values, SEED: self.seed})
+
 
 @dataclass(frozen=True, eq=False)
 class Combination:
@@ -185,9 +190,11 @@ def _trials(task: Task, values: Mapping[str, Any], seeds: int) -> Iterator[Trial
     first = task.changed(values)[SEED]
     for seed in range(first, first + seeds):
         all_values = {**values, SEED: seed}
-        digest = hashlib.sha256(canonical_json(all_values)).hexdigest()[:_DIGITS]
-        run_id = f"{task.id[: LONGEST_NAME - _DIGITS - 1].rstrip('-')}-{digest}"
-        names = {"id": run_id, "name": f"{task.name}: {in_words(all_values)}"[:200], **_model_of_all(task)}
+        names = {
+            "id": id_after(task, "", all_values),
+            "name": f"{task.name}: {in_words(all_values)}"[:200],
+            **_model_of_all(task),
+        }
         yield Trial(task.changed({**names, **all_values}), values, seed)
 
 
@@ -217,6 +224,12 @@ def _values(field: str, values: Any) -> "list[Any] | BaseDistribution":
             f"The values for {field} have no place in a task: {error}. Give text, numbers and the like."
         ) from None
     return found
+
+
+def id_after(task: Task, what: str, value: Any) -> str:
+    """An id that begins as the task's, and is the same for the same value."""
+    ending = f"-{what}{hashlib.sha256(canonical_json(value)).hexdigest()[:_DIGITS]}"
+    return f"{task.id[: LONGEST_NAME - len(ending)].rstrip('-')}{ending}"
 
 
 def in_words(values: Mapping[str, Any]) -> str:
