@@ -69,7 +69,7 @@ def load_kinds() -> None:
 
 
 def _kind(name: str) -> Callable[[Job, Any, Say], None]:
-    module = f"{kinds.__name__}.{name}" if name in asked.kinds() else f"{asked.installed_kinds()[name]}.work"
+    module = f"{kinds.__name__}.{asked.module_of(name)}" if name in asked.kinds() else f"{asked.installed_kinds()[name]}.work"
     work: Callable[[Job, Any, Say], None] = import_module(module).work
     return work
 

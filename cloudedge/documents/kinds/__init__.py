@@ -1,6 +1,7 @@
 """The kinds of work that an edge can be given, one a file: what is asked (`WORK`) and what its manifest says (`RESULT`).
 
-A module here is a kind, known by its name; at the edge a module of the same name in `edge.kinds` does the work. Further kinds
+A module here is a kind, known by its name (with hyphens, where that has underscores); at the edge a module of the same name in
+`edge.kinds` does the work. Further kinds
 come with installed packages: an entry point of the group `cloudedge.kinds` has the kind's name, and leads to a package with the
 modules `document`, which is as the ones here, and `work`, which is as those at the edge.
 """
@@ -57,7 +58,12 @@ _BASES: dict[Which, type[Part]] = {"WORK": Work, "RESULT": Result}
 @cache
 def kinds() -> tuple[str, ...]:
     """Names of the kinds that come with cloudedge, sorted."""
-    return tuple(sorted(module.name for module in iter_modules(__path__)))
+    return tuple(sorted(module.name.replace("_", "-") for module in iter_modules(__path__)))
+
+
+def module_of(kind: str) -> str:
+    """Name of the module that one of these kinds is, here and at the edge."""
+    return kind.replace("-", "_")
 
 
 def installed_kinds() -> dict[str, str]:
@@ -85,7 +91,7 @@ class _OfItsKind:
         return core_schema.with_info_plain_validator_function(self._validated)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        documents = tuple(getattr(import_module(f"{__name__}.{kind}"), self._which) for kind in kinds())
+        documents = tuple(_ours(kind, self._which) for kind in kinds())
         union: Any = Annotated[Union[documents], Discriminator("kind")]  # noqa: UP007  # known when it runs
         return handler(TypeAdapter(union).core_schema)
 
@@ -128,7 +134,7 @@ def _validator(package: str, kind: str, which: Which) -> SchemaValidator:
         ValueError: the installed package does not offer what it should; pydantic makes a fault of it.
     """
     if not package:
-        return _reader(kind, getattr(import_module(f"{__name__}.{kind}"), which))
+        return _reader(kind, _ours(kind, which))
     try:
         return _reader(kind, _installed(package, kind, which))
     except (Exception, SystemExit) as error:
@@ -136,6 +142,11 @@ def _validator(package: str, kind: str, which: Which) -> SchemaValidator:
         raise ValueError(
             f"the kind {kind!r} ({package}) cannot be loaded: {type(error).__name__}: {error}; mend its package"
         ) from error
+
+
+def _ours(kind: str, which: Which) -> type[Part]:
+    document: type[Part] = getattr(import_module(f"{__name__}.{module_of(kind)}"), which)
+    return document
 
 
 def _reader(kind: str, document: type[Part]) -> SchemaValidator:

@@ -10,7 +10,11 @@ from cloudedge.documents.task import Task
 from cloudedge.errors import InvalidDocument, InvalidInput
 from cloudedge.texts import shown
 
-SYSTEMS = {"collaborative-training": "collaborative_training"}
+SYSTEMS = {
+    "collaborative-training": "collaborative_training",
+    "inspection-training": "inspection_training",
+    "inspection-deployment": "inspection_deployment",
+}
 """The systems of cloudedge itself and the name of each one's folders; what a task asks for that does not say it comes first."""
 
 ENTRY_POINTS = "cloudedge.systems"
