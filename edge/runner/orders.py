@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 MOST_CRASHES = 3
 """Deaths of an order's work in a row, without another point in between, that make it fail."""
 
-_AT_WORK = (Phase.ACCEPTED, Phase.FETCHING, Phase.COLLECTING, Phase.TRAINING, Phase.EVALUATING)
+_AT_WORK = (Phase.ACCEPTED, Phase.FETCHING, Phase.COLLECTING, Phase.TRAINING, Phase.EVALUATING, Phase.DEPLOYING)
 
 
 class _Pause(NamedTuple):
