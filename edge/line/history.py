@@ -155,33 +155,34 @@ class History:
         for new in arrived:
             if sha256(new.image).hexdigest() != new.record.image_sha256:
                 raise InvalidInput(f"The image of record {new.record.id} of {detector} is damaged. Send it again.")
-        for new in arrived:
-            path = self.image(detector, new.record.image_sha256)
-            with disk_errors(path):
-                if not path.exists():
-                    atomic_write(path, new.image)
-                heat = self.heat(detector, new.record.image_sha256)
-                if new.heat and not heat.exists():
-                    atomic_write(heat, new.heat)
-        with self._using(), transaction(self._database):
+        with self._lock:  # Nothing is tidied away between a file and its place in the index.
             for new in arrived:
-                record = new.record
-                self._database.execute(
-                    "INSERT OR IGNORE INTO records (detector, id, taken_at, brand, label, accepted, image, bytes, heat, record) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        detector,
-                        record.id,
-                        _text(record.taken_at),
-                        record.brand,
-                        record.label,
-                        record.accepted,
-                        record.image_sha256,
-                        len(new.image) + len(new.heat),
-                        bool(new.heat),
-                        record.model_dump_json(),
-                    ),
-                )
+                path = self.image(detector, new.record.image_sha256)
+                with disk_errors(path):
+                    if not path.exists():
+                        atomic_write(path, new.image)
+                    heat = self.heat(detector, new.record.image_sha256)
+                    if new.heat and not heat.exists():
+                        atomic_write(heat, new.heat)
+            with self._using(), transaction(self._database):
+                for new in arrived:
+                    record = new.record
+                    self._database.execute(
+                        "INSERT OR IGNORE INTO records "
+                        "(detector, id, taken_at, brand, label, accepted, image, bytes, heat, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                        (
+                            detector,
+                            record.id,
+                            _text(record.taken_at),
+                            record.brand,
+                            record.label,
+                            record.accepted,
+                            record.image_sha256,
+                            len(new.image) + len(new.heat),
+                            bool(new.heat),
+                            record.model_dump_json(),
+                        ),
+                    )
 
     def tidy(self, most_bytes: float, most_days: float) -> int:
         """Remove what is too much or too old; returns the number of records removed.

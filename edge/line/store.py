@@ -361,10 +361,8 @@ class LineStore:
                     (_written(now()), name in canaries, number, name),
                 )
                 # What was asked before is history: a newer model is wanted.
-                self._database.execute(
-                    "DELETE FROM rollbacks WHERE detector = ? AND brand = (SELECT brand FROM parts WHERE deployment = ? LIMIT 1)",
-                    (name, number),
-                )
+                brand = self._deployment(number).brand
+                self._database.execute("DELETE FROM rollbacks WHERE detector = ? AND brand = ?", (name, brand))
                 self._grow(name)
 
     def settle(self, number: int, outcomes: Mapping[str, Outcome]) -> None:
@@ -528,7 +526,7 @@ class LineStore:
 
 
 def newer(state: DeploymentState, former: DeploymentState | None) -> DeploymentState:
-    """What is known of a deployment at a detector, after it said something: its way leads forward, also where it began again."""
+    """What is known of a deployment at a detector after it said something: its way leads forward, even if it began again."""
     if former is None:
         return state
     if _RANKS[state.phase] < _RANKS[former.phase] or (

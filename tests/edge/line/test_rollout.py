@@ -25,7 +25,7 @@ def fresh(count: int) -> dict[str, Standing]:
 
 def test_the_canary_gets_it_first() -> None:
     decision = decide(fresh(3), ROLLOUT)
-    assert (decision.give, decision.canaries, decision.settled) == (("d-0",), {"d-0"}, {})
+    assert (decision.give, decision.canaries, decision.settled) == (("d-0",), frozenset({"d-0"}), {})
 
 
 def test_without_canaries_all_get_it_at_once() -> None:
@@ -70,7 +70,7 @@ def test_a_canary_that_is_away_too_long_gives_its_place_to_another() -> None:
     standings["d-0"] = Standing(given=True, away_seconds=600)
     decision = decide(standings, ROLLOUT)
     assert decision.settled["d-0"].state == "unreachable"
-    assert (decision.give, decision.canaries) == (("d-1",), {"d-1"})
+    assert (decision.give, decision.canaries) == (("d-1",), frozenset({"d-1"}))
 
 
 def test_a_failure_beyond_the_canaries_is_one_detectors_own() -> None:
