@@ -1,6 +1,7 @@
 """host:port, as people write it."""
 
 import ipaddress
+import socket
 
 from cloudedge.errors import InvalidInput
 
@@ -37,3 +38,13 @@ def is_any(host: str) -> bool:
         return ipaddress.ip_address(host).is_unspecified
     except ValueError:
         return False
+
+
+def own_address() -> str:
+    """An address of this machine that others on its network reach: the one that it would use itself, or its name."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        try:
+            asked.connect(("192.0.2.1", 9))  # Reserved for examples; nothing is sent, only the way there is looked up.
+            return str(asked.getsockname()[0])
+        except OSError:
+            return socket.gethostname()

@@ -168,8 +168,8 @@ class History:
                 for new in arrived:
                     record = new.record
                     self._database.execute(
-                        "INSERT OR IGNORE INTO records "
-                        "(detector, id, taken_at, brand, label, accepted, image, bytes, heat, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                        "INSERT OR IGNORE INTO records (detector, id, taken_at, brand, label, accepted, image, bytes, heat, "
+                        "record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                         (
                             detector,
                             record.id,

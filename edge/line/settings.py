@@ -49,6 +49,21 @@ def read_settings(folders: Folders) -> LineSettings:
         return parse(LineSettings, path.read_bytes(), str(path))
 
 
+def have_line(folders: Folders, listen: str) -> None:
+    """Have a line's service run here that detectors reach at an address; all else stays as it was told.
+
+    Args:
+        folders: Of the runner.
+        listen: host:port.
+
+    Raises:
+        InvalidInput: it is no address.
+        StoreFailed: the disk refuses.
+    """
+    if not folders.line_settings.exists() or read_settings(folders).listen != listen:
+        open_line(folders, listen)
+
+
 def open_line(
     folders: Folders,
     listen: str,

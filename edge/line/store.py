@@ -428,6 +428,22 @@ class LineStore:
                 found.add(asked.deployable.sha256)
         return found
 
+    def state(self, name: str, deployment: str) -> DeploymentState | None:
+        """What a detector last said of a deployment."""
+        with self._reading():
+            row = self._database.execute(
+                "SELECT state FROM parts JOIN deployments ON number = deployment WHERE id = ? AND detector = ?",
+                (deployment, name),
+            ).fetchone()
+        return _state(row["state"]) if row else None
+
+    def forget_rollbacks(self, name: str, rollbacks: Collection[str]) -> None:
+        """These were done, and need not be wanted any more."""
+        with self._writing():
+            self._database.executemany(
+                "DELETE FROM rollbacks WHERE id = ? AND detector = ?", [(rollback, name) for rollback in rollbacks]
+            )
+
     # Within a transaction, or under the lock.
 
     def _wanted_parts(self, name: str, brand: str | None = None) -> Iterator[tuple[int, bool]]:
