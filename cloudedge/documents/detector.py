@@ -164,7 +164,10 @@ class Kept(Part):
     """Which images are kept on the detector's disk until its edge server has them, and how long at most."""
 
     most_bytes: int = Field(
-        default=2 * 1024**3, ge=1024 * 1024, le=2**50, description="Bytes that they may take, images and their records together."
+        default=2 * 1024**3,
+        ge=1024 * 1024,
+        le=2**50,
+        description="Bytes that they may take, images and their records together.",
     )
     most_hours: float = Field(
         default=72.0, gt=0, le=1_000_000, description="An older one is let go, sent or not; the newest 100 always stay."

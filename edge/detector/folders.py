@@ -1,13 +1,13 @@
 """Where everything lies in a detector's state directory.
 
-    STATE/models/<brand>/<version>/     models that were deployed                   (cloudedge.serving.models)
-    STATE/deployments.json              how the last deployments stand
-    STATE/wishes.json                   the brand that runs, and what is being taught
-    STATE/spool/spool.db                records of images that are kept, and their heat maps
-    STATE/spool/images/<id>.png         the images
-    STATE/status.json                   how it stands, written every second for `cloudedge-detector status`
-    STATE/detector.lock                 held by the one detector of this state
-    STATE/link/                         its key, its edge server's certificate      (edge.detector.link)
+STATE/models/<brand>/<version>/     models that were deployed                   (cloudedge.serving.models)
+STATE/deployments.json              how the last deployments stand
+STATE/wishes.json                   the brand that runs, and what is being taught
+STATE/spool/spool.db                records of images that are kept, and their heat maps
+STATE/spool/images/<id>.png         the images
+STATE/status.json                   how it stands, written every second for `cloudedge-detector status`
+STATE/detector.lock                 held by the one detector of this state
+STATE/link/                         its key, its edge server's certificate      (edge.detector.link)
 """
 
 from dataclasses import dataclass

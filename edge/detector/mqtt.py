@@ -42,19 +42,7 @@ class MqttSink:
         self._queued = self._arrived = 0  # The first is the inspection's to count, the second the client's.
         self._arrival = threading.Condition()
         self._connected = False
-        self._client = client = paho.Client(CallbackAPIVersion.VERSION2, client_id="", clean_session=True)
-        client.max_queued_messages_set(settings.queue)
-        client.reconnect_delay_set(1, _MOST_PAUSE_SECONDS)
-        if settings.user:
-            client.username_pw_set(settings.user, _password(base / settings.password_file) if settings.password_file else None)
-        if settings.tls:
-            try:
-                client.tls_set(str(base / settings.authorities) if settings.authorities else None)
-            except OSError as error:
-                raise InvalidInput(
-                    f"Cannot use {shown_path(settings.authorities)}: {error.strerror or error}. "
-                    "Give a PEM file of the broker's authority with results.mqtt.authorities."
-                ) from None
+        self._client = client = prepared_client(settings, base)
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
@@ -103,6 +91,32 @@ class MqttSink:
         if trouble != self.trouble:
             _log.warning("%s", trouble)
         self.trouble = trouble
+
+
+def prepared_client(settings: Mqtt, base: Path) -> paho.Client:
+    """A client with all that a broker asks for, which has not connected yet.
+
+    Args:
+        settings: The broker.
+        base: Folder that relative paths are below.
+
+    Raises:
+        InvalidInput: the password or the authorities cannot be read.
+    """
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id="", clean_session=True)
+    client.max_queued_messages_set(settings.queue)
+    client.reconnect_delay_set(1, _MOST_PAUSE_SECONDS)
+    if settings.user:
+        client.username_pw_set(settings.user, _password(base / settings.password_file) if settings.password_file else None)
+    if settings.tls:
+        try:
+            client.tls_set(str(base / settings.authorities) if settings.authorities else None)
+        except OSError as error:
+            raise InvalidInput(
+                f"Cannot use {shown_path(settings.authorities)}: {error.strerror or error}. "
+                "Give a PEM file of the broker's authority with results.mqtt.authorities."
+            ) from None
+    return client
 
 
 def _password(path: Path) -> str:

@@ -15,7 +15,7 @@ from edge.detector.sources.base import Pixels
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _FASTEST = 1
 _UP = 2
-"""The filter of a PNG's rows that takes from each byte the one above: what compresses photographs well and numpy does at once."""
+"""The filter of a PNG's rows that takes from each byte the one above: it helps with photographs, and numpy does it at once."""
 
 _MOST_HEAT_PIXELS = 128
 """Longer side of a heat map; what it shows is coarser than that."""
@@ -37,7 +37,7 @@ def png(image: Pixels) -> bytes:
     rows[0, 1:] = flat[0]
     np.subtract(flat[1:], flat[:-1], out=rows[1:, 1:])
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    content = zlib.compress(rows, _FASTEST)
+    content = zlib.compress(rows.data, _FASTEST)
     return _SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", content) + _chunk(b"IEND", b"")
 
 

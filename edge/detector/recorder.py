@@ -9,9 +9,10 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,10 +154,13 @@ class Recorder:
                 chosen = [self._waiting.popleft() for _ in range(min(_MOST_AT_ONCE, len(self._waiting)))]
                 self._bytes -= sum(each.bytes for each in chosen)
             if chosen:
-                self._attempt(lambda chosen=chosen: self._spool.add([fresh(each) for each in chosen]), len(chosen))
+                self._attempt(partial(self._keep, chosen), len(chosen))
             if time.monotonic() - looked >= _OLD_SECONDS:
                 looked = time.monotonic()
                 self._attempt(self._spool.let_go_of_old, 0)
+
+    def _keep(self, chosen: Sequence[Inspected]) -> None:
+        self._spool.add([fresh(each) for each in chosen])
 
     def _attempt(self, work: Callable[[], object], images: int) -> None:
         try:

@@ -1,6 +1,7 @@
 """Where judgements go: a file that a program follows, and a broker that a PLC's program listens to.
 
-Both take a verdict without waiting for anybody. What cannot be written or queued is counted and said, and the inspection goes on.
+Both take a verdict without waiting for anybody. What cannot be written or queued is counted and said, and the inspection goes
+on.
 """
 
 import errno
@@ -50,6 +51,8 @@ class FileSink:
         """
         self.lost = 0
         self.trouble = ""
+        self._size = 0
+        self._cut = False
         self._path = base / settings.path
         self._most = settings.most_bytes
         with disk_errors(self._path):
@@ -64,7 +67,7 @@ class FileSink:
                     self._path.replace(self._path.with_name(f"{self._path.name}.1"))
                     os.close(self._file)
                     self._file = self._open()
-                # In one piece, so that whoever follows the file reads whole lines; one that a full disk cut short is ended first.
+                # In one piece, so that who follows the file reads whole lines; one that a full disk cut short is ended first.
                 content = (b"\n" if self._cut else b"") + line + b"\n"
                 written = os.write(self._file, content)
                 self._size += written

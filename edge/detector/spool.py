@@ -112,6 +112,8 @@ class Spool:
         self._most_seconds = most_hours * 3600
         self._lock = threading.Lock()
         self._began = time.time() - passed()
+        self._bytes = 0
+        self._unsent = 0
         with disk_errors(self._images):
             self._images.mkdir(parents=True, exist_ok=True)
         path = folder / "spool.db"
@@ -175,7 +177,9 @@ class Spool:
         """
         with self._lock, disk_trouble(self._path):
             with transaction(self._database):
-                done = self._database.executemany("UPDATE images SET sent = 1 WHERE id = ? AND sent = 0", [(each,) for each in ids])
+                done = self._database.executemany(
+                    "UPDATE images SET sent = 1 WHERE id = ? AND sent = 0", [(each,) for each in ids]
+                )
             self._unsent -= max(0, done.rowcount)
 
     def backlog(self) -> int:
@@ -229,7 +233,7 @@ class Spool:
             self._began + passed(),
             len(fresh.image),
             _bytes(fresh),
-            fresh.record.model_dump_json(exclude={"id"}),
+            fresh.record.model_dump_json(),
             fresh.heat,
         )
         done = self._database.execute(

@@ -163,7 +163,9 @@ class Ticks:
             except OSError as error:
                 why = error.strerror or str(error)
             at_end = False
-            self.trouble = f"No pulses come from the encoder {shown_path(path)}: {why}. Check it and its cable; it is tried again."
+            self.trouble = (
+                f"No pulses come from the encoder {shown_path(path)}: {why}. Check it and its cable; it is tried again."
+            )
             _log.warning("%s", self.trouble)
             self._closing.wait(pause_seconds(failures, random.random()))
             failures += 1

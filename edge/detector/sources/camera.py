@@ -1,8 +1,8 @@
 """A camera by V4L2, or a stream of the network, read by PyAV.
 
 A thread decodes whatever comes and keeps the newest picture: what a part looks like is what the camera saw last when its tick
-came, and a camera that nobody empties would show the past. A stream that ends or says nothing is opened anew, at longer and longer
-intervals.
+came, and a camera that nobody empties would show the past. A stream that ends or says nothing is opened anew, at intervals that
+grow.
 """
 
 import logging
@@ -89,9 +89,7 @@ class CameraSource(ImageSource):
             raise StoreFailed(self._trouble)
         age = ticked - picture.came
         if age > self._camera.fresh_seconds:
-            raise StoreFailed(
-                f"The camera's newest picture was {age:.1f} s old when the tick came. {self._trouble}".rstrip()
-            )
+            raise StoreFailed(f"The camera's newest picture was {age:.1f} s old when the tick came. {self._trouble}".rstrip())
         return np.ascontiguousarray(picture.frame.to_ndarray(format="rgb24"), dtype=np.uint8)
 
     def _read(self) -> None:
@@ -102,13 +100,11 @@ class CameraSource(ImageSource):
                 self._read_until_it_ends()
                 why = "the stream has ended"
             except (self._av.error.FFmpegError, OSError, ValueError, CloudedgeError) as error:
-                why = str(getattr(error, "strerror", None) or error)
+                why = without_password(str(getattr(error, "strerror", None) or error))
             if self._closing.is_set():
                 return
             failures = failures + 1 if self._newest is before else 0
-            self._trouble = (
-                f"The camera {self._called} does not answer: {without_password(why)}. Check it and its cable; it is tried again."
-            )
+            self._trouble = f"The camera {self._called} does not answer: {why}. Check it and its cable; it is tried again."
             _log.warning("%s", self._trouble)
             self._closing.wait(pause_seconds(failures, random.random()))
 

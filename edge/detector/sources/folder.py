@@ -41,7 +41,8 @@ class FolderSource(ImageSource):
             ) from None
         if not names and mode != "watch":
             raise InvalidInput(
-                f"There is no picture in {shown_path(folder)} ({', '.join(ENDINGS)}). Put some there, or set source.mode to 'watch'."
+                f"There is no picture in {shown_path(folder)} ({', '.join(ENDINGS)}). Put some there, or set source.mode to "
+                "'watch'."
             )
         self._waiting = deque(names)
 

@@ -1,7 +1,7 @@
 """Pictures of a texture that is made here, some with a defect, and the truth about each.
 
-A large piece of the texture is made once; a part is a random window of it, with the light varying a little. What a picture shows
-depends on the seed and its number only.
+A large piece of the texture is made once; a part is a random window of it, with the light varying a little. What a picture
+shows depends on the seed and its number only.
 """
 
 from functools import partial
@@ -48,7 +48,8 @@ class GeneratorSource(ImageSource):
         part = self._texture[top : top + height, left : left + width] * np.float32(chance.uniform(0.97, 1.03))
         if truth != NORMAL:
             _damage(part, truth, chance)
-        return np.clip(part, 0, 255).astype(np.uint8)
+        pixels: Pixels = np.clip(part, 0, 255).astype(np.uint8)
+        return pixels
 
 
 def _texture(kind: str, height: int, width: int, chance: np.random.Generator) -> NDArray[np.float32]:
@@ -62,7 +63,8 @@ def _texture(kind: str, height: int, width: int, chance: np.random.Generator) ->
         base = np.full((height, width), 128, np.float32)
         grain *= 3
     colour = np.array([1.0, 0.96, 0.9], np.float32)
-    return ((base + grain)[:, :, None] * colour).astype(np.float32)
+    texture: NDArray[np.float32] = ((base + grain)[:, :, None] * colour).astype(np.float32)
+    return texture
 
 
 def _damage(part: NDArray[np.float32], defect: str, chance: np.random.Generator) -> None:
