@@ -11,11 +11,11 @@ from cloudedge.documents import Manifest, Order, OutputFile, Phase, Train, WorkE
 from cloudedge.errors import InvalidDocument
 from cloudedge.files import atomic_write
 from cloudedge.names import sha256_of
+from edge import memory
 from edge.backoff import pause_seconds
 from edge.clock import now
 from edge.folders import Folders
 from edge.messages import Job, Message
-from edge.runner import memory
 from edge.runner.inbox import Wanted
 from edge.runner.ledger import Entry, Ledger
 from edge.runner.outbox import SendResult

@@ -17,14 +17,14 @@ from pathlib import Path
 from cloudedge import __version__
 from cloudedge.errors import EXIT_INTERRUPTED, CloudedgeError, InvalidDocument, StoreFailed
 from cloudedge.places import is_utf8, shown_path
+from edge import memory
 from edge.folders import Folders
 from edge.line.settings import have_line
+from edge.lock import locked
 from edge.messages import Message
-from edge.runner import memory
 from edge.runner.inbox import InboxDirectory
 from edge.runner.ledger import Ledger
 from edge.runner.line import LineService
-from edge.runner.lock import locked
 from edge.runner.orders import Orders
 from edge.runner.settings import Settings
 from edge.runner.supervisor import Work
