@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cloudedge.errors import CloudedgeError
 from cloudedge.processes import end_with
+from edge import memory
 from edge.folders import Folders
 from edge.line.service import Service
 from edge.line.settings import read_settings
@@ -17,6 +18,7 @@ from edge.line.settings import read_settings
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the service; returns the exit code."""
+    memory.share_one_arena()
     parser = argparse.ArgumentParser(prog="python -m edge.line", description="The service of a production line.")
     parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="The runner's state directory.")
     parser.add_argument("--parent", type=int, metavar="PID", help="End when this process is gone.")
@@ -35,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     logging.getLogger(__name__).info("the line's service is at work in %s", folders.line)
+    memory.release()
     ending.wait()
     service.close()
     return 0

@@ -63,8 +63,12 @@ class Page:
         listener = bound(settings.page)
         config = uvicorn.Config(
             application(settings, shown),
-            log_level="warning",
+            http="h11",
+            loop="asyncio",
+            ws="none",
             lifespan="off",
+            log_config=None,
+            access_log=False,
             server_header=False,
             limit_concurrency=_MOST_CONNECTIONS,
             timeout_graceful_shutdown=_ENDING_SECONDS,

@@ -33,6 +33,7 @@ class DeploymentReport(Told):
     name: str = Field(description="Name of the registered model.")
     size: int = Field(description="Length of its file in bytes.")
     begun_at: str = Field(description="When it was asked for.")
+    seconds: float = Field(ge=0, description="How long ago that was, in seconds awake.")
     stopped: bool = Field(description="Whether it goes to nobody else.")
     detectors: dict[str, PartReport] = Field(description="How it stands at each, in the order of their turns.")
 

@@ -34,6 +34,7 @@ from cloudedge.documents.line import (
 from cloudedge.errors import InvalidInput, InvalidModel, NotFound, StoreFailed
 from cloudedge.files import atomic_copy, disk_errors
 from cloudedge.names import checked_name, sha256_of
+from cloudedge.serving.servers import serve
 from edge.clock import now
 from edge.folders import Folders
 from edge.line.answering import Answering
@@ -93,6 +94,7 @@ class Service:
             if settings.models_http or settings.models_grpc:
                 self.local = Local(folders.line_serving, folders.line_model, self._due.give)
                 stack.callback(self.local.close)
+                stack.enter_context(serve(self.local.models, settings.models_http or None, settings.models_grpc or None))
             self._own = identity(folders.line, _NAME)
             methods: dict[str, Method] = {
                 "follow": Following(Hello, self._follow),
@@ -422,6 +424,7 @@ class Service:
             name=row.asked.deployable.name,
             size=row.asked.deployable.size,
             begun_at=row.begun.iso(),
+            seconds=row.begun.seconds_until(now()),
             stopped=row.stopped,
             detectors={
                 part.detector: PartReport(

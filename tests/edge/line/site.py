@@ -188,7 +188,7 @@ class LineSite:
         self.folders = Folders(root / "state")
         ports = free_ports(5)
         addresses = [f"127.0.0.1:{port}" for port in ports]
-        open_line(self.folders, *addresses[:3], models=addresses[3:] if models else ())
+        open_line(self.folders, addresses[0], addresses[1], addresses[2], addresses[3:] if models else ())
         self.line = Line(self.folders)
         self.service: Service | None = None
         self.links: dict[str, Link] = {}
