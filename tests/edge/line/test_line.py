@@ -242,6 +242,36 @@ def test_a_cut_transfer_goes_on_where_it_was(site: LineSite) -> None:
         cable.close()
 
 
+def test_a_detector_that_dies_in_a_transfer_goes_on_where_it_was_and_nothing_runs_backwards(site: LineSite) -> None:
+    detector = site.joined("north")
+    found = membership(site.folder("north"))
+    assert found is not None
+    cable = Cable(found.address)
+    told: list[int] = []
+    try:
+        (site.folder("north") / "line.json").write_bytes(found.model_copy(update={"address": cable.address}).to_json())
+        cable.limit = 3_000_000
+        site.link("north")
+        report = deploy(site, padding=6_000_000)
+        until(lambda: cable.cuts)
+        site.unlink("north")
+        part = site.line.deployment("one").detectors["north"]
+        told.append(part.state.transferred if part.state else 0)
+        (kept,) = (site.folder("north") / "models").glob("*.part")
+        assert 0 < kept.stat().st_size < report.size
+        site.link("north")
+        while not site.line.deployment("one").over:
+            part = site.line.deployment("one").detectors["north"]
+            told.append(part.state.transferred if part.state else 0)
+        assert outcomes(site) == {"north": "serving"}
+        assert told == sorted(told)
+        assert cable.passed < 1.3 * report.size
+        assert detector.deployed == ["one"]
+    finally:
+        site.unlink("north")
+        cable.close()
+
+
 def test_a_damaged_rest_of_a_transfer_is_fetched_anew(site: LineSite) -> None:
     detector = site.joined("north")
     path = site.root / "models" / "one.onnx"
