@@ -39,7 +39,7 @@ from cloudedge.documents.line import (
     Teach,
     Wanted,
 )
-from cloudedge.errors import CloudedgeError, NotFound, StoreFailed
+from cloudedge.errors import CloudedgeError, InvalidDocument, NotFound, StoreFailed
 from cloudedge.files import atomic_write, disk_errors
 from cloudedge.names import NAME
 from edge.backoff import pause_seconds
@@ -582,8 +582,12 @@ class Link:
         path = self._folder / "memory.json"
         if not path.exists():
             return _Memory()
-        with disk_errors(path):
-            return parse(_Memory, path.read_bytes(), str(path), stored=True)
+        try:
+            with disk_errors(path):
+                return parse(_Memory, path.read_bytes(), str(path), stored=True)
+        except InvalidDocument as error:
+            _log.warning("what the link had done is lost, and done again where it is still wanted: %s", error)
+            return _Memory()
 
     def _remember(self, **changed: object) -> None:
         """Keep what must not be forgotten.

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cloudedge.addresses import host_and_port, is_any, joined_address, own_address
 from cloudedge.channel.identity import identity
@@ -34,19 +35,20 @@ from cloudedge.documents.line import (
 from cloudedge.errors import InvalidInput, InvalidModel, NotFound, StoreFailed
 from cloudedge.files import atomic_copy, disk_errors
 from cloudedge.names import checked_name, sha256_of
-from cloudedge.serving.servers import serve
 from edge.clock import now
 from edge.folders import Folders
 from edge.line.answering import Answering
 from edge.line.attendance import Attendance
 from edge.line.history import Arrived, History
-from edge.line.local import Local
 from edge.line.page import Page
 from edge.line.reports import DeploymentReport, DetectorReport, LineReport, PartReport, Trend
 from edge.line.rollout import Standing, decide
 from edge.line.settings import LineSettings
 from edge.line.store import DeploymentRow, LineStore
 from edge.signals import Signal
+
+if TYPE_CHECKING:
+    from edge.line.local import Local
 
 _log = logging.getLogger(__name__)
 
@@ -92,6 +94,10 @@ class Service:
             stack.callback(self.history.close)
             self.local: Local | None = None
             if settings.models_http or settings.models_grpc:
+                # What runs models is loaded only where models are run.
+                from cloudedge.serving.servers import serve
+                from edge.line.local import Local
+
                 self.local = Local(folders.line_serving, folders.line_model, self._due.give)
                 stack.callback(self.local.close)
                 stack.enter_context(serve(self.local.models, settings.models_http or None, settings.models_grpc or None))
@@ -507,7 +513,7 @@ class Service:
     def _away_seconds(self, name: str) -> float:
         return 0.0 if name == SERVER else self.attendance.away_seconds(name)
 
-    def _tend_local(self, local: Local) -> None:
+    def _tend_local(self, local: "Local") -> None:
         wanted = self.store.wanted(SERVER)
         known = {asked.id: self.store.state(SERVER, asked.id) for asked in wanted.deployments}
         done = local.follow(wanted, known)

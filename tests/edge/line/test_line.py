@@ -171,6 +171,19 @@ def test_one_that_is_away_too_long_is_unreachable_and_keeps_its_model(site: Line
     assert away.deployed == []
 
 
+def test_one_that_goes_away_with_the_model_and_judges_by_it_later_is_found_to(site: LineSite) -> None:
+    (detector,) = site.linked("north")
+    detector.ends = "loading"
+    deploy(site, "one", Rollout(canaries=0, wait_seconds=0.2))
+    until(lambda: (state := site.line.deployment("one").detectors["north"].state) and state.phase == "loading")
+    site.unlink("north")
+    assert outcomes(site) == {"north": "unreachable"}
+    detector.now("one", "watching")
+    site.link("north")
+    until(lambda: outcomes(site) == {"north": "serving"})
+    assert wanted(site, "north") == ["one"]
+
+
 def test_one_that_comes_back_in_time_gets_the_model(site: LineSite) -> None:
     away = site.joined("away")
     deploy(site)
