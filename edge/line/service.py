@@ -92,15 +92,7 @@ class Service:
             stack.callback(self.store.close)
             self.history = History(folders.line_history)
             stack.callback(self.history.close)
-            self.local: Local | None = None
-            if settings.models_http or settings.models_grpc:
-                # What runs models is loaded only where models are run.
-                from cloudedge.serving.servers import serve
-                from edge.line.local import Local
-
-                self.local = Local(folders.line_serving, folders.line_model, self._due.give)
-                stack.callback(self.local.close)
-                stack.enter_context(serve(self.local.models, settings.models_http or None, settings.models_grpc or None))
+            self.local = self._serving(stack) if settings.models_http or settings.models_grpc else None
             self._own = identity(folders.line, _NAME)
             methods: dict[str, Method] = {
                 "follow": Following(Hello, self._follow),
@@ -128,6 +120,16 @@ class Service:
     def close(self) -> None:
         """End."""
         self._stack.close()
+
+    def _serving(self, stack: contextlib.ExitStack) -> "Local":
+        """The edge server as a place where models are deployed; what runs models is loaded only where models are run."""
+        from cloudedge.serving.servers import serve
+        from edge.line.local import Local
+
+        local = Local(self._folders.line_serving, self._folders.line_model, self._due.give)
+        stack.callback(local.close)
+        stack.enter_context(serve(local.models, self._settings.models_http or None, self._settings.models_grpc or None))
+        return local
 
     # What detectors ask.
 
@@ -162,7 +164,7 @@ class Service:
             self.changed.give()
 
     def _tell(self, call: Call, said: Said, _: memoryview) -> Heard:
-        self.attendance.hear(call.member, said.status, said.flushed)
+        self.attendance.hear(call.member, said)
         self._heard(call.member)
         return Heard()
 
@@ -391,7 +393,16 @@ class Service:
     def detectors(self) -> list[DetectorReport]:
         """How all detectors stand, by their names, and what is wanted of each."""
         found = self._detectors()
-        return [each.model_copy(update={"wanted": self.store.wanted(each.name)}) for each in found]
+        wanted = {each.name: self.store.wanted(each.name) for each in found}
+        return [
+            each.model_copy(
+                update={
+                    "wanted": wanted[each.name],
+                    "in_step": self.attendance.seen(each.name).generation == wanted[each.name].generation,
+                }
+            )
+            for each in found
+        ]
 
     def _detectors(self) -> list[DetectorReport]:
         counts = self.history.counts()

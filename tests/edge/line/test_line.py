@@ -1,5 +1,6 @@
 """A line's service and its detectors' links, over real TLS on loopback."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,6 +110,7 @@ def test_a_brand_reaches_a_detector_at_once_and_one_that_was_away_later(site: Li
     for name in ("here", "away"):
         site.line.brand(name, BRAND)
     until(lambda: here[0].brands == [BRAND])
+    until(lambda: [each.in_step for each in site.line.detectors()] == [False, True])
     site.link("away")
     until(lambda: away.brands == [BRAND])
 
@@ -363,20 +365,31 @@ def test_a_stranger_gets_nothing_of_the_line(site: LineSite) -> None:
 
 def test_the_service_may_be_killed_at_any_moment_of_a_deployment(tmp_path: Path) -> None:
     site = LineSite(tmp_path)
-    try:
+    rollout = Rollout(canaries=1, canary_seconds=0)
+
+    def killed_when(happened: Callable[[], object]) -> None:
+        """The service runs until something has happened, and is killed."""
         with site.process() as process:
-            detectors = site.linked("a", "b")
-            detectors[0].ends = detectors[1].ends = "loading"
-            deploy(site)
-            until(lambda: all(detector.deployed for detector in detectors))
+            if "a" not in site.links:
+                for detector in site.linked("a", "b"):
+                    detector.ends = "loading"
+                deploy(site, "one", rollout, "a", "b", padding=10_000_000)
+            until(happened)
             process.kill()
-            process.wait()
-        detectors[0].now("one", "serving")
-        detectors[1].now("one", "failed", "it broke on its first image")
+
+    try:
+        killed_when(lambda: list(site.root.glob("a/link/models/*.part")) or site.detectors["a"].deployed)
+        killed_when(lambda: site.detectors["a"].deployed)
+        site.detectors["a"].now("one", "serving")
+        killed_when(lambda: list(site.root.glob("b/link/models/*.part")) or site.detectors["b"].deployed)
+        killed_when(lambda: site.detectors["b"].deployed)
+        site.detectors["b"].now("one", "failed", "it broke on its first image")
         with site.process():
             assert outcomes(site) == {"a": "serving", "b": "failed"}
-            assert [detector.deployed for detector in detectors] == [["one"], ["one"]]
-            until(lambda: site.is_here("a") and site.is_here("b"))
+            assert [detector.deployed for detector in site.detectors.values()] == [["one"], ["one"]]
+            part = site.line.deployment("one").detectors["b"]
+            assert part.outcome is not None
+            assert part.outcome.reason == "it broke on its first image"
     finally:
         site.close()
 
