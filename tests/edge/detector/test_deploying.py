@@ -147,7 +147,7 @@ def test_a_watch_goes_on_after_a_restart(tmp_path: Path) -> None:
     with station.at_work() as detector:
         good = deployed(detector, tmp_path, 200.0, "good")
         path = tmp_path / "bad.onnx"
-        detector.deploy(deployment(judging(path), "bad", watch_seconds=600, least_images=10_000), path)
+        detector.deploy(deployment(judging(path), "bad", watch_seconds=600, least_images=1000), path)
         until(lambda: phase(detector, "bad") == "watching" and state(detector, "bad").images > 3)
     again = Station(tmp_path, {"source": {**LOOP, "path": str(pictures(tmp_path / "other", BRIGHT))}})
     again.settings["encoder"]["per_second"] = 1000
