@@ -130,9 +130,9 @@ class Station:
         return path
 
     @contextmanager
-    def process(self) -> Iterator["subprocess.Popen[str]"]:
+    def process(self, *arguments: object) -> Iterator["subprocess.Popen[str]"]:
         """The program at work, as it is started on a detector's machine."""
-        command = python("edge.detector", "--state", self.state, "--config", self.write_configuration())
+        command = python("edge.detector", "--state", self.state, "--config", self.write_configuration(), *arguments)
         with (self.root / "log.txt").open("a") as log, subprocess.Popen(command, stderr=log, stdout=log, text=True) as process:
             try:
                 yield process
