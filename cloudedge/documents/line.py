@@ -157,11 +157,14 @@ class Hello(Told):
 
 
 class Said(Told):
-    """One word of a detector on its long connection; fields that say nothing are left out."""
+    """What a detector says now and then, as long as it is connected."""
 
-    hello: Hello | None = Field(default=None, description="The first word.")
-    status: Status | None = Field(default=None, description="How it stands now.")
+    status: Status = Field(description="How it stands now.")
     flushed: Count = Field(default=0, description="Up to this flush all records that it held back are sent.")
+
+
+class Heard(Told):
+    """The edge server has heard it: a deployment's last state need not be said again."""
 
 
 class Fetch(Part):
@@ -172,7 +175,7 @@ class Fetch(Part):
 
 
 class Sent(Told):
-    """A record as it is sent; the bytes of its image and its heat map follow the message."""
+    """A record as it is sent."""
 
     record: Record = Field(description="The record.")
     image_bytes: int = Field(ge=1, le=MAX_IMAGE_BYTES, description="Length of its image's file.")
@@ -180,7 +183,7 @@ class Sent(Told):
 
 
 class Records(Told):
-    """Some records, oldest first."""
+    """Some records, oldest first; the bytes of their images and heat maps follow the message in the same order."""
 
     records: tuple[Sent, ...] = Field(
         min_length=1, max_length=1000, description="The records, as their bytes follow each other."
