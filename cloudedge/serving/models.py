@@ -373,6 +373,10 @@ class Models:
         """Names of which a version is in use, sorted."""
         return tuple(sorted(name for name, slot in self._slots.copy().items() if slot.pair.current is not None))
 
+    def ready(self) -> bool:
+        """Whether each name of which a version is wanted has one in use."""
+        return not self._closed and not any(slot.reason and not slot.pair.current for slot in self._slots.copy().values())
+
     def list(self) -> tuple[Version, ...]:
         """All versions on disk, by name: the one in use first, then the newest first."""
         found: list[Version] = []
@@ -397,6 +401,10 @@ class Models:
         slot = self._slots.get(name)
         return () if slot is None else _on_disk(slot)
 
+    def known(self) -> tuple[str, ...]:
+        """Names of which a version is on disk or was, sorted."""
+        return tuple(sorted(self._slots.copy()))
+
     def counts(self) -> dict[str, Counts]:
         """What happened since the process began, by name."""
         return {name: slot.counts for name, slot in sorted(self._slots.copy().items())}
@@ -411,7 +419,7 @@ class Models:
     def _known(self, name: str) -> _Slot:
         slot = self._slots.get(name)
         if slot is None or not (slot.pair.current or _on_disk(slot)):
-            raise NotFound(f"There is no model {name!r} here; there are: {_listed(tuple(sorted(self._slots.copy())))}.")
+            raise NotFound(f"There is no model {name!r} here; there are: {_listed(self.known())}.")
         return slot
 
     def _newest(self, name: str, slot: _Slot) -> str:
