@@ -45,7 +45,7 @@ def _listens(port: int) -> bool:
 
 
 async def _serve(port: int, passwords: str, certificate: str) -> None:
-    from amqtt.broker import Broker
+    from amqtt.broker import Broker  # type: ignore[import-untyped]
 
     who = (
         {"amqtt.plugins.authentication.FileAuthPlugin": {"password_file": passwords}}

@@ -201,7 +201,7 @@ def test_what_waits_is_superseded_by_what_comes(tmp_path: Path) -> None:
             assert go_on.wait(30)
             return put(*arguments)  # type: ignore[arg-type]
 
-        detector.models.put = slow  # type: ignore[method-assign]
+        detector.models.put = slow  # type: ignore[assignment, method-assign]
         for number, threshold in (("one", 110.0), ("two", 120.0), ("three", 130.0)):
             path = tmp_path / f"{number}.onnx"
             detector.deploy(deployment(judging(path, threshold), number), path)

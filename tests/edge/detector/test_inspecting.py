@@ -11,6 +11,7 @@ from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -257,10 +258,10 @@ def test_a_line_that_was_cut_short_is_ended_before_the_next(tmp_path: Path) -> N
     assert (tmp_path / "results").read_bytes() == b'{"whole": 1}\n{"ha\n{}\n'
 
 
-def coded(path: Path, values: list[int], codec: str = "mpeg4") -> Path:
+def coded(path: Path, values: list[int]) -> Path:
     """A film of gray pictures."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=Fraction(25))
+        stream = container.add_stream("mpeg4", rate=Fraction(25))
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for value in values:
             frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), value, np.uint8), format="rgb24")
@@ -341,7 +342,7 @@ def test_the_newest_picture_of_a_network_camera_is_inspected_and_one_that_went_i
             server.shutdown()
 
 
-def last(station: Station) -> dict[str, object]:
+def last(station: Station) -> dict[str, Any]:
     return (station.verdicts() or [{}])[-1]
 
 

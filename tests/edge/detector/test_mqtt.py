@@ -29,11 +29,15 @@ def heard(port: int, user: tuple[str, str] | None = None, authority: Path | None
     messages: list[dict[str, Any]] = []
     subscribed = threading.Event()
     client = paho.Client(CallbackAPIVersion.VERSION2)
+
+    def subscribe(*_: object) -> None:
+        client.subscribe(TOPIC, qos=1)
+
     if user:
         client.username_pw_set(*user)
     if authority:
         client.tls_set(str(authority))
-    client.on_connect = lambda *_: client.subscribe(TOPIC, qos=1)
+    client.on_connect = subscribe
     client.on_subscribe = lambda *_: subscribed.set()
     client.on_message = lambda _client, _data, message: messages.append(json.loads(message.payload))
     client.connect("127.0.0.1", port)

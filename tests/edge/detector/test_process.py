@@ -107,12 +107,14 @@ def test_only_one_works_with_a_state(tmp_path: Path) -> None:
 
 def test_it_ends_with_the_process_that_it_was_started_for(tmp_path: Path) -> None:
     station = Station(tmp_path)
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as parent:
-        with station.process("--parent", parent.pid) as process:
-            until(lambda: images(station))
-            assert parent.stdin is not None
-            parent.stdin.close()
-            assert process.wait(30) == 128 + signal.SIGTERM
+    with (
+        subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as parent,
+        station.process("--parent", parent.pid) as process,
+    ):
+        until(lambda: images(station))
+        assert parent.stdin is not None
+        parent.stdin.close()
+        assert process.wait(30) == 128 + signal.SIGTERM
 
 
 def test_it_loads_neither_torch_nor_what_is_not_configured(tmp_path: Path) -> None:

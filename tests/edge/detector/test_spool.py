@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloudedge.documents.line import Record
-from edge.detector import spool as spools
 from edge.detector.spool import ALWAYS_KEPT, ROW_BYTES, Fresh, Spool
 
 WORTH = ("ordinary", "remarkable", "taught")
@@ -141,7 +140,7 @@ def test_a_clock_that_jumps_deletes_nothing(tmp_path: Path, jump: float, monkeyp
     with opened(tmp_path, most_hours=1) as spool:
         spool.add([fresh() for _ in range(2 * ALWAYS_KEPT)])
         real = time.time
-        monkeypatch.setattr(spools.time, "time", lambda: real() + jump)
+        monkeypatch.setattr(time, "time", lambda: real() + jump)
         spool.add([fresh()])
         spool.let_go_of_old()
         assert len(held(tmp_path)) == 2 * ALWAYS_KEPT + 1
