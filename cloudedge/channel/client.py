@@ -1,6 +1,6 @@
 """The side of the channel that calls: it believes the one certificate that it was told of."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, TypeVar
 
 import grpc
@@ -79,7 +79,7 @@ class Client:
         call: Any = self._channel.unary_stream(method)
         return Following(call(packed(message)), answer, self.address)
 
-    def chunks(self, method: str, message: Part) -> Iterator[bytes]:
+    def chunks(self, method: str, message: Part) -> Generator[bytes, None, None]:
         """Call, and get bytes as a stream: as fast as they are taken, and no faster.
 
         Args:

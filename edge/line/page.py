@@ -25,10 +25,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from cloudedge.addresses import host_and_port
 from cloudedge.errors import InvalidInput
 from cloudedge.names import NAME, SHA256
-from edge.line.attendance import Signal
 from edge.line.history import History
 from edge.line.reports import LineReport
 from edge.line.settings import LineSettings
+from edge.signals import Signal
 
 KEY_HEADER = "X-Cloudedge-Key"
 

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from cloudedge.addresses import host_and_port, is_any, joined_address, own_address
@@ -37,7 +37,7 @@ from cloudedge.names import checked_name, sha256_of
 from edge.clock import now
 from edge.folders import Folders
 from edge.line.answering import Answering
-from edge.line.attendance import Attendance, Signal
+from edge.line.attendance import Attendance
 from edge.line.history import Arrived, History
 from edge.line.local import Local
 from edge.line.page import Page
@@ -45,6 +45,7 @@ from edge.line.reports import DeploymentReport, DetectorReport, LineReport, Part
 from edge.line.rollout import Standing, decide
 from edge.line.settings import LineSettings
 from edge.line.store import DeploymentRow, LineStore
+from edge.signals import Signal
 
 _log = logging.getLogger(__name__)
 
@@ -271,7 +272,7 @@ class Service:
         self._changed_wants()
         return brand
 
-    def gather(self, detectors: Collection[str], seconds: float) -> dict[str, str]:
+    def gather(self, detectors: Sequence[str], seconds: float) -> dict[str, str]:
         """Have detectors send all records that they hold back now.
 
         Args:

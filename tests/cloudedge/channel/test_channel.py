@@ -178,7 +178,7 @@ def test_a_stream_goes_only_as_fast_as_it_is_taken(house: House) -> None:
 
     until(stands)
     assert len(house.sent) < 900
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
 
 
 def test_an_identity_is_made_once_and_only_its_user_may_read_it(tmp_path: Path) -> None:
