@@ -6,9 +6,9 @@ The whole of `cloudedge-detector run` is kept on one core: a generator in the pl
 second, judgements into a file, every image into the history. The model has the first three stages of EfficientNet-Lite0, with
 random weights, and a normal distribution over their features. A part's time goes from its tick to its line in the results.
 
-Beside that, the same detector while one model after the other is deployed to it, each another file, as fast as they come: what
-was judged, by which model, and the longest pause in which a part waited; and a rollback, from its command to the first part that
-the model before judges.
+Beside that, the same detector while one model after the other is deployed to it, each another file than those that are loaded,
+as fast as they come: what was judged, by which model, and the longest pause in which a part waited; and a rollback, from its
+command to the first part that the model before judges.
 """
 
 import argparse
@@ -18,24 +18,22 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
-from onnx import TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from benchmarks.tables import say, write
 from cloudedge.documents.base import parse
 from cloudedge.documents.deployable import Deployable, ImageForm, Tensor
 from cloudedge.documents.detector import DetectorConfiguration
 from cloudedge.documents.inspection import Bounds
-from cloudedge.documents.line import Deployment
+from cloudedge.documents.line import Deployment, DeploymentState
 from cloudedge.interpreter import python
 from cloudedge.serving.models import Models
 from edge.detector.folders import DetectorFolders
@@ -46,6 +44,9 @@ PER_SECOND = 60
 LIMITS = {128: 10.0, 256: 1000 / PER_SECOND}
 """What 99% of the parts may take at most, in milliseconds, by the image's size."""
 
+_FILES = 20
+"""Models that are deployed in turns."""
+
 _STAGES = ((1, 16, 3, 1, 1), (6, 24, 3, 2, 2), (6, 40, 5, 2, 2))
 """Of EfficientNet-Lite0 after its stem: expansion, channels, kernel, stride, blocks."""
 
@@ -54,7 +55,7 @@ def main() -> int:
     """Measure, print tables and write the figures."""
     parser = argparse.ArgumentParser(description="Measure a detector on one core.")
     parser.add_argument("--seconds", type=float, default=25, help="How long each size is measured.")
-    parser.add_argument("--swaps", type=int, default=100)
+    parser.add_argument("--swaps", type=int, default=1000)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--swapping", type=Path, help=argparse.SUPPRESS)  # Folder: this is the process on one core.
     options = parser.parse_args()
@@ -88,7 +89,7 @@ def main() -> int:
         ("median of these pauses, ms", f"{swapped['median_gap_ms']:.1f}"),
         ("99% of the parts meanwhile, ms", f"{swapped['p99_ms']:.2f}"),
         ("rollback until the first part that the model before judges, ms", f"{swapped['rollback_ms']:.1f}"),
-        ("memory after the first 10 swaps and at the end, MiB", f"{swapped['early_mib']:.0f}, {swapped['late_mib']:.0f}"),
+        ("memory after the first 50 swaps and at the end, MiB", f"{swapped['early_mib']:.0f}, {swapped['late_mib']:.0f}"),
     ]
     say("Swaps of models of 128 pixels under the same load", rows)
     write(options.out, figures)
@@ -120,7 +121,8 @@ def made(path: Path, size: int, seed: int) -> Deployable:
         seed: Of its weights.
     """
     chance = np.random.default_rng(seed)
-    nodes, constants = [], []
+    nodes: list[NodeProto] = []
+    constants: list[TensorProto] = []
 
     def constant(values: Any, kind: type = np.float32) -> str:
         name = f"c{len(constants)}"
@@ -173,7 +175,7 @@ def made(path: Path, size: int, seed: int) -> Deployable:
     squares = add("Unsqueeze", [squares, constant([1], np.int64)])
     large = add("Resize", [squares, "", "", constant([size, size], np.int64)], mode="linear", axes=[2, 3])
     add("Squeeze", [large, constant([1], np.int64)], "map")
-    outputs = {"score": ["batch"], "map": ["batch", size, size]}
+    outputs: dict[str, list[str | int | None]] = {"score": ["batch"], "map": ["batch", size, size]}
     graph = helper.make_graph(
         nodes,
         "graph",
@@ -265,45 +267,48 @@ def _swap(folder: Path, swaps: int) -> dict[str, Any]:
     memory.share_one_arena()
     sys.setswitchinterval(0.0005)
     configuration = parse(DetectorConfiguration, _configuration(folder, 128).read_bytes(), "the configuration")
-    files = [made(folder / f"{number}.onnx", 128, number) for number in range(swaps + 1)]
+    files = [made(folder / f"{number}.onnx", 128, number) for number in range(min(swaps + 1, _FILES))]
     detector = Detector("measured", configuration, folder / "state", folder)
     detector.start()
-    early = 0.0
-    gaps = []
-    for number, deployable in enumerate(files):
+    early, early_after = 0.0, min(50, swaps)
+    states: dict[str, DeploymentState] = {}
+    began = time.monotonic()
+    for number in range(swaps + 1):
+        deployable = files[number % _FILES]
         asked = Deployment(id=f"swap-{number}", brand=BRAND, deployable=deployable, bounds=Bounds(watch_seconds=0))
-        detector.deploy(asked, folder / f"{number}.onnx")
-        with _waiting(120) as moments:
-            for _ in moments:
-                state = next(each for each in detector.status().deployments if each.id == asked.id)
-                # Of the first there is nothing before, and no pause to speak of.
-                if state.phase == "serving" and (state.swap_gap_ms or not number):
-                    break
-        if number:
-            gaps.append(state.swap_gap_ms)
-        if number == min(10, swaps):
+        detector.deploy(asked, folder / f"{number % _FILES}.onnx")
+        for _ in _moments(120):
+            states |= {each.id: each for each in detector.status().deployments}
+            if states[asked.id].phase == "serving":
+                break
+        if number == early_after:
             early = psutil.Process().memory_info().rss / 2**20
+    seconds = time.monotonic() - began
     late = psutil.Process().memory_info().rss / 2**20
-    before = files[-2].sha256
+    for _ in _moments(10):  # The last pauses are known a second later.
+        states |= {each.id: each for each in detector.status().deployments}
+        if states[asked.id].swap_gap_ms:
+            break
+    gaps = [state.swap_gap_ms for number, state in states.items() if number != "swap-0"]
+    before = files[(swaps - 1) % _FILES].sha256
     results = folder / "results.jsonl"
     began = time.monotonic()
     detector.rollback(BRAND)
-    with _waiting(10) as moments:
-        for _ in moments:
-            if before in results.read_text()[-600:]:
+    for _ in _moments(10):
+        with results.open("rb") as file:
+            file.seek(-600, os.SEEK_END)
+            if before.encode() in file.read():
                 break
     rollback_ms = 1000 * (time.monotonic() - began)
-    standing = detector.standing()
     detector.close()
     verdicts = [json.loads(line) for line in results.read_text().splitlines()]
     judged = [each for each in verdicts if each["model"]]
     known = {each.sha256 for each in files}
     wrong = sum(each["accepted"] is None or each["model"] not in known for each in judged)
-    skipped = verdicts[-1]["tick"] - len(verdicts)
     return {
         "swaps": detector.models.counts()[BRAND].swaps - 1,
         "judged": len(judged),
-        "missed": standing.missed + (skipped - standing.missed),
+        "missed": verdicts[-1]["tick"] - len(verdicts),
         "wrong": wrong,
         "longest_gap_ms": max(gaps),
         "median_gap_ms": statistics.median(gaps),
@@ -311,22 +316,17 @@ def _swap(folder: Path, swaps: int) -> dict[str, Any]:
         "rollback_ms": rollback_ms,
         "early_mib": early,
         "late_mib": late,
-        "threads": threading.active_count(),
+        "seconds": seconds,
     }
 
 
-@contextmanager
-def _waiting(seconds: float) -> Iterator[Iterator[None]]:
+def _moments(seconds: float) -> Iterator[None]:
     """Moments to look again, for so long."""
     end = time.monotonic() + seconds
-
-    def moments() -> Iterator[None]:
-        while time.monotonic() < end:
-            yield
-            time.sleep(0.005)
-        raise RuntimeError(f"nothing came of it within {seconds} s")
-
-    yield moments()
+    while time.monotonic() < end:
+        yield
+        time.sleep(0.002)
+    raise RuntimeError(f"nothing came of it within {seconds} s")
 
 
 if __name__ == "__main__":

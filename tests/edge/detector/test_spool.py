@@ -1,6 +1,8 @@
 """What a detector keeps on its disk: within its bounds, the least worth goes first, and no record is without its image."""
 
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -148,3 +150,46 @@ def test_a_clock_that_jumps_deletes_nothing(tmp_path: Path, jump: float, monkeyp
         spool.let_go_of_old()
         assert len(held(tmp_path)) == (ALWAYS_KEPT if jump > 0 else 2 * ALWAYS_KEPT + 1)
         assert [each.id for each in spool.unsent(1000)] == held(tmp_path)
+
+
+FULL = """
+import os, sys
+from pathlib import Path
+from cloudedge.errors import StoreFailed
+from edge.detector.spool import Spool
+from tests.edge.detector.test_spool import fresh
+
+root = Path(sys.argv[1])
+spool = Spool(root / "spool", 10**9, 1000)
+kept = spool.add([fresh(size=20_000) for _ in range(20)])
+failed = 0
+while failed < 3:
+    try:
+        kept += spool.add([fresh(size=20_000)])
+    except StoreFailed as error:
+        assert "full" in str(error), error
+        failed += 1
+spool.close()
+file = os.open(root / "of-others", os.O_WRONLY | os.O_CREAT)
+try:
+    while True:
+        os.write(file, bytes(4096))
+except OSError:
+    pass
+spool = Spool(root / "spool", 10**9, 1000)
+left = [each.id for each in spool.unsent(10_000)]
+assert left, "nothing is left"
+assert left == kept[-len(left):], (left, kept)
+assert all(each.image.stat().st_size == 20_000 for each in spool.unsent(10_000))
+print("well")
+"""
+
+
+def test_on_a_disk_that_is_really_full_the_oldest_make_room_and_it_can_still_be_opened(tmp_path: Path) -> None:
+    small = f"mount -t tmpfs -o size=4m tmpfs '{tmp_path}'"
+    if subprocess.run(["unshare", "-rm", "sh", "-c", small], capture_output=True, check=False).returncode:
+        pytest.skip("this machine does not let a test mount a small disk")
+    script = f'{small} && exec "$@"'
+    command = ["unshare", "-rm", "sh", "-c", script, "sh", sys.executable, "-c", FULL, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3], timeout=100)
+    assert done.stdout == "well\n", done.stderr
