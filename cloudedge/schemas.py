@@ -9,12 +9,14 @@ from pathlib import Path
 
 from cloudedge.documents import DataFormat, Event, FusionRecord, History, Inbox, Manifest, Order, Report, TrainingTask
 from cloudedge.documents.base import Part
+from cloudedge.documents.detector import DetectorConfiguration, Verdict
 from cloudedge.documents.sweep import SweepFile
 
 FOLDER = Path("docs/schemas")
 
 DOCUMENTS: dict[str, type[Part]] = {
     "data-format": DataFormat,
+    "detector": DetectorConfiguration,
     "event": Event,
     "fusion-record": FusionRecord,
     "history": History,
@@ -24,6 +26,7 @@ DOCUMENTS: dict[str, type[Part]] = {
     "report": Report,
     "sweep": SweepFile,
     "task": TrainingTask,
+    "verdict": Verdict,
 }
 """Every document by the name of its schema's file."""
 
