@@ -3,20 +3,20 @@
 import io
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from cloudedge.documents.deployable import ImageForm
 from cloudedge.documents.inspection import NORMAL
 from cloudedge.errors import InvalidModel, InvalidSamples
 from cloudedge.places import shown_path
-from components.inspection_training.gate.test_set import TestImage
+from components.inspection_training.gate.images import LabelledImage
 from components.inspection_training.records import JudgedImage
 
 if TYPE_CHECKING:
     import numpy as np
-    from cloudedge.deployable.session import Session
     from numpy.typing import NDArray
+
+    from cloudedge.deployable.session import Session
 
 _MOST_PIXELS = 4_000_000
 """Places that the pixels' ROC curve is made of; of more, each n-th is taken."""
@@ -38,7 +38,7 @@ class Figures(NamedTuple):
     """PNG by the image's name: the image, beside it its heat map."""
 
 
-def score(session: "Session", images: Sequence[TestImage], say: Callable[[int], object]) -> Figures:
+def score(session: "Session", images: Sequence[LabelledImage], say: Callable[[int], object]) -> Figures:
     """Judge all images of a test set.
 
     Args:
@@ -52,9 +52,10 @@ def score(session: "Session", images: Sequence[TestImage], say: Callable[[int], 
         WorkFailed: it fails on an image.
     """
     import numpy as np
-    from cloudedge.deployable.session import judge
-    from cloudedge.inspection.images import decoded, prepared
     from sklearn.metrics import roc_auc_score
+
+    from cloudedge.deployable.session import judge
+    from cloudedge.inspection.images import prepared, read
 
     form = _form(session)
     classes = session.deployable.classes
@@ -65,7 +66,7 @@ def score(session: "Session", images: Sequence[TestImage], say: Callable[[int], 
     masked = any(image.mask for image in images)
     spent = 0.0
     for number, image in enumerate(images):
-        pixels = prepared(decoded(_read(image.path), shown_path(image.path)), form)
+        pixels = prepared(read(image.path), form)
         began = time.perf_counter()
         found = judge(session, pixels)
         spent += time.perf_counter() - began
@@ -101,13 +102,6 @@ def score(session: "Session", images: Sequence[TestImage], say: Callable[[int], 
     )
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InvalidSamples(f"{shown_path(path)} cannot be read: {error.strerror}. Check its rights.") from None
-
-
 def _form(session: "Session") -> ImageForm:
     deployable = session.deployable
     if deployable.image is None or "score" not in {tensor.name for tensor in deployable.outputs}:
@@ -115,7 +109,7 @@ def _form(session: "Session") -> ImageForm:
     return deployable.image
 
 
-def _mask(image: TestImage, shape: tuple[int, ...]) -> "NDArray[np.bool_]":
+def _mask(image: LabelledImage, shape: tuple[int, ...]) -> "NDArray[np.bool_]":
     import numpy as np
     from PIL import Image, UnidentifiedImageError
 

@@ -14,8 +14,8 @@ from cloudedge.documents.kinds.inspect_train import InspectTrained
 from cloudedge.documents.tasks.inspection_training import GateBounds, InspectionTrainingTask
 from cloudedge.errors import InvalidModel, NotFound
 from cloudedge.files import atomic_write
+from components.inspection_training.gate.images import LabelledImage, labelled_images
 from components.inspection_training.gate.scoring import Figures, score
-from components.inspection_training.gate.test_set import TestImage, test_images
 from components.inspection_training.records import DEPLOYABLE, MODEL, TRAIN, GateRecord, gate_of, picture_key
 
 _SAY_EVERY = 50
@@ -76,7 +76,7 @@ def _judged(work: Step, task: InspectionTrainingTask, test_data: str) -> GateRec
     if not test_data:
         fault = "there is no test set: give one as test_data (cloudedge data put NAME FOLDER)"
         return GateRecord(passed=False, faults=(fault,), **known)
-    images = test_images(work.samples_at(test_data), task.training.brand)
+    images = labelled_images(work.samples_at(test_data), task.training.brand)
     figures = _scored(work, path, deployable, images)
     for number, content in enumerate(figures.pictures.values()):
         work.store.put(picture_key(work.run, number), content)
@@ -98,7 +98,7 @@ def _judged(work: Step, task: InspectionTrainingTask, test_data: str) -> GateRec
     )
 
 
-def _scored(work: Step, path: Path, deployable: Deployable, images: Sequence[TestImage]) -> Figures:
+def _scored(work: Step, path: Path, deployable: Deployable, images: Sequence[LabelledImage]) -> Figures:
     from cloudedge.deployable.checking import check
     from cloudedge.deployable.session import Session
 

@@ -11,7 +11,7 @@ MASKS = "masks"
 _ENDINGS = (".png", ".jpg", ".jpeg", ".bmp")
 
 
-class TestImage(NamedTuple):
+class LabelledImage(NamedTuple):
     """An image of the test set; the mask is white where the part is not in order."""
 
     path: Path
@@ -20,7 +20,7 @@ class TestImage(NamedTuple):
     mask: Path | None
 
 
-def test_images(folder: Path, brand: str) -> list[TestImage]:
+def labelled_images(folder: Path, brand: str) -> list[LabelledImage]:
     """The images of a test set, sorted by their names.
 
     Args:
@@ -35,7 +35,7 @@ def test_images(folder: Path, brand: str) -> list[TestImage]:
     shown = shown_path(root)
     if not root.is_dir():
         raise InvalidSamples(f"There is no test set at {shown}: name a folder with one folder for each label.")
-    found: list[TestImage] = []
+    found: list[LabelledImage] = []
     for labelled in subfolders(root):
         if labelled.name == MASKS:
             continue
@@ -45,7 +45,7 @@ def test_images(folder: Path, brand: str) -> list[TestImage]:
             if path.suffix.lower() in _ENDINGS and is_utf8(path) and not path.name.startswith("."):
                 mask = root / MASKS / labelled.name / f"{path.stem}.png"
                 name = f"{labelled.name}/{path.name}"
-                found.append(TestImage(path, name, labelled.name, mask if mask.is_file() else None))
+                found.append(LabelledImage(path, name, labelled.name, mask if mask.is_file() else None))
     labels = {image.label for image in found}
     for fault, missing in (("of parts that are in order", NORMAL not in labels), ("of defects", not labels - {NORMAL})):
         if missing:
