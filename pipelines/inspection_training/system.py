@@ -7,6 +7,7 @@ from cloud.runs.run import Run
 from cloudedge.documents.tasks.inspection_training import InspectionTrainingTask
 from cloudedge.errors import InvalidInput
 from components.inspection_training.records import gate_of
+from pipelines.frames import Frames
 from pipelines.systems import Place, System
 
 if TYPE_CHECKING:
@@ -28,6 +29,13 @@ class InspectionTrainingSystem(System[InspectionTrainingTask]):
         "sklearn.metrics",
     )
     edges_in_task = "line"
+
+    @property
+    def frames(self) -> Frames:
+        """See `System.frames`."""
+        from pipelines.inspection_training.frames import InspectionFrames
+
+        return InspectionFrames()
 
     def in_words(self, task: InspectionTrainingTask) -> str:
         """See `System.in_words`."""

@@ -169,7 +169,7 @@ def _pictures(run: Run, record: GateRecord) -> Markup:
 
 
 def _training(run: Run) -> Markup:
-    points = _points(run)
+    points = [point for of_edge in points_of_training(run).values() for point in of_edge]
     panels = []
     for name, title in (("loss", "Loss"), ("accuracy", "Accuracy")):
         values = [(point.sequence, point.values[name]) for point in points if name in point.values]
@@ -182,15 +182,16 @@ def _training(run: Run) -> Markup:
     return section("Training, batch by batch", element("div", *panels, class_="panels"))
 
 
-def _points(run: Run) -> Sequence[Point]:
-    """The points of the line's work: all of them once it is done, the last ones before."""
+def points_of_training(run: Run) -> dict[str, Sequence[Point]]:
+    """The points of the line's work, by the line's edge: all of them once it is done, the last ones before."""
     waited = run.waited(TRAIN)
     try:
         if waited and waited.delivered:
-            content = run.output(waited.delivered[0], "history", MAX_HISTORY_BYTES)
-            return parse(History, content, "The line's history", MAX_HISTORY_BYTES).points
+            delivery = waited.delivered[0]
+            content = run.output(delivery, "history", MAX_HISTORY_BYTES)
+            return {delivery.edge: parse(History, content, "The line's history", MAX_HISTORY_BYTES).points}
         watch = OrderWatch.of(run, TRAIN)
         watch.look()
     except CloudedgeError:
-        return ()
-    return [point for watched in watch.edges.values() if watched.report for point in watched.report.points]
+        return {}
+    return {edge: watched.report.points for edge, watched in watch.edges.items() if watched.report}
