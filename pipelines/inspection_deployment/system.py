@@ -62,7 +62,7 @@ class InspectionDeploymentSystem(System[InspectionDeploymentTask]):
             case "released":
                 return f"{details.get('model')} of run {details.get('of')} is deployed."
             case "overridden":
-                return f"The gate refused the model; {details.get('by')} has it deployed all the same: {details.get('reason')}"
+                return f"{details.get('verdict')} {details.get('by')} has it deployed all the same: {details.get('reason')}"
         return ""
 
     def summary(self, run: Run) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def release_model(run_id: str) -> Release:
 
     Raises:
         NotFound: there is no such model.
-        InvalidInput: its gate refused it and nobody overrode that, or it is for another brand.
+        InvalidInput: its gate refused it or it is for another brand, and nobody overrode that.
         InvalidModel: it was altered, or cannot be run where it is to be deployed.
     """
     with step(run_id, "release") as work:
@@ -35,47 +35,45 @@ def _released(work: Step, task: InspectionDeploymentTask) -> Release:
 
     source = _source(work, task.model)
     offered = steps_of(source.task()).offer(source, work.scratch())
-    _require_leave(task, source, offered)
+    passed, verdict = _word(task, offered)
+    if not passed and not task.override.by.strip():
+        raise InvalidInput(
+            f"The model of run {source.id} may not be deployed. {verdict} To deploy it all the same, say who says so and why in "
+            "override.by and override.reason; both are kept in the operation log."
+        )
     check(offered.file, offered.deployable)
     deployable = offered.deployable.model_copy(update={"brand": task.brand})
     content = deployable.to_json()
     work.store.put_file(model_key(work.run), offered.file)
     work.store.put(manifest_key(work.run), content)
-    overridden = not offered.passed
     release = Release(
         run=source.id,
         deployable=deployable,
         manifest_sha256=hashlib.sha256(content).hexdigest(),
         manifest_size=len(content),
-        passed=offered.passed,
-        verdict=offered.verdict,
-        overridden_by=task.override.by if overridden else "",
-        reason=task.override.reason if overridden else "",
+        passed=passed,
+        verdict=verdict,
+        overridden_by="" if passed else task.override.by,
+        reason="" if passed else task.override.reason,
     )
     work.run.put(work.run.key("release.json"), release)
     details = {"model": deployable.name, "of": source.id, "sha256": deployable.sha256}
-    if overridden:
-        work.log("overridden", by=release.overridden_by, reason=release.reason, verdict=release.verdict, **details)
-    else:
+    if passed:
         work.log("released", **details)
+    else:
+        work.log("overridden", by=release.overridden_by, reason=release.reason, verdict=verdict, **details)
     at = work.written_at(work.run.key("release.json"))
     tags = {"cloudedge.sha256": deployable.sha256, "cloudedge.model_of": source.id}
     work.track("release", TrackingRecord(at=at, tags=tags))
     return release
 
 
-def _require_leave(task: InspectionDeploymentTask, source: Run, offered: Offered) -> None:
+def _word(task: InspectionDeploymentTask, offered: Offered) -> tuple[bool, str]:
+    """Whether the model may be deployed for the brand without anybody's word, and why."""
     brand = offered.deployable.brand
     if brand and brand != task.brand:
-        raise InvalidInput(
-            f"The model of run {source.id} is for the brand {brand}, and brand is {task.brand}: name a model of that brand, or "
-            f"deploy this one for {brand}."
-        )
-    if not offered.passed and not task.override.by.strip():
-        raise InvalidInput(
-            f"The model of run {source.id} may not be deployed. {offered.verdict} To deploy it all the same, say who says so "
-            "and why in override.by and override.reason; both are kept in the operation log."
-        )
+        return False, f"It was trained and judged for the brand {brand}, and brand is {task.brand}."
+    return offered.passed, offered.verdict
 
 
 def _source(work: Step, model: str) -> Run:

@@ -86,7 +86,7 @@ def test_a_model_for_another_brand_is_not_deployed(plant: Plant, tmp_path: Path)
     task = deployment_task(brand="gravel")
     begin_run(task)
 
-    with pytest.raises(InvalidInput, match="is for the brand brick, and brand is gravel"):
+    with pytest.raises(InvalidInput, match="was trained and judged for the brand brick, and brand is gravel"):
         release_model(task.id)
 
 
