@@ -357,7 +357,7 @@ class LineStore:
         with self._writing():
             for name in detectors:
                 self._database.execute(
-                    "UPDATE parts SET given = ?, canary = ? WHERE deployment = ? AND detector = ?",
+                    "UPDATE parts SET given = ?, canary = ? WHERE deployment = ? AND detector = ? AND given IS NULL",
                     (_written(now()), name in canaries, number, name),
                 )
                 # What was asked before is history: a newer model is wanted.
