@@ -64,9 +64,7 @@ def show(home: Path, say: Callable[[str], None], stay: Callable[[str], None]) ->
             page = plant.open()
             say(f"1. A model for the brand that the line made so far, {OLD}: the line's edge server trains, the cloud judges.")
             old = _run(laptop, data, _training(OLD, f"{OLD}-{stamp}", 8))
-            say(
-                f"2. The line makes {NEW} now. Three detectors join it, and judge by the model for {OLD} until there is another."
-            )
+            say(f"2. The line makes {NEW} now. Three detectors join it, and judge by the model for {OLD} as there is no other.")
             for name in DETECTORS:
                 plant.start(name, data / "belt", _PER_SECOND)
             plant.until("That all detectors are here", lambda: _all_here(plant) or None)
@@ -200,8 +198,8 @@ def _tell(summary: dict[str, Any], say: Callable[[str], None]) -> None:
     say("")
     say(f"On {NEW}'s test set: AUROC {auroc['new']:.3f}, and {auroc['old']:.3f} by the model for {OLD}.")
     say(
-        f"{swaps['done']} of {len(DETECTORS)} detectors swapped; {swaps['dropped']} parts passed without a judgement meanwhile, "
-        f"the longest pause between two judgements was {swaps['longest_gap_ms']:.1f} ms."
+        f"{swaps['done']} of {len(DETECTORS)} detectors swapped; {swaps['dropped']} parts passed without a judgement; "
+        f"the longest pause between two was {swaps['longest_gap_ms']:.1f} ms."
     )
     for report in summary["reports"].values():
         say(f"Report    {report}")
