@@ -2,7 +2,7 @@
 
 - Time that somebody is given is counted awake: an order's time limit, a round's deadline and grace, the wait for further
   samples, patience and back-off. While a machine sleeps nothing can go on, so it is nobody's time. `time.monotonic` counts so:
-  nobody can set it, and it stands still in suspend. Across a reboot it begins anew, see `edge.runner.clock`.
+  nobody can set it, and it stands still in suspend. Across a reboot it begins anew, see `edge.clock`.
 - What ends elsewhere ends whoever sleeps: a presigned URL. `passed` counts that.
 - A point in time, for people and in documents, is UTC by the wall clock. Where one decides, as for a run's signs of life,
   it is the clock of the store, which stamped both ends.

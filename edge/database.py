@@ -34,7 +34,9 @@ def disk_trouble(path: Path) -> Iterator[None]:
         raise StoreFailed(f"Cannot use {path}: {error}. {remedy}; nothing is lost.") from error
 
 
-def connect(path: Path, schema: str, version: int, upgrades: Mapping[int, Iterable[str]] | None = None) -> sqlite3.Connection:
+def connect(
+    path: Path, schema: str, version: int, upgrades: Mapping[int, Iterable[str]] | None = None, *, shared: bool = False
+) -> sqlite3.Connection:
     """Open a database, make it if it is new, and bring it up to date if it is old.
 
     Args:
@@ -42,6 +44,7 @@ def connect(path: Path, schema: str, version: int, upgrades: Mapping[int, Iterab
         schema: Statements that make all tables.
         version: Version of the schema, kept in the file.
         upgrades: Statements that lead from a version to the next one.
+        shared: Whether several threads use the connection; they see to it that only one does at a time.
 
     Raises:
         StoreFailed: the disk refuses.
@@ -52,7 +55,7 @@ def connect(path: Path, schema: str, version: int, upgrades: Mapping[int, Iterab
     except OSError as error:
         raise StoreFailed(f"Cannot make {path.parent}: {error.strerror}. Choose another --state directory.") from None
     with disk_trouble(path):
-        database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+        database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=not shared)
         database.row_factory = sqlite3.Row
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")

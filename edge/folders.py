@@ -7,6 +7,14 @@
     STATE/checkpoints/<order>.safetensors
     STATE/runner.lock                   held by the one runner of this state
     STATE/workers.sock                  where the runner's own fork server listens
+    STATE/line/                         where this is a production line's edge server:
+        line.json                       what its service is told to do, which runs where this file is
+        line.db                         members, what is wanted of detectors, deployments
+        identity.pem                    the service's own key and certificate
+        models/<sha256>.onnx            models that detectors fetch
+        serving/                        the models that the edge server itself answers by
+        history/                        images that detectors recorded, and their index
+        line.sock                       where the service listens to the runner's work and the tools
 
 Order ids and file names were checked against their patterns when the order was parsed, so they are safe as paths.
 """
@@ -55,6 +63,45 @@ class Folders:
     def all_checkpoints(self) -> Path:
         """Folder of all checkpoints."""
         return self.state / "checkpoints"
+
+    @property
+    def line(self) -> Path:
+        """Folder of the line's service."""
+        return self.state / "line"
+
+    @property
+    def line_settings(self) -> Path:
+        """What the line's service is told to do; it runs where this file is."""
+        return self.line / "line.json"
+
+    @property
+    def line_database(self) -> Path:
+        """Members, what is wanted of detectors, deployments."""
+        return self.line / "line.db"
+
+    @property
+    def line_socket(self) -> Path:
+        """Where the line's service listens to the runner's work and the tools."""
+        return self.line / "line.sock"
+
+    @property
+    def line_models(self) -> Path:
+        """Folder of the models that detectors fetch."""
+        return self.line / "models"
+
+    @property
+    def line_serving(self) -> Path:
+        """Folder of the models that the edge server itself answers by."""
+        return self.line / "serving"
+
+    @property
+    def line_history(self) -> Path:
+        """Folder of what detectors recorded, and its index."""
+        return self.line / "history"
+
+    def line_model(self, sha256: str) -> Path:
+        """A model that detectors fetch."""
+        return self.line_models / f"{sha256}.onnx"
 
     def received(self, order_id: str) -> Path:
         """Folder of what an order brought from the cloud."""

@@ -32,7 +32,7 @@ class Job(Part):
 class Message(Part):
     """Something that happened to the work; fields that say nothing are left out. The bounds are those of reports."""
 
-    phase: Literal[Phase.FETCHING, Phase.COLLECTING, Phase.TRAINING, Phase.EVALUATING] | None = None
+    phase: Literal[Phase.FETCHING, Phase.COLLECTING, Phase.TRAINING, Phase.EVALUATING, Phase.DEPLOYING] | None = None
     """What the work does now; where its order stands otherwise is the runner's to say."""
     progress: Streams | None = None
     """How far the work has come, in place of what was said before."""

@@ -70,6 +70,7 @@ class Phase(StrEnum):
     COLLECTING = "collecting"
     TRAINING = "training"
     EVALUATING = "evaluating"
+    DEPLOYING = "deploying"
     UPLOADING = "uploading"
     DONE = "done"
     FAILED = "failed"

@@ -19,8 +19,8 @@ from cloudedge.documents import Envelope, EpochRecord, Manifest, Order, Phase, P
 from cloudedge.documents.base import STORED
 from cloudedge.documents.report import MAX_HISTORY_BYTES, MOST_COUNT, MOST_POINTS_KEPT, points_of
 from cloudedge.errors import StoreFailed
+from edge.clock import Moment
 from edge.database import connect, disk_trouble, transaction
-from edge.runner.clock import Moment
 from edge.runner.points import WINDOW, told_of
 
 _VERSION = 3

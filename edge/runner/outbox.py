@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from cloudedge.documents import UploadTarget
 from cloudedge.errors import CloudedgeError, Conflict, StoreFailed
-from edge.runner.backoff import pause_seconds
+from edge.backoff import pause_seconds
 
 if TYPE_CHECKING:
     from cloudedge.transport import Transport

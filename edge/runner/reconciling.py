@@ -8,7 +8,7 @@ from typing import Any
 from cloudedge.documents import Order, Phase, WorkError
 from cloudedge.documents.report import MOST_MESSAGE
 from cloudedge.errors import InvalidDocument
-from edge.runner.clock import Moment
+from edge.clock import Moment
 from edge.runner.inbox import Wanted
 from edge.runner.ledger import Entry
 

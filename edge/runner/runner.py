@@ -17,12 +17,14 @@ from pathlib import Path
 from cloudedge import __version__
 from cloudedge.errors import EXIT_INTERRUPTED, CloudedgeError, InvalidDocument, StoreFailed
 from cloudedge.places import is_utf8, shown_path
+from edge import memory
 from edge.folders import Folders
+from edge.line.settings import have_line
+from edge.lock import locked
 from edge.messages import Message
-from edge.runner import memory
 from edge.runner.inbox import InboxDirectory
 from edge.runner.ledger import Ledger
-from edge.runner.lock import locked
+from edge.runner.line import LineService
 from edge.runner.orders import Orders
 from edge.runner.settings import Settings
 from edge.runner.supervisor import Work
@@ -64,6 +66,9 @@ class Runner:
             settings.file_roots, settings.report_seconds, self._ledger.incarnation(), starts * _REPORTS_PER_START, woken
         )
         self._orders = Orders(settings, self._ledger, self._uplink)
+        self._line = LineService(folders)
+        if settings.line:
+            have_line(folders, settings.line)
         self._listened_to: Work | None = None
         self._unheard: list[Message] = []
 
@@ -81,6 +86,7 @@ class Runner:
             return self._ending
         finally:
             self._orders.end()
+            self._line.end()
 
     def _turn(self) -> None:
         while self._uplink.outcomes:  # First, as the cloud may have dropped an order because it has its files.
@@ -95,6 +101,7 @@ class Runner:
             self._ending = 0
             return
         self._orders.start_work()
+        self._line.tend()
         self._wait()
 
     def _look_into_inbox(self) -> None:
@@ -184,6 +191,7 @@ def _parsed(arguments: list[str] | None) -> Settings:
     add("--report-seconds", type=_positive, default=1.0, metavar="N", help="Time between reports on batches (%(default)s).")
     add("--keep-workers-seconds", type=_positive, default=300.0, metavar="N", help="Stay of an idle fork server (%(default)s).")
     add("--keep-models", type=int, default=20, metavar="N", help="Trained models whose files are kept (%(default)s).")
+    add("--line", default="", metavar="HOST:PORT", help="Be a production line's edge server, which detectors reach there.")
     options = parser.parse_args(arguments)
     return Settings(
         inbox=options.inbox,
@@ -197,6 +205,7 @@ def _parsed(arguments: list[str] | None) -> Settings:
         report_seconds=options.report_seconds,
         keep_workers_seconds=options.keep_workers_seconds,
         keep_models=options.keep_models,
+        line=options.line,
     )
 
 

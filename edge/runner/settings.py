@@ -20,6 +20,7 @@ class Settings:
         report_seconds: Least time between two reports that tell only of batches, in seconds.
         keep_workers_seconds: How long the own fork server stays after the last work, in seconds.
         keep_models: Number of trained models whose files are kept, the newest.
+        line: host:port where a production line's detectors reach this machine; empty: as it was told before, if it was.
     """
 
     inbox: Path
@@ -33,3 +34,4 @@ class Settings:
     report_seconds: float = 1.0
     keep_workers_seconds: float = 300.0
     keep_models: int = 20
+    line: str = ""

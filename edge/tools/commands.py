@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -19,6 +18,8 @@ from cloudedge.places import shown_path
 from edge.folders import Folders
 from edge.runner.ledger import Ledger
 from edge.samples.store import SampleStore
+from edge.tools.line import detectors_app, line_app
+from edge.tools.printing import AsJson, State, print_json, print_table
 from edge.tools.status import status_of
 
 app = typer.Typer(
@@ -35,9 +36,8 @@ samples_app = typer.Typer(
 models_app = typer.Typer(help="Models that this edge has trained: query, delete.", no_args_is_help=True)
 app.add_typer(samples_app, name="samples")
 app.add_typer(models_app, name="models")
-
-State = Annotated[Path, typer.Option("--state", metavar="DIR", help="The runner's state directory.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+app.add_typer(detectors_app, name="detectors")
+app.add_typer(line_app, name="line")
 
 
 @app.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
@@ -55,7 +55,7 @@ def status(state: State, as_json: AsJson = False) -> None:
     """Show what the runner does, what waits to be sent, and what is wrong."""
     found = status_of(Folders(state))
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     print(f"runner:  {'at work' if found['running'] else 'not running'}")
     print(f"edge:    {found['edge'] or 'not known before the first inbox'}, generation {found['generation']}")
@@ -66,14 +66,14 @@ def status(state: State, as_json: AsJson = False) -> None:
         [*(order[name] for name in ("id", "kind", "phase")), _progress(order), _last_point(order), order["accepted_at"]]
         for order in found["orders"]
     ]
-    _print_table("orders", ["ORDER", "KIND", "PHASE", "PROGRESS", "LAST POINT", "ACCEPTED"], orders)
+    print_table("orders", ["ORDER", "KIND", "PHASE", "PROGRESS", "LAST POINT", "ACCEPTED"], orders)
     for order in found["orders"]:
         if order["error"]:
             print(f"{order['id']}: {order['error']}")
     waiting = [[upload["order"], upload["name"], upload["tries"], upload["trouble"]] for upload in found["uploads"]]
-    _print_table("uploads waiting", ["ORDER", "FILE", "TRIES", "LAST TROUBLE"], waiting)
+    print_table("uploads waiting", ["ORDER", "FILE", "TRIES", "LAST TROUBLE"], waiting)
     bad = [[file["path"], file["fault"]] for file in found["bad_files"]]
-    _print_table("files passed over", ["FILE", "WHY"], bad)
+    print_table("files passed over", ["FILE", "WHY"], bad)
 
 
 @samples_app.command("add")
@@ -88,7 +88,7 @@ def add_samples(
     store = SampleStore(Folders(state).samples)
     added = {shown_path(file): store.add(file, data) for file in files}
     if as_json:
-        _print_json({"added": added})
+        print_json({"added": added})
     else:
         for file, count in added.items():
             print(f"{file}: {count} new samples")
@@ -105,10 +105,10 @@ def query_samples(
     """List samples in order of arrival."""
     found = list(islice(_store(state).query(label, source), limit))
     if as_json:
-        _print_json([asdict(sample) for sample in found])
+        print_json([asdict(sample) for sample in found])
         return
     rows = [[sample.id, sample.label, sample.digest[:12], sample.added_at, sample.source] for sample in found]
-    _print_table("samples", ["ID", "CLASS", "DIGEST", "ADDED", "FROM"], rows)
+    print_table("samples", ["ID", "CLASS", "DIGEST", "ADDED", "FROM"], rows)
 
 
 @samples_app.command("delete")
@@ -139,18 +139,18 @@ def query_models(
         if not points:
             raise NotFound(f"There is no epoch of an order {order!r}. 'cloudedge-edge models query' lists the models.")
         if as_json:
-            _print_json([point.model_dump(mode="json") for point in points])
+            print_json([point.model_dump(mode="json") for point in points])
             return
         names = ("accuracy", "recall", "loss", "train_loss")
         epochs = [[point.sequence, *(point.values.get(name) for name in names)] for point in points]
-        _print_table(f"epochs of {order}", ["EPOCH", "ACCURACY", "RECALL", "LOSS", "TRAINING LOSS"], epochs)
+        print_table(f"epochs of {order}", ["EPOCH", "ACCURACY", "RECALL", "LOSS", "TRAINING LOSS"], epochs)
         return
     models = ledger.models()
     if as_json:
-        _print_json([asdict(model) for model in models])
+        print_json([asdict(model) for model in models])
         return
     rows = [[m.order_id, m.samples, m.accuracy, m.recall, m.loss, m.created_at, m.path or "file removed"] for m in models]
-    _print_table("models", ["ORDER", "SAMPLES", "ACCURACY", "RECALL", "LOSS", "TRAINED", "FILE"], rows)
+    print_table("models", ["ORDER", "SAMPLES", "ACCURACY", "RECALL", "LOSS", "TRAINED", "FILE"], rows)
 
 
 @models_app.command("delete")
@@ -203,21 +203,6 @@ def _format(path: Path) -> DataFormat:
     return parse(_HasData, content, shown_path(path)).data if is_task else parse(DataFormat, content, shown_path(path))
 
 
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2))
-
-
-def _print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    if not rows:
-        print(f"{title}: none")
-        return
-    cells = [list(header), *([_cell(value) for value in row] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
-    print(f"{title}:")
-    for row in cells:
-        print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
 def _progress(order: dict[str, Any]) -> str | None:
     return ", ".join(Stream.model_validate(stream).words() for stream in order["progress"]) or None
 
@@ -227,9 +212,3 @@ def _last_point(order: dict[str, Any]) -> str | None:
         return None
     values = Point.model_validate(order["point"]).values
     return ", ".join(f"{name} {value:.4f}" for name, value in values.items()) or None
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4f}" if isinstance(value, float) else shown_path(" ".join(str(value).split()))

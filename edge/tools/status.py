@@ -7,8 +7,8 @@ from typing import Any
 from cloudedge.documents import Order
 from cloudedge.errors import NotFound
 from edge.folders import Folders
+from edge.lock import is_locked
 from edge.runner.ledger import Entry, Ledger
-from edge.runner.lock import is_locked
 from edge.samples.store import SampleStore
 
 _LATEST = 20

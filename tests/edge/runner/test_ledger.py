@@ -12,8 +12,8 @@ import edge.runner.ledger
 from cloudedge.documents import Envelope, Manifest, Order, OutputFile, Phase, Point, Scores, Stream, Trained, WorkError
 from cloudedge.errors import Conflict, StoreFailed
 from edge.folders import Folders
+from edge.lock import is_locked, locked
 from edge.runner.ledger import Entry, Ledger
-from edge.runner.lock import is_locked, locked
 from edge.runner.points import WINDOW
 from edge.runner.tidying import tidy
 from tests.edge.runner.test_reconciling import an_entry, an_order, issued_again, refusal

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cloudedge.documents import UploadTarget
 from cloudedge.errors import StoreFailed
 from cloudedge.transport import Transport
-from edge.runner.backoff import pause_seconds
+from edge.backoff import pause_seconds
 from edge.runner.outbox import Sender, SendResult, Transfer, Turns
 
 

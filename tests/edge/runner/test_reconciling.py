@@ -21,7 +21,7 @@ from cloudedge.documents import (
     order_id,
 )
 from cloudedge.documents.data import SampleField
-from edge.runner.clock import Moment
+from edge.clock import Moment
 from edge.runner.inbox import Wanted
 from edge.runner.ledger import Entry
 from edge.runner.reconciling import Changes, reconcile

@@ -18,8 +18,8 @@ from cloud.runs.step_records import IssuedOrder
 from cloudedge.documents import Inbox, ModelSpec, Order, Phase, Recollection, RemoteFile, Training
 from cloudedge.mount import write_mount
 from cloudedge.names import sha256_of
+from edge.clock import now
 from edge.folders import Folders
-from edge.runner.clock import now
 from edge.runner.ledger import Entry, Ledger
 from edge.runner.runner import main
 from tests.edge.site import TRAINING, Site, write_samples

@@ -1,4 +1,4 @@
-"""Keeps an idle runner small: what Python and the C library hold for later goes back to the system."""
+"""Keeps a process that stays small: what Python and the C library hold for later goes back to the system."""
 
 import ctypes
 import gc

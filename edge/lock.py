@@ -1,4 +1,4 @@
-"""One runner for each state directory."""
+"""One process for each state directory: a runner, a detector."""
 
 import fcntl
 import time
@@ -11,8 +11,12 @@ _PATIENCE_SECONDS = 1.0
 """Longer than anyone takes to look whether the lock is held, for which it must be taken for a moment."""
 
 
-def locked(path: Path) -> BinaryIO:
+def locked(path: Path, who: str = "runner") -> BinaryIO:
     """Hold a lock for as long as the file returned is open; the kernel frees it however the process ends.
+
+    Args:
+        path: File that is locked; folders are made.
+        who: What kind of process holds it, for the message.
 
     Raises:
         Conflict: someone else holds it.
@@ -29,7 +33,7 @@ def locked(path: Path) -> BinaryIO:
     while not _try(file):
         if time.monotonic() >= end:
             file.close()
-            raise Conflict(f"Another runner works in {path.parent}. End it first, or choose another --state.")
+            raise Conflict(f"Another {who} works in {path.parent}. End it first, or choose another --state.")
         time.sleep(0.05)
     return file
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.runner.clock import Moment, now
+from edge.clock import Moment, now
 
 times = st.floats(0, 1e12)
 

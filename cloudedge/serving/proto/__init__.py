@@ -1,0 +1,1 @@
+"""The Open Inference Protocol's messages, as protoc makes them of `inference.proto`; see `generating`."""

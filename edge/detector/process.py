@@ -1,0 +1,101 @@
+"""The process `cloudedge-detector run`: what makes a detector, keeps it and ends it."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from cloudedge import __version__
+from cloudedge.errors import EXIT_INTERRUPTED, CloudedgeError
+from cloudedge.processes import ONE_THREAD, end_with
+from edge import memory
+from edge.detector.configuring import configuration_in
+from edge.detector.folders import DetectorFolders
+from edge.lock import locked
+
+_log = logging.getLogger(__name__)
+
+_HOUSE_SECONDS = 1.0
+_SWITCH_SECONDS = 0.0005
+"""How long a thread may keep Python to itself when the inspection wants it; by default it is ten times as long."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a detector is started with.
+
+    Attributes:
+        state: Directory that is its own.
+        configuration: File of its configuration.
+        parent: Process whose end ends it.
+    """
+
+    state: Path
+    configuration: Path
+    parent: int | None = None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Inspect until told to end, or until the source has given its last image; returns the exit code."""
+    options = _parsed(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    ended = _Ended()
+    try:
+        return _run(options, ended)
+    except CloudedgeError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+
+
+class _Ended(threading.Event):
+    """Whether the process is to end, and with what."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.code = 0
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._end)
+
+    def _end(self, number: int, _: object) -> None:
+        self.code = EXIT_INTERRUPTED if number == signal.SIGINT else 0
+        self.set()
+
+
+def _run(options: Options, ended: _Ended) -> int:
+    # Before numpy and onnxruntime are loaded, which read it then.
+    os.environ.update({name: number for name, number in ONE_THREAD.items() if name not in os.environ})
+    memory.share_one_arena()
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    configuration = configuration_in(options.configuration)
+    folders = DetectorFolders(options.state)
+    with ExitStack() as stack:
+        stack.enter_context(locked(folders.lock, "detector"))
+        from edge.detector.detector import Detector
+
+        detector = Detector("", configuration, options.state, options.configuration.parent.resolve())
+        stack.callback(detector.close)
+        detector.start()
+        detector.keep_house()
+        memory.release()
+        _log.info("detector %s at work in %s", __version__, options.state)
+        if options.parent is not None:
+            end_with(options.parent)
+        while not ended.wait(_HOUSE_SECONDS) and not detector.over.is_set():
+            detector.keep_house()
+        _log.info("ending")
+    return ended.code
+
+
+def _parsed(arguments: list[str] | None) -> Options:
+    parser = argparse.ArgumentParser(prog="cloudedge-detector run", description="Inspect every part, until told to end.")
+    add = parser.add_argument
+    add("--state", type=Path, required=True, metavar="DIR", help="The detector's own directory; survives restarts.")
+    add("--config", type=Path, required=True, metavar="FILE", help="Its configuration; 'check' says what is wrong with one.")
+    add("--parent", type=int, metavar="PID", help="End when this process is gone.")
+    options = parser.parse_args(arguments)
+    return Options(options.state.resolve(), options.config, options.parent)

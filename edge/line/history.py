@@ -1,0 +1,274 @@
+"""What detectors recorded: images as files by their digest, and an index of what is known of each.
+
+A record is kept before it is acknowledged, image and index both, so that it survives a power cut; the same one again changes
+nothing. What takes more room, or is older, than is allowed is removed: accepted images first, the oldest of them; rejected ones
+and those that a person labelled last. Detectors' clocks may be wrong and this one may jump: so age counts from the arrival
+here, the oldest is what arrived first, and the newest records stay whatever the clock says.
+"""
+
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+
+from cloudedge.documents.line import Record
+from cloudedge.errors import InvalidInput
+from cloudedge.files import atomic_write, disk_errors
+from edge.database import connect, disk_trouble, transaction
+
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE records (
+    number INTEGER PRIMARY KEY, detector TEXT NOT NULL, id INTEGER NOT NULL, taken_at TEXT NOT NULL, brand TEXT NOT NULL,
+    label TEXT NOT NULL, accepted INTEGER, image TEXT NOT NULL, bytes INTEGER NOT NULL, heat INTEGER NOT NULL,
+    arrived TEXT NOT NULL, record TEXT NOT NULL, UNIQUE (detector, id, taken_at)
+) STRICT;
+CREATE INDEX records_of_brands ON records (brand, taken_at);
+CREATE INDEX records_to_remove ON records (label != '' OR accepted IS 0, number);
+CREATE INDEX rejects ON records (number) WHERE accepted IS 0;
+CREATE INDEX records_of_images ON records (image)
+"""
+
+ALWAYS_KEPT = 1000
+"""Newest records that no clock makes too old."""
+
+_REMOVED_AT_ONCE = 200
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """An image that a detector recorded.
+
+    Attributes:
+        path: PNG, the image as it was inspected, before any resizing.
+        detector: Who recorded it.
+        taken_at: When, UTC by the detector's clock.
+        brand: Product variety that ran; '' none was said.
+        label: What a person said that it shows: 'normal', or a defect's name; '' nobody did.
+        accepted: What the model in use judged; None: nothing did.
+        sha256: Of the file.
+    """
+
+    path: Path
+    detector: str
+    taken_at: datetime
+    brand: str
+    label: str
+    accepted: bool | None
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """A record as a detector sent it.
+
+    Attributes:
+        record: What is known of the image.
+        image: Its PNG file.
+        heat: A PNG file of its heat map; empty: it has none.
+    """
+
+    record: Record
+    image: bytes
+    heat: bytes = b""
+
+
+class History:
+    """What is kept in one folder. Safe for threads, and for other processes that read it beside the line's service."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the index, or begin an empty one.
+
+        Raises:
+            StoreFailed: the disk refuses.
+            Conflict: another version wrote it.
+        """
+        self._folder = folder
+        self._path = folder / "index.db"
+        self._lock = threading.RLock()
+        self._database = connect(self._path, _SCHEMA, _VERSION, shared=True)
+
+    def close(self) -> None:
+        """Close the index."""
+        with self._lock:
+            self._database.close()
+
+    def recorded(self, brand: str, detectors: Collection[str] = (), since: datetime | None = None) -> list[Recorded]:
+        """Images of a brand, oldest first.
+
+        Args:
+            brand: Product variety.
+            detectors: Who recorded them; empty: anybody.
+            since: Only those taken from then on.
+
+        Raises:
+            StoreFailed: the disk refuses.
+        """
+        since_text = _text(since) if since else ""
+        with self._using():
+            rows = self._database.execute(
+                "SELECT detector, taken_at, brand, label, accepted, image FROM records WHERE brand = ? AND taken_at >= ? "
+                "ORDER BY taken_at, number",
+                (brand, since_text),
+            ).fetchall()
+        return [
+            Recorded(
+                self.image(row["detector"], row["image"]),
+                row["detector"],
+                datetime.fromisoformat(row["taken_at"]),
+                row["brand"],
+                row["label"],
+                None if row["accepted"] is None else bool(row["accepted"]),
+                row["image"],
+            )
+            for row in rows
+            if not detectors or row["detector"] in detectors
+        ]
+
+    def rejects(self, detector: str = "", limit: int = 50) -> list[tuple[str, Record, bool]]:
+        """The newest rejected parts, newest first.
+
+        Args:
+            detector: Who rejected them; empty: anybody.
+            limit: How many.
+
+        Returns:
+            Detector, record, and whether there is a heat map.
+        """
+        with self._using():
+            rows = self._database.execute(
+                "SELECT detector, record, heat FROM records WHERE accepted IS 0 AND (? = '' OR detector = ?) "
+                "ORDER BY number DESC LIMIT ?",
+                (detector, detector, limit),
+            ).fetchall()
+        return [(row["detector"], Record.model_validate_json(row["record"]), bool(row["heat"])) for row in rows]
+
+    def keep(self, detector: str, arrived: Collection[Arrived]) -> None:
+        """Have records on the disk, for good once this returns.
+
+        Args:
+            detector: Who sent them.
+            arrived: The records.
+
+        Raises:
+            InvalidInput: an image is not the one that its record tells of; nothing was kept.
+            StoreFailed: the disk refuses; the records are to be sent again.
+        """
+        for new in arrived:
+            if sha256(new.image).hexdigest() != new.record.image_sha256:
+                raise InvalidInput(f"The image of record {new.record.id} of {detector} is damaged. Send it again.")
+        with self._lock:  # Nothing is tidied away between a file and its place in the index.
+            for new in arrived:
+                path = self.image(detector, new.record.image_sha256)
+                with disk_errors(path):
+                    if not path.exists():
+                        atomic_write(path, new.image)
+                    heat = self.heat(detector, new.record.image_sha256)
+                    if new.heat and not heat.exists():
+                        atomic_write(heat, new.heat)
+            with self._using(), transaction(self._database):
+                for new in arrived:
+                    record = new.record
+                    self._database.execute(
+                        "INSERT OR IGNORE INTO records (detector, id, taken_at, brand, label, accepted, image, bytes, heat, "
+                        "arrived, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                        (
+                            detector,
+                            record.id,
+                            _text(record.taken_at),
+                            record.brand,
+                            record.label,
+                            record.accepted,
+                            record.image_sha256,
+                            len(new.image) + len(new.heat),
+                            bool(new.heat),
+                            _text(datetime.now(UTC)),
+                            record.model_dump_json(),
+                        ),
+                    )
+
+    def tidy(self, most_bytes: float, most_days: float) -> int:
+        """Remove what is too much or too old; returns the number of records removed.
+
+        Args:
+            most_bytes: What all images may take.
+            most_days: How old they may be.
+
+        Raises:
+            StoreFailed: the disk refuses.
+        """
+        removed = 0
+        oldest = _text(datetime.now(UTC) - timedelta(days=min(most_days, 36_500)))
+        while True:
+            with self._using():
+                rows = self._database.execute(
+                    "SELECT number, detector, image, bytes FROM records WHERE arrived < ? "
+                    "AND number <= (SELECT max(number) FROM records) - ? LIMIT ?",
+                    (oldest, ALWAYS_KEPT, _REMOVED_AT_ONCE),
+                ).fetchall()
+                over = self.bytes() - most_bytes
+                if not rows and over > 0:
+                    for row in self._database.execute(
+                        "SELECT number, detector, image, bytes FROM records "
+                        "ORDER BY label != '' OR accepted IS 0, number LIMIT ?",
+                        (_REMOVED_AT_ONCE,),
+                    ).fetchall():
+                        if over <= 0:
+                            break
+                        rows.append(row)
+                        over -= row["bytes"]
+                if not rows:
+                    return removed
+                # First from the index: a file that nobody knows of is found no more, a record without its file is a lie.
+                with transaction(self._database):
+                    self._database.executemany("DELETE FROM records WHERE number = ?", [(row["number"],) for row in rows])
+                for row in rows:
+                    self._remove_file(row["detector"], row["image"])
+            removed += len(rows)
+
+    def bytes(self) -> int:
+        """What all images take."""
+        with self._using():
+            return int(self._database.execute("SELECT coalesce(sum(bytes), 0) FROM records").fetchone()[0])
+
+    def counts(self) -> dict[str, int]:
+        """Number of records of each detector."""
+        with self._using():
+            rows = self._database.execute("SELECT detector, count(*) AS count FROM records GROUP BY detector").fetchall()
+        return {row["detector"]: row["count"] for row in rows}
+
+    def file(self, image: str, *, heat: bool) -> Path | None:
+        """An image that somebody recorded, or its heat map; none: there is none."""
+        with self._using():
+            row = self._database.execute("SELECT detector FROM records WHERE image = ? AND heat >= ?", (image, heat)).fetchone()
+        if row is None:
+            return None
+        return self.heat(row["detector"], image) if heat else self.image(row["detector"], image)
+
+    def image(self, detector: str, digest: str) -> Path:
+        """Where an image is."""
+        return self._folder / detector / digest[:2] / f"{digest}.png"
+
+    def heat(self, detector: str, digest: str) -> Path:
+        """Where an image's heat map is."""
+        return self._folder / detector / digest[:2] / f"{digest}.heat.png"
+
+    def _remove_file(self, detector: str, digest: str) -> None:
+        still = "SELECT 1 FROM records WHERE image = ? AND detector = ?"
+        if self._database.execute(still, (digest, detector)).fetchone() is None:
+            for path in (self.image(detector, digest), self.heat(detector, digest)):
+                with disk_errors(path):
+                    path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _using(self) -> Iterator[None]:
+        with self._lock, disk_trouble(self._path):
+            yield
+
+
+def _text(moment: datetime) -> str:
+    """A point in time so that texts are in the order of time."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,190 @@
+"""What people on the line's network see: how the line stands, as JSON, and the pictures of what was rejected.
+
+From this machine alone it is open to all its users, and only under this machine's names, so that no page of the internet reads
+it through somebody's browser. From elsewhere it needs the key.
+"""
+
+import asyncio
+import re
+import secrets
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from cloudedge.addresses import host_and_port
+from cloudedge.errors import InvalidInput
+from cloudedge.names import NAME, SHA256
+from edge.line.history import History
+from edge.line.reports import LineReport
+from edge.line.settings import LineSettings
+from edge.signals import Signal
+
+KEY_HEADER = "X-Cloudedge-Key"
+
+MOST_REJECTS = 500
+
+_LOOK_SECONDS = 0.25
+_SIGN_OF_LIFE_SECONDS = 15.0
+_MOST_CONNECTIONS = 200
+_ENDING_SECONDS = 1
+_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+
+
+class Shown(Protocol):
+    """What there is to see."""
+
+    history: History
+    changed: Signal
+
+    def report(self) -> LineReport:
+        """How the line stands."""
+
+
+class Page:
+    """Answers people, from the moment that it is made until it is closed."""
+
+    def __init__(self, settings: LineSettings, shown: Shown) -> None:
+        """Listen.
+
+        Raises:
+            InvalidInput: nobody can listen there.
+        """
+        listener = bound(settings.page)
+        config = uvicorn.Config(
+            application(settings, shown),
+            http="h11",
+            loop="asyncio",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=_MOST_CONNECTIONS,
+            timeout_graceful_shutdown=_ENDING_SECONDS,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, args=([listener],), name="page", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Answer nobody any more."""
+        self._server.should_exit = True
+        self._thread.join()
+
+
+def bound(address: str) -> socket.socket:
+    """A socket that listens at an address.
+
+    Raises:
+        InvalidInput: nobody can listen there.
+    """
+    host, port = host_and_port(address)
+    try:
+        (family, kind, protocol, _, place), *_ = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(place)
+            listener.listen(_MOST_CONNECTIONS)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise InvalidInput(f"Cannot listen at {address}: {error.strerror}. Choose another address.") from error
+    return listener
+
+
+def application(settings: LineSettings, shown: Shown) -> Starlette:
+    """The pages.
+
+    Args:
+        settings: Whether a key is needed, and which.
+        shown: What there is to see.
+    """
+
+    def line(request: Request) -> Response:
+        return Response(shown.report().model_dump_json(), media_type="application/json", headers=_HEADERS)
+
+    def rejects(request: Request) -> Response:
+        detector = request.query_params.get("detector", "")
+        limit = request.query_params.get("limit", "50")
+        if (detector and not re.fullmatch(NAME, detector)) or not limit.isdecimal() or not 1 <= int(limit) <= MOST_REJECTS:
+            return _refused(400, f"give a detector's name, and a limit from 1 to {MOST_REJECTS}")
+        found = [
+            {"detector": name, "heat": heat, "record": record.model_dump(mode="json")}
+            for name, record, heat in shown.history.rejects(detector, int(limit))
+        ]
+        return JSONResponse(found, headers=_HEADERS)
+
+    def picture(request: Request) -> Response:
+        digest = request.path_params["digest"]
+        heat = request.url.path.startswith("/api/heat/")
+        path = shown.history.file(digest, heat=heat) if re.fullmatch(SHA256, digest) else None
+        if path is None or not path.exists():
+            return _refused(404, "there is no such image (any more)")
+        return FileResponse(
+            path, media_type="image/png", headers={**_HEADERS, "Cache-Control": "private, max-age=86400, immutable"}
+        )
+
+    def events(request: Request) -> Response:
+        return StreamingResponse(_changes(shown.changed), media_type="text/event-stream", headers=_HEADERS)
+
+    routes = [
+        Route("/api/line", line),
+        Route("/api/rejects", rejects),
+        Route("/api/images/{digest}", picture),
+        Route("/api/heat/{digest}", picture),
+        Route("/api/events", events),
+    ]
+    if settings.page_needs_key:
+        guard = Middleware(_Keyed, key=settings.page_key)
+    else:
+        guard = Middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]"], www_redirect=False)
+    return Starlette(routes=routes, middleware=[guard])
+
+
+async def _changes(changed: Signal) -> AsyncIterator[str]:
+    """An event whenever the snapshot is another one; how many there were in between is nobody's business."""
+    told, last = -1, 0.0
+    while True:
+        count = changed.count
+        if count != told:
+            told, last = count, time.monotonic()
+            yield f"event: changed\ndata: {count}\n\n"
+        elif time.monotonic() - last > _SIGN_OF_LIFE_SECONDS:
+            last = time.monotonic()
+            yield ": still here\n\n"
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+class _Keyed:
+    """Lets only those through who know the key."""
+
+    def __init__(self, app: ASGIApp, key: str) -> None:
+        self._app = app
+        self._key = key.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        connection = HTTPConnection(scope)
+        given = connection.headers.get(KEY_HEADER) or connection.query_params.get("key") or ""
+        if secrets.compare_digest(given.encode(), self._key):
+            await self._app(scope, receive, send)
+        else:
+            await _refused(403, "open the address that 'cloudedge-edge line show' prints")(scope, receive, send)
+
+
+def _refused(status: int, why: str) -> Response:
+    return JSONResponse({"error": why}, status_code=status, headers=_HEADERS)

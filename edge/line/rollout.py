@@ -1,0 +1,107 @@
+"""Which detectors get a model next, and what became of it where it went: decided from how all of them stand, and nothing else.
+
+The first ones are canaries: the others get the model when these have judged by it, within their bounds, for as long as asked.
+A canary that cannot be reached proves nothing, and another takes its place; one that fails, or leaves its bounds, ends it for
+those that have not got it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from cloudedge.documents.inspection import Rollout
+from cloudedge.documents.kinds.deploy import Outcome
+from cloudedge.documents.line import DeploymentState
+
+STOPPED = "the deployment was stopped before"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a deployment stands at one detector.
+
+    Attributes:
+        given: Whether the detector was told to get it.
+        state: What the detector last said of it.
+        outcome: What became of it there, once that is known.
+        judging_seconds: How long it has judged by it.
+        away_seconds: How long it has been away, since it was told; 0: it is here.
+    """
+
+    given: bool = False
+    state: DeploymentState | None = None
+    outcome: Outcome | None = None
+    judging_seconds: float = 0.0
+    away_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What follows.
+
+    Attributes:
+        give: Detectors that get the model now.
+        canaries: Those of them that are canaries.
+        settled: Outcomes that are known now and were not before.
+    """
+
+    give: tuple[str, ...] = ()
+    canaries: frozenset[str] = frozenset()
+    settled: dict[str, Outcome] = field(default_factory=dict)
+
+
+def decide(standings: Mapping[str, Standing], rollout: Rollout, *, stopped: bool = False) -> Decision:
+    """What follows from how a deployment stands.
+
+    Args:
+        standings: By detector, in the order of their turns.
+        rollout: What was asked.
+        stopped: Whether nobody else is to get it.
+    """
+    canaries = _canaries(standings, rollout)
+    settled: dict[str, Outcome] = {}
+    for name, standing in standings.items():
+        if standing.outcome is None:
+            outcome = _outcome(standing, rollout, canary=name in canaries, stopped=stopped)
+            if outcome is not None:
+                settled[name] = outcome
+    after = {name: replace(standing, outcome=standing.outcome or settled.get(name)) for name, standing in standings.items()}
+    waiting = tuple(name for name, standing in after.items() if not standing.given and standing.outcome is None)
+    canaries = _canaries(after, rollout)  # In the place of one that was found to be away there is another now.
+    for name in canaries:
+        if _is(after[name], "failed", "rolled-back"):
+            how = "failed" if _is(after[name], "failed") else "was rolled back"
+            skipped = Outcome(state="skipped", reason=f"it {how} at the canary {name}")
+            return Decision(settled={**settled, **dict.fromkeys(waiting, skipped)})
+    first = tuple(name for name in canaries if name in waiting)
+    if first or all(_is(after[name], "serving") for name in canaries):
+        return Decision(first or waiting, frozenset(first), settled)
+    return Decision(settled=settled)
+
+
+def _canaries(standings: Mapping[str, Standing], rollout: Rollout) -> list[str]:
+    return [name for name, standing in standings.items() if not _is(standing, "unreachable")][: rollout.canaries]
+
+
+def _outcome(standing: Standing, rollout: Rollout, *, canary: bool, stopped: bool) -> Outcome | None:
+    """What became of it at a detector, if that is known."""
+    state = standing.state
+    if state is not None and state.phase in ("failed", "rolled-back"):
+        return told(state, state.phase, state.reason)
+    if state is not None and state.judges and (not canary or stopped):
+        return told(state, "serving")
+    if standing.given and standing.away_seconds >= rollout.wait_seconds:
+        said = "it began to judge by it, and then" if state is not None and state.judges else "it"
+        return told(state, "unreachable", f"{said} was away for {rollout.wait_seconds:g} s")
+    if state is not None and state.judges and standing.judging_seconds >= rollout.canary_seconds and not standing.away_seconds:
+        return told(state, "serving")
+    return Outcome(state="skipped", reason=STOPPED) if stopped else None
+
+
+def told(state: DeploymentState | None, outcome: str, reason: str = "") -> Outcome:
+    """An outcome with the figures that a detector told."""
+    figures = {} if state is None else state.model_dump(include=Outcome.model_fields.keys() - {"state", "reason"})
+    return Outcome.model_validate({**figures, "state": outcome, "reason": reason})
+
+
+def _is(standing: Standing, *states: str) -> bool:
+    return standing.outcome is not None and standing.outcome.state in states
