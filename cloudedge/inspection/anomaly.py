@@ -7,9 +7,9 @@ al., "Towards Total Recall in Industrial Anomaly Detection", CVPR 2022 (PatchCor
   mean over all places by empirical Bayes. A part that always lies in the same way has its places told apart, and a texture does
   not.
 - Directions in feature space are weighted by how far drawn faults (`faults`) move features along them, against how far they
-  vary by themselves: z² λ/(1+λ) is the likelihood ratio of "normal" and "normal, moved by a fault", λ being the variance of that
-  movement in units of the normal one. So directions that say nothing, of which there are many and whose variance few images
-  tell badly, do not drown those that do.
+  vary by themselves: z² λ/(1+λ) is the likelihood ratio of "normal" and "normal, moved by a fault", λ being the variance of
+  that movement in units of the normal one. So directions that say nothing, of which there are many and whose variance few
+  images tell badly, do not drown those that do.
 - Borders are padded by repetition (in `graph`): zeros would be an anomaly of their own.
 """
 

@@ -31,8 +31,7 @@ class _Convolution(nn.Conv2d):
         left, right = padding(inputs.shape[3], kernel, stride)
         if top or bottom or left or right:
             inputs = functional.pad(inputs, (left, right, top, bottom), mode="replicate")
-        convolved: Tensor = super().forward(inputs)
-        return convolved
+        return super().forward(inputs)
 
 
 class _Residual(nn.Module):
@@ -49,7 +48,7 @@ class _Residual(nn.Module):
         self._bn2 = nn.BatchNorm2d(block.outputs, eps=EPSILON)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        values = inputs
+        values: Tensor = inputs
         if self._block.expansion > 1:
             values = functional.relu6(self._bn0(self._expand_conv(values)))
         values = functional.relu6(self._bn1(self._depthwise_conv(values)))
@@ -76,7 +75,7 @@ class Backbone(nn.Module):
 
     def before(self, inputs: Tensor, stage: int) -> Tensor:
         """Features that a stage begins with, from normalised images [n, 3, height, width]."""
-        values = functional.relu6(self._bn0(self._conv_stem(inputs)))
+        values: Tensor = functional.relu6(self._bn0(self._conv_stem(inputs)))
         for block, module in zip(BLOCKS, self._blocks, strict=True):
             if block.stage < stage:
                 values = module(values)
@@ -99,6 +98,17 @@ def layout() -> dict[str, TensorInfo]:
     with torch.device("meta"):
         state = Backbone().state_dict()
     return {name: info for name, info in weights.layout_of(state).items() if not name.endswith("num_batches_tracked")}
+
+
+def check_backbone(path: Path) -> None:
+    """Make sure that a safetensors file holds the backbone's weights, and finite ones.
+
+    Raises:
+        InvalidModel: it does not.
+        NotFound: there is no such file.
+        StoreFailed: it cannot be read.
+    """
+    read(path)
 
 
 def read(path: Path) -> "Weights":

@@ -1,8 +1,8 @@
 """Faults drawn into normal images: what tells directions in which a fault moves features from those in which nothing says much.
 
 Nothing is trained to find just these; they only weigh the features (see `anomaly`). Their kinds are strokes, spots, pieces from
-elsewhere, and places out of focus, as in Li et al., "CutPaste: Self-Supervised Learning for Anomaly Detection and Localization",
-CVPR 2021, and Zavrtanik et al., "DRAEM: A discriminatively trained reconstruction embedding", ICCV 2021.
+elsewhere, and places out of focus, as in Li et al., "CutPaste: Self-Supervised Learning for Anomaly Detection and
+Localization", CVPR 2021, and Zavrtanik et al., "DRAEM: A discriminatively trained reconstruction embedding", ICCV 2021.
 """
 
 from typing import NamedTuple

@@ -6,6 +6,7 @@ With few images of each defect a larger one learns them by heart.
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -114,8 +115,9 @@ def fine_tuned(
     tuned = [parameter for module in network.from_stage(stage) for parameter in module.parameters()]
     for parameter in tuned:
         parameter.requires_grad_(True)
+    groups: list[dict[str, Any]] = [{"params": list(head.parameters())}, {"params": tuned, "lr": tuning.learning_rate}]
     optimizer = torch.optim.SGD(
-        [{"params": list(head.parameters())}, {"params": tuned, "lr": tuning.learning_rate}],
+        groups,
         asked.learning_rate,
         momentum=_MOMENTUM,
         weight_decay=_WEIGHT_DECAY,

@@ -2,9 +2,9 @@
 
 Where only normal images are known, the threshold is a quantile of the scores of such as were not trained on. Of n scores no
 quantile beyond n/(n+1) can be told; where a higher one is asked, the largest score is raised by a margin: their spread for
-each factor e by which the quantile lies beyond, as if scores fell off exponentially. The spread is the standard deviation, taken
-larger by sqrt((n+1)/(n-1)) as n is small; of a single score it is half that score. A minimum over scores of defects, as others
-take where there are some, would say nothing of normal images.
+each factor e by which the quantile lies beyond, as if scores fell off exponentially. The spread is the standard deviation,
+taken larger by sqrt((n+1)/(n-1)) as n is small; of a single score it is half that score. A minimum over scores of defects, as
+others take where there are some, would say nothing of normal images.
 
 Where defects are known, the threshold lies where the shares of normal images above it and of defects below it add up to the
 least, in the middle of the widest gap of that kind; but never below the median of the normal ones.

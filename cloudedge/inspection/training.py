@@ -423,8 +423,9 @@ def require(asked: InspectionTraining, found: Mapping[str, int]) -> None:
     normal, least = found.get(NORMAL, 0), asked.gathering.least_images
     if normal < least:
         raise InvalidSamples(
-            f"There are {normal} normal images of the brand {asked.brand!r}; training needs {least} or more. Have detectors "
-            f"take some with 'cloudedge-edge detectors teach', or put files into the samples folder below {asked.brand}/{NORMAL}."
+            f"There are {normal} normal images of the brand {asked.brand!r}; training needs {least} or more. Have "
+            f"detectors take some with 'cloudedge-edge detectors teach', or put files into {asked.brand}/{NORMAL} below the "
+            "samples folder."
         )
     missing = [name for name in asked.classifier.classes if found.get(name, 0) < 2]
     if missing:
