@@ -10,6 +10,7 @@ from pathlib import Path
 from cloudedge.documents import DataFormat, Event, FusionRecord, History, Inbox, Manifest, Order, Report, TrainingTask
 from cloudedge.documents.base import Part
 from cloudedge.documents.deployable import Deployable
+from cloudedge.documents.detector import DetectorConfiguration, Verdict
 from cloudedge.documents.sweep import SweepFile
 from cloudedge.documents.tasks.inspection_deployment import InspectionDeploymentTask
 from cloudedge.documents.tasks.inspection_training import InspectionTrainingTask
@@ -18,6 +19,7 @@ FOLDER = Path("docs/schemas")
 
 DOCUMENTS: dict[str, type[Part]] = {
     "data-format": DataFormat,
+    "detector": DetectorConfiguration,
     "deployable": Deployable,
     "event": Event,
     "fusion-record": FusionRecord,
@@ -30,6 +32,7 @@ DOCUMENTS: dict[str, type[Part]] = {
     "report": Report,
     "sweep": SweepFile,
     "task": TrainingTask,
+    "verdict": Verdict,
 }
 """Every document by the name of its schema's file."""
 

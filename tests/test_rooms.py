@@ -47,7 +47,19 @@ def test_everything_of_the_edge_loads_with_only_what_an_edge_installs() -> None:
 
 
 def test_the_runner_loads_nothing_heavy_until_there_is_work() -> None:
-    heavy = ["torch", "numpy", "safetensors", "typer", "rich", "PIL"]
+    heavy = [
+        "torch",
+        "numpy",
+        "safetensors",
+        "typer",
+        "rich",
+        "PIL",
+        "grpc",
+        "cryptography",
+        "starlette",
+        "uvicorn",
+        "onnxruntime",
+    ]
 
     result = run_without(set(), f"import edge.runner.runner\nprint([name for name in {heavy!r} if name in sys.modules])")
 

@@ -39,7 +39,7 @@ from cloudedge.documents.line import (
     Teach,
     Wanted,
 )
-from cloudedge.errors import CloudedgeError, NotFound, StoreFailed
+from cloudedge.errors import CloudedgeError, InvalidDocument, NotFound, StoreFailed
 from cloudedge.files import atomic_write, disk_errors
 from cloudedge.names import NAME
 from edge.backoff import pause_seconds
@@ -342,6 +342,7 @@ class Link:
             self._transfers = {number: state for number, state in self._transfers.items() if number in ids}
             if self._memory.generation != wanted.generation:
                 self._remember(generation=wanted.generation)
+                self._changed.set()
         self._remove_files(wanted, states)
 
     def _roll_back(self, number: str, brand: str, only_from: str) -> None:
@@ -484,14 +485,14 @@ class Link:
         while not self._closing.is_set():
             status = self.status()
             states, trouble = status.deployments, status.trouble
-            flushed = self._flushes.done
+            said = Said(status=status, generation=self._memory.generation, flushed=self._flushes.done)
             now = time.monotonic()
             if not (self._changed.is_set() or states != told or trouble != last or now >= due):
                 self._changed.wait(_LIVELY_SECONDS)
                 continue
             self._changed.clear()
             try:
-                self._client.ask("/cloudedge.line/tell", Said(status=status, flushed=flushed), Heard)
+                self._client.ask("/cloudedge.line/tell", said, Heard)
                 failures, told, last, due = 0, states, trouble, now + STATUS_SECONDS
                 self._changed.wait(_LIVELY_SECONDS)
             except CloudedgeError:  # The one that hears says so.
@@ -582,8 +583,12 @@ class Link:
         path = self._folder / "memory.json"
         if not path.exists():
             return _Memory()
-        with disk_errors(path):
-            return parse(_Memory, path.read_bytes(), str(path), stored=True)
+        try:
+            with disk_errors(path):
+                return parse(_Memory, path.read_bytes(), str(path), stored=True)
+        except InvalidDocument as error:
+            _log.warning("what the link had done is lost, and done again where it is still wanted: %s", error)
+            return _Memory()
 
     def _remember(self, **changed: object) -> None:
         """Keep what must not be forgotten.
