@@ -7,13 +7,13 @@ import time
 from dataclasses import replace
 from typing import NamedTuple
 
+from cloudedge import memory
 from cloudedge.documents import Manifest, Order, OutputFile, Phase, Train, WorkError, parse
 from cloudedge.errors import InvalidDocument
 from cloudedge.files import atomic_write
 from cloudedge.names import sha256_of
 from edge.folders import Folders
 from edge.messages import Job, Message
-from edge.runner import memory
 from edge.runner.backoff import pause_seconds
 from edge.runner.clock import now
 from edge.runner.inbox import Wanted

@@ -14,12 +14,11 @@ import sys
 import time
 from pathlib import Path
 
-from cloudedge import __version__
+from cloudedge import __version__, memory
 from cloudedge.errors import EXIT_INTERRUPTED, CloudedgeError, InvalidDocument, StoreFailed
 from cloudedge.places import is_utf8, shown_path
 from edge.folders import Folders
 from edge.messages import Message
-from edge.runner import memory
 from edge.runner.inbox import InboxDirectory
 from edge.runner.ledger import Ledger
 from edge.runner.lock import locked

@@ -1,4 +1,4 @@
-"""Keeps an idle runner small: what Python and the C library hold for later goes back to the system."""
+"""Keeps a process small: what Python and the C library hold for later goes back to the system."""
 
 import ctypes
 import gc
@@ -15,6 +15,11 @@ def share_one_arena() -> None:
 def release() -> None:
     """Give back what is not used now."""
     gc.collect()
+    trim()
+
+
+def trim() -> None:
+    """Give back what the C library holds, and leave Python's garbage: looking for that keeps all threads waiting."""
     if hasattr(_library, "malloc_trim"):  # Only glibc's pools need to be told.
         _library.malloc_trim(0)
 
