@@ -47,9 +47,9 @@ _VERSION = r"^[0-9a-f]{12}$"
 _VERSION_OR_NONE = r"^([0-9a-f]{12})?$"
 _MODEL, _MANIFEST, _CURRENT, _LOCK = "model.onnx", "deployable.json", "current.json", ".lock"
 _SWITCH_SECONDS = 0.0005
-"""How long a thread of Python's may keep others from running that wait to, in this process. By default it is ten times this, and
-who judges a part waits several times for that beside a load, whose checks are in Python. A lower priority of the loading thread
-made it worse: other processes then take the processor from it while it holds up this one's."""
+"""How long a thread of Python's may keep others of this process waiting that could run. By default it is ten times this, and
+who judges a part waits so long several times beside a load, whose checks are in Python. A lower priority of the loading thread
+made it worse: other processes then took the processor from it while it held up the threads of this one."""
 
 _MOST_WAITING = 8
 """Loads of one name that wait for their turn."""
@@ -200,7 +200,8 @@ class Models:
             Conflict: another process has its models there.
             StoreFailed: the folder cannot be written.
         """
-        memory.share_one_arena()  # Otherwise each loading thread has one, and keeps what is left of the sessions in it.
+        memory.share_one_arena()  # Otherwise each loading thread keeps what is left of sessions in its own.
+        memory.return_large_pieces()
         sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_SECONDS))
         self._folder = folder
         self._threads = threads
@@ -375,7 +376,6 @@ class Models:
         with slot.disk:
             if slot.pair.current is None:
                 self._write_in_use(slot, slot.written.model_copy(update={"loaded": False}))
-        memory.trim()
 
     def names(self) -> tuple[str, ...]:
         """Names of which a version is in use, sorted."""
@@ -480,7 +480,6 @@ class Models:
                     slot.thread = None
                     return
             self._do(slot, slot.running)
-            memory.trim()
 
     def _do(self, slot: _Slot, loading: Loading) -> None:
         if not loading.set_running_or_notify_cancel():
