@@ -261,7 +261,7 @@ def _standing(state: Path, process: "subprocess.Popen[bytes]", images: int) -> S
 
 def _swap(folder: Path, swaps: int) -> dict[str, Any]:
     """Deploy one model after the other to a detector in this process."""
-    from edge import memory
+    from cloudedge import memory
     from edge.detector.detector import Detector
 
     memory.share_one_arena()
