@@ -243,7 +243,7 @@ def _at_rest(folder: Path, size: int, seconds: float) -> dict[str, Any]:
         "p99_with_results_ms": ended.status.p99_ms,
         "parts": len(judged),
         "per_second": ended.status.per_second,
-        "missed": ended.missed - began.missed,
+        "missed": ended.status.missed - began.status.missed,
         "resident_mib": resident,
     }
 

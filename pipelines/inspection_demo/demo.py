@@ -66,7 +66,7 @@ def show(home: Path, say: Callable[[str], None], stay: Callable[[str], None]) ->
             old = _run(laptop, data, _training(OLD, f"{OLD}-{stamp}", 8))
             say(f"2. The line makes {NEW} now. Three detectors join it, and judge by the model for {OLD} as there is no other.")
             for name in DETECTORS:
-                plant.start(name, data / "belt", _PER_SECOND)
+                plant.start(name, data / "belts" / name, _PER_SECOND)
             plant.until("That all detectors are here", lambda: _all_here(plant) or None)
             plant.use_brand(NEW)
             _run(laptop, data, _deployment(f"{NEW}-by-{OLD}-{stamp}", old.id, in_a_hurry=True))
@@ -116,7 +116,8 @@ def _data(folder: Path, say: Callable[[str], None]) -> Path:
     write_parts(folder / "edges" / LINE / OLD / "normal", old, "trained", _OLD_PARTS)
     write_test_set(folder / "test" / OLD, old, _TEST_NORMAL, _TEST_DEFECTS)
     write_test_set(folder / "test" / NEW, new, _TEST_NORMAL, _TEST_DEFECTS)
-    write_belt(folder / "belt", new, _BELT, _DEFECT_EVERY)
+    for name in DETECTORS:
+        write_belt(folder / "belts" / name, new, _BELT, _DEFECT_EVERY)
     with disk_errors(folder):
         (folder / _WRITTEN).touch()
     return folder
@@ -161,7 +162,7 @@ def _all_here(plant: Plant) -> bool:
 
 def _missed(plant: Plant) -> dict[str, int]:
     """Parts that passed a detector without a judgement, since its start."""
-    return {name: standing["missed"] + standing["status"]["errors"] for name, standing in plant.standing().items()}
+    return {name: standing["status"]["missed"] + standing["status"]["errors"] for name, standing in plant.standing().items()}
 
 
 def _roll_back(plant: Plant, name: str) -> float:
