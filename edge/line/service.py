@@ -283,10 +283,11 @@ class Service:
         self._changed_wants()
         return brand
 
-    def gather(self, detectors: Sequence[str], seconds: float) -> dict[str, str]:
-        """Have detectors send all records that they hold back now.
+    def gather(self, brand: str, detectors: Sequence[str], seconds: float) -> dict[str, str]:
+        """Have detectors send all records that they hold back, once what is being taught of a brand is taken.
 
         Args:
+            brand: The brand.
             detectors: Who; empty: all of the line.
             seconds: How long to wait at most.
 
@@ -296,16 +297,36 @@ class Service:
         Raises:
             NotFound: there is none of a name.
         """
-        flushes = {name: self.store.want_flush(name) for name in detectors or self.store.members()}
-        self._changed_wants()
+        names = list(detectors or self.store.members())
+        teaches = {name: self.store.wanted(name).teach for name in names}
+        asked = {name: teach for name, teach in teaches.items() if teach is not None and teach.brand == brand}
         end = time.monotonic() + seconds
+        missing = self._waited_for(
+            lambda: {name: left for name, teach in asked.items() if (left := self._untaught(name, teach))}, end
+        )
+        flushes = {name: self.store.want_flush(name) for name in names}
+        self._changed_wants()
+        unsent = self._waited_for(
+            lambda: {name: self._why_not_flushed(name) for name, of in flushes.items() if self.attendance.flushed(name) < of},
+            end,
+        )
+        return {**missing, **unsent}
+
+    def _waited_for(self, left: Callable[[], dict[str, str]], end: float) -> dict[str, str]:
+        """Who is left, and why, when nobody is or the time is over."""
         while True:
             seen = self.changed.count
-            left = {name: number for name, number in flushes.items() if self.attendance.flushed(name) < number}
+            found = left()
             remaining = end - time.monotonic()
-            if not left or remaining <= 0 or self._closing.is_set():
-                return {name: self._why_not_flushed(name) for name in left}
+            if not found or remaining <= 0 or self._closing.is_set():
+                return found
             self.changed.wait(seen, remaining)
+
+    def _untaught(self, name: str, teach: Teach) -> str:
+        """Why a detector is not done with what is taught; empty: it is."""
+        status = self.attendance.seen(name).status
+        taken = status.taught if status and status.teach == teach.id else 0
+        return f"{taken} of the {teach.count} images that are taught have been taken" if taken < teach.count else ""
 
     def _why_not_flushed(self, name: str) -> str:
         away = self.attendance.away_seconds(name)

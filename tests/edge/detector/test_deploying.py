@@ -73,7 +73,7 @@ def test_beside_swaps_each_part_is_judged_once_by_exactly_one_model(tmp_path: Pa
             threshold = 120.0 + number
             known[deployed(detector, tmp_path, threshold, f"swap-{number}").sha256] = threshold
         assert detector.models.counts()[BRAND].swaps == swaps
-        assert detector.standing().missed == 0
+        assert detector.standing().status.missed == 0
     verdicts = station.verdicts()
     assert [each["tick"] for each in verdicts] == list(range(1, len(verdicts) + 1))
     judged = [each for each in verdicts if each["model"]]
