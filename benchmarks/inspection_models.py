@@ -4,9 +4,9 @@
 
 The parts are crops of three real textures of scikit-image (brick, grass, gravel; 512 pixels square, gray). Those to learn from
 come from the left half and those to test on from the right one, so that no pixel is in both; the light varies by 3%, and a
-camera adds noise. Faults are drawn into crops of the right half: scratches, stains, and two places of the crop that were swapped, each
-in three strengths. The strong ones a person sees on brick at once, and on grass and gravel with some search; the weak ones
-hardly, as far as they have no regular surroundings.
+camera adds noise. Faults are drawn into crops of the right half: scratches, stains, and two places of the crop that were
+swapped, each in three strengths. The strong ones a person sees on brick at once, and on grass and gravel with some search; the
+weak ones hardly, as far as they have no regular surroundings.
 
 Both get the same images and the same weights of the backbone. anomalib is installed into an environment of its own, in
 `~/.cache/cloudedge`; `--quick` goes without it. Its torch models run by themselves, one thread, as ours; its training is
@@ -188,7 +188,7 @@ def peers(cases: Sequence[Case], weights: Path, by_engine: Iterable[str]) -> dic
     python = _environment()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        np.savez(folder / "weights.npz", **_in_order(weights))
+        np.savez(folder / "weights.npz", allow_pickle=False, **_in_order(weights))
         for case in cases:
             np.savez(folder / f"{case.name}.npz", train=case.train, test=case.test)
         script = Path(__file__).with_name("inspection_peers.py")

@@ -160,7 +160,9 @@ def _exported(deployed: nn.Module, data: DataFormat, form: ImageForm | None, nam
                 dynamic_shapes=(tuple({0: torch.export.Dim.DYNAMIC} for _ in names),),
                 verbose=False,
             )
-        found = program.model_proto
+            if program is None:
+                raise TypeError("PyTorch's exporter gave nothing")
+            found = program.model_proto
     except Exception as error:  # A user's own code may raise anything, and so may what cannot be exported.
         raise InvalidModel(
             f"The architecture {spec.architecture!r} cannot be one ONNX file: {type(error).__name__}: {_first_line(error)}. "
@@ -176,10 +178,15 @@ def _plain(model: onnx.ModelProto, spec: ModelSpec) -> bytes:
     model.graph.name, model.graph.doc_string = spec.architecture, ""
     del model.graph.metadata_props[:]
     del model.graph.value_info[:]
-    for part in (*model.graph.node, *model.graph.initializer, *model.graph.input, *model.graph.output):
-        part.doc_string = ""
-        del part.metadata_props[:]
+    for node in model.graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+    for tensor in model.graph.initializer:
+        tensor.doc_string = ""
+        del tensor.metadata_props[:]
     for value in (*model.graph.input, *model.graph.output):
+        value.doc_string = ""
+        del value.metadata_props[:]
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     size = model.ByteSize()
     if size > MAX_DEPLOYABLE_BYTES:

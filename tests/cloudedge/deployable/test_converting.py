@@ -124,7 +124,7 @@ class _Moody(nn.Module):
 def test_an_architecture_that_cannot_be_one_file_is_refused_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(registry._BUILTIN, "moody", _Moody)  # type: ignore[misc]
+    monkeypatch.setitem(registry._BUILTIN, "moody", _Moody)
     with pytest.raises(InvalidModel, match="The architecture 'moody' cannot be one ONNX file"):
         converted(tmp_path, ModelSpec(architecture="moody"), TABLE)
 

@@ -26,8 +26,9 @@ def normal(number: int, size: int = SIZE) -> Pixels:
     chance = np.random.default_rng([1, number])
     down, right = np.mgrid[:size, :size]
     pattern = 120 + 50 * np.sin(down / 3 + chance.uniform(0, 6)) * np.sin(right / 4 + chance.uniform(0, 6))
-    values = pattern[..., np.newaxis] * (1.0, 0.9, 0.8) + chance.normal(0, 3, (size, size, 3))
-    return np.clip(values, 0, 255).astype(np.uint8)
+    values: npt.NDArray[np.float64] = pattern[..., np.newaxis] * (1.0, 0.9, 0.8) + chance.normal(0, 3, (size, size, 3))
+    image: Pixels = np.clip(values, 0, 255).astype(np.uint8)
+    return image
 
 
 def hole(number: int) -> Pixels:
