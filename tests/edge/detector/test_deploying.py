@@ -66,7 +66,6 @@ def test_a_deployed_model_judges_and_a_second_and_third_work_as_the_first(tmp_pa
 def test_beside_swaps_each_part_is_judged_once_by_exactly_one_model(tmp_path: Path) -> None:
     swaps = 30
     station = looping(tmp_path, BRIGHT)
-    station.settings["queue"] = 1000  # What is slow here is the machine, which many tests share.
     with station.at_work() as detector:
         first = deployed(detector, tmp_path)
         until(lambda: station.verdicts()[-1]["model"] == first.sha256)
