@@ -24,7 +24,10 @@ from cloudedge.interpreter import environment, python
 
 HERE = Path(__file__).parent
 LOCK = HERE / "kserve.lock"
-INPUTS = {"small": ("x", np.ones((1, SMALL_WIDTH), np.float32)), "image": ("image", np.zeros((1, SIDE, SIDE, 3), np.uint8))}
+INPUTS: dict[str, tuple[str, np.ndarray[Any, Any]]] = {
+    "small": ("x", np.ones((1, SMALL_WIDTH), np.float32)),
+    "image": ("image", np.zeros((1, SIDE, SIDE, 3), np.uint8)),
+}
 """Each model's input."""
 
 _PATIENCE_SECONDS = 120
@@ -44,7 +47,17 @@ def kserve_python() -> Path:
             raise FileNotFoundError("uv is not here: make setup without UV=, or put it on the PATH")
         part = folder.with_name(f".{folder.name}-{os.getpid()}")
         subprocess.run([uv, "venv", "--quiet", "--relocatable", "--python", sys.executable, part], check=True)
-        install = ["pip", "install", "--quiet", "--python", part, "--no-deps", "--require-hashes", "--requirement", LOCK]
+        install: list[str | Path] = [
+            "pip",
+            "install",
+            "--quiet",
+            "--python",
+            part,
+            "--no-deps",
+            "--require-hashes",
+            "--requirement",
+            LOCK,
+        ]
         subprocess.run([uv, *install], check=True)
         with contextlib.suppress(OSError):  # Another process was quicker.
             part.rename(folder)

@@ -262,7 +262,7 @@ def test_a_message_that_is_too_long_or_none_is_refused(served: Served, bare: Bar
         bare.infer(model_name="oats", inputs=[tensor()], raw_input_contents=[b"\0" * (33 << 20)])
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
-    call = bare.channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+    call: Any = bare.channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
     with pytest.raises(grpc.RpcError):
         call(b"\xff\xff\xff", timeout=PATIENCE)
     with pytest.raises(grpc.RpcError) as unknown:
