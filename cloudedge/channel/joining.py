@@ -34,8 +34,8 @@ from cloudedge.names import NAME
 TOKEN_SECONDS = 3600.0
 """How long a token is good for."""
 
-MOST_ATTEMPTS, ATTEMPT_SECONDS = 10, 60.0
-"""Attempts to join from one address, within this time."""
+MOST_FAILURES, FAILURE_SECONDS = 10, 60.0
+"""Attempts to join that failed, from one address within this time; after that none is answered."""
 
 _MOST_ADDRESSES = 1000
 _DIGITS = 32
@@ -129,7 +129,7 @@ class JoinServer:
             InvalidInput: nobody can listen there.
         """
         self._admit = admit
-        self._attempts = Attempts()
+        self._failures = Failures()
         self._server = grpc.server(
             ThreadPoolExecutor(4, thread_name_prefix="join"), options=_OPTIONS, maximum_concurrent_rpcs=8
         )
@@ -145,16 +145,21 @@ class JoinServer:
         self._server.stop(0.5).wait()
 
     def _answer(self, content: bytes, context: grpc.ServicerContext) -> bytes:
+        address = context.peer().rpartition(":")[0]
         try:
-            self._attempts.count(context.peer().rpartition(":")[0])
-            asked, _ = unpacked(Join, content, "what was sent to join")
-            return packed(self._admit(asked.name, digest_of(asked.secret), check_certificate(asked.certificate)))
+            self._failures.check(address)
+            try:
+                asked, _ = unpacked(Join, content, "what was sent to join")
+                return packed(self._admit(asked.name, digest_of(asked.secret), check_certificate(asked.certificate)))
+            except CloudedgeError:
+                self._failures.count(address)
+                raise
         except CloudedgeError as error:
             context.abort(*code_of(error))
 
 
-class Attempts:
-    """Counts attempts by where they come from, so that nobody can go on guessing."""
+class Failures:
+    """Counts failures by where they come from, so that nobody can go on guessing."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         """Begin with none.
@@ -166,23 +171,23 @@ class Attempts:
         self._lock = threading.Lock()
         self._times: OrderedDict[str, list[float]] = OrderedDict()
 
-    def count(self, address: str) -> None:
-        """Take note of an attempt.
+    def check(self, address: str) -> None:
+        """See whether somebody may try.
 
         Raises:
-            StoreFailed: there were too many from there.
+            StoreFailed: too many attempts from there have failed.
         """
         with self._lock:
-            now = self._now()
-            recent = [at for at in self._times.pop(address, []) if now - at < ATTEMPT_SECONDS]
-            if len(recent) < MOST_ATTEMPTS:
-                recent.append(now)
-                self._times[address] = recent
-                if len(self._times) > _MOST_ADDRESSES:
-                    self._times.popitem(last=False)
-                return
-            self._times[address] = recent
-        raise StoreFailed(f"There were {MOST_ATTEMPTS} attempts to join from this address. Wait a minute.")
+            recent = [at for at in self._times.get(address, []) if self._now() - at < FAILURE_SECONDS]
+        if len(recent) >= MOST_FAILURES:
+            raise StoreFailed(f"{MOST_FAILURES} attempts to join from this address have failed. Wait a minute.")
+
+    def count(self, address: str) -> None:
+        """Take note of a failure."""
+        with self._lock:
+            self._times[address] = [*self._times.pop(address, []), self._now()][-MOST_FAILURES:]
+            if len(self._times) > _MOST_ADDRESSES:
+                self._times.popitem(last=False)
 
 
 def join(token: Token, own: Identity, seconds: float = 10.0) -> tuple[str, str]:

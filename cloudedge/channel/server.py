@@ -19,7 +19,7 @@ from cloudedge.channel.messages import COMMON_OPTIONS, code_of, packed, unpacked
 from cloudedge.documents.base import Part
 from cloudedge.errors import CloudedgeError, InvalidInput, StoreFailed
 
-MOST_CALLS = 16
+MOST_CALLS = 8
 """Of one member at a time, so that none takes the place of all others."""
 
 _MOST_THREADS = 2048

@@ -2,7 +2,8 @@
 
 A record is kept before it is acknowledged, image and index both, so that it survives a power cut; the same one again changes
 nothing. What takes more room, or is older, than is allowed is removed: accepted images first, the oldest of them; rejected ones
-and those that a person labelled last.
+and those that a person labelled last. Detectors' clocks may be wrong and this one may jump: so age counts from the arrival
+here, the oldest is what arrived first, and the newest records stay whatever the clock says.
 """
 
 import threading
@@ -23,12 +24,16 @@ _SCHEMA = """
 CREATE TABLE records (
     number INTEGER PRIMARY KEY, detector TEXT NOT NULL, id INTEGER NOT NULL, taken_at TEXT NOT NULL, brand TEXT NOT NULL,
     label TEXT NOT NULL, accepted INTEGER, image TEXT NOT NULL, bytes INTEGER NOT NULL, heat INTEGER NOT NULL,
-    record TEXT NOT NULL, UNIQUE (detector, id, taken_at)
+    arrived TEXT NOT NULL, record TEXT NOT NULL, UNIQUE (detector, id, taken_at)
 ) STRICT;
 CREATE INDEX records_of_brands ON records (brand, taken_at);
-CREATE INDEX records_to_remove ON records (label != '' OR accepted IS 0, taken_at);
+CREATE INDEX records_to_remove ON records (label != '' OR accepted IS 0, number);
+CREATE INDEX rejects ON records (number) WHERE accepted IS 0;
 CREATE INDEX records_of_images ON records (image)
 """
+
+ALWAYS_KEPT = 1000
+"""Newest records that no clock makes too old."""
 
 _REMOVED_AT_ONCE = 200
 
@@ -136,7 +141,7 @@ class History:
         with self._using():
             rows = self._database.execute(
                 "SELECT detector, record, heat FROM records WHERE accepted IS 0 AND (? = '' OR detector = ?) "
-                "ORDER BY taken_at DESC, number DESC LIMIT ?",
+                "ORDER BY number DESC LIMIT ?",
                 (detector, detector, limit),
             ).fetchall()
         return [(row["detector"], Record.model_validate_json(row["record"]), bool(row["heat"])) for row in rows]
@@ -169,7 +174,7 @@ class History:
                     record = new.record
                     self._database.execute(
                         "INSERT OR IGNORE INTO records (detector, id, taken_at, brand, label, accepted, image, bytes, heat, "
-                        "record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                        "arrived, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                         (
                             detector,
                             record.id,
@@ -180,6 +185,7 @@ class History:
                             record.image_sha256,
                             len(new.image) + len(new.heat),
                             bool(new.heat),
+                            _text(datetime.now(UTC)),
                             record.model_dump_json(),
                         ),
                     )
@@ -199,13 +205,15 @@ class History:
         while True:
             with self._using():
                 rows = self._database.execute(
-                    "SELECT number, detector, image, bytes FROM records WHERE taken_at < ? LIMIT ?", (oldest, _REMOVED_AT_ONCE)
+                    "SELECT number, detector, image, bytes FROM records WHERE arrived < ? "
+                    "AND number <= (SELECT max(number) FROM records) - ? LIMIT ?",
+                    (oldest, ALWAYS_KEPT, _REMOVED_AT_ONCE),
                 ).fetchall()
                 over = self.bytes() - most_bytes
                 if not rows and over > 0:
                     for row in self._database.execute(
                         "SELECT number, detector, image, bytes FROM records "
-                        "ORDER BY label != '' OR accepted IS 0, taken_at, number LIMIT ?",
+                        "ORDER BY label != '' OR accepted IS 0, number LIMIT ?",
                         (_REMOVED_AT_ONCE,),
                     ).fetchall():
                         if over <= 0:

@@ -94,7 +94,7 @@ class Page:
 
 
 def bound(address: str) -> socket.socket:
-    """A socket at an address, to be listened on.
+    """A socket that listens at an address.
 
     Raises:
         InvalidInput: nobody can listen there.
@@ -108,6 +108,7 @@ def bound(address: str) -> socket.socket:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(place)
+            listener.listen(_MOST_CONNECTIONS)
         except OSError:
             listener.close()
             raise

@@ -60,7 +60,7 @@ class DetectorReport(Told):
     joined_at: str = Field(description="When it joined.")
     software: str = Field(default="", description="Version of its software.")
     status: Status | None = Field(default=None, description="What it last said.")
-    wanted: Wanted = Field(description="All that is wanted of it.")
+    wanted: Wanted | None = Field(default=None, description="All that is wanted of it; null: that was not asked.")
     recorded: int = Field(default=0, description="Records of its that are kept here.")
     trend: Annotated[tuple[Trend, ...], Field(description="The last minutes, oldest first.")] = ()
 

@@ -79,7 +79,7 @@ class Service:
         self._files = threading.Lock()
         self._followed: dict[str, float] = {}
         self._begun = time.monotonic()
-        self._trouble = ""
+        self._troubles: dict[str, str] = {}
         self.changed = Signal()
         """Something that people see has changed."""
         self._wants = Signal()
@@ -180,9 +180,9 @@ class Service:
         try:
             self.history.keep(call.member, arrived)
         except StoreFailed as error:
-            self._trouble = str(error)
+            self._say_trouble("history", str(error))
             raise
-        self._trouble = ""
+        self._say_trouble("history")
         if any(record.record.accepted is False for record in arrived):
             self.changed.give()
         return Kept(ids=tuple(record.record.id for record in arrived))
@@ -348,8 +348,8 @@ class Service:
                 raise InvalidInput(
                     "This edge server answers by no models itself. Have it do so: cloudedge-edge line open --models HTTP GRPC."
                 ) from None
-            # Who is here comes first, so that a canary need not be waited for.
-            names.sort(key=lambda name: name != SERVER and not self.attendance.is_here(name))
+            # Who is here comes first, so that a canary need not be waited for; of the edge server nobody learns how it judges.
+            names.sort(key=lambda name: (name == SERVER, not self.attendance.is_here(name)))
         else:
             names = [part.detector for part in known.parts]
         asked = Deployment(id=deployment, brand=brand, deployable=deployable, bounds=bounds)
@@ -383,7 +383,11 @@ class Service:
         return self._reported(self.store.deployment(deployment))
 
     def detectors(self) -> list[DetectorReport]:
-        """How all detectors stand, by their names."""
+        """How all detectors stand, by their names, and what is wanted of each."""
+        found = self._detectors()
+        return [each.model_copy(update={"wanted": self.store.wanted(each.name)}) for each in found]
+
+    def _detectors(self) -> list[DetectorReport]:
         counts = self.history.counts()
         found = []
         for name, member in self.store.members().items():
@@ -396,7 +400,6 @@ class Service:
                     joined_at=member.joined.iso(),
                     software=live.hello.software if live.hello else "",
                     status=live.status,
-                    wanted=self.store.wanted(name),
                     recorded=counts.get(name, 0),
                     trend=tuple(Trend(at=each.minute * 60, images=each.images, rejects=each.rejects) for each in live.trend),
                 )
@@ -410,10 +413,10 @@ class Service:
     def report(self) -> LineReport:
         """How the line stands."""
         return LineReport(
-            detectors=tuple(self.detectors()),
+            detectors=tuple(self._detectors()),
             deployments=tuple(self.deployments()),
             history_bytes=self.history.bytes(),
-            trouble=self._trouble,
+            trouble=" ".join(dict.fromkeys(filter(None, self._troubles.values()))),
         )
 
     def _reported(self, row: DeploymentRow) -> DeploymentReport:
@@ -461,9 +464,9 @@ class Service:
             seen = self._due.count
             try:
                 self._take_turn()
+                self._say_trouble("turns")
             except StoreFailed as error:
-                self._trouble = str(error)
-                _log.error("%s", error)
+                self._say_trouble("turns", str(error))
             except Exception:  # Whatever it is, detectors wait for the next turn.
                 _log.exception("a turn failed")
             self._due.wait(seen, _TURN_SECONDS, self._closing.is_set)
@@ -517,8 +520,9 @@ class Service:
         while True:
             try:
                 self._tidy()
+                self._say_trouble("tidying")
             except StoreFailed as error:
-                _log.error("%s", error)
+                self._say_trouble("tidying", str(error))
             if self._closing.wait(_TIDY_SECONDS):
                 return
 
@@ -529,6 +533,12 @@ class Service:
             for path in self._folders.line_models.glob("*.onnx"):
                 if path.stem not in needed:
                     path.unlink(missing_ok=True)
+
+    def _say_trouble(self, where: str, what: str = "") -> None:
+        if self._troubles.get(where, "") != what:
+            self._troubles[where] = what
+            _log.log(logging.ERROR if what else logging.INFO, "%s: %s", where, what or "all is well again")
+            self.changed.give()
 
     def _changed_wants(self) -> None:
         self._wants.give()

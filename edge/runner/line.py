@@ -49,7 +49,9 @@ class LineService:
         self._begun = time.monotonic()
         command = python("edge.line", "--state", self._folders.state, "--parent", os.getpid())
         try:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment())
+            # gRPC would write a line for every stranger that knocks, until the disk is full.
+            quiet = environment() | {"GRPC_VERBOSITY": "NONE"}
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=quiet)
         except OSError as error:
             _log.error("cannot start the line's service: %s", error.strerror)
             self._pause()

@@ -1,7 +1,7 @@
 """Nodes on loopback, with real TLS."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from pydantic import Field
 
 from cloudedge.channel.client import Client
 from cloudedge.channel.identity import Identity, check_certificate, fingerprint, identity, made
-from cloudedge.channel.joining import MOST_ATTEMPTS, Attempts, Joined, JoinServer, Token, digest_of, join
+from cloudedge.channel.joining import MOST_FAILURES, Failures, Joined, JoinServer, Token, digest_of, join
 from cloudedge.channel.server import MOST_CALLS, Call, Chunks, Following, Method, Server, Unary
 from cloudedge.documents.base import Part
 from cloudedge.errors import Conflict, InvalidDocument, InvalidInput, NotFound, StoreFailed
@@ -267,20 +267,26 @@ def test_what_is_no_token_is_refused_and_not_repeated() -> None:
         assert text not in str(error.value) or not text
 
 
-def test_guessing_ends_after_some_attempts() -> None:
+def test_guessing_ends_after_some_failures(hall: Hall) -> None:
+    good, bad = hall.token("node-1"), Token.new(f"127.0.0.1:{hall.server.port}", "node-1", hall.own.certificate)
+    for _ in range(MOST_FAILURES):
+        with pytest.raises(InvalidInput, match="not good any more"):
+            join(bad, made("node-1"))
+    with pytest.raises(StoreFailed, match="Wait a minute"):
+        join(good, made("node-1"))
+
+
+def test_failures_are_counted_by_address_and_forgotten_after_a_minute() -> None:
     time = 0.0
-    attempts = Attempts(lambda: time)
-
-    def tries(address: str) -> Callable[[], None]:
-        return lambda: attempts.count(address)
-
-    for _ in range(MOST_ATTEMPTS):
-        tries("10.0.0.1")()
+    failures = Failures(lambda: time)
+    for _ in range(MOST_FAILURES):
+        failures.check("10.0.0.1")
+        failures.count("10.0.0.1")
     with pytest.raises(StoreFailed, match="attempts"):
-        tries("10.0.0.1")()
-    tries("10.0.0.2")()
+        failures.check("10.0.0.1")
+    failures.check("10.0.0.2")
     time = 61.0
-    tries("10.0.0.1")()
+    failures.check("10.0.0.1")
 
 
 def test_what_is_no_message_is_refused(house: House) -> None:

@@ -1,13 +1,16 @@
 """A line's service and its detectors' links, over real TLS on loopback."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cloudedge.channel.identity import made
+from cloudedge.channel.joining import TOKEN_SECONDS
 from cloudedge.documents.inspection import Rollout
 from cloudedge.documents.line import SERVER
 from cloudedge.errors import CloudedgeError, InvalidInput, NotFound, StoreFailed
+from edge.clock import now
 from edge.detector.link import join, membership
 from edge.folders import Folders
 from edge.line.control import Line
@@ -34,6 +37,13 @@ def outcomes(site: LineSite, name: str = "one") -> dict[str, str]:
     return {detector: part.outcome.state for detector, part in parts.items() if part.outcome is not None}
 
 
+def wanted(site: LineSite, name: str) -> list[str]:
+    """Deployments that are wanted of a detector."""
+    (found,) = (each.wanted for each in site.line.detectors() if each.name == name)
+    assert found is not None
+    return [asked.id for asked in found.deployments]
+
+
 def test_a_detector_joins_with_its_token_and_is_here(site: LineSite) -> None:
     site.linked("north")
     (found,) = site.line.detectors()
@@ -46,6 +56,13 @@ def test_a_token_is_good_for_one_detector_once(site: LineSite) -> None:
     with pytest.raises(InvalidInput, match="not good"):
         join(token, site.folder("thief"))
     assert membership(site.folder("thief")) is None
+
+
+def test_a_token_ends_with_its_hour(site: LineSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    token, moment = site.line.add("north"), now()
+    monkeypatch.setattr("edge.line.store.now", lambda: replace(moment, up=moment.up + TOKEN_SECONDS + 1))
+    with pytest.raises(InvalidInput, match="within an hour"):
+        join(token, site.folder("north"))
 
 
 def test_a_newer_token_for_a_name_voids_the_former_one(site: LineSite) -> None:
@@ -150,7 +167,7 @@ def test_one_that_is_away_too_long_is_unreachable_and_keeps_its_model(site: Line
     assert outcomes(site) == {"here": "serving", "away": "unreachable"}
     site.link("away")
     until(lambda: site.is_here("away"))
-    assert site.line.detectors()[0].wanted.deployments == ()
+    assert wanted(site, "away") == []
     assert away.deployed == []
 
 
@@ -203,7 +220,7 @@ def test_a_person_has_the_model_before_brought_back(site: LineSite) -> None:
     site.link("north")
     until(lambda: site.is_here("north"))
     assert detector.rolled_back == [BRAND]
-    assert [asked.id for asked in site.line.detectors()[0].wanted.deployments] == ["one"]
+    assert wanted(site, "north") == ["one"]
 
 
 def test_a_cut_transfer_goes_on_where_it_was(site: LineSite) -> None:
