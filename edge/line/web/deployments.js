@@ -20,6 +20,7 @@ const PHASES = {
   unreachable: "was not reached",
   skipped: "left out",
 };
+const IDLE = ["turn", "away", "asked", "waiting", "unreachable", "skipped"];
 const BAD = ["failed", "rolled-back", "unreachable"];
 
 let all = false;
@@ -79,7 +80,7 @@ const because = ({ state, outcome }) => {
 };
 
 function madePart({ name }) {
-  const who = element("div", "who", element("b", "", named(name)), " ", element("span", "tag", "canary"));
+  const who = element("div", "who", element("b", "", named(name)), " ", element("span", "tag"));
   return element("li", "", who, element("div", "phase"), bar("transfer"), bar("loading"), element("div", "note"));
 }
 
@@ -92,8 +93,10 @@ function bar(name) {
 
 function updatePart(row, { part, phase }, deployment) {
   const { state } = part;
-  find(".tag", row).hidden = !part.canary;
-  mark(row, "class", BAD.includes(phase) ? "bad" : phase);
+  sayIfAny(find(".tag", row), part.canary ? "canary" : "");
+  // Where nothing came of it yet there is nothing to draw, unless it was on its way.
+  const idle = IDLE.includes(phase) && !state?.transferred;
+  mark(row, "class", [BAD.includes(phase) ? "bad" : phase, idle ? "idle" : ""].join(" ").trim());
   say(find(".phase", row), PHASES[phase]);
 
   const judges = phase === "watching" || phase === "serving";

@@ -82,8 +82,8 @@ function drawTrend(chart, trend, at) {
   }).join("");
   mark(find("path.rejects", chart), "d", bars("rejects", REJECTS_HEIGHT - 1, true));
   mark(find("path.images", chart), "d", bars("images", IMAGES_HEIGHT - 1, false));
-  say(find("span.rejects", chart), `rejects, up to ${count(rejects)}/min`);
-  say(find("span.images", chart), `images, up to ${count(images)}/min`);
+  say(find("span.rejects", chart), `rejects ≤ ${count(rejects)}/min`);
+  say(find("span.images", chart), `images ≤ ${count(images)}/min`);
   const sum = (name) => count(shown.reduce((total, minute) => total + minute[name], 0));
   mark(find("svg", chart), "aria-label", `In the last hour ${sum("rejects")} rejects of ${sum("images")} images`);
 }

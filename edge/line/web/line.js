@@ -24,7 +24,7 @@ async function show({ said, at }) {
   showGlance(said, at);
   showDetectors(said, at);
   showDeployments(said);
-  await showRejects(said);
+  await showRejects(said, at);
 }
 
 function miss({ status }) {

@@ -25,15 +25,21 @@ let movedAt = -Infinity;
 
 const keyOf = ({ detector, record }) => `${detector} ${record.id} ${record.taken_at}`;
 
-/** Bring the gallery up to date, if there may be other rejects than when it was last. */
-export async function showRejects(report) {
+/**
+ * Bring the gallery up to date, if there may be other rejects than when it was last.
+ *
+ * @param at the service's time
+ */
+export async function showRejects(report, at) {
   const names = report.detectors.map(({ name }) => name);
   each(filter, ["", ...names, ...(filter.value && !names.includes(filter.value) ? [filter.value] : [])], String, (name) => {
     const option = element("option", "", name || "all detectors");
     option.value = name;
     return option;
   }, () => {});
-  const stand = report.detectors.map(({ name, recorded }) => `${name} ${recorded}`).join(" ");
+  // Where as many are removed as come, their number says nothing: so each minute it is asked in any case.
+  const counts = report.detectors.map(({ name, recorded, status }) => `${name} ${recorded} ${status?.rejects}`);
+  const stand = [Math.floor(at.getTime() / 60_000), ...counts].join();
   if (waiting && !isLookedAt()) put(waiting);
   if (stand !== seen && (await load())) seen = stand;
 }
