@@ -19,6 +19,7 @@ BENCHMARKS = {
     "start": [],
     "sweep": [],
     "idle": [],
+    "detector": [],
     "training": [],
 }
 """By module, with what each is run with."""

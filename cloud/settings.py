@@ -36,6 +36,9 @@ class Settings(BaseSettings):
         description="MLflow's address; empty: that of Kubeflow's MLflow plugin. Without that either the step only keeps its "
         "records, and the laptop's engine relays them.",
     )
+    registry_uri: str = Field(
+        default="", description="MLflow's address for looking up registered models; empty: the same as tracking_uri."
+    )
     run_of_kubeflow: str = Field(
         default="",
         validation_alias="MLFLOW_RUN_ID",

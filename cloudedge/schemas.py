@@ -9,21 +9,30 @@ from pathlib import Path
 
 from cloudedge.documents import DataFormat, Event, FusionRecord, History, Inbox, Manifest, Order, Report, TrainingTask
 from cloudedge.documents.base import Part
+from cloudedge.documents.deployable import Deployable
+from cloudedge.documents.detector import DetectorConfiguration, Verdict
 from cloudedge.documents.sweep import SweepFile
+from cloudedge.documents.tasks.inspection_deployment import InspectionDeploymentTask
+from cloudedge.documents.tasks.inspection_training import InspectionTrainingTask
 
 FOLDER = Path("docs/schemas")
 
 DOCUMENTS: dict[str, type[Part]] = {
     "data-format": DataFormat,
+    "detector": DetectorConfiguration,
+    "deployable": Deployable,
     "event": Event,
     "fusion-record": FusionRecord,
     "history": History,
     "inbox": Inbox,
+    "inspection-deployment-task": InspectionDeploymentTask,
+    "inspection-training-task": InspectionTrainingTask,
     "manifest": Manifest,
     "order": Order,
     "report": Report,
     "sweep": SweepFile,
     "task": TrainingTask,
+    "verdict": Verdict,
 }
 """Every document by the name of its schema's file."""
 

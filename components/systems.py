@@ -3,7 +3,8 @@
 from abc import ABC, abstractmethod
 from importlib import import_module
 from itertools import islice
-from typing import Generic
+from pathlib import Path
+from typing import Generic, NamedTuple
 
 from cloud.orders.steps import StepOrders
 from cloud.orders.watch import Watched
@@ -12,12 +13,31 @@ from cloud.reports.plain import plain_report
 from cloud.reports.report import Report
 from cloud.runs.run import Run
 from cloud.step import Step
+from cloud.tracking import Registration
 from cloudedge.documents import Task
+from cloudedge.documents.deployable import Deployable
 from cloudedge.documents.task import TaskT
 from cloudedge.documents.tasks import SYSTEMS, part_of
+from cloudedge.errors import NotFound
 
 _MOST_VALUES = 3
 """Of a point that a table shows."""
+
+
+class Refused(NamedTuple):
+    """A model that its run's gate does not let be registered."""
+
+    sha256: str
+    reason: str
+
+
+class Offered(NamedTuple):
+    """A run's model, as it may be deployed, with what the run's gate said of it."""
+
+    deployable: Deployable
+    file: Path
+    passed: bool
+    verdict: str
 
 
 class SystemSteps(ABC, Generic[TaskT]):
@@ -44,6 +64,28 @@ class SystemSteps(ABC, Generic[TaskT]):
         values = report.points[-1].values if report.points else {}
         told = {name: figure(value) for name, value in islice(values.items(), _MOST_VALUES)}
         return {"Progress": report.progress[0].words() if report.progress else "", **told}
+
+    def registration(self, work: Step) -> Registration | Refused:
+        """What of a run is registered, or why nothing is.
+
+        Raises:
+            NotFound: the run has no model, or none that was judged.
+        """
+        raise NotFound(f"The run {work.run.id!r} has no model: {work.run.task().kind} makes none to be registered.")
+
+    def offer(self, run: Run, folder: Path) -> Offered:
+        """A run's model, as it is deployed.
+
+        Args:
+            run: The run.
+            folder: Where its ONNX file may be put.
+
+        Raises:
+            NotFound: the run has no model, or none that was judged.
+            InvalidModel: its model was altered, or cannot be one ONNX file.
+        """
+        del folder
+        raise NotFound(f"The run {run.id!r} has no model to be deployed: {run.task().kind} makes none.")
 
     def require_done(self, run: Run) -> None:  # Of most systems the last step is the last of a chain.
         """Make sure that a run may end.

@@ -92,12 +92,14 @@ class FirstStep:
             one.
         given: Its arguments that the pipelines give it, and not the form.
         defaults: What the form shows of its other arguments; those without are to be filled before the form is sent off.
+        further: What the form has beside its arguments, for later steps, with what it shows of each.
     """
 
     component: Any
     example: Task
     given: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    further: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def form(self) -> Form[Any]:
@@ -142,7 +144,11 @@ class FirstStep:
         asked = [
             name for name in arguments if name in (component.component_spec.inputs or {}) and name not in (*self.given, _RUN)
         ]
-        return {
+        further = {
+            name: inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=type(default))
+            for name, default in self.further.items()
+        }
+        return further | {
             name: arguments[name].replace(
                 kind=inspect.Parameter.POSITIONAL_OR_KEYWORD, default=defaults.get(name, inspect.Parameter.empty)
             )

@@ -30,7 +30,12 @@ from cloudedge.documents import (
     order_id,
 )
 from cloudedge.documents.data import LEAST_SCALE
+from cloudedge.documents.deployable import Deployable, Tensor
+from cloudedge.documents.inspection import NORMAL, Classifier, Gathering
+from cloudedge.documents.kinds.deploy import Deploy, Deployed
+from cloudedge.documents.kinds.inspect_train import InspectTrain, InspectTrained
 from cloudedge.documents.sweep import Range
+from cloudedge.documents.tasks.inspection_deployment import InspectionDeploymentTask, Override
 from cloudedge.names import folded
 
 Kind = TypeVar("Kind", bound=BaseModel)
@@ -62,6 +67,8 @@ def _values(annotation: Any, metadata: Sequence[Any] = ()) -> st.SearchStrategy[
         return st.sampled_from(arguments)
     if origin in (types.UnionType, typing.Union):
         return st.one_of(*(_values(argument, metadata) for argument in arguments))
+    if origin is tuple and Ellipsis not in arguments:
+        return st.tuples(*map(_values, arguments))
     if origin is tuple:
         least = _bound(metadata, MinLen, "min_length") or 0
         return st.lists(_values(arguments[0]), min_size=least, max_size=max(least, MOST_ITEMS)).map(tuple)
@@ -147,10 +154,9 @@ def _collaboration(values: Values) -> Values:
 
 def _order(values: Values) -> Values:
     values["id"] = order_id(values["run"], values["step"], values["edge"], values["attempt"])
-    trains = values["work"].kind == "train"
-    file = RemoteFile(url="https://store/base", sha256="0" * 64, size=1)
-    values["inputs"] = {"base": file} if trains else values["inputs"]
-    values["outputs"] = {"model": values["manifest"]} if trains else {}
+    work, file = values["work"], RemoteFile(url="https://store/base", sha256="0" * 64, size=1)
+    values["inputs"] = values["inputs"] if work.inputs is None else dict.fromkeys(work.inputs, file)
+    values["outputs"] = dict.fromkeys(work.outputs, values["manifest"])
     return values
 
 
@@ -177,17 +183,51 @@ def _manifest(values: Values) -> Values:
     return values | {"history": _in_order({"points": values["history"]})["points"]}
 
 
-KINDS: dict[type, tuple[type[BaseModel], ...]] = {Work: (Train, Evaluate), Result: (Trained, Evaluated)}
+def _detectors(values: Values) -> Values:
+    return values | {"detectors": tuple(dict.fromkeys(values["detectors"]))}
+
+
+def _classifier(values: Values) -> Values:
+    return values | {"classes": tuple(name for name in dict.fromkeys(values["classes"]) if name != NORMAL)}
+
+
+def _override(values: Values) -> Values:
+    return values if values["by"].strip() and values["reason"].strip() else {"by": "", "reason": ""}
+
+
+def _deployable(values: Values) -> Values:
+    image = values["image"]
+    if image:
+        pixels = Tensor(name="image", datatype="UINT8", shape=(-1, image.height, image.width, 3))
+        values["inputs"] = (pixels,)
+    inputs, outputs = ({tensor.name: tensor for tensor in values[name]} for name in ("inputs", "outputs"))
+    if values["threshold"] is not None:
+        outputs["score"] = Tensor(name="score", datatype="FP32", shape=(-1,))
+    if values["classes"]:
+        outputs["probabilities"] = Tensor(name="probabilities", datatype="FP32", shape=(-1, len(values["classes"])))
+    return values | {"inputs": tuple(inputs.values()), "outputs": tuple(outputs.values())}
+
+
+KINDS: dict[type, tuple[type[BaseModel], ...]] = {
+    Work: (Train, Evaluate, InspectTrain, Deploy),
+    Result: (Trained, Evaluated, InspectTrained, Deployed),
+}
 """What an order asks for, and what comes of it, by kind."""
 
 AGREEMENTS: dict[type[BaseModel], Callable[[Values], Values]] = {
     Collaboration: _collaboration,
+    Classifier: _classifier,
     DataFormat: _data_format,
+    Deploy: _detectors,
+    Deployable: _deployable,
     SampleField: _field,
+    Gathering: _detectors,
     History: _in_order,
     Inbox: _inbox,
+    InspectionDeploymentTask: _detectors,
     Manifest: _manifest,
     Order: _order,
+    Override: _override,
     Range: _range,
     Report: _in_order,
 }

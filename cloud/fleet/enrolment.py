@@ -7,6 +7,7 @@ Both are plain objects that can be kept in git as well as applied. What the Depl
 - It is replaced, never doubled: two runners on one state refuse each other.
 - It is no root, its root file system is read-only, and it may write to its state and to memory alone.
 - Its state lies on the node, as what edgecore mounts by itself does not outlive edgecore.
+- It can be called by nobody; only where it is to serve a production line, its detectors reach it by ports of its node.
 """
 
 import re
@@ -25,7 +26,14 @@ ACCOUNT = "cloudedge-runner"
 USER = 10001
 """The runner's user and group; the state and the samples on the node must be theirs to use."""
 
+LINE_LABEL = "cloudedge.io/line"
+"""Label of the pods that a production line's detectors call, which a network policy lets them."""
+
+LINE_PORTS = ("detectors", "join", "page")
+"""What a line's service listens for, at the port that is named and those after it."""
+
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?")
+_LAST_PORT = 65_535
 _PATH = re.compile(r"(/[A-Za-z0-9._-]+)+")
 _NODE = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 
@@ -43,6 +51,7 @@ class RunnerSpec:
         memory: Most memory that the runner and its work may use.
         cpu: Most processors that they may use.
         gpu: Name of the node's GPUs of which they get one; empty: none.
+        line: First of the ports of the node by which a production line reaches its service (`LINE_PORTS`); 0: there is none.
     """
 
     edge: str
@@ -53,6 +62,7 @@ class RunnerSpec:
     memory: str = "2Gi"
     cpu: str = "2"
     gpu: str = ""
+    line: int = 0
 
     def __post_init__(self) -> None:
         """Check what becomes part of a manifest.
@@ -64,6 +74,11 @@ class RunnerSpec:
         checked_image(self.image, f"the edge {self.edge}")
         if self.gpu:
             checked_gpu(self.gpu, f"the edge {self.edge}")
+        if self.line and not 1 <= self.line <= _LAST_PORT - len(LINE_PORTS) + 1:
+            raise InvalidInput(
+                f"{self.line} cannot be the port of the line at the edge {self.edge}: give one from 1 to "
+                f"{_LAST_PORT - len(LINE_PORTS) + 1}, as those after it are used, too."
+            )
         for what, value, pattern, wanted in (
             ("node", self.node, _NODE, "a node's name"),
             ("state", self.state, _PATH, "an absolute path"),
@@ -103,11 +118,15 @@ def deployment(runner: RunnerSpec, namespace: str) -> dict[str, Any]:
         command += ["--samples", "/samples"]
         mounts.append({"name": "samples", "mountPath": "/samples", "readOnly": True})
         volumes.append({"name": "samples", "hostPath": {"path": runner.samples, "type": "Directory"}})
+    ports = {name: runner.line + number for number, name in enumerate(LINE_PORTS)} if runner.line else {}
+    if ports:
+        command += ["--line", f"0.0.0.0:{runner.line}"]
     container = {
         "name": "runner",
         "image": runner.image,
         "imagePullPolicy": "IfNotPresent",
         "command": command,
+        **({"ports": [{"name": n, "containerPort": port, "hostPort": port} for n, port in ports.items()]} if ports else {}),
         "volumeMounts": mounts,
         "resources": {
             "requests": {"cpu": "50m", "memory": "64Mi"},
@@ -150,6 +169,6 @@ def deployment(runner: RunnerSpec, namespace: str) -> dict[str, Any]:
             "revisionHistoryLimit": 2,
             "strategy": {"type": "Recreate"},
             "selector": {"matchLabels": {EDGE_LABEL: runner.edge, "app.kubernetes.io/component": "runner"}},
-            "template": {"metadata": {"labels": labels}, "spec": pod},
+            "template": {"metadata": {"labels": {**labels, **({LINE_LABEL: "yes"} if ports else {})}}, "spec": pod},
         },
     }

@@ -7,7 +7,7 @@ from markupsafe import Markup, escape
 
 Attribute: TypeAlias = str | int | float | None
 
-_VOID = frozenset({"br", "col", "meta"})
+_VOID = frozenset({"br", "col", "img", "meta"})
 
 
 def element(tag: str, *children: str, **attributes: Attribute) -> Markup:

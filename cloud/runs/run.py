@@ -209,7 +209,7 @@ class Run:
 
     def deletion(self) -> Deletion | None:
         """Who deleted the run that had this id, if somebody did and it was not used again."""
-        return self._find(Deletion, self.deletion_key)
+        return self.find(Deletion, self.deletion_key)
 
     def require_not_deleted(self) -> None:
         """Make sure that nobody has deleted the run.
@@ -224,11 +224,11 @@ class Run:
 
     def state(self) -> RunState | None:
         """The run's state; None before its first step."""
-        return self.cancelled() or self._find(RunState, self.key("state.json"))
+        return self.cancelled() or self.find(RunState, self.key("state.json"))
 
     def cancelled(self) -> RunState | None:
         """Who cancelled the run, if somebody did."""
-        return self._find(RunState, self.key("cancelled.json"))
+        return self.find(RunState, self.key("cancelled.json"))
 
     def cancel(self, state: RunState) -> bool:
         """Give the run its last state, which no step can overwrite.
@@ -244,23 +244,23 @@ class Run:
 
     def kubeflow(self) -> KubeflowRecord | None:
         """Which of Kubeflow's runs last began to work on it, if one did."""
-        return self._find(KubeflowRecord, self.key("kubeflow.json"))
+        return self.find(KubeflowRecord, self.key("kubeflow.json"))
 
     def pretraining(self) -> PretrainingRecord | None:
         """The record of pretraining, once it is done."""
-        return self._find(PretrainingRecord, self.key("pretrained", "record.json"))
+        return self.find(PretrainingRecord, self.key("pretrained", "record.json"))
 
     def dispatched(self, step: str) -> DispatchRecord | None:
         """Who takes part in a step, once that is settled."""
-        return self._find(DispatchRecord, self.step_key(step, "dispatch.json"))
+        return self.find(DispatchRecord, self.step_key(step, "dispatch.json"))
 
     def waited(self, step: str) -> WaitRecord | None:
         """Who delivered in a step, once that is settled."""
-        return self._find(WaitRecord, self.step_key(step, "wait.json"))
+        return self.find(WaitRecord, self.step_key(step, "wait.json"))
 
     def fusion(self, number: int) -> FusionRecord | None:
         """How a round was fused, once it was."""
-        record = self._find(FusionRecord, self.round_key(number, "fusion.json"))
+        record = self.find(FusionRecord, self.round_key(number, "fusion.json"))
         if record is None or all(c.attempt for c in record.contributions):
             return record
         # Up to version 0.1 only the record of the wait said which attempts they are.
@@ -271,11 +271,11 @@ class Run:
 
     def evaluation(self) -> Evaluation | None:
         """The evaluation, once it is done."""
-        return self._find(Evaluation, self.key("evaluation.json"))
+        return self.find(Evaluation, self.key("evaluation.json"))
 
     def order(self, step: str, edge: str) -> Order | None:
         """The newest order to an edge in a step."""
-        return self._find(Order, self.order_key(step, edge))
+        return self.find(Order, self.order_key(step, edge))
 
     def rounds_fused(self) -> int:
         """Number of the last round that was fused; 0 if none was."""
@@ -358,6 +358,17 @@ class Run:
         """Write a document."""
         self.store.put(key, document.model_dump_json(indent=2).encode() + b"\n")
 
+    def find(self, kind: type[PartT], key: str) -> PartT | None:
+        """A document of the run, if it is there.
+
+        Raises:
+            InvalidDocument: it is there, and cannot be read.
+        """
+        try:
+            return self._read(kind, key)
+        except NotFound:
+            return None
+
     def _read(self, kind: type[PartT], key: str) -> PartT:
         return self._readable(lambda: parse(kind, self.store.get(key, _MOST_BYTES), key, _MOST_BYTES, stored=True))
 
@@ -367,12 +378,6 @@ class Run:
         except InvalidDocument as error:
             error.args = (f"{error}\nTo be rid of that run: cloudedge tasks delete {self.id}",)
             raise
-
-    def _find(self, kind: type[PartT], key: str) -> PartT | None:
-        try:
-            return self._read(kind, key)
-        except NotFound:
-            return None
 
 
 def step_title(step: str) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AwareDatetime, BaseModel, Field, model_validator
 
 from cloudedge.documents.base import Document, Part, canonical_json
+from cloudedge.documents.deployable import Deployable
 from cloudedge.names import NAME, SHA256
 
 NOTE_TAG = "mlflow.note.content"
@@ -75,7 +76,7 @@ class Ancestor(Part):
 class Registration(Part):
     """A model to be registered, with where it comes from."""
 
-    model_key: str = Field(description="Key of its safetensors file in the store.")
+    model_key: str = Field(description="Key of its file in the store: safetensors, or ONNX where it is deployed as it is.")
     sha256: str = Field(pattern=SHA256, description="Digest of that file; a run registers a file once.")
     registered_model: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,249}$", description="Name of the registered model that gets a new version."
@@ -86,8 +87,11 @@ class Registration(Part):
     tags: dict[str, str] = Field(default_factory=dict, description="Labels of the version: accuracy, round, rule, ...")
     description: str = Field(default="", max_length=5000, description="What a person reads on the version's page, Markdown.")
     ancestors: tuple[Ancestor, ...] = Field(default=(), description="Models that it was made of.")
-    input_shape: tuple[int, ...] = Field(description="Shape of one input, without the batch; float32.")
-    classes: tuple[str, ...] = Field(min_length=2, description="Names of the classes, in the order of the outputs.")
+    input_shape: tuple[int, ...] = Field(
+        default=(), description="Shape of one input of a safetensors model, without the batch; float32."
+    )
+    classes: tuple[str, ...] = Field(default=(), description="Names of the classes, in the order of the outputs.")
+    deployable: Deployable | None = Field(default=None, description="What is known of an ONNX file; none: it is safetensors.")
 
     @model_validator(mode="after")
     def _not_reserved(self) -> Self:

@@ -5,9 +5,10 @@ triggers one, where judgements go. What changes as the line works (the brand, it
 edge server and is no part of it.
 """
 
+import ipaddress
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from cloudedge.documents.base import Document, Part, Told
 from cloudedge.documents.line import Brand, NoneOrDigest
@@ -184,6 +185,18 @@ class ServingPorts(Part):
     host: str = Field(default="127.0.0.1", min_length=1, max_length=253, description="Address to listen at.")
     http: Port | None = Field(default=None, description="Port for HTTP, and the metrics of Prometheus; none: not served.")
     grpc: Port | None = Field(default=None, description="Port for gRPC; none: not served.")
+
+    @field_validator("host")
+    @classmethod
+    def _address(cls, host: str) -> str:
+        if host != "localhost":
+            try:
+                ipaddress.ip_address(host)
+            except ValueError:
+                raise ValueError(
+                    "give an address such as 127.0.0.1 for this machine alone, or 0.0.0.0 for its network"
+                ) from None
+        return host
 
     @model_validator(mode="after")
     def _apart(self) -> Self:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from cloudedge.documents.base import Part, each_once
 from cloudedge.documents.data import ClassName
@@ -15,7 +15,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 DetectorName = Annotated[str, Field(pattern=NAME)]
 Factor = Annotated[float, Field(ge=0, le=0.9)]
 
-Detectors = Annotated[tuple[DetectorName, ...], Field(max_length=1000)]
+Detectors = Annotated[tuple[DetectorName, ...], Field(max_length=1000), AfterValidator(each_once)]
 
 
 class Gathering(Part):
@@ -36,11 +36,6 @@ class Gathering(Part):
         default=60, ge=0, le=86_400, description="How long to wait for what the detectors have not sent yet, in seconds."
     )
     least_images: int = Field(default=8, ge=2, le=1_000_000, description="Fewer normal images than these are refused.")
-
-    @field_validator("detectors")
-    @classmethod
-    def _each_once(cls, detectors: tuple[str, ...]) -> tuple[str, ...]:
-        return each_once(detectors)
 
 
 class Augmentation(Part):

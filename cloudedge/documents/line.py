@@ -151,7 +151,7 @@ class Status(Told):
 class Hello(Told):
     """What a detector says when it has connected."""
 
-    generation: int = Field(ge=0, lt=2**63, description="Of what it last heard to be wanted; 0: it has heard nothing.")
+    generation: int = Field(ge=0, lt=2**63, description="Of the last wanted that it has done; 0: it has done nothing.")
     software: str = Field(default="", max_length=100, description="Version of its software.")
     status: Status = Field(description="How it stands.")
 
@@ -160,6 +160,7 @@ class Said(Told):
     """What a detector says now and then, as long as it is connected."""
 
     status: Status = Field(description="How it stands now.")
+    generation: int = Field(default=0, ge=0, lt=2**63, description="Of the last wanted that it has done.")
     flushed: Count = Field(default=0, description="Up to this flush all records that it held back are sent.")
 
 

@@ -1,17 +1,21 @@
 """Collaborative training's part in the steps that several systems use."""
 
+from pathlib import Path
+
 from cloud.orders.steps import StepOrders
 from cloud.orders.watch import Watched
 from cloud.pages.words import share
 from cloud.reports.report import Report
 from cloud.runs.run import Run
 from cloud.step import Step
+from cloud.tracking import Registration
 from cloudedge.documents import TrainingTask
 from cloudedge.errors import InvalidInput, NotFound
 from components.collaborative_training.page.findings import gather
 from components.collaborative_training.page.sections import report_of
+from components.collaborative_training.registration import offered_by, registration_of
 from components.collaborative_training.rounds import orders_of
-from components.systems import SystemSteps
+from components.systems import Offered, Refused, SystemSteps
 
 _UNMEASURED = "not measured"
 
@@ -43,6 +47,14 @@ class TrainingSteps(SystemSteps[TrainingTask]):
             "Accuracy before": share(before) or _UNMEASURED,
             "Accuracy after": share(after) or _UNMEASURED,
         }
+
+    def registration(self, work: Step) -> Registration | Refused:
+        """See `SystemSteps.registration`."""
+        return registration_of(work)
+
+    def offer(self, run: Run, folder: Path) -> Offered:
+        """See `SystemSteps.offer`."""
+        return offered_by(run, folder)
 
     def require_done(self, run: Run) -> None:
         """See `SystemSteps.require_done`: it was evaluated."""

@@ -1,12 +1,8 @@
 """Registration: the run's model gets a version in MLflow's model registry, with where it comes from."""
 
-from cloud.runs.step_records import Evaluation
 from cloud.step import Step, step
-from cloud.tracking import Ancestor, Registration, TrackingRecord, registered_of
-from cloud.tracking.sweeps import CHAMPION
-from cloudedge.documents import Trained, TrainingTask
-from cloudedge.errors import NotFound
-from components.register.description import description
+from cloud.tracking import Registration, TrackingRecord, registered_of
+from components.systems import Refused, steps_of
 
 _NO_MLFLOW = (
     "Nothing is registered, as no MLflow is named: neither by CLOUDEDGE_TRACKING_URI nor by Kubeflow's MLflow plugin. "
@@ -16,25 +12,21 @@ _LATER = "The model is not registered. Once MLflow takes it, the same task, run 
 
 
 def register_model(run_id: str) -> str:
-    """Register the run's model, unless the regression gate refused it.
+    """Register the run's model, unless its gate refused it.
 
     Returns:
         Name of the registered model, or an empty text if the gate refused, there is no MLflow, or it did not take the model.
 
     Raises:
-        NotFound: the run was not evaluated.
+        NotFound: the run has no model that was judged.
     """
     with step(run_id, "register") as work:
-        task = work.run.task_for(TrainingTask)
-        evaluation = work.run.evaluation()
-        if evaluation is None:
-            raise NotFound(f"Run {run_id} was not evaluated yet: run that step first.")
-        if evaluation.gate and not evaluation.gate.passed:
-            work.say(evaluation.gate.verdict)
-            work.log("refused", sha256=evaluation.sha256, reason=evaluation.gate.verdict)
+        registration = steps_of(work.run.task()).registration(work)
+        if isinstance(registration, Refused):
+            work.say(registration.reason)
+            work.log("refused", sha256=registration.sha256, reason=registration.reason)
             return ""
-        registration = _registration(work, task, evaluation)
-        at = work.written_at(work.run.key("evaluation.json"))
+        at = work.written_at(registration.model_key)
         work.track("register", TrackingRecord(at=at), registration=registration)
         missing = _unregistered(work, registration)
         if missing:
@@ -57,57 +49,3 @@ def _unregistered(work: Step, registration: Registration) -> str:
         return ""
     work.say(_LATER)
     return f"{_LATER} {fault}".rstrip()
-
-
-def _registration(work: Step, task: TrainingTask, evaluation: Evaluation) -> Registration:
-    tags = {
-        "cloudedge.rounds": str(evaluation.rounds),
-        "cloudedge.rule": task.collaboration.fusion.rule if evaluation.rounds else "none",
-    }
-    if evaluation.gate and evaluation.gate.fused is not None:
-        tags["cloudedge.accuracy_on_edges"] = f"{evaluation.gate.fused:.4f}"
-    ancestors = _ancestors(work, evaluation.rounds)
-    return Registration(
-        model_key=work.run.fused_key(evaluation.rounds),
-        sha256=evaluation.sha256,
-        registered_model=task.registered_model,
-        aliases=(CHAMPION,),
-        tags=tags,
-        description=description(work.run.id, task, evaluation, ancestors),
-        ancestors=ancestors,
-        input_shape=task.data.input_shape,
-        classes=task.data.classes,
-    )
-
-
-def _ancestors(work: Step, rounds: int) -> tuple[Ancestor, ...]:
-    pretrained = work.run.pretraining()
-    record = work.run.fusion(rounds) if rounds else None
-    ancestors: list[Ancestor] = []
-    if pretrained:
-        ancestors.append(
-            Ancestor(
-                role="pretrained",
-                round=0,
-                sha256=pretrained.sha256,
-                samples=pretrained.samples,
-                data_fingerprint=pretrained.data_fingerprint,
-            )
-        )
-    if record is None:
-        return tuple(ancestors)
-    ancestors.append(Ancestor(role="base", round=rounds - 1, sha256=record.base_sha256, weight=record.base_weight))
-    for c in record.contributions:
-        trained = work.run.manifest(c).result
-        ancestors.append(
-            Ancestor(
-                role="edge",
-                edge=c.edge,
-                round=c.round,
-                sha256=c.sha256,
-                weight=c.weight,
-                samples=c.samples,
-                data_fingerprint=trained.data_fingerprint if isinstance(trained, Trained) else "",
-            )
-        )
-    return tuple(ancestors)

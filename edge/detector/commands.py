@@ -30,6 +30,15 @@ def run() -> None:
 
 
 @app.command()
+def join(token: Annotated[str, typer.Argument(help="What 'cloudedge-edge detectors add' printed.")], state: State) -> None:
+    """Join a line: from the next start on, its edge server and this detector know each other."""
+    from edge.detector.link import join as joined_by
+
+    joined = joined_by(token, DetectorFolders(state).link)
+    print(f"This detector is {joined.name} now, of the line at {joined.address}. Start it, or start it again.")
+
+
+@app.command()
 def check(config: Config) -> None:
     """Say all that is wrong with a configuration, the files and devices that it names among it."""
     configuration = configuration_in(config)

@@ -149,12 +149,16 @@ class Detector:
         """How it stands."""
         return self.standing().status
 
-    def standing(self) -> Standing:
-        """How it stands, in full."""
+    def standing(self, trouble: str = "") -> Standing:
+        """How it stands, in full.
+
+        Args:
+            trouble: What else a person should look after; empty: nothing.
+        """
         brand = self._wishes.brand
         loaded = self.models.current(brand) if brand else None
         figures = self._figures
-        troubles = tuple(dict.fromkeys(filter(None, self._troubles())))
+        troubles = tuple(dict.fromkeys(filter(None, [*self._troubles(), trouble])))
         said = Status(
             at=datetime.now(UTC),
             brand=brand,
@@ -182,15 +186,19 @@ class Detector:
             troubles=troubles,
         )
 
-    def keep_house(self) -> None:
-        """What is to be done every second: say how it stands, write down what has changed, try again what failed."""
+    def keep_house(self, trouble: str = "") -> None:
+        """What is to be done every second: say how it stands, write down what has changed, try again what failed.
+
+        Args:
+            trouble: What else a person should look after, beside the detector's own; empty: nothing.
+        """
         self._wishes.keep()
         self._light.set_for(self._wishes.brand)
         missed = self._ticks.missed
         if missed != self._told_missed[0]:
             self._told_missed = (missed, time.monotonic())
         try:
-            place(self._folders.status, self.standing())
+            place(self._folders.status, self.standing(trouble))
         except OSError as error:
             _log.warning("cannot write %s: %s", self._folders.status, error.strerror)
 

@@ -46,6 +46,11 @@ class DetectorFolders:
         return self.state / "status.json"
 
     @property
+    def link(self) -> Path:
+        """What belongs to the link to the line's edge server."""
+        return self.state / "link"
+
+    @property
     def lock(self) -> Path:
         """Held by the one detector of this state."""
         return self.state / "detector.lock"

@@ -39,7 +39,7 @@ from cloudedge.documents.line import (
     Teach,
     Wanted,
 )
-from cloudedge.errors import CloudedgeError, NotFound, StoreFailed
+from cloudedge.errors import CloudedgeError, InvalidDocument, NotFound, StoreFailed
 from cloudedge.files import atomic_write, disk_errors
 from cloudedge.names import NAME
 from edge.backoff import pause_seconds
@@ -50,11 +50,14 @@ _log = logging.getLogger(__name__)
 STATUS_SECONDS = 2.0
 """Between two statuses, when nothing remarkable happens."""
 
-_LIVELY_SECONDS = 0.25
-"""Between two looks at how deployments stand."""
+_LIVELY_SECONDS, _QUIET_SECONDS = 0.25, 1.0
+"""Between two looks at how deployments stand: while one is under way, and otherwise; the inspection needs the processor."""
 
 _KEEP_SECONDS = 60.0
 """What the edge server may take to write some records."""
+
+_MOST_DOUBLINGS = 3
+"""Of the pause before another try: four seconds on the line's own network are long, and a hundred detectors no load."""
 
 _BATCH_BYTES, _BATCH_RECORDS = 4 * 1024 * 1024, 64
 _LOOK_SECONDS = 0.5
@@ -290,7 +293,7 @@ class Link:
                 self._trouble("link", str(error))
             except ValueError:  # The client was closed.
                 continue
-            self._closing.wait(pause_seconds(failures, random.random()))
+            self._closing.wait(_pause_seconds(failures))
             failures += 1
 
     def _take(self, wanted: Wanted) -> None:
@@ -312,7 +315,7 @@ class Link:
                     self._follow(wanted)
                     self._trouble("wanted")
                 failures = 0
-                self._new.wait(_LOOK_SECONDS)
+                self._new.wait(_QUIET_SECONDS)
             except CloudedgeError as error:
                 self._trouble("wanted", str(error))
                 if not self._new.is_set():
@@ -342,6 +345,7 @@ class Link:
             self._transfers = {number: state for number, state in self._transfers.items() if number in ids}
             if self._memory.generation != wanted.generation:
                 self._remember(generation=wanted.generation)
+                self._changed.set()
         self._remove_files(wanted, states)
 
     def _roll_back(self, number: str, brand: str, only_from: str) -> None:
@@ -484,16 +488,17 @@ class Link:
         while not self._closing.is_set():
             status = self.status()
             states, trouble = status.deployments, status.trouble
-            flushed = self._flushes.done
+            said = Said(status=status, generation=self._memory.generation, flushed=self._flushes.done)
+            pause = _QUIET_SECONDS if all(state.over for state in states) else _LIVELY_SECONDS
             now = time.monotonic()
             if not (self._changed.is_set() or states != told or trouble != last or now >= due):
-                self._changed.wait(_LIVELY_SECONDS)
+                self._changed.wait(pause)
                 continue
             self._changed.clear()
             try:
-                self._client.ask("/cloudedge.line/tell", Said(status=status, flushed=flushed), Heard)
+                self._client.ask("/cloudedge.line/tell", said, Heard)
                 failures, told, last, due = 0, states, trouble, now + STATUS_SECONDS
-                self._changed.wait(_LIVELY_SECONDS)
+                self._changed.wait(pause)
             except CloudedgeError:  # The one that hears says so.
                 told = ()
                 self._pause(failures)
@@ -576,14 +581,18 @@ class Link:
 
     def _pause(self, failures: int) -> None:
         """Wait before another try; no longer than until the edge server is back."""
-        self._back.wait(self._back.count, pause_seconds(failures, random.random()), self._closing.is_set)
+        self._back.wait(self._back.count, _pause_seconds(failures), self._closing.is_set)
 
     def _remembered(self) -> _Memory:
         path = self._folder / "memory.json"
         if not path.exists():
             return _Memory()
-        with disk_errors(path):
-            return parse(_Memory, path.read_bytes(), str(path), stored=True)
+        try:
+            with disk_errors(path):
+                return parse(_Memory, path.read_bytes(), str(path), stored=True)
+        except InvalidDocument as error:
+            _log.warning("what the link had done is lost, and done again where it is still wanted: %s", error)
+            return _Memory()
 
     def _remember(self, **changed: object) -> None:
         """Keep what must not be forgotten.
@@ -618,6 +627,10 @@ class _Flushes:
                 return False
             self.done = self._asked
             return True
+
+
+def _pause_seconds(failures: int) -> float:
+    return pause_seconds(min(failures, _MOST_DOUBLINGS), random.random())
 
 
 def _fault(path: Path, asked: Deployment) -> str | None:

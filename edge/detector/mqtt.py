@@ -77,9 +77,9 @@ class MqttSink:
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, code: ReasonCode, _properties: Any) -> None:
         with self._arrival:
-            self._connected = False
+            was_connected, self._connected = self._connected, False
             self._arrival.notify_all()
-        if code.is_failure:
+        if code.is_failure and was_connected:  # Otherwise it was said why there is no connection.
             self._say(f"The broker {self._broker} has gone: {code}. It is tried again.")
 
     def _on_publish(self, _client: Any, _data: Any, _number: int, _code: ReasonCode, _properties: Any) -> None:

@@ -1,6 +1,7 @@
 """The process `cloudedge-detector run`: what makes a detector, keeps it and ends it."""
 
 import argparse
+import gc
 import logging
 import os
 import signal
@@ -9,14 +10,21 @@ import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cloudedge import __version__
+from cloudedge.documents.detector import ServingPorts
 from cloudedge.errors import EXIT_INTERRUPTED, CloudedgeError
 from cloudedge.processes import ONE_THREAD, end_with
 from edge import memory
 from edge.detector.configuring import configuration_in
 from edge.detector.folders import DetectorFolders
+from edge.detector.threads import stand_back
 from edge.lock import locked
+
+if TYPE_CHECKING:
+    from edge.detector.detector import Detector
+    from edge.detector.link import Link
 
 _log = logging.getLogger(__name__)
 
@@ -77,18 +85,55 @@ def _run(options: Options, ended: _Ended) -> int:
         stack.enter_context(locked(folders.lock, "detector"))
         from edge.detector.detector import Detector
 
-        detector = Detector("", configuration, options.state, options.configuration.parent.resolve())
+        detector = Detector(_name(folders), configuration, options.state, options.configuration.parent.resolve())
         stack.callback(detector.close)
         detector.start()
-        detector.keep_house()
+        if configuration.threads == 1:  # Those of a model that is loaded by another program would stand back, too.
+            stand_back()
+        link = _linked(detector, folders, stack)
+        _serve(detector, configuration.serving, stack)
         memory.release()
-        _log.info("detector %s at work in %s", __version__, options.state)
+        gc.freeze()  # A collection that looked at all that was loaded would hold up a part for many milliseconds.
+        _log.info("detector %s %s at work in %s", __version__, detector.name, options.state)
         if options.parent is not None:
             end_with(options.parent)
-        while not ended.wait(_HOUSE_SECONDS) and not detector.over.is_set():
-            detector.keep_house()
+        while not (ended.is_set() or detector.over.is_set()):
+            detector.keep_house(link.trouble if link else "")
+            ended.wait(_HOUSE_SECONDS)
         _log.info("ending")
     return ended.code
+
+
+def _name(folders: DetectorFolders) -> str:
+    """The detector's name in its line; empty: it has joined none."""
+    if not folders.link.is_dir():  # What a link needs is loaded where there is one.
+        return ""
+    from edge.detector.link import membership
+
+    found = membership(folders.link)
+    return found.name if found else ""
+
+
+def _linked(detector: "Detector", folders: DetectorFolders, stack: ExitStack) -> "Link | None":
+    if not detector.name:
+        _log.info("this detector has joined no line; 'cloudedge-detector join' does that")
+        return None
+    from edge.detector.link import Link
+
+    link = Link(detector, folders.link)
+    stack.callback(link.close)
+    link.start()
+    return link
+
+
+def _serve(detector: "Detector", ports: ServingPorts, stack: ExitStack) -> None:
+    if ports.http is None and ports.grpc is None:
+        return
+    from cloudedge.serving.servers import serve
+
+    host = f"[{ports.host}]" if ":" in ports.host else ports.host
+    http, grpc = (None if port is None else f"{host}:{port}" for port in (ports.http, ports.grpc))
+    stack.enter_context(serve(detector.models, http, grpc, at_once=1))
 
 
 def _parsed(arguments: list[str] | None) -> Options:

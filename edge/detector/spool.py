@@ -12,6 +12,7 @@ time since its start is counted by a clock that nobody sets. Order is by number,
 """
 
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -56,6 +57,7 @@ _SHARE_FREED = 0.02
 """Of all bytes, at a full disk."""
 
 _MOST_AT_ONCE = 500
+_RESERVE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -116,16 +118,42 @@ class Spool:
         self._unsent = 0
         with disk_errors(self._images):
             self._images.mkdir(parents=True, exist_ok=True)
-        path = folder / "spool.db"
-        connect(path, _SCHEMA, _VERSION).close()
+        self._path = folder / "spool.db"
+        self._reserve = folder / "reserve"
+        try:
+            self._database = self._opened()
+        except StoreFailed:  # A disk that is full, perhaps by what is here: the database needs a little of it to be opened.
+            self._reserve.unlink(missing_ok=True)
+            self._database = self._opened()
+            self._free_some()
+        self._keep_reserve()
+
+    def _opened(self) -> sqlite3.Connection:
+        connect(self._path, _SCHEMA, _VERSION).close()
         # One connection for all threads, one after the other; an image that a power cut takes is worth no wait for the disk.
-        with disk_trouble(path):
-            self._database = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-            self._database.row_factory = sqlite3.Row
-            self._database.execute("PRAGMA synchronous = NORMAL")
-        self._path = path
-        self._tidy()
-        self._count()
+        with disk_trouble(self._path):
+            database = sqlite3.connect(self._path, timeout=30, isolation_level=None, check_same_thread=False)
+            try:
+                database.row_factory = sqlite3.Row
+                database.execute("PRAGMA synchronous = NORMAL")
+                self._tidy(database)
+                self._bytes, self._unsent = database.execute(
+                    "SELECT COALESCE(SUM(bytes), 0), COUNT(*) - COALESCE(SUM(sent), 0) FROM images"
+                ).fetchone()
+            except BaseException:
+                database.close()
+                raise
+        return database
+
+    def _keep_reserve(self) -> None:
+        """Hold some of the disk, for the day when it is full."""
+        if self._reserve.exists():
+            return
+        try:
+            with self._reserve.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, _RESERVE_BYTES)
+        except OSError:
+            self._reserve.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Write what is not written, and close."""
@@ -148,6 +176,7 @@ class Spool:
                 self._free_some()
                 raise
             self._let_go()
+            self._keep_reserve()
             return numbers
 
     def unsent(self, most: int) -> list[Spooled]:
@@ -278,27 +307,22 @@ class Spool:
         self._bytes -= sum(row["bytes"] for row in rows)
         self._unsent -= sum(not row["sent"] for row in rows)
 
-    def _tidy(self) -> None:
+    def _tidy(self, database: sqlite3.Connection) -> None:
         """Remove files without a record, and records without their file, whole."""
-        with disk_trouble(self._path), disk_errors(self._images):
+        with disk_errors(self._images):
             sizes = {path.name: path.stat().st_size for path in self._images.iterdir()}
-            rows = self._database.execute("SELECT id, size FROM images").fetchall()
+            rows = database.execute("SELECT id, size FROM images").fetchall()
             lost = [row for row in rows if sizes.get(self._image(row["id"]).name) != row["size"]]
             known = {self._image(row["id"]).name for row in rows}
             for name in sizes.keys() - known:
                 (self._images / name).unlink(missing_ok=True)
             for row in lost:
                 self._image(row["id"]).unlink(missing_ok=True)
-            with transaction(self._database):
-                self._database.executemany("DELETE FROM images WHERE id = ?", [(row["id"],) for row in lost])
+            if lost:
+                with transaction(database):
+                    database.executemany("DELETE FROM images WHERE id = ?", [(row["id"],) for row in lost])
         if lost:
             _log.warning("%d images were not written whole before the detector ended, and are let go", len(lost))
-
-    def _count(self) -> None:
-        with disk_trouble(self._path):
-            self._bytes, self._unsent = self._database.execute(
-                "SELECT COALESCE(SUM(bytes), 0), COUNT(*) - COALESCE(SUM(sent), 0) FROM images"
-            ).fetchone()
 
     def _image(self, number: int) -> Path:
         return self._images / f"{number}.png"

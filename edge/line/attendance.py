@@ -5,7 +5,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field, replace
 
-from cloudedge.documents.line import DeploymentState, Hello, Status
+from cloudedge.documents.line import DeploymentState, Hello, Said, Status
 from edge.line.store import newer
 
 TREND_MINUTES = 60
@@ -36,6 +36,7 @@ class Live:
         hello: What it said first.
         status: What it said last.
         states: How each deployment stands, as far as it told; only forward.
+        generation: Of the last wanted that it has done.
         flushed: Up to which flush it has sent all.
         trend: The last minutes, oldest first.
     """
@@ -45,6 +46,7 @@ class Live:
     hello: Hello | None = None
     status: Status | None = None
     states: dict[str, DeploymentState] = field(default_factory=dict)
+    generation: int = 0
     flushed: int = 0
     trend: deque[Minute] = field(default_factory=lambda: deque(maxlen=TREND_MINUTES))
 
@@ -69,6 +71,7 @@ class Attendance:
             self._connections += 1
             live = self._of(name)
             live.connection, live.since, live.hello = self._connections, time.monotonic(), hello
+            live.generation = hello.generation
             self._hear(live, hello.status)
             return self._connections
 
@@ -93,12 +96,12 @@ class Attendance:
                 return time.monotonic() - self._begun
             return 0.0 if live.connection else time.monotonic() - live.since
 
-    def hear(self, name: str, status: Status, flushed: int = 0) -> None:
+    def hear(self, name: str, said: Said) -> None:
         """A detector has said how it stands."""
         with self._lock:
             live = self._of(name)
-            live.flushed = max(live.flushed, flushed)
-            self._hear(live, status)
+            live.generation, live.flushed = said.generation, max(live.flushed, said.flushed)
+            self._hear(live, said.status)
 
     def flushed(self, name: str) -> int:
         """Up to which flush a detector has sent all."""

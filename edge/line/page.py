@@ -183,7 +183,7 @@ def application(settings: LineSettings, shown: Shown) -> Starlette:
     if settings.page_needs_key:
         guard = Middleware(_Keyed, key=settings.page_key, cookie=_cookie(settings))
     else:
-        guard = Middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]"], www_redirect=False)
+        guard = Middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "::1", "[::1]"], www_redirect=False)
     return Starlette(routes=routes, middleware=[guard])
 
 

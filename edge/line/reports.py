@@ -61,6 +61,7 @@ class DetectorReport(Told):
     software: str = Field(default="", description="Version of its software.")
     status: Status | None = Field(default=None, description="What it last said.")
     wanted: Wanted | None = Field(default=None, description="All that is wanted of it; null: that was not asked.")
+    in_step: bool = Field(default=False, description="Whether it has done all that is wanted; only told with that.")
     recorded: int = Field(default=0, description="Records of its that are kept here.")
     trend: Annotated[tuple[Trend, ...], Field(description="The last minutes, oldest first.")] = ()
 

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cloudedge.addresses import host_and_port, is_any, joined_address, own_address
 from cloudedge.channel.identity import identity
@@ -34,19 +35,20 @@ from cloudedge.documents.line import (
 from cloudedge.errors import InvalidInput, InvalidModel, NotFound, StoreFailed
 from cloudedge.files import atomic_copy, disk_errors
 from cloudedge.names import checked_name, sha256_of
-from cloudedge.serving.servers import serve
 from edge.clock import now
 from edge.folders import Folders
 from edge.line.answering import Answering
 from edge.line.attendance import Attendance
 from edge.line.history import Arrived, History
-from edge.line.local import Local
 from edge.line.page import Page
 from edge.line.reports import DeploymentReport, DetectorReport, LineReport, PartReport, Trend
 from edge.line.rollout import Standing, decide
 from edge.line.settings import LineSettings
 from edge.line.store import DeploymentRow, LineStore
 from edge.signals import Signal
+
+if TYPE_CHECKING:
+    from edge.line.local import Local
 
 _log = logging.getLogger(__name__)
 
@@ -90,11 +92,7 @@ class Service:
             stack.callback(self.store.close)
             self.history = History(folders.line_history)
             stack.callback(self.history.close)
-            self.local: Local | None = None
-            if settings.models_http or settings.models_grpc:
-                self.local = Local(folders.line_serving, folders.line_model, self._due.give)
-                stack.callback(self.local.close)
-                stack.enter_context(serve(self.local.models, settings.models_http or None, settings.models_grpc or None))
+            self.local = self._serving(stack) if settings.models_http or settings.models_grpc else None
             self._own = identity(folders.line, _NAME)
             methods: dict[str, Method] = {
                 "follow": Following(Hello, self._follow),
@@ -122,6 +120,16 @@ class Service:
     def close(self) -> None:
         """End."""
         self._stack.close()
+
+    def _serving(self, stack: contextlib.ExitStack) -> "Local":
+        """The edge server as a place where models are deployed; what runs models is loaded only where models are run."""
+        from cloudedge.serving.servers import serve
+        from edge.line.local import Local
+
+        local = Local(self._folders.line_serving, self._folders.line_model, self._due.give)
+        stack.callback(local.close)
+        stack.enter_context(serve(local.models, self._settings.models_http or None, self._settings.models_grpc or None))
+        return local
 
     # What detectors ask.
 
@@ -156,7 +164,7 @@ class Service:
             self.changed.give()
 
     def _tell(self, call: Call, said: Said, _: memoryview) -> Heard:
-        self.attendance.hear(call.member, said.status, said.flushed)
+        self.attendance.hear(call.member, said)
         self._heard(call.member)
         return Heard()
 
@@ -385,7 +393,16 @@ class Service:
     def detectors(self) -> list[DetectorReport]:
         """How all detectors stand, by their names, and what is wanted of each."""
         found = self._detectors()
-        return [each.model_copy(update={"wanted": self.store.wanted(each.name)}) for each in found]
+        wanted = {each.name: self.store.wanted(each.name) for each in found}
+        return [
+            each.model_copy(
+                update={
+                    "wanted": wanted[each.name],
+                    "in_step": self.attendance.seen(each.name).generation == wanted[each.name].generation,
+                }
+            )
+            for each in found
+        ]
 
     def _detectors(self) -> list[DetectorReport]:
         counts = self.history.counts()
@@ -507,7 +524,7 @@ class Service:
     def _away_seconds(self, name: str) -> float:
         return 0.0 if name == SERVER else self.attendance.away_seconds(name)
 
-    def _tend_local(self, local: Local) -> None:
+    def _tend_local(self, local: "Local") -> None:
         wanted = self.store.wanted(SERVER)
         known = {asked.id: self.store.state(SERVER, asked.id) for asked in wanted.deployments}
         done = local.follow(wanted, known)

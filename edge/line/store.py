@@ -396,20 +396,7 @@ class LineStore:
             with self._writing():
                 for state in changed:
                     number, former = known[state.id]
-                    merged = newer(state, former)
-                    self._database.execute(
-                        "UPDATE parts SET state = ?, judging = coalesce(judging, ?), withdrawn = withdrawn OR ? "
-                        "WHERE deployment = ? AND detector = ?",
-                        (
-                            merged.model_dump_json(),
-                            _written(now()) if merged.judges else None,
-                            merged.phase in ("failed", "rolled-back"),
-                            number,
-                            name,
-                        ),
-                    )
-                    if merged.phase in ("failed", "rolled-back"):
-                        self._grow(name)
+                    self._hear(number, name, newer(state, former))
             return changed
 
     def models_in_use(self) -> set[str]:
@@ -445,6 +432,27 @@ class LineStore:
             )
 
     # Within a transaction, or under the lock.
+
+    def _hear(self, number: int, name: str, state: DeploymentState) -> None:
+        """Keep how a deployment stands at a detector now, and what follows for what is wanted of it."""
+        where = (number, name)
+        over = state.phase in ("failed", "rolled-back")
+        self._database.execute(
+            "UPDATE parts SET state = ?, judging = coalesce(judging, ?), withdrawn = withdrawn OR ? "
+            "WHERE deployment = ? AND detector = ?",
+            (state.model_dump_json(), _written(now()) if state.judges else None, over, *where),
+        )
+        row = self._database.execute("SELECT outcome FROM parts WHERE deployment = ? AND detector = ?", where).fetchone()
+        outcome = _outcome(row["outcome"])
+        if state.judges and outcome is not None and outcome.state in ("unreachable", "skipped"):
+            # It had all that it needed when the way to it broke: then that is what it judges by, and what is wanted of it.
+            late = told(state, "serving", "it judged by it after the deployment had ended")
+            self._database.execute(
+                "UPDATE parts SET outcome = ? WHERE deployment = ? AND detector = ?", (late.model_dump_json(), *where)
+            )
+            self._grow(name)
+        if over:
+            self._grow(name)
 
     def _wanted_parts(self, name: str, brand: str | None = None) -> Iterator[tuple[int, bool]]:
         """Numbers of a detector's deployments that hold, one of each brand, and whether it is a canary of it."""

@@ -78,6 +78,7 @@ def show_detector(name: Name, state: State, as_json: AsJson = False) -> None:
         print(f"model:    {status.model or 'none'}")
         print(f"images:   {status.images}, {status.rejects} rejected, {status.errors} not judged")
         print(f"rate:     {status.per_second:.1f} a second, 99% within {status.p99_ms:.1f} ms")
+        print(f"in step:  {'yes' if found.in_step else 'not all that is wanted is done yet'}")
         print(f"records:  {found.recorded} here, {status.backlog} still there")
         if status.trouble:
             print(f"trouble:  {status.trouble}")

@@ -68,13 +68,23 @@ def enroll(
     memory: Annotated[str, typer.Option(help="Most memory for the runner and its work.")] = "2Gi",
     cpu: Annotated[str, typer.Option(help="Most processors for them.")] = "2",
     gpu: Annotated[str, typer.Option(help="Give them a GPU, by the name that the node offers it by: nvidia.com/gpu.")] = "",
+    line: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65_533,
+            metavar="PORT",
+            help="Have the runner serve a production line: its detectors reach it at this port of the node, new ones join at "
+            "the next, and people see the line's page at the one after that.",
+        ),
+    ] = None,
     render: Annotated[bool, typer.Option("--render", help="Print the manifests, for git, and apply nothing.")] = False,
 ) -> None:
     """Make an edge known and have its runner started; repeated, change how it is run. Its inbox stays as it is."""
     from cloud.fleet.enrolment import RunnerSpec, objects
     from cloud.image import EDGE_IMAGE
 
-    runner = RunnerSpec(edge, node, image or EDGE_IMAGE, state, samples, memory, cpu, gpu)
+    runner = RunnerSpec(edge, node, image or EDGE_IMAGE, state, samples, memory, cpu, gpu, line or 0)
     if render:
         print(yaml.safe_dump_all(objects(runner, _namespace()), sort_keys=False), end="")
         return

@@ -3,6 +3,7 @@
 import shlex
 import signal
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,6 +24,9 @@ from pipelines.experiments.task import Task as TaskInPython
 from pipelines.experiments.task import task_in_file
 from pipelines.laptop.home import Home
 from pipelines.systems import system_named, system_of
+
+_STORIES = {"inspection": "pipelines.inspection_demo.demo"}
+"""Demos that show several systems, and where each is."""
 
 DataOption = Annotated[
     Path | None,
@@ -51,12 +55,19 @@ def add_to(app: typer.Typer) -> None:
 
 
 def demo(
-    name: Annotated[str, typer.Argument(metavar="[SYSTEM]", help="What is shown.")] = next(iter(SYSTEMS)),
+    name: Annotated[str, typer.Argument(metavar="[SYSTEM]", help="What is shown: inspection, or a system's name.")] = next(
+        iter(SYSTEMS)
+    ),
     home: RunHomeOption = HOME_DEFAULT,
     edges: Annotated[int | None, typer.Option("--edges", min=1, max=200, help="Number of edges.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show a system on this machine with real data; by default, train digits across a cloud and some edges."""
+    if name in _STORIES:
+        if edges is not None:
+            raise InvalidInput(f"The demo {name} has edges of its own: leave --edges out.")
+        _tell_story(name, home, as_json)
+        return
     system = system_named(name)
     shown = system.demo
     if shown is None:
@@ -67,6 +78,23 @@ def demo(
     atomic_write(task_file, task.to_json())
     again = _again(task_file, None, edges if edges != shown.edges else None, home, None)
     _run(task, shown.folder(home, count), None, opened, as_json, task_file, again)
+
+
+def _tell_story(name: str, home: Path, as_json: bool) -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def stay(page: str) -> None:
+        """Keep what the demo started for whoever looks at it."""
+        if not as_json and sys.stdout.isatty():
+            print(f"The line's page is at {page} until you press Ctrl-C here.")
+            signal.pause()
+
+    try:
+        summary = import_module(_STORIES[name]).show(home, lambda line: print(line, file=sys.stderr), stay)
+    except KeyboardInterrupt:
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    if as_json:
+        print_json(summary)
 
 
 def run(

@@ -76,6 +76,7 @@ class Home:
             "CLOUDEDGE_SCRATCH": str(self.folder / "scratch"),
             "CLOUDEDGE_POLL_SECONDS": "0.05",
             "CLOUDEDGE_TRACKING_URI": "",
+            "CLOUDEDGE_REGISTRY_URI": self.tracking_uri,
         }
 
     def lock_state(self) -> tuple[int, int] | None:

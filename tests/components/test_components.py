@@ -32,8 +32,10 @@ def test_every_step_has_one() -> None:
         "dispatch",
         "evaluate",
         "fuse",
+        "gate",
         "pretrain",
         "register",
+        "release",
         "report",
         "wait",
     ]

@@ -50,7 +50,7 @@ def test_a_package_without_its_steps_or_its_pipeline_says_which(tmp_path: Path, 
         steps_of(task)
     with pytest.raises(InvalidInput, match=r"'half' \(half\) has a SYSTEM that is no System"):
         system_of(task)
-    with pytest.raises(NotFound, match="There is no system 'whole'; there are: collaborative-training, half"):
+    with pytest.raises(NotFound, match="There is no system 'whole'; there are: collaborative-training, .*, half"):
         system_named("whole")
 
 
@@ -61,7 +61,7 @@ def test_a_kind_that_is_no_systems_name_is_answered_with_those_that_there_are(ki
 
     (fault,) = refused.value.faults
     assert fault.startswith("kind: found ")
-    assert fault.endswith("; install the package that is this system, or give one that there is here: collaborative-training")
+    assert "; install the package that is this system, or give one that there is here: collaborative-training, " in fault
 
 
 def test_an_image_without_the_package_says_so(capsys: pytest.CaptureFixture[str]) -> None:

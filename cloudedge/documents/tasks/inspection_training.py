@@ -32,6 +32,12 @@ class InspectionTrainingTask(Task):
         pattern=r"^([a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?)?$",
         description="Name of the registered model; empty: the brand's.",
     )
+    weights: str = Field(
+        default="",
+        max_length=1024,
+        description="Weights of the backbone that training begins with: store:NAME, or a path, of a safetensors file of "
+        "EfficientNet-Lite0; empty: the ImageNet-trained ones that come with cloudedge.",
+    )
     training: InspectionTraining = Field(description="What is gathered, generated and learned.")
     gate: GateBounds = Field(default_factory=GateBounds, description="Gate.")
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="All randomness of the run follows from it.")

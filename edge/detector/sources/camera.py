@@ -7,12 +7,12 @@ grow.
 
 import logging
 import random
+import re
 import threading
 import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -127,8 +127,4 @@ class CameraSource(ImageSource):
 
 def without_password(text: str) -> str:
     """An address, or a text with one, as a message holds it: without the name and the password that stand in it."""
-    words = []
-    for word in text.split(" "):
-        parts = urlsplit(word) if "@" in word and "://" in word else None
-        words.append(word.replace(f"{parts.netloc.rpartition('@')[0]}@", "") if parts else word)
-    return " ".join(words)
+    return re.sub(r"(?<=://)[^\s/?#]*@", "", text)

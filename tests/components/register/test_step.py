@@ -10,10 +10,10 @@ from cloud.settings import Settings
 from cloud.tracking import Ancestor, TrackingLog
 from cloudedge.documents import Fusion
 from cloudedge.errors import NotFound
+from components.collaborative_training.description import description
 from components.collaborative_training.page.findings import gather
 from components.collaborative_training.page.headline import sentences
 from components.evaluate.step import evaluate_run
-from components.register.description import description
 from components.register.step import register_model
 from tests.components.cloud import Cloud, content
 from tests.components.evaluate.test_step import judged

@@ -24,6 +24,7 @@ from tests.cloudedge.deployable.graphs import BRIGHTNESS, SIZE, brightness, grap
 from tests.waiting import until
 
 BRAND = "oats"
+Tensors = dict[str, tuple[int, list[Any]]]
 DARK, BRIGHT, BLINDING = 50, 150, 250
 """What images are filled with: one that `judging` accepts, one that it rejects, and one that `squeamish` fails on."""
 
@@ -51,7 +52,7 @@ def judging(path: Path, threshold: float = 100.0) -> Deployable:
 
 def squeamish(path: Path) -> Deployable:
     """A model that loads, answers on a black image, and gives no number for one that is brighter than 200."""
-    names = ["batch", SIZE, SIZE, 3]
+    names: list[Any] = ["batch", SIZE, SIZE, 3]
     pixels = helper.make_tensor("pixels", TensorProto.INT64, [3], [1, 2, 3])
     most = helper.make_tensor("most", TensorProto.FLOAT, [1], [200.0])
     nodes = [
@@ -60,7 +61,8 @@ def squeamish(path: Path) -> Deployable:
         helper.make_node("Sub", ["most", "mean"], ["rest"]),
         helper.make_node("Sqrt", ["rest"], ["score"]),
     ]
-    inputs, outputs = {"image": (TensorProto.UINT8, names)}, {"score": (TensorProto.FLOAT, ["batch"])}
+    inputs: Tensors = {"image": (TensorProto.UINT8, names)}
+    outputs: Tensors = {"score": (TensorProto.FLOAT, ["batch"])}
     contents: onnx.ModelProto = model(graph(nodes, inputs, outputs, [pixels, most]))
     form = {**BRIGHTNESS, "outputs": BRIGHTNESS["outputs"][:1], "classes": ()}
     return stored(contents, path, **form)
@@ -130,9 +132,9 @@ class Station:
         return path
 
     @contextmanager
-    def process(self) -> Iterator["subprocess.Popen[str]"]:
+    def process(self, *arguments: object) -> Iterator["subprocess.Popen[str]"]:
         """The program at work, as it is started on a detector's machine."""
-        command = python("edge.detector", "--state", self.state, "--config", self.write_configuration())
+        command = python("edge.detector", "--state", self.state, "--config", self.write_configuration(), *arguments)
         with (self.root / "log.txt").open("a") as log, subprocess.Popen(command, stderr=log, stdout=log, text=True) as process:
             try:
                 yield process

@@ -147,7 +147,7 @@ def test_a_watch_goes_on_after_a_restart(tmp_path: Path) -> None:
     with station.at_work() as detector:
         good = deployed(detector, tmp_path, 200.0, "good")
         path = tmp_path / "bad.onnx"
-        detector.deploy(deployment(judging(path), "bad", watch_seconds=600, least_images=10_000), path)
+        detector.deploy(deployment(judging(path), "bad", watch_seconds=600, least_images=1000), path)
         until(lambda: phase(detector, "bad") == "watching" and state(detector, "bad").images > 3)
     again = Station(tmp_path, {"source": {**LOOP, "path": str(pictures(tmp_path / "other", BRIGHT))}})
     again.settings["encoder"]["per_second"] = 1000
@@ -201,7 +201,7 @@ def test_what_waits_is_superseded_by_what_comes(tmp_path: Path) -> None:
             assert go_on.wait(30)
             return put(*arguments)  # type: ignore[arg-type]
 
-        detector.models.put = slow  # type: ignore[method-assign]
+        detector.models.put = slow  # type: ignore[assignment, method-assign]
         for number, threshold in (("one", 110.0), ("two", 120.0), ("three", 130.0)):
             path = tmp_path / f"{number}.onnx"
             detector.deploy(deployment(judging(path, threshold), number), path)

@@ -18,7 +18,7 @@ from cloudedge.names import sha256_of
 from edge.folders import Folders
 from edge.kinds.deploy import work
 from edge.messages import Job, Message
-from tests.edge.line.site import BRAND, LineSite, a_model
+from tests.edge.line.site import BRAND, LineSite, a_model, services
 from tests.edge.site import Site
 from tests.waiting import until
 
@@ -205,8 +205,7 @@ def test_a_runner_that_is_killed_in_a_deployment_goes_on_with_it(edge: Site) -> 
         with edge.running() as runner:
             edge.finish(order)
             assert detector.deployed == [order.id]
-            services = [process for process in runner.family() if "edge.line" in process.cmdline()]
-            os.kill(services[0].pid, signal.SIGKILL)
+            os.kill(services(runner)[0].pid, signal.SIGKILL)
             until(lambda: not line.answers())
             until(line.answers, what="the service being started again")
     finally:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from PIL import Image
 
 from cloudedge.addresses import host_and_port
@@ -26,6 +27,7 @@ from edge.line.control import Line
 from edge.line.service import Service
 from edge.line.settings import LineSettings, open_line, read_settings
 from tests.cloudedge.deployable.graphs import BRIGHTNESS, brightness, stored
+from tests.edge.site import RunnerProcess
 from tests.waiting import until
 
 BRAND = "oats"
@@ -41,6 +43,16 @@ def free_ports(count: int) -> list[int]:
     finally:
         for each in sockets:
             each.close()
+
+
+def services(runner: RunnerProcess) -> list[psutil.Process]:
+    """The line's services of a runner, of which there should be one."""
+    found = []
+    for process in runner.family():
+        with suppress(psutil.Error):  # It may just have ended.
+            if "edge.line" in process.cmdline():
+                found.append(process)
+    return found
 
 
 def png(value: int) -> bytes:

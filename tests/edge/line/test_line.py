@@ -1,5 +1,6 @@
 """A line's service and its detectors' links, over real TLS on loopback."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,6 +110,7 @@ def test_a_brand_reaches_a_detector_at_once_and_one_that_was_away_later(site: Li
     for name in ("here", "away"):
         site.line.brand(name, BRAND)
     until(lambda: here[0].brands == [BRAND])
+    until(lambda: [each.in_step for each in site.line.detectors()] == [False, True])
     site.link("away")
     until(lambda: away.brands == [BRAND])
 
@@ -169,6 +171,19 @@ def test_one_that_is_away_too_long_is_unreachable_and_keeps_its_model(site: Line
     until(lambda: site.is_here("away"))
     assert wanted(site, "away") == []
     assert away.deployed == []
+
+
+def test_one_that_goes_away_with_the_model_and_judges_by_it_later_is_found_to(site: LineSite) -> None:
+    (detector,) = site.linked("north")
+    detector.ends = "loading"
+    deploy(site, "one", Rollout(canaries=0, wait_seconds=0.2))
+    until(lambda: (state := site.line.deployment("one").detectors["north"].state) and state.phase == "loading")
+    site.unlink("north")
+    assert outcomes(site) == {"north": "unreachable"}
+    detector.now("one", "watching")
+    site.link("north")
+    until(lambda: outcomes(site) == {"north": "serving"})
+    assert wanted(site, "north") == ["one"]
 
 
 def test_one_that_comes_back_in_time_gets_the_model(site: LineSite) -> None:
@@ -235,6 +250,36 @@ def test_a_cut_transfer_goes_on_where_it_was(site: LineSite) -> None:
         report = deploy(site, padding=6_000_000)
         assert outcomes(site) == {"north": "serving"}
         assert cable.cuts == 1
+        assert cable.passed < 1.3 * report.size
+        assert detector.deployed == ["one"]
+    finally:
+        site.unlink("north")
+        cable.close()
+
+
+def test_a_detector_that_dies_in_a_transfer_goes_on_where_it_was_and_nothing_runs_backwards(site: LineSite) -> None:
+    detector = site.joined("north")
+    found = membership(site.folder("north"))
+    assert found is not None
+    cable = Cable(found.address)
+    told: list[int] = []
+    try:
+        (site.folder("north") / "line.json").write_bytes(found.model_copy(update={"address": cable.address}).to_json())
+        cable.limit = 3_000_000
+        site.link("north")
+        report = deploy(site, padding=6_000_000)
+        until(lambda: cable.cuts)
+        site.unlink("north")
+        part = site.line.deployment("one").detectors["north"]
+        told.append(part.state.transferred if part.state else 0)
+        (kept,) = (site.folder("north") / "models").glob("*.part")
+        assert 0 < kept.stat().st_size < report.size
+        site.link("north")
+        while not site.line.deployment("one").over:
+            part = site.line.deployment("one").detectors["north"]
+            told.append(part.state.transferred if part.state else 0)
+        assert outcomes(site) == {"north": "serving"}
+        assert told == sorted(told)
         assert cable.passed < 1.3 * report.size
         assert detector.deployed == ["one"]
     finally:
@@ -320,20 +365,31 @@ def test_a_stranger_gets_nothing_of_the_line(site: LineSite) -> None:
 
 def test_the_service_may_be_killed_at_any_moment_of_a_deployment(tmp_path: Path) -> None:
     site = LineSite(tmp_path)
-    try:
+    rollout = Rollout(canaries=1, canary_seconds=0)
+
+    def killed_when(happened: Callable[[], object]) -> None:
+        """The service runs until something has happened, and is killed."""
         with site.process() as process:
-            detectors = site.linked("a", "b")
-            detectors[0].ends = detectors[1].ends = "loading"
-            deploy(site)
-            until(lambda: all(detector.deployed for detector in detectors))
+            if "a" not in site.links:
+                for detector in site.linked("a", "b"):
+                    detector.ends = "loading"
+                deploy(site, "one", rollout, "a", "b", padding=10_000_000)
+            until(happened)
             process.kill()
-            process.wait()
-        detectors[0].now("one", "serving")
-        detectors[1].now("one", "failed", "it broke on its first image")
+
+    try:
+        killed_when(lambda: list(site.root.glob("a/link/models/*.part")) or site.detectors["a"].deployed)
+        killed_when(lambda: site.detectors["a"].deployed)
+        site.detectors["a"].now("one", "serving")
+        killed_when(lambda: list(site.root.glob("b/link/models/*.part")) or site.detectors["b"].deployed)
+        killed_when(lambda: site.detectors["b"].deployed)
+        site.detectors["b"].now("one", "failed", "it broke on its first image")
         with site.process():
             assert outcomes(site) == {"a": "serving", "b": "failed"}
-            assert [detector.deployed for detector in detectors] == [["one"], ["one"]]
-            until(lambda: site.is_here("a") and site.is_here("b"))
+            assert [detector.deployed for detector in site.detectors.values()] == [["one"], ["one"]]
+            part = site.line.deployment("one").detectors["b"]
+            assert part.outcome is not None
+            assert part.outcome.reason == "it broke on its first image"
     finally:
         site.close()
 

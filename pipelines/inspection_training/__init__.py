@@ -1,0 +1,1 @@
+"""Training for production lines: its pipeline, and what people and programs are shown of it."""
