@@ -34,7 +34,7 @@ _TAUGHT = 16
 
 _OLD_PARTS = 24
 _TEST_NORMAL, _TEST_DEFECTS = 60, 20
-_BELT, _DEFECT_EVERY = 240, 12
+_BELT, _DEFECT_EVERY = 60, 10
 _WRITTEN = ".written"
 
 _WATCH_SECONDS = 3.0
@@ -66,7 +66,8 @@ def show(home: Path, say: Callable[[str], None], stay: Callable[[str], None]) ->
             old = _run(laptop, data, _training(OLD, f"{OLD}-{stamp}", 8))
             say(f"2. The line makes {NEW} now. Three detectors join it, and judge by the model for {OLD} as there is no other.")
             for name in DETECTORS:
-                plant.start(name, data / "belts" / name, _PER_SECOND)
+                _let_pass(data, name, "in-order")
+                plant.start(name, _belt(data, name), _PER_SECOND)
             plant.until("That all detectors are here", lambda: _all_here(plant) or None)
             plant.use_brand(NEW)
             _run(laptop, data, _deployment(f"{NEW}-by-{OLD}-{stamp}", old.id, in_a_hurry=True))
@@ -74,6 +75,8 @@ def show(home: Path, say: Callable[[str], None], stay: Callable[[str], None]) ->
             for name in DETECTORS:
                 plant.teach(name, NEW, _TAUGHT)
             trained = _run(laptop, data, _training(NEW, f"{NEW}-{stamp}", _TAUGHT * len(DETECTORS)))
+            for name in DETECTORS:
+                _let_pass(data, name, "all")
             say("4. It passed its gate: one detector gets it first, then the others, while all of them inspect.")
             before = _missed(plant)
             deployed = _run(laptop, data, _deployment(f"{NEW}-deployment-{stamp}", trained.id))
@@ -117,7 +120,8 @@ def _data(folder: Path, say: Callable[[str], None]) -> Path:
     write_test_set(folder / "test" / OLD, old, _TEST_NORMAL, _TEST_DEFECTS)
     write_test_set(folder / "test" / NEW, new, _TEST_NORMAL, _TEST_DEFECTS)
     for name in DETECTORS:
-        write_belt(folder / "belts" / name, new, _BELT, _DEFECT_EVERY)
+        write_parts(folder / "belts" / name / "in-order", new, "trained", _BELT)
+        write_belt(folder / "belts" / name / "all", new, _BELT, _DEFECT_EVERY)
     with disk_errors(folder):
         (folder / _WRITTEN).touch()
     return folder
@@ -155,6 +159,21 @@ def _run(laptop: Laptop, data: Path, task: TaskDocument) -> Run:
     return laptop.run(Task.of(task), data)
 
 
+def _belt(data: Path, detector: str) -> Path:
+    """What passes a detector: a link that leads to the one or the other parts."""
+    return data / "belts" / detector / "now"
+
+
+def _let_pass(data: Path, detector: str, parts: str) -> None:
+    """Have other parts pass a detector from now on: only those in order, while it is taught, or all."""
+    belt = _belt(data, detector)
+    following = belt.with_name(".next")
+    with disk_errors(belt):
+        following.unlink(missing_ok=True)
+        following.symlink_to(parts)
+        following.replace(belt)
+
+
 def _all_here(plant: Plant) -> bool:
     here = {found["name"] for found in plant.report() if found["connected"]}
     return here >= set(DETECTORS)
@@ -162,14 +181,18 @@ def _all_here(plant: Plant) -> bool:
 
 def _missed(plant: Plant) -> dict[str, int]:
     """Parts that passed a detector without a judgement, since its start."""
-    return {name: standing["status"]["missed"] + standing["status"]["errors"] for name, standing in plant.standing().items()}
+    return {
+        name: standing["status"]["missed"] + standing["status"]["errors"]
+        for name in DETECTORS
+        for standing in [plant.standing(name)]
+    }
 
 
 def _roll_back(plant: Plant, name: str) -> float:
     """Have a detector go back to the model before; how long it took until it judged by that, in seconds."""
 
     def model() -> str:
-        return str(plant.standing()[name]["status"]["model"])
+        return str(plant.standing(name)["status"]["model"])
 
     former, began = model(), time.monotonic()
     plant.roll_back(name)

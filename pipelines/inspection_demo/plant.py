@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cloudedge.documents.base import canonical_json
-from cloudedge.errors import CloudedgeError, StoreFailed, WorkFailed
+from cloudedge.errors import StoreFailed, WorkFailed
 from cloudedge.files import atomic_write
 from cloudedge.interpreter import environment, python
 from pipelines.laptop.processes import end, start
@@ -89,12 +89,10 @@ class Plant:
         """Have a detector judge by the model that it had before."""
         self._edge("detectors", "rollback", name)
 
-    def standing(self) -> dict[str, dict[str, Any]]:
-        """How each detector stands, as its own status tells."""
-        found = {}
-        for name in self._detectors:
-            with contextlib.suppress(CloudedgeError):
-                found[name] = json.loads(_run(python("edge.detector.cli", "status", "--state", self._folder / name, "--json")))
+    def standing(self, name: str) -> dict[str, Any]:
+        """How a detector stands, as its own status tells."""
+        told = _run(python("edge.detector.cli", "status", "--state", self._folder / name, "--json"))
+        found: dict[str, Any] = json.loads(told)
         return found
 
     def report(self) -> list[dict[str, Any]]:

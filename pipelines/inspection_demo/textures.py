@@ -165,17 +165,19 @@ def write_test_set(folder: Path, texture: Texture, normal: int, of_each_defect: 
 def write_belt(folder: Path, texture: Texture, count: int, defect_every: int) -> None:
     """Write what comes along a production line: parts in order, and now and then one with a defect.
 
+    Args:
+        folder: Where to.
+        texture: What they are cut from.
+        count: How many.
+        defect_every: Each so many-th has a defect.
+
     Raises:
         StoreFailed: the disk does not take it.
     """
     from PIL import Image
 
+    write_parts(folder, texture, "trained", count)
     with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        for number in range(count):
-            # The first ones are in order: with them the line is taught.
-            if defect_every and number % defect_every == defect_every - 1:
-                part, _ = texture.defective("tested", DEFECTS[number // defect_every % len(DEFECTS)])
-            else:
-                part = texture.part("trained")
+        for number in range(defect_every - 1, count, defect_every):
+            part, _ = texture.defective("tested", DEFECTS[number // defect_every % len(DEFECTS)])
             Image.fromarray(part).save(folder / f"{number:04d}.png")
