@@ -8,7 +8,8 @@ deployment: the file is copied, checked and synchronised to disk, opened, warmed
 it is not judged before the next one comes; as judged by half a model where its score is not, to the bit, that of the version
 that was taken for it. Beside it the same process frees the old model and then loads the new one. Where it may, the process goes
 before all others of the machine and its line before its other threads, so that the figures are those of a detector and not of
-what else runs here.
+what else runs here. Where this is a virtual machine, all of it may stand still; a part that took longer than a frame while the
+line's thread never left its processor tells so, and those that came late behind it are told apart.
 
 The servers: each with the same two models, asked one request at a time by Triton's clients, which send bytes.
 """

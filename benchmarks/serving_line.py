@@ -7,6 +7,7 @@ FOLDER has `0.onnx`, `0.json`, `1.onnx`, ... Prints figures as JSON.
 
 import json
 import os
+import resource
 import statistics
 import sys
 import threading
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from cloudedge import memory
 from cloudedge.deployable.session import Session
@@ -37,8 +39,9 @@ class Line:
     """Parts come 60 times a second, and each is to be judged before the next one comes."""
 
     def __init__(self, judge: Judge, images: list[Image]) -> None:
-        # There from the beginning, so that what is noted does not count as growth: due, answered, image, version and score.
-        self._table = np.full((MOST_PARTS, 5), np.nan)
+        # There from the beginning, so that what is noted does not count as growth: due, answered, image, version, score, and
+        # whether the machine stood still.
+        self._table = np.full((MOST_PARTS, 6), np.nan)
         self._versions: list[str] = []
         self.parts = 0
         self.waited, self.first = 0.0, False
@@ -66,16 +69,19 @@ class Line:
             due = began + number * FRAME
             time.sleep(max(0.0, due - time.perf_counter()))
             which = number % IMAGES
+            switches, began_judging = _switches(), time.perf_counter()
             found = self._judge(self._images[which])
-            self.note(due, time.perf_counter(), which, found)
+            done = time.perf_counter()
+            still = done - began_judging > FRAME and _switches() == switches
+            self.note(due, done, which, found, still=still)
             number += 1
 
-    def note(self, due: float, done: float, which: int, found: tuple[str, float] | None) -> None:
-        """Keep what became of a part."""
+    def note(self, due: float, done: float, which: int, found: tuple[str, float] | None, *, still: bool = False) -> None:
+        """Keep what became of a part, and whether the machine stood still meanwhile: no thread had the line's processor."""
         version, score = ("", np.nan) if found is None else found
         if version not in self._versions:
             self._versions.append(version)
-        self._table[self.parts] = due, done, which, self._versions.index(version), score
+        self._table[self.parts] = due, done, which, self._versions.index(version), score, still
         self.parts += 1
 
     @property
@@ -90,12 +96,13 @@ class Line:
             expected: Each version's score of each image.
         """
         table = self._table[: self.parts]
-        due, done, which, version, score = table[~np.isnan(table[:, 4])].T
+        due, done, which, version, score, still = table[~np.isnan(table[:, 4])].T
         late, gaps = done - due, np.diff(done)
         wanted = [expected[self._versions[int(each)]][int(image)] for each, image in zip(version, which, strict=True)]
         return {
             "parts": self.parts,
             "dropped": self.parts - len(done) + int(np.sum(late > FRAME)),
+            "of these, after the virtual machine stood still": _after(late > FRAME, still == 1),
             "judged by half a model": int(np.sum(score != wanted)),
             "median ms from part to answer": 1e3 * float(np.median(late)),
             "p99 ms from part to answer": 1e3 * float(np.percentile(late, 99)),
@@ -104,6 +111,21 @@ class Line:
             "line has real-time priority": self.first,
             "ms a part that the line waited for a processor": 1e3 * self.waited / self.parts,
         }
+
+
+def _switches() -> int:
+    """How often this thread left its processor, for whatever reason."""
+    used = resource.getrusage(resource.RUSAGE_THREAD)
+    return used.ru_nvcsw + used.ru_nivcsw
+
+
+def _after(late: npt.NDArray[np.bool_], still: npt.NDArray[np.bool_]) -> int:
+    """Number of late parts from one during which the machine stood still, to the first that is in time again."""
+    found, behind = 0, False
+    for is_late, is_still in zip(late, still, strict=True):
+        behind = bool(is_late and (behind or is_still))
+        found += behind
+    return found
 
 
 def _waited() -> float:

@@ -255,12 +255,15 @@ class Models:
 
         Raises:
             InvalidInput: the name is none.
+            NotFound: there is no file.
             InvalidModel: the file is not that of the deployable, or is none that may be run.
             StoreFailed: the disk is full or broken. Nothing was changed.
             Conflict: the models are closed.
         """
         name = checked_name(name or name_of(deployable), "a model")
         version = version_of(deployable)
+        if not file.is_file():
+            raise NotFound(f"There is no file {file} to keep as the version {version} of the model {name!r}.")
         slot = self._slot(name)
         target = slot.folder / version
         with disk_errors(target):

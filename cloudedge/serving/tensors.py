@@ -22,8 +22,8 @@ from cloudedge.texts import shown
 
 Array = npt.NDArray[Any]
 
-MOST_REQUEST_BYTES = 32 * 1024 * 1024
-"""Of a request, and of an answer."""
+MOST_REQUEST_BYTES = 16 * 1024 * 1024
+"""Of a request, and of an answer: five images of the largest form."""
 
 MOST_JSON_BYTES = 512 * 1024
 """Of the JSON in a request: an image of 128 x 128 pixels takes 220 KB."""

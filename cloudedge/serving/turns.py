@@ -11,8 +11,8 @@ from cloudedge.errors import CloudedgeError
 AT_ONCE = 1
 """Requests that models compute for at a time; each takes a processor, and the line's own parts are judged beside them."""
 
-MOST_WAITING = 15
-"""Further requests that are taken in."""
+MOST_WAITING = 7
+"""Further requests that are taken in: all together take no more memory than a detector can spare."""
 
 MOST_SECONDS = 30.0
 """From the first byte of a request to its answer."""

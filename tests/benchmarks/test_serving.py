@@ -30,10 +30,13 @@ def test_a_score_that_is_not_the_versions_own_is_counted_and_so_is_what_is_late_
     line.note(1.0, 1.001, 1, ("a", 1.0))  # That of another image.
     line.note(2.0, 2.001 + FRAME, 0, ("b", 3.0))  # After the next part came.
     line.note(3.0, 3.001, 0, None)
+    line.note(4.0, 4.001 + FRAME, 0, ("a", 1.0), still=True)
+    line.note(4.0 + FRAME, 4.002 + 2 * FRAME, 0, ("a", 1.0))  # It waited for the one before.
 
     found = line.figures({"a": [1.0, 2.0], "b": [3.0, 4.0]})
 
-    assert (found["parts"], found["dropped"], found["judged by half a model"]) == (4, 2, 1)
+    assert (found["parts"], found["dropped"], found["judged by half a model"]) == (6, 4, 1)
+    assert found["of these, after the virtual machine stood still"] == 2
 
 
 def test_versions_answer_differently_and_each_always_the_same(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ HERE = "127.0.0.1:0"
 class Served:
     """One server of each protocol."""
 
-    def __init__(self, folder: Path, at_once: int = 1, waiting: int = 15) -> None:
+    def __init__(self, folder: Path, at_once: int = 1, waiting: int = 7) -> None:
         self.files = folder / "files"
         self.files.mkdir()
         self.models = Models(folder / "models")

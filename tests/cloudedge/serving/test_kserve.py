@@ -15,7 +15,7 @@ def test_kserves_clients_work_unchanged(served: Served, kserve_python: Path) -> 
     served.use(2)
     script = Path(__file__).with_name("kserve_client.py")
     directly = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}  # What it asks by does not understand ours, [::1].
-    command = [kserve_python, script, served.http, served.grpc, "oats"]
+    command = [str(kserve_python), str(script), served.http, served.grpc, "oats"]
 
     done = subprocess.run(command, env=environment() | directly, capture_output=True, text=True)
 

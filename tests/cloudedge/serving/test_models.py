@@ -419,6 +419,15 @@ def test_a_file_that_is_not_the_announced_one_is_refused_and_leaves_nothing(shop
     assert list((shop.folder / "oats").iterdir()) == []
 
 
+def test_a_file_that_is_not_there_is_named(shop: Shop) -> None:
+    path = shop.files / "a.onnx"
+    deployable = times(path, 1)
+    path.unlink()
+
+    with pytest.raises(NotFound, match="There is no file"):
+        shop.models.put(deployable, path)
+
+
 def test_a_model_of_no_brand_goes_by_its_own_name_or_by_the_one_it_is_put_for(shop: Shop) -> None:
     path = shop.files / "a.onnx"
     deployable = times(path, 1, brand="")
