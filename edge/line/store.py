@@ -40,7 +40,8 @@ CREATE TABLE parts (
     brand TEXT NOT NULL, canary INTEGER NOT NULL DEFAULT 0, given TEXT, judging TEXT, state TEXT, outcome TEXT,
     withdrawn INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (deployment, detector)
 ) STRICT;
-CREATE INDEX parts_of_detectors ON parts (detector, brand, deployment)
+CREATE INDEX parts_of_detectors ON parts (detector, brand, deployment);
+CREATE INDEX undecided ON parts (deployment) WHERE outcome IS NULL
 """
 
 _RANKS = {"waiting": 0, "transferring": 1, "loading": 2, "watching": 3, "serving": 4, "failed": 5, "rolled-back": 5}
