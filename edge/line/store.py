@@ -19,7 +19,7 @@ from cloudedge.errors import Conflict, NotFound
 from edge.clock import Moment, now
 from edge.database import connect, disk_trouble, transaction
 from edge.folders import Folders
-from edge.line.rollout import STOPPED, told
+from edge.line.rollout import FOR_NOW, told
 
 _VERSION = 1
 _SCHEMA = """
@@ -299,7 +299,7 @@ class LineStore:
             if known is not None:
                 self._database.execute("UPDATE deployments SET stopped = 0 WHERE number = ?", (known["number"],))
                 for part in self._parts(known["number"]):
-                    if part.outcome is not None and part.outcome.reason == STOPPED:
+                    if part.outcome is not None and part.outcome.reason in FOR_NOW:
                         where = (known["number"], part.detector)
                         self._database.execute("UPDATE parts SET outcome = NULL WHERE deployment = ? AND detector = ?", where)
                         self._grow(part.detector)
