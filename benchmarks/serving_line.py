@@ -5,7 +5,6 @@
 FOLDER has `0.onnx`, `0.json`, `1.onnx`, ... Prints figures as JSON.
 """
 
-import itertools
 import json
 import os
 import statistics
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from cloudedge import memory
 from cloudedge.deployable.session import Session
 from cloudedge.documents.deployable import Deployable
 from cloudedge.serving.metrics import resident_bytes
@@ -25,6 +25,7 @@ from cloudedge.serving.models import Models
 
 FRAME = 1 / 60
 IMAGES = 8
+MOST_PARTS = 200_000
 NAME = "oats"
 
 Image = np.ndarray[Any, Any]
@@ -36,7 +37,10 @@ class Line:
     """Parts come 60 times a second, and each is to be judged before the next one comes."""
 
     def __init__(self, judge: Judge, images: list[Image]) -> None:
-        self.answers: list[tuple[float, float, int, tuple[str, float] | None]] = []
+        # There from the beginning, so that what is noted does not count as growth: due, answered, image, version and score.
+        self._table = np.full((MOST_PARTS, 5), np.nan)
+        self._versions: list[str] = []
+        self.parts = 0
         self.waited, self.first = 0.0, False
         self._judge, self._images = judge, images
         self._over = threading.Event()
@@ -63,8 +67,21 @@ class Line:
             time.sleep(max(0.0, due - time.perf_counter()))
             which = number % IMAGES
             found = self._judge(self._images[which])
-            self.answers.append((due, time.perf_counter(), which, found))
+            self.note(due, time.perf_counter(), which, found)
             number += 1
+
+    def note(self, due: float, done: float, which: int, found: tuple[str, float] | None) -> None:
+        """Keep what became of a part."""
+        version, score = ("", np.nan) if found is None else found
+        if version not in self._versions:
+            self._versions.append(version)
+        self._table[self.parts] = due, done, which, self._versions.index(version), score
+        self.parts += 1
+
+    @property
+    def last(self) -> str:
+        """Version that the last part was judged by; empty: none."""
+        return self._versions[int(self._table[self.parts - 1, 3])] if self.parts else ""
 
     def figures(self, expected: dict[str, list[float]]) -> dict[str, float]:
         """What became of the parts.
@@ -72,20 +89,20 @@ class Line:
         Args:
             expected: Each version's score of each image.
         """
-        judged = [(due, done) for due, done, _, found in self.answers if found is not None]
-        late = [done - due for due, done in judged]
-        gaps = [after - before for (_, before), (_, after) in itertools.pairwise(judged)]
-        half = sum(found is not None and expected[found[0]][which] != found[1] for _, _, which, found in self.answers)
+        table = self._table[: self.parts]
+        due, done, which, version, score = table[~np.isnan(table[:, 4])].T
+        late, gaps = done - due, np.diff(done)
+        wanted = [expected[self._versions[int(each)]][int(image)] for each, image in zip(version, which, strict=True)]
         return {
-            "parts": len(self.answers),
-            "dropped": len(self.answers) - len(judged) + sum(each > FRAME for each in late),
-            "judged by half a model": half,
-            "median ms from part to answer": 1e3 * statistics.median(late),
+            "parts": self.parts,
+            "dropped": self.parts - len(done) + int(np.sum(late > FRAME)),
+            "judged by half a model": int(np.sum(score != wanted)),
+            "median ms from part to answer": 1e3 * float(np.median(late)),
             "p99 ms from part to answer": 1e3 * float(np.percentile(late, 99)),
-            "longest ms from part to answer": 1e3 * max(late),
-            "longest ms between answers beyond the beat": 1e3 * (max(gaps) - FRAME),
+            "longest ms from part to answer": 1e3 * float(late.max()),
+            "longest ms between answers beyond the beat": 1e3 * float(gaps.max() - FRAME),
             "line has real-time priority": self.first,
-            "ms a part that the line waited for a processor": 1e3 * self.waited / len(self.answers),
+            "ms a part that the line waited for a processor": 1e3 * self.waited / self.parts,
         }
 
 
@@ -145,29 +162,30 @@ def swaps(folder: Path, times: int) -> dict[str, Any]:
 
         for number in range(3):
             use(number)
-        seconds, memory, back = [], [], []
+        seconds, resident, back = [], [], []
+        memory.settle()
         with Line(judge, images) as line:
             for number in range(3, 3 + times):
                 began = time.perf_counter()
                 use(number)
                 seconds.append(time.perf_counter() - began)
-                memory.append(resident_bytes())
+                resident.append(resident_bytes())
             for _ in range(20):
                 use(3 + times)  # Of which the one before is in use since the last time.
                 began = time.perf_counter()
                 before = models.rollback(NAME).version
-                while line.answers[-1][3] is None or line.answers[-1][3][0] != before:
+                while line.last != before:
                     time.sleep(0.0005)
                 back.append(time.perf_counter() - began)
         counts = models.counts()[NAME]
     few = max(1, min(20, times // 4))
-    begin, end = statistics.median(memory[:few]), statistics.median(memory[-few:])
+    begin, end = statistics.median(resident[:few]), statistics.median(resident[-few:])
     return line.figures(expected) | {
         "swaps": counts.swaps - counts.rollbacks - 2,
         "median s of a deployment": statistics.median(seconds),
         "resident MiB after the first swaps": begin / 2**20,
         "resident MiB after the last swaps": end / 2**20,
-        "largest resident MiB": max(memory) / 2**20,
+        "largest resident MiB": max(resident) / 2**20,
         "growth of memory": end / begin - 1,
         "longest ms from a rollback to an answer by it": 1e3 * max(back),
     }
@@ -191,6 +209,7 @@ def reloads(folder: Path, times: int) -> dict[str, Any]:
         return (found[0].deployable.sha256[:12], judged(found[0], image)) if found else None
 
     use(0)
+    memory.settle()
     with Line(judge, images) as line:
         for number in range(1, times + 1):
             use(number)

@@ -5,8 +5,10 @@ https://blog.tensorflow.org/2020/03/higher-accuracy-on-vision-models-with-effici
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
@@ -63,14 +65,12 @@ def write_image_model(path: Path, seed: int, brand: str) -> Deployable:
     )
 
 
-def write_small_model(path: Path, brand: str) -> Deployable:
+def write_small_model(path: Path) -> Deployable:
     """Doubles 16 numbers: what a request takes besides the model's own work."""
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, SMALL_WIDTH]) for name in ("x", "y"))
     _save(path, helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "small", [x], [y]))
     inputs, outputs = ((Tensor(name=name, datatype="FP32", shape=(-1, SMALL_WIDTH)),) for name in ("x", "y"))
-    return Deployable(
-        name="small", brand=brand, sha256=sha256_of(path), size=path.stat().st_size, inputs=inputs, outputs=outputs
-    )
+    return Deployable(name="small", sha256=sha256_of(path), size=path.stat().st_size, inputs=inputs, outputs=outputs)
 
 
 class _Network:
@@ -85,13 +85,13 @@ class _Network:
         self.add("Mul", self.constant(np.array(1 / 64)))
         self._bounds = self.constant(np.array(0.0)), self.constant(np.array(6.0))
 
-    def constant(self, values: np.ndarray) -> str:  # type: ignore[type-arg]
+    def constant(self, values: npt.NDArray[Any]) -> str:
         name = f"constant{len(self.constants)}"
         kind = np.int64 if values.dtype.kind == "i" else np.float32
         self.constants.append(numpy_helper.from_array(values.astype(kind), name))
         return name
 
-    def add(self, operator: str, *others: str, **attributes: object) -> None:
+    def add(self, operator: str, *others: str, **attributes: Any) -> None:
         name = f"value{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, [self.last, *others], [name], **attributes))
         self.last = name

@@ -22,6 +22,15 @@ def return_large_pieces() -> None:
         _library.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
+def settle() -> None:
+    """Leave what is there now out of every later search for garbage; for a process that may not pause, once it is set up.
+
+    Such a search keeps all threads waiting: 25 ms and more where some libraries are loaded.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 def release() -> None:
     """Give back what is not used now. All threads wait for it."""
     gc.collect()

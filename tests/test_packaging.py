@@ -43,9 +43,9 @@ def test_the_wheel_holds_the_four_rooms_and_nothing_else(wheel: zipfile.ZipFile)
     }
 
 
-def test_the_wheel_holds_every_source_and_compiled_pipeline_of_the_rooms(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_holds_every_source_page_and_compiled_pipeline_of_the_rooms(wheel: zipfile.ZipFile) -> None:
     rooms = ("cloudedge", "cloud", "components", "pipelines", "edge")
-    endings = (".py", ".yaml")
+    endings = (".py", ".yaml", ".html", ".css", ".js", ".svg")
     sources = {str(path.relative_to(ROOT)) for room in rooms for path in (ROOT / room).rglob("*") if path.suffix in endings}
 
     assert {name for name in wheel.namelist() if name.endswith(endings)} == sources

@@ -27,6 +27,9 @@ OnBatch = Callable[[float | None, float | None], None]
 _WEIGHT_DECAY = 1e-3
 _MOMENTUM = 0.9
 
+_BETTER = 1e-4
+"""Share by which a loss must fall to count as better: some fall for ever, by less and less."""
+
 
 @dataclass(frozen=True)
 class Labelled:
@@ -172,8 +175,11 @@ def _learn(
                     "that of fine-tuning."
                 )
         measured, accuracy = _measured(model, held_out)
+        better = measured < best_loss * (1 - _BETTER)
         if measured < best_loss:
-            best_loss, best, since, slowed = measured, deepcopy(model.state_dict()), 0, 0
+            best_loss, best = measured, deepcopy(model.state_dict())
+        if better:
+            since, slowed = 0, 0
             continue
         since, slowed = since + 1, slowed + 1
         if callbacks.slow_down_after and slowed >= callbacks.slow_down_after:

@@ -10,12 +10,13 @@ Where defects are known, the threshold lies where the shares of normal images ab
 least, in the middle of the widest gap of that kind; but never below the median of the normal ones.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
+import numpy.typing as npt
+
+_Scores = npt.NDArray[np.float64]
 
 
-def threshold(normal: Sequence[float], defects: Sequence[float], quantile: float) -> float:
+def threshold(normal: npt.ArrayLike, defects: npt.ArrayLike, quantile: float) -> float:
     """Choose a threshold.
 
     Args:
@@ -23,11 +24,11 @@ def threshold(normal: Sequence[float], defects: Sequence[float], quantile: float
         defects: Scores of images of defects.
         quantile: Share of normal images that shall not be above it; 1: the largest, with a margin.
     """
-    return _balanced(normal, defects) if len(defects) else _quantile(normal, quantile)
+    good, bad = np.sort(np.asarray(normal, np.float64)), np.sort(np.asarray(defects, np.float64))
+    return _balanced(good, bad) if len(bad) else _quantile(good, quantile)
 
 
-def _quantile(normal: Sequence[float], quantile: float) -> float:
-    scores = np.sort(np.asarray(normal, np.float64))
+def _quantile(scores: _Scores, quantile: float) -> float:
     count = len(scores)
     told = count / (count + 1)
     if quantile < told:
@@ -38,8 +39,7 @@ def _quantile(normal: Sequence[float], quantile: float) -> float:
     return float(scores[-1] + spread * max(beyond, 0) + np.spacing(np.float32(scores[-1])))
 
 
-def _balanced(normal: Sequence[float], defects: Sequence[float]) -> float:
-    good, bad = np.sort(np.asarray(normal, np.float64)), np.sort(np.asarray(defects, np.float64))
+def _balanced(good: _Scores, bad: _Scores) -> float:
     levels = np.unique(np.concatenate([good, bad]))
     middles = np.concatenate([(levels[:-1] + levels[1:]) / 2, levels[-1:]])
     widths = np.concatenate([np.diff(levels), [0.0]])

@@ -436,7 +436,7 @@ def require(asked: InspectionTraining, found: Mapping[str, int]) -> None:
         )
 
 
-def auroc(normal: Sequence[float], defects: Sequence[float]) -> float:
+def auroc(normal: npt.ArrayLike, defects: npt.ArrayLike) -> float:
     """Area under the ROC curve: how likely a defect's score is above a normal one's, equal ones counting half."""
     ranked = np.sort(np.asarray(normal, np.float64))
     values = np.asarray(defects, np.float64)

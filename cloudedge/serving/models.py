@@ -301,7 +301,7 @@ class Models:
         """
         slot = self._known(name)
         version = version or self._newest(name, slot)
-        if not (slot.folder / version / _MANIFEST).is_file():
+        if version not in _on_disk(slot):
             raise NotFound(f"There is no version {version!r} of the model {name!r} here: {_listed(self.versions(name))}.")
         with slot.lock:
             if self._closed:
@@ -349,15 +349,16 @@ class Models:
         """
         slot = self._known(name)
         with slot.lock:
-            before = slot.pair.before
-            if before is None:
+            left, before = slot.pair.current, slot.pair.before
+            if left is None or before is None:
                 raise NotFound(f"There is no version before the one in use of {name!r}. Deploy the one that is wanted.")
             slot.pair = _Pair(before)
             slot.counts.swaps += 1
             slot.counts.rollbacks += 1
         with slot.disk:
             if slot.pair.current is before:
-                atomic_write(slot.folder / before.version / _MANIFEST, before.deployable.to_json())  # It may be what differs.
+                if before.version == left.version:  # It is the manifest that differs.
+                    atomic_write(slot.folder / before.version / _MANIFEST, before.deployable.to_json())
                 self._write(slot, slot.pair)
         return before
 

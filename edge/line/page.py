@@ -1,16 +1,19 @@
 """What people on the line's network see: how the line stands, as JSON, and the pictures of what was rejected.
 
 From this machine alone it is open to all its users, and only under this machine's names, so that no page of the internet reads
-it through somebody's browser. From elsewhere it needs the key.
+it through somebody's browser. From elsewhere it needs the key: as a header, or in the address, whence a browser has it
+in a cookie. The page itself, in `web/`, is files that ask for nothing from elsewhere.
 """
 
 import asyncio
+import importlib.resources
 import re
 import secrets
 import socket
 import threading
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Protocol
 
 import uvicorn
@@ -18,7 +21,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -38,7 +41,14 @@ _LOOK_SECONDS = 0.25
 _SIGN_OF_LIFE_SECONDS = 15.0
 _MOST_CONNECTIONS = 200
 _ENDING_SECONDS = 1
+_COOKIE_SECONDS = 365 * 24 * 3600
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
+_WEB = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml"}
+"""What the page is made of, by the endings of its files."""
 
 
 class Shown(Protocol):
@@ -114,6 +124,25 @@ def application(settings: LineSettings, shown: Shown) -> Starlette:
         settings: Whether a key is needed, and which.
         shown: What there is to see.
     """
+    files = {path.name: path.read_bytes() for path in importlib.resources.files("edge.line").joinpath("web").iterdir()}
+
+    def opened(request: Request) -> Response:
+        if "key" in request.query_params:  # From here on the browser keeps it: out of sight, and for images and events too.
+            answer = RedirectResponse("./", 303, headers=_HEADERS)
+            answer.set_cookie(
+                _cookie(settings), settings.page_key, max_age=_COOKIE_SECONDS, path="/", httponly=True, samesite="lax"
+            )
+            return answer
+        return web_file("index.html")
+
+    def web(request: Request) -> Response:
+        return web_file(request.path_params["name"])
+
+    def web_file(name: str) -> Response:
+        kind = _WEB.get(Path(name).suffix)
+        if kind is None or name not in files:
+            return _refused(404, "there is no such file")
+        return Response(files[name], media_type=kind, headers={**_HEADERS, "Content-Security-Policy": _POLICY})
 
     def line(request: Request) -> Response:
         return Response(shown.report().model_dump_json(), media_type="application/json", headers=_HEADERS)
@@ -143,6 +172,8 @@ def application(settings: LineSettings, shown: Shown) -> Starlette:
         return StreamingResponse(_changes(shown.changed), media_type="text/event-stream", headers=_HEADERS)
 
     routes = [
+        Route("/", opened),
+        Route("/web/{name}", web),
         Route("/api/line", line),
         Route("/api/rejects", rejects),
         Route("/api/images/{digest}", picture),
@@ -150,7 +181,7 @@ def application(settings: LineSettings, shown: Shown) -> Starlette:
         Route("/api/events", events),
     ]
     if settings.page_needs_key:
-        guard = Middleware(_Keyed, key=settings.page_key)
+        guard = Middleware(_Keyed, key=settings.page_key, cookie=_cookie(settings))
     else:
         guard = Middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "::1", "[::1]"], www_redirect=False)
     return Starlette(routes=routes, middleware=[guard])
@@ -173,17 +204,32 @@ async def _changes(changed: Signal) -> AsyncIterator[str]:
 class _Keyed:
     """Lets only those through who know the key."""
 
-    def __init__(self, app: ASGIApp, key: str) -> None:
+    def __init__(self, app: ASGIApp, key: str, cookie: str) -> None:
         self._app = app
         self._key = key.encode()
+        self._cookie = cookie
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection = HTTPConnection(scope)
-        given = connection.headers.get(KEY_HEADER) or connection.query_params.get("key") or ""
+        # What was opened with another key than that of the cookie is meant to be seen with that one.
+        given = (
+            connection.headers.get(KEY_HEADER)
+            or connection.query_params.get("key")
+            or connection.cookies.get(self._cookie)
+            or ""
+        )
         if secrets.compare_digest(given.encode(), self._key):
             await self._app(scope, receive, send)
+        elif scope["path"] == "/":
+            text = "To see this line, open the address that 'cloudedge-edge line show' prints on its edge server."
+            await PlainTextResponse(text, 403, headers=_HEADERS)(scope, receive, send)
         else:
             await _refused(403, "open the address that 'cloudedge-edge line show' prints")(scope, receive, send)
+
+
+def _cookie(settings: LineSettings) -> str:
+    """Of this line's page: browsers keep cookies by host, and there may be another line at another port."""
+    return f"cloudedge-line-{host_and_port(settings.page)[1]}"
 
 
 def _refused(status: int, why: str) -> Response:

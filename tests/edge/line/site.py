@@ -138,6 +138,7 @@ class Standin:
 
     Attributes:
         ends: In what a deployment ends here; others than 'serving' and 'watching' leave the model that was.
+        figures: What else it says of itself.
     """
 
     folder: Path
@@ -148,6 +149,7 @@ class Standin:
     deployed: list[str] = field(default_factory=list)
     rolled_back: list[str] = field(default_factory=list)
     states: dict[str, DeploymentState] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.spool = Spool(self.folder / "spool")
@@ -161,6 +163,7 @@ class Standin:
             model=current.deployable.sha256 if current else "",
             deployments=tuple(self.states.values())[-8:],
             backlog=self.spool.backlog(),
+            **self.figures,
         )
 
     def use_brand(self, brand: str) -> None:
