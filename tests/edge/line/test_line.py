@@ -226,6 +226,19 @@ def test_a_stopped_deployment_that_is_asked_for_again_goes_on(site: LineSite) ->
     assert detector.deployed == ["one"]
 
 
+def test_a_canary_that_was_not_proven_when_it_was_stopped_must_be_when_it_goes_on(site: LineSite) -> None:
+    site.linked("a", "b")
+    rollout = Rollout(canaries=1, canary_seconds=600)
+    deploy(site, "one", rollout, "a", "b")
+    until(lambda: site.line.deployment("one").detectors["a"].judges)
+    site.line.stop("one")
+    assert outcomes(site) == {"a": "serving", "b": "skipped"}
+    report = deploy(site, "one", rollout, "a", "b")
+    assert [part.outcome for part in report.detectors.values()] == [None, None]
+    site.line.gather(BRAND, ["a", "b"], 30)  # Whatever was wanted before has reached them then.
+    assert site.detectors["b"].deployed == []
+
+
 def test_a_detector_that_is_none_is_refused_before_anything_is_done(site: LineSite) -> None:
     site.joined("a")
     with pytest.raises(NotFound, match="nobody has joined"):
