@@ -17,7 +17,7 @@ STAMP := .venv/.set-up
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo images test test-cluster cluster-tools check docs format schemas pipelines bench lock clean
+.PHONY: help setup demo images test test-cluster cluster-tools check docs format protocols schemas pipelines bench lock clean
 
 help: ## List what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 16
@@ -59,6 +59,7 @@ check: setup ## Check format, lint, types, who may import whom, and that generat
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m cloudedge.schemas --check
+	$(BIN)/python -m cloudedge.serving.proto.generating --check
 	$(BIN)/python -m pipelines.kubeflow.compile --check
 
 docs: setup ## Build the pages as one site in build/docs; a dead link or a page that is in no navigation ends it
@@ -72,6 +73,9 @@ format: setup ## Format the code and mend what the linter can mend
 
 schemas: setup ## Write docs/schemas anew from the documents
 	$(BIN)/python -m cloudedge.schemas
+
+protocols: setup ## Write anew what protoc makes of the protocols' messages
+	$(BIN)/python -m cloudedge.serving.proto.generating
 
 pipelines: setup ## Compile the pipelines to the YAML beside them
 	$(BIN)/python -m pipelines.kubeflow.compile
@@ -99,6 +103,9 @@ lock: $(filter $(OWN_UV),$(UV)) ## Lock all dependencies with hashes
 	echo ml-metadata==1.17.1 > .lock/ml-metadata.in
 	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 	  --custom-compile-command "make lock" .lock/ml-metadata.in --output-file tests/cluster/ml-metadata.lock
+	printf 'kserve==0.21.0\nonnxruntime\n' > .lock/kserve.in
+	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	  --custom-compile-command "make lock" .lock/kserve.in --output-file benchmarks/kserve.lock
 	awk '/^[a-z]/ { skip = /$(ONLY_TORCH)/ } !skip' .lock/all > requirements.lock
 	awk '/^[a-z]/ { skip = !/$(ONLY_TORCH)/ } !skip' .lock/all > requirements-torch.lock
 	awk '/^[a-z]/ { skip = /$(ONLY_TORCH)/ } !skip' .lock/edge > requirements-edge.lock

@@ -16,6 +16,7 @@ BENCHMARKS = {
     "accuracy": ["--seeds", "0", "1", "2"],
     "fusion": ["--models", "10", "100"],
     "rounds": [],
+    "serving": [],
     "start": [],
     "sweep": [],
     "idle": [],

@@ -243,7 +243,7 @@ def _at_rest(folder: Path, size: int, seconds: float) -> dict[str, Any]:
         "p99_with_results_ms": ended.status.p99_ms,
         "parts": len(judged),
         "per_second": ended.status.per_second,
-        "missed": ended.missed - began.missed,
+        "missed": ended.status.missed - began.status.missed,
         "resident_mib": resident,
     }
 
@@ -261,7 +261,7 @@ def _standing(state: Path, process: "subprocess.Popen[bytes]", images: int) -> S
 
 def _swap(folder: Path, swaps: int) -> dict[str, Any]:
     """Deploy one model after the other to a detector in this process."""
-    from edge import memory
+    from cloudedge import memory
     from edge.detector.detector import Detector
 
     memory.share_one_arena()

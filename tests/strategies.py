@@ -31,6 +31,7 @@ from cloudedge.documents import (
 )
 from cloudedge.documents.data import LEAST_SCALE
 from cloudedge.documents.deployable import Deployable, Tensor
+from cloudedge.documents.detector import Mqtt, ServingPorts
 from cloudedge.documents.inspection import NORMAL, Classifier, Gathering
 from cloudedge.documents.kinds.deploy import Deploy, Deployed
 from cloudedge.documents.kinds.inspect_train import InspectTrain, InspectTrained
@@ -191,6 +192,17 @@ def _classifier(values: Values) -> Values:
     return values | {"classes": tuple(name for name in dict.fromkeys(values["classes"]) if name != NORMAL)}
 
 
+def _mqtt(values: Values) -> Values:
+    return values | {
+        "password_file": values["password_file"] if values["user"] else "",
+        "authorities": values["authorities"] if values["tls"] else "",
+    }
+
+
+def _serving(values: Values) -> Values:
+    return values | {"host": "127.0.0.1", "grpc": None if values["grpc"] == values["http"] else values["grpc"]}
+
+
 def _override(values: Values) -> Values:
     return values if values["by"].strip() and values["reason"].strip() else {"by": "", "reason": ""}
 
@@ -226,8 +238,10 @@ AGREEMENTS: dict[type[BaseModel], Callable[[Values], Values]] = {
     Inbox: _inbox,
     InspectionDeploymentTask: _detectors,
     Manifest: _manifest,
+    Mqtt: _mqtt,
     Order: _order,
     Override: _override,
     Range: _range,
     Report: _in_order,
+    ServingPorts: _serving,
 }

@@ -24,8 +24,8 @@ class Tier:
 
 TIERS = {
     "servers": Tier(
-        "against a real Kubernetes and MinIO",
-        frozenset(("control_plane", "minio", "own_control_plane", "own_minio")),
+        "against a real Kubernetes and MinIO, and by KServe's client",
+        frozenset(("control_plane", "kserve_python", "minio", "own_control_plane", "own_minio")),
         ("servers",),
     ),
     "kubeflow": Tier("against a real Kubeflow", frozenset(("kubeflow", "shared_kubeflow")), ("servers", "kubeflow")),

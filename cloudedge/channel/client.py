@@ -46,7 +46,13 @@ class Client:
         self._channel = grpc.secure_channel(address, credentials, options)
 
     def ask(
-        self, method: str, message: Part, answer: type[AnswerT], body: bytes = b"", seconds: float = ANSWER_SECONDS
+        self,
+        method: str,
+        message: Part,
+        answer: type[AnswerT],
+        body: bytes = b"",
+        seconds: float = ANSWER_SECONDS,
+        patiently: bool = False,
     ) -> AnswerT:
         """Call, and wait for the answer.
 
@@ -56,6 +62,7 @@ class Client:
             answer: Class of the answer.
             body: Bytes that go behind the message.
             seconds: How long to wait.
+            patiently: Whether to connect again within that time where a first connection failed.
 
         Raises:
             StoreFailed: the server cannot be reached, or has no room.
@@ -63,7 +70,7 @@ class Client:
         """
         call: Any = self._channel.unary_unary(method)
         try:
-            content = call(packed(message, body), timeout=seconds)
+            content = call(packed(message, body), timeout=seconds, wait_for_ready=patiently)
         except grpc.RpcError as error:
             raise error_of(error, self.address) from None
         return unpacked(answer, content, self.address)[0]

@@ -209,7 +209,7 @@ def join(token: Token, own: Identity, seconds: float = 10.0) -> tuple[str, str]:
     client = Client(token.address, certificate)
     try:
         asked = Join(name=token.name, secret=token.secret, certificate=own.certificate)
-        answer = client.ask(_METHOD, asked, Joined, seconds=seconds)
+        answer = client.ask(_METHOD, asked, Joined, seconds=seconds, patiently=True)
     except Conflict as error:
         raise InvalidInput(str(error)) from None
     finally:

@@ -138,6 +138,9 @@ class Status(Told):
     images: Count = Field(default=0, description="Images inspected since the detector's start.")
     rejects: Count = Field(default=0, description="Parts rejected since then.")
     errors: Count = Field(default=0, description="Images that could not be judged since then.")
+    missed: Count = Field(default=0, description="Ticks at which no image could be taken since then, as too many waited.")
+    teach: str = Field(default="", max_length=200, description="Id of what is being taught, or was last; empty: nothing yet.")
+    taught: Count = Field(default=0, description="Images of it that are recorded so far.")
     per_second: float = Field(default=0.0, ge=0, description="Images a second, of the last seconds.")
     p99_ms: float = Field(default=0.0, ge=0, description="99th percentile of the time for one judgement, in milliseconds.")
     deployments: tuple[DeploymentState, ...] = Field(

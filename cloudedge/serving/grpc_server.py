@@ -119,7 +119,7 @@ class _Service:
 
     def infer(self, request: messages.ModelInferRequest, context: grpc.ServicerContext) -> messages.ModelInferResponse:
         left: float | None = context.time_remaining()
-        seconds = MOST_SECONDS if left is None else min(left, MOST_SECONDS)  # type: ignore[redundant-expr] # It may be None.
+        seconds = MOST_SECONDS if left is None else min(left, MOST_SECONDS)
         with self._metrics.asked(request.model_name, "grpc"), self._turns.place():
             answering = self._turns.do(lambda: _answer(self._models, request))
             try:

@@ -113,7 +113,7 @@ class _Service:
         _require_here(request)
         parameters = _parameters(await _document(request), "The request")
         loading = asking.load(self._models, request.path_params["name"], parameters)
-        await asyncio.wait([asyncio.wrap_future(loading)])
+        await asyncio.gather(asyncio.wrap_future(loading), return_exceptions=True)
         asking.finished(loading)
         return JSONResponse({})
 

@@ -9,11 +9,11 @@ What nobody holds any more is freed; the version before is held for `rollback`.
 """
 
 import contextlib
-import ctypes
 import fcntl
 import os
 import re
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -28,6 +28,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import Field
 
+from cloudedge import memory
 from cloudedge.deployable.checking import check
 from cloudedge.deployable.session import Session
 from cloudedge.documents.base import Document, parse
@@ -45,6 +46,11 @@ STEPS = 2
 _VERSION = r"^[0-9a-f]{12}$"
 _VERSION_OR_NONE = r"^([0-9a-f]{12})?$"
 _MODEL, _MANIFEST, _CURRENT, _LOCK = "model.onnx", "deployable.json", "current.json", ".lock"
+_SWITCH_SECONDS = 0.0005
+"""How long a thread of Python's may keep others of this process waiting that could run. By default it is ten times this, and
+who judges a part waits so long several times beside a load, whose checks are in Python. A lower priority of the loading thread
+made it worse: other processes then took the processor from it while it held up the threads of this one."""
+
 _MOST_WAITING = 8
 """Loads of one name that wait for their turn."""
 
@@ -194,6 +200,9 @@ class Models:
             Conflict: another process has its models there.
             StoreFailed: the folder cannot be written.
         """
+        memory.share_one_arena()  # Otherwise each loading thread keeps what is left of sessions in its own.
+        memory.return_large_pieces()
+        sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_SECONDS))
         self._folder = folder
         self._threads = threads
         self._lock = threading.Lock()
@@ -292,7 +301,7 @@ class Models:
         """
         slot = self._known(name)
         version = version or self._newest(name, slot)
-        if not (slot.folder / version / _MANIFEST).is_file():
+        if version not in _on_disk(slot):
             raise NotFound(f"There is no version {version!r} of the model {name!r} here: {_listed(self.versions(name))}.")
         with slot.lock:
             if self._closed:
@@ -340,15 +349,16 @@ class Models:
         """
         slot = self._known(name)
         with slot.lock:
-            before = slot.pair.before
-            if before is None:
+            left, before = slot.pair.current, slot.pair.before
+            if left is None or before is None:
                 raise NotFound(f"There is no version before the one in use of {name!r}. Deploy the one that is wanted.")
             slot.pair = _Pair(before)
             slot.counts.swaps += 1
             slot.counts.rollbacks += 1
         with slot.disk:
             if slot.pair.current is before:
-                atomic_write(slot.folder / before.version / _MANIFEST, before.deployable.to_json())  # It may be what differs.
+                if before.version == left.version:  # It is the manifest that differs.
+                    atomic_write(slot.folder / before.version / _MANIFEST, before.deployable.to_json())
                 self._write(slot, slot.pair)
         return before
 
@@ -367,7 +377,6 @@ class Models:
         with slot.disk:
             if slot.pair.current is None:
                 self._write_in_use(slot, slot.written.model_copy(update={"loaded": False}))
-        _trim()
 
     def names(self) -> tuple[str, ...]:
         """Names of which a version is in use, sorted."""
@@ -472,7 +481,6 @@ class Models:
                     slot.thread = None
                     return
             self._do(slot, slot.running)
-            _trim()
 
     def _do(self, slot: _Slot, loading: Loading) -> None:
         if not loading.set_running_or_notify_cancel():
@@ -623,12 +631,3 @@ def _held(folder: Path) -> Callable[[], None]:
             os.close(each)
 
     return release
-
-
-def _trim() -> None:
-    """Give back to the system what a session that is gone had; glibc keeps it otherwise."""
-    if hasattr(_library, "malloc_trim"):
-        _library.malloc_trim(0)
-
-
-_library = ctypes.CDLL(None)

@@ -134,7 +134,7 @@ def serve(models: Models, http: str | None, grpc: str | None, at_once: int = AT_
 def _listening(address: str) -> socket.socket:
     host, port = _parsed(address)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Of a socket that does not say that it is TCP's, asyncio lets each small answer wait for the client's acknowledgement: 40 ms.
+    # Of a socket that does not say that it is TCP's, asyncio has small answers wait for the client's acknowledgement: 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -65,7 +65,7 @@ def _lines(standing: Standing, at_work: bool) -> list[str]:
         f"detector:    {standing.detector or 'has joined no line'}, "
         f"{'at work' if at_work else f'not running since {said.at:%Y-%m-%d %H:%M:%S} UTC'}",
         f"brand:       {said.brand or 'none'}, judged by {said.model[:12] or 'no model'}",
-        f"images:      {said.images}: {said.rejects} rejected, {said.errors} errors, {standing.missed} ticks missed",
+        f"images:      {said.images}: {said.rejects} rejected, {said.errors} errors, {said.missed} ticks missed",
         f"speed:       {said.per_second:.1f} a second; half of them take {standing.p50_ms:.1f} ms, 99% {said.p99_ms:.1f} ms",
         f"history:     {said.disk_bytes / 2**20:.1f} MiB, {said.backlog} images to be sent, {standing.let_go} not kept",
         f"judgements:  {standing.lost} lost on their way",

@@ -158,6 +158,7 @@ class Detector:
         brand = self._wishes.brand
         loaded = self.models.current(brand) if brand else None
         figures = self._figures
+        teach, taught = self._wishes.taught
         troubles = tuple(dict.fromkeys(filter(None, [*self._troubles(), trouble])))
         said = Status(
             at=datetime.now(UTC),
@@ -166,6 +167,9 @@ class Detector:
             images=figures.images,
             rejects=figures.rejects,
             errors=figures.errors,
+            missed=self._ticks.missed,
+            teach=teach,
+            taught=max(0, taught - self._recorder.labelled),
             per_second=figures.per_second,
             p99_ms=figures.milliseconds(0.99),
             deployments=self._deployments.states(),
@@ -178,7 +182,6 @@ class Detector:
             process=os.getpid(),
             status=said,
             p50_ms=figures.milliseconds(0.5),
-            missed=self._ticks.missed,
             idle=self._ticks.idle,
             waiting=self._ticks.waiting,
             let_go=self._recorder.let_go,

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudedge import __version__
+from cloudedge import __version__, memory
 from cloudedge.documents.detector import ServingPorts
 from cloudedge.errors import EXIT_INTERRUPTED, CloudedgeError
 from cloudedge.processes import ONE_THREAD, end_with
-from edge import memory
 from edge.detector.configuring import configuration_in
 from edge.detector.folders import DetectorFolders
 from edge.detector.threads import stand_back

@@ -107,7 +107,7 @@ class Recorder:
         self._bytes = 0
         self._changed = threading.Condition()
         self._closing = False
-        self._at_work = False
+        self._chosen: list[Inspected] = []
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
     def start(self) -> None:
@@ -121,6 +121,12 @@ class Recorder:
             self._changed.notify_all()
         if self._thread.ident is not None:
             self._thread.join()
+
+    @property
+    def labelled(self) -> int:
+        """Images with a label that are not in the spool yet."""
+        with self._changed:
+            return sum(bool(each.label) for each in (*self._waiting, *self._chosen))
 
     def take(self, inspected: Inspected) -> None:
         """Queue an image, at once; the least of those that wait, or it, is let go if there is no room."""
@@ -153,8 +159,11 @@ class Recorder:
                     return
                 chosen = [self._waiting.popleft() for _ in range(min(_MOST_AT_ONCE, len(self._waiting)))]
                 self._bytes -= sum(each.bytes for each in chosen)
+                self._chosen = chosen
             if chosen:
                 self._attempt(partial(self._keep, chosen), len(chosen))
+                with self._changed:
+                    self._chosen = []
             if time.monotonic() - looked >= _OLD_SECONDS:
                 looked = time.monotonic()
                 self._attempt(self._spool.let_go_of_old, 0)

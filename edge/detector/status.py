@@ -19,7 +19,6 @@ class Standing(Document, Told):
     process: Count = Field(default=0, description="Id of its process.")
     status: Status = Field(description="What its edge server is told.")
     p50_ms: float = Field(default=0.0, ge=0, description="Median of the time for one judgement, in milliseconds.")
-    missed: Count = Field(default=0, description="Ticks that found the queue full since the start: no image was taken.")
     idle: Count = Field(default=0, description="Ticks for which the source had nothing new.")
     waiting: Count = Field(default=0, description="Ticks that wait to be inspected.")
     let_go: Count = Field(default=0, description="Images that were not kept for want of room or time.")

@@ -57,6 +57,12 @@ class Wishes:
         brand = self._kept.brand
         return self._first if brand is None else brand
 
+    @property
+    def taught(self) -> tuple[str, int]:
+        """What is taught, or was last, by its id, and how many images were taken of it so far."""
+        kept = self._kept
+        return (kept.teach.id, kept.taught) if kept.teach else ("", 0)
+
     def use_brand(self, brand: str) -> None:
         """Something else runs from now on."""
         with self._lock:

@@ -8,9 +8,9 @@ import threading
 import time
 from pathlib import Path
 
+from cloudedge import memory
 from cloudedge.errors import CloudedgeError
 from cloudedge.processes import end_with
-from edge import memory
 from edge.folders import Folders
 from edge.line.service import Service
 from edge.line.settings import read_settings

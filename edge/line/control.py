@@ -54,7 +54,8 @@ class Line:
         """Have detectors send all records that they hold back.
 
         Args:
-            brand: What they are gathered for. Detectors send in the order of time, other brands' records too.
+            brand: What they are gathered for: what is being taught of it is waited for. Detectors send in the order of time,
+                other brands' records too.
             detectors: Which; empty: all of the line.
             seconds: How long to wait at most.
 
@@ -65,7 +66,7 @@ class Line:
             NotFound: there is no line here, or no detector of a name.
             StoreFailed: its service does not answer.
         """
-        found: dict[str, str] = self._ask("gather", seconds, detectors=list(detectors), seconds=seconds)
+        found: dict[str, str] = self._ask("gather", seconds, brand=brand, detectors=list(detectors), seconds=seconds)
         return found
 
     def deploy(

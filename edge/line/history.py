@@ -6,8 +6,9 @@ and those that a person labelled last. Detectors' clocks may be wrong and this o
 here, the oldest is what arrived first, and the newest records stay whatever the clock says.
 """
 
+import contextlib
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from cloudedge.documents.line import Record
 from cloudedge.errors import InvalidInput
-from cloudedge.files import atomic_write, disk_errors
+from cloudedge.files import TEMPORARY, disk_errors, sync_folder
 from edge.database import connect, disk_trouble, transaction
 
 _VERSION = 1
@@ -161,14 +162,9 @@ class History:
             if sha256(new.image).hexdigest() != new.record.image_sha256:
                 raise InvalidInput(f"The image of record {new.record.id} of {detector} is damaged. Send it again.")
         with self._lock:  # Nothing is tidied away between a file and its place in the index.
-            for new in arrived:
-                path = self.image(detector, new.record.image_sha256)
-                with disk_errors(path):
-                    if not path.exists():
-                        atomic_write(path, new.image)
-                    heat = self.heat(detector, new.record.image_sha256)
-                    if new.heat and not heat.exists():
-                        atomic_write(heat, new.heat)
+            files = {self.image(detector, new.record.image_sha256): new.image for new in arrived}
+            files |= {self.heat(detector, new.record.image_sha256): new.heat for new in arrived if new.heat}
+            _write({path: content for path, content in files.items() if not path.exists()})
             with self._using(), transaction(self._database):
                 for new in arrived:
                     record = new.record
@@ -250,11 +246,11 @@ class History:
 
     def image(self, detector: str, digest: str) -> Path:
         """Where an image is."""
-        return self._folder / detector / digest[:2] / f"{digest}.png"
+        return self._folder / detector / digest[:1] / f"{digest}.png"
 
     def heat(self, detector: str, digest: str) -> Path:
         """Where an image's heat map is."""
-        return self._folder / detector / digest[:2] / f"{digest}.heat.png"
+        return self._folder / detector / digest[:1] / f"{digest}.heat.png"
 
     def _remove_file(self, detector: str, digest: str) -> None:
         still = "SELECT 1 FROM records WHERE image = ? AND detector = ?"
@@ -267,6 +263,31 @@ class History:
     def _using(self) -> Iterator[None]:
         with self._lock, disk_trouble(self._path):
             yield
+
+
+def _write(files: Mapping[Path, bytes]) -> None:
+    """Write files as `cloudedge.files.atomic_write` does, all of them before the disk is waited for, and each folder once.
+
+    Raises:
+        StoreFailed: the disk refuses; some of them may be there.
+    """
+    parts = {path: path.with_name(f"{TEMPORARY}{path.name}") for path in files}
+    try:
+        for path, part in parts.items():
+            with disk_errors(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                part.write_bytes(files[path])
+        for path, part in parts.items():
+            with disk_errors(path):
+                sync_folder(part)
+                part.replace(path)
+        for folder in {above for path in files for above in (path.parent, path.parent.parent, path.parent.parent.parent)}:
+            with disk_errors(folder):
+                sync_folder(folder)
+    finally:
+        for part in parts.values():
+            with contextlib.suppress(OSError):
+                part.unlink()
 
 
 def _text(moment: datetime) -> str:

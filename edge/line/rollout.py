@@ -13,6 +13,10 @@ from cloudedge.documents.kinds.deploy import Outcome
 from cloudedge.documents.line import DeploymentState
 
 STOPPED = "the deployment was stopped before"
+UNPROVEN = "the deployment was stopped before it had judged by it for as long as a canary must"
+
+FOR_NOW = frozenset({STOPPED, UNPROVEN})
+"""Reasons of outcomes that hold only as long as the deployment is stopped: it may be asked for again, and goes on then."""
 
 
 @dataclass(frozen=True)
@@ -87,14 +91,16 @@ def _outcome(standing: Standing, rollout: Rollout, *, canary: bool, stopped: boo
     state = standing.state
     if state is not None and state.phase in ("failed", "rolled-back"):
         return told(state, state.phase, state.reason)
-    if state is not None and state.judges and (not canary or stopped):
+    if state is not None and state.judges and not canary:
         return told(state, "serving")
     if standing.given and standing.away_seconds >= rollout.wait_seconds:
         said = "it began to judge by it, and then" if state is not None and state.judges else "it"
         return told(state, "unreachable", f"{said} was away for {rollout.wait_seconds:g} s")
     if state is not None and state.judges and standing.judging_seconds >= rollout.canary_seconds and not standing.away_seconds:
         return told(state, "serving")
-    return Outcome(state="skipped", reason=STOPPED) if stopped else None
+    if not stopped:
+        return None
+    return told(state, "serving", UNPROVEN) if state is not None and state.judges else Outcome(state="skipped", reason=STOPPED)
 
 
 def told(state: DeploymentState | None, outcome: str, reason: str = "") -> Outcome:

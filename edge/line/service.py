@@ -35,7 +35,7 @@ from cloudedge.documents.line import (
 from cloudedge.errors import InvalidInput, InvalidModel, NotFound, StoreFailed
 from cloudedge.files import atomic_copy, disk_errors
 from cloudedge.names import checked_name, sha256_of
-from edge.clock import now
+from edge.clock import Moment, now
 from edge.folders import Folders
 from edge.line.answering import Answering
 from edge.line.attendance import Attendance
@@ -44,7 +44,7 @@ from edge.line.page import Page
 from edge.line.reports import DeploymentReport, DetectorReport, LineReport, PartReport, Trend
 from edge.line.rollout import Standing, decide
 from edge.line.settings import LineSettings
-from edge.line.store import DeploymentRow, LineStore
+from edge.line.store import DeploymentRow, LineStore, PartRow
 from edge.signals import Signal
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ class Service:
         self._settings = settings
         self._closing = threading.Event()
         self._files = threading.Lock()
+        self._turn = threading.Lock()
         self._followed: dict[str, float] = {}
         self._begun = time.monotonic()
         self._troubles: dict[str, str] = {}
@@ -282,10 +283,11 @@ class Service:
         self._changed_wants()
         return brand
 
-    def gather(self, detectors: Sequence[str], seconds: float) -> dict[str, str]:
-        """Have detectors send all records that they hold back now.
+    def gather(self, brand: str, detectors: Sequence[str], seconds: float) -> dict[str, str]:
+        """Have detectors send all records that they hold back, once what is being taught of a brand is taken.
 
         Args:
+            brand: The brand.
             detectors: Who; empty: all of the line.
             seconds: How long to wait at most.
 
@@ -295,16 +297,36 @@ class Service:
         Raises:
             NotFound: there is none of a name.
         """
-        flushes = {name: self.store.want_flush(name) for name in detectors or self.store.members()}
-        self._changed_wants()
+        names = list(detectors or self.store.members())
+        teaches = {name: self.store.wanted(name).teach for name in names}
+        asked = {name: teach for name, teach in teaches.items() if teach is not None and teach.brand == brand}
         end = time.monotonic() + seconds
+        missing = self._waited_for(
+            lambda: {name: left for name, teach in asked.items() if (left := self._untaught(name, teach))}, end
+        )
+        flushes = {name: self.store.want_flush(name) for name in names}
+        self._changed_wants()
+        unsent = self._waited_for(
+            lambda: {name: self._why_not_flushed(name) for name, of in flushes.items() if self.attendance.flushed(name) < of},
+            end,
+        )
+        return {**missing, **unsent}
+
+    def _waited_for(self, left: Callable[[], dict[str, str]], end: float) -> dict[str, str]:
+        """Who is left, and why, when nobody is or the time is over."""
         while True:
             seen = self.changed.count
-            left = {name: number for name, number in flushes.items() if self.attendance.flushed(name) < number}
+            found = left()
             remaining = end - time.monotonic()
-            if not left or remaining <= 0 or self._closing.is_set():
-                return {name: self._why_not_flushed(name) for name in left}
+            if not found or remaining <= 0 or self._closing.is_set():
+                return found
             self.changed.wait(seen, remaining)
+
+    def _untaught(self, name: str, teach: Teach) -> str:
+        """Why a detector is not done with what is taught; empty: it is."""
+        status = self.attendance.seen(name).status
+        taken = status.taught if status and status.teach == teach.id else 0
+        return f"{taken} of the {teach.count} images that are taught have been taken" if taken < teach.count else ""
 
     def _why_not_flushed(self, name: str) -> str:
         away = self.attendance.away_seconds(name)
@@ -489,37 +511,40 @@ class Service:
             self._due.wait(seen, _TURN_SECONDS, self._closing.is_set)
 
     def _take_turn(self) -> None:
-        if self.local is not None:
-            self._tend_local(self.local)
-        moment = now()
-        for row in self.store.deployments():
-            followed = self._followed.get(row.asked.id, self._begun)
-            if not row.stopped and time.monotonic() - followed > FOLLOWED_SECONDS:
-                _log.warning("nobody asks after the deployment %s any more: it goes to no further detector", row.asked.id)
-                self.store.stop(row.asked.id)
-                row = self.store.deployment(row.asked.id)
-            standings = {
-                part.detector: Standing(
-                    given=part.given is not None,
-                    state=part.state,
-                    outcome=part.outcome,
-                    judging_seconds=part.judging.seconds_until(moment) if part.judging else 0.0,
-                    away_seconds=min(part.given.seconds_until(moment), self._away_seconds(part.detector))
-                    if part.given
-                    else 0.0,
-                )
-                for part in row.parts
-            }
-            decision = decide(standings, row.rollout, stopped=row.stopped)
-            if decision.settled:
-                self.store.settle(row.number, decision.settled)
-                for name, outcome in decision.settled.items():
-                    _log.info("%s at %s: %s %s", row.asked.id, name, outcome.state, outcome.reason)
-            if decision.give:
-                _log.info("%s goes to %s", row.asked.id, ", ".join(decision.give))
-                self.store.give(row.number, decision.give, decision.canaries)
-            if decision.settled or decision.give:
-                self._changed_wants()
+        with self._turn:
+            if self.local is not None:
+                self._tend_local(self.local)
+            moment = now()
+            for row in self.store.deployments():
+                followed = self._followed.get(row.asked.id, self._begun)
+                abandoned = not row.stopped and time.monotonic() - followed > FOLLOWED_SECONDS
+                if abandoned:
+                    _log.warning("nobody asks after the deployment %s any more: it goes to no further detector", row.asked.id)
+                    self.store.stop(row.asked.id)
+                self._advance(row, moment, stopped=row.stopped or abandoned)
+
+    def _advance(self, row: DeploymentRow, moment: Moment, *, stopped: bool) -> None:
+        """Let a deployment go on, as far as it can now."""
+        decision = decide({part.detector: self._standing(part, moment) for part in row.parts}, row.rollout, stopped=stopped)
+        if decision.settled:
+            self.store.settle(row.number, decision.settled)
+            for name, outcome in decision.settled.items():
+                _log.info("%s at %s: %s %s", row.asked.id, name, outcome.state, outcome.reason)
+        if decision.give:
+            _log.info("%s goes to %s", row.asked.id, ", ".join(decision.give))
+            self.store.give(row.number, decision.give, decision.canaries)
+        if decision.settled or decision.give:
+            self._changed_wants()
+
+    def _standing(self, part: PartRow, moment: Moment) -> Standing:
+        given = part.given.seconds_until(moment) if part.given else 0.0
+        return Standing(
+            given=part.given is not None,
+            state=part.state,
+            outcome=part.outcome,
+            judging_seconds=part.judging.seconds_until(moment) if part.judging else 0.0,
+            away_seconds=min(given, self._away_seconds(part.detector)),
+        )
 
     def _away_seconds(self, name: str) -> float:
         return 0.0 if name == SERVER else self.attendance.away_seconds(name)

@@ -19,7 +19,7 @@ from cloudedge.errors import Conflict, NotFound
 from edge.clock import Moment, now
 from edge.database import connect, disk_trouble, transaction
 from edge.folders import Folders
-from edge.line.rollout import STOPPED, told
+from edge.line.rollout import FOR_NOW, told
 
 _VERSION = 1
 _SCHEMA = """
@@ -40,7 +40,8 @@ CREATE TABLE parts (
     brand TEXT NOT NULL, canary INTEGER NOT NULL DEFAULT 0, given TEXT, judging TEXT, state TEXT, outcome TEXT,
     withdrawn INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (deployment, detector)
 ) STRICT;
-CREATE INDEX parts_of_detectors ON parts (detector, brand, deployment)
+CREATE INDEX parts_of_detectors ON parts (detector, brand, deployment);
+CREATE INDEX undecided ON parts (deployment) WHERE outcome IS NULL
 """
 
 _RANKS = {"waiting": 0, "transferring": 1, "loading": 2, "watching": 3, "serving": 4, "failed": 5, "rolled-back": 5}
@@ -298,7 +299,7 @@ class LineStore:
             if known is not None:
                 self._database.execute("UPDATE deployments SET stopped = 0 WHERE number = ?", (known["number"],))
                 for part in self._parts(known["number"]):
-                    if part.outcome is not None and part.outcome.reason == STOPPED:
+                    if part.outcome is not None and part.outcome.reason in FOR_NOW:
                         where = (known["number"], part.detector)
                         self._database.execute("UPDATE parts SET outcome = NULL WHERE deployment = ? AND detector = ?", where)
                         self._grow(part.detector)
@@ -357,7 +358,7 @@ class LineStore:
         with self._writing():
             for name in detectors:
                 self._database.execute(
-                    "UPDATE parts SET given = ?, canary = ? WHERE deployment = ? AND detector = ?",
+                    "UPDATE parts SET given = ?, canary = ? WHERE deployment = ? AND detector = ? AND given IS NULL",
                     (_written(now()), name in canaries, number, name),
                 )
                 # What was asked before is history: a newer model is wanted.

@@ -7,11 +7,11 @@ import time
 from dataclasses import replace
 from typing import NamedTuple
 
+from cloudedge import memory
 from cloudedge.documents import Manifest, Order, OutputFile, Phase, Train, WorkError, parse
 from cloudedge.errors import InvalidDocument
 from cloudedge.files import atomic_write
 from cloudedge.names import sha256_of
-from edge import memory
 from edge.backoff import pause_seconds
 from edge.clock import now
 from edge.folders import Folders

@@ -14,10 +14,9 @@ import sys
 import time
 from pathlib import Path
 
-from cloudedge import __version__
+from cloudedge import __version__, memory
 from cloudedge.errors import EXIT_INTERRUPTED, CloudedgeError, InvalidDocument, StoreFailed
 from cloudedge.places import is_utf8, shown_path
-from edge import memory
 from edge.folders import Folders
 from edge.line.settings import have_line
 from edge.lock import locked

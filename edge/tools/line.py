@@ -106,11 +106,13 @@ def teach(
 
 @detectors_app.command("brand")
 def use_brand(
-    name: Name, brand: Annotated[str, typer.Argument(metavar="BRAND", help="Product variety that runs now.")], state: State
+    name: Name,
+    brand: Annotated[str, typer.Argument(metavar="BRAND", help="Product variety that runs now; '' for none.")],
+    state: State,
 ) -> None:
     """Have a detector judge parts of a brand from now on, by that brand's model."""
     Line(Folders(state)).brand(name, brand)
-    print(f"{name} judges parts of {brand} from now on.")
+    print(f"{name} judges {f'parts of {brand}' if brand else 'nothing'} from now on.")
 
 
 @detectors_app.command("rollback")

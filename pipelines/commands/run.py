@@ -1,5 +1,6 @@
 """Running tasks: cloudedge demo, run, validate, compile."""
 
+import contextlib
 import shlex
 import signal
 import sys
@@ -87,7 +88,8 @@ def _tell_story(name: str, home: Path, as_json: bool) -> None:
         """Keep what the demo started for whoever looks at it."""
         if not as_json and sys.stdout.isatty():
             print(f"The line's page is at {page} until you press Ctrl-C here.")
-            signal.pause()
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.pause()
 
     try:
         summary = import_module(_STORIES[name]).show(home, lambda line: print(line, file=sys.stderr), stay)

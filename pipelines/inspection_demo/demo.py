@@ -64,11 +64,9 @@ def show(home: Path, say: Callable[[str], None], stay: Callable[[str], None]) ->
             page = plant.open()
             say(f"1. A model for the brand that the line made so far, {OLD}: the line's edge server trains, the cloud judges.")
             old = _run(laptop, data, _training(OLD, f"{OLD}-{stamp}", 8))
-            say(
-                f"2. The line makes {NEW} now. Three detectors join it, and judge by the model for {OLD} until there is another."
-            )
+            say(f"2. The line makes {NEW} now. Three detectors join it, and judge by the model for {OLD} as there is no other.")
             for name in DETECTORS:
-                plant.start(name, data / "belt", _PER_SECOND)
+                plant.start(name, data / "belts" / name, _PER_SECOND)
             plant.until("That all detectors are here", lambda: _all_here(plant) or None)
             plant.use_brand(NEW)
             _run(laptop, data, _deployment(f"{NEW}-by-{OLD}-{stamp}", old.id, in_a_hurry=True))
@@ -118,7 +116,8 @@ def _data(folder: Path, say: Callable[[str], None]) -> Path:
     write_parts(folder / "edges" / LINE / OLD / "normal", old, "trained", _OLD_PARTS)
     write_test_set(folder / "test" / OLD, old, _TEST_NORMAL, _TEST_DEFECTS)
     write_test_set(folder / "test" / NEW, new, _TEST_NORMAL, _TEST_DEFECTS)
-    write_belt(folder / "belt", new, _BELT, _DEFECT_EVERY)
+    for name in DETECTORS:
+        write_belt(folder / "belts" / name, new, _BELT, _DEFECT_EVERY)
     with disk_errors(folder):
         (folder / _WRITTEN).touch()
     return folder
@@ -163,7 +162,7 @@ def _all_here(plant: Plant) -> bool:
 
 def _missed(plant: Plant) -> dict[str, int]:
     """Parts that passed a detector without a judgement, since its start."""
-    return {name: standing["missed"] + standing["status"]["errors"] for name, standing in plant.standing().items()}
+    return {name: standing["status"]["missed"] + standing["status"]["errors"] for name, standing in plant.standing().items()}
 
 
 def _roll_back(plant: Plant, name: str) -> float:
@@ -200,8 +199,8 @@ def _tell(summary: dict[str, Any], say: Callable[[str], None]) -> None:
     say("")
     say(f"On {NEW}'s test set: AUROC {auroc['new']:.3f}, and {auroc['old']:.3f} by the model for {OLD}.")
     say(
-        f"{swaps['done']} of {len(DETECTORS)} detectors swapped; {swaps['dropped']} parts passed without a judgement meanwhile, "
-        f"the longest pause between two judgements was {swaps['longest_gap_ms']:.1f} ms."
+        f"{swaps['done']} of {len(DETECTORS)} detectors swapped; {swaps['dropped']} parts passed without a judgement; "
+        f"the longest pause between two was {swaps['longest_gap_ms']:.1f} ms."
     )
     for report in summary["reports"].values():
         say(f"Report    {report}")

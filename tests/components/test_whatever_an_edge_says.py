@@ -52,6 +52,7 @@ from cloudedge.documents import (
 from cloudedge.documents.report import MOST_COUNT, MOST_POINTS, MOST_SECONDS, points_of
 from cloudedge.errors import InvalidModel, QuorumMissed
 from cloudedge.store import DirectoryStore
+from components.collaborative_training.description import description
 from components.collaborative_training.figures import training_figures
 from components.collaborative_training.fuse.step import _claims, fuse_round
 from components.collaborative_training.fuse.step import _record as fusion_record
@@ -60,7 +61,6 @@ from components.collaborative_training.page.findings import EdgeStory, Findings,
 from components.collaborative_training.page.sections import report_of
 from components.collaborative_training.steps import STEPS
 from components.evaluate.step import _judged
-from components.register.description import description
 from components.wait.page import page
 from pipelines.commands.edges import _shown
 from pipelines.display.live import edge_table as live_edge_table

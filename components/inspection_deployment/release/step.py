@@ -38,8 +38,8 @@ def _released(work: Step, task: InspectionDeploymentTask) -> Release:
     passed, verdict = _word(task, offered)
     if not passed and not task.override.by.strip():
         raise InvalidInput(
-            f"The model of run {source.id} may not be deployed. {verdict} To deploy it all the same, say who says so and why in "
-            "override.by and override.reason; both are kept in the operation log."
+            f"The model of run {source.id} may not be deployed. {verdict} To deploy it all the same, say who says so and why "
+            "in override.by and override.reason; both are kept in the operation log."
         )
     check(offered.file, offered.deployable)
     deployable = offered.deployable.model_copy(update={"brand": task.brand})

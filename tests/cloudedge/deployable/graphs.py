@@ -61,7 +61,7 @@ def brightness() -> onnx.ModelProto:
         helper.make_node("Slice", ["floats", "first", "two", "last"], ["colours"]),
         helper.make_node("ReduceMean", ["colours", "pixels"], ["probabilities"], keepdims=0),
     ]
-    outputs = {
+    outputs: dict[str, tuple[int, list[Any]]] = {
         "score": (TensorProto.FLOAT, ["batch"]),
         "map": (TensorProto.FLOAT, names),
         "probabilities": (TensorProto.FLOAT, ["batch", 2]),

@@ -124,7 +124,7 @@ def too_few_bytes(contents: onnx.ModelProto) -> None:
 
 
 def with_texts(contents: onnx.ModelProto) -> None:
-    contents.graph.initializer.append(helper.make_tensor("t", TensorProto.STRING, [1], [b"a"]))
+    contents.graph.initializer.append(TensorProto(name="t", data_type=TensorProto.STRING, dims=[1], string_data=[b"a"]))
 
 
 def sparse(contents: onnx.ModelProto) -> None:

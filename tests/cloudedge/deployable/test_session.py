@@ -73,12 +73,13 @@ def test_an_image_of_another_size_is_resized(tmp_path: Path) -> None:
 
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
     session = opened(tmp_path)
-    for values in (
+    no_images: tuple[Any, ...] = (
         np.zeros((8, 8, 3)),
         np.zeros((8, 8), np.uint8),
         np.zeros((8, 8, 4), np.uint8),
         np.zeros((0, 8, 3), np.uint8),
-    ):
+    )
+    for values in no_images:
         with pytest.raises(InvalidSamples, match="An image is uint8 of shape"):
             judge(session, values)
 

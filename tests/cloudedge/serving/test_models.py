@@ -256,6 +256,14 @@ def test_what_is_not_on_disk_is_not_loaded(shop: Shop, name: str, version: str |
         shop.models.load(name, version)
 
 
+def test_the_version_of_another_brand_is_not_loaded_by_a_path(shop: Shop) -> None:
+    other = shop.use(2, "rye").version
+    shop.use(1)
+
+    with pytest.raises(NotFound, match="There is no version"):
+        shop.models.load("oats", f"../rye/{other}")
+
+
 def test_a_rollback_is_at_once_and_once(shop: Shop) -> None:
     first, second = shop.use(1), shop.use(2)
 

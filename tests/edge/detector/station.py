@@ -86,6 +86,7 @@ class Station:
             "encoder": {"kind": "timer", "per_second": 100},
             "results": {"file": {"path": "results.jsonl"}},
             "brand": BRAND,
+            "queue": 1000,  # What is slow in tests is the machine.
             **self.settings,
         }
 

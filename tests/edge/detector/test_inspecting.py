@@ -71,7 +71,7 @@ def test_ticks_that_come_while_enough_wait_are_counted_as_missed(tmp_path: Path)
             assert entered.wait(30)
             encoder.write("pulse\n" * 19)
             encoder.flush()
-            until(lambda: detector.standing().missed == 7)
+            until(lambda: detector.standing().status.missed == 7)
             assert detector.standing().waiting == 3
             detector.keep_house()
             assert detector.status().trouble.startswith("7 ticks came while 3 waited already")

@@ -74,13 +74,13 @@ def test_after_a_kill_each_record_has_its_whole_image_and_it_goes_on(tmp_path: P
 
 
 def test_on_a_full_disk_the_inspection_goes_on_and_says_so(tmp_path: Path) -> None:
-    """No file of the process may grow, from one moment on: what a full disk looks like from inside."""
-    station = Station(tmp_path)
+    """No file may be longer than the status, from one moment on: what a full disk looks like from inside."""
+    station = Station(tmp_path, {"source": {"kind": "generator", "height": 128, "width": 128}})
     with station.process() as process:
         until(lambda: images(station) > 20)
         limited = psutil.Process(process.pid)
         status = DetectorFolders(station.state).status
-        limited.rlimit(psutil.RLIMIT_FSIZE, (status.stat().st_size + 2000, psutil.RLIM_INFINITY))
+        limited.rlimit(psutil.RLIMIT_FSIZE, (status.stat().st_size + 10_000, psutil.RLIM_INFINITY))
 
         def standing() -> tuple[int, int, int, str]:
             found = standing_of(DetectorFolders(station.state))[0]

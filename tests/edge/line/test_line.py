@@ -203,6 +203,18 @@ def test_a_stopped_deployment_leaves_who_has_it_and_skips_the_rest(site: LineSit
     assert outcomes(site) == {"a": "serving", "b": "skipped"}
 
 
+def test_a_deployment_that_nobody_asks_after_goes_to_nobody_else(site: LineSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.line.service.FOLLOWED_SECONDS", 0.0)
+    site.joined("away")
+    deploy(site)
+    until(lambda: site.line.report().deployments[0].over)
+    (found,) = site.line.report().deployments
+    assert found.stopped
+    outcome = found.detectors["away"].outcome
+    assert outcome is not None
+    assert outcome.state == "skipped"
+
+
 def test_a_stopped_deployment_that_is_asked_for_again_goes_on(site: LineSite) -> None:
     detector = site.joined("a")
     deploy(site)
@@ -212,6 +224,19 @@ def test_a_stopped_deployment_that_is_asked_for_again_goes_on(site: LineSite) ->
     site.link("a")
     assert outcomes(site) == {"a": "serving"}
     assert detector.deployed == ["one"]
+
+
+def test_a_canary_that_was_not_proven_when_it_was_stopped_must_be_when_it_goes_on(site: LineSite) -> None:
+    site.linked("a", "b")
+    rollout = Rollout(canaries=1, canary_seconds=600)
+    deploy(site, "one", rollout, "a", "b")
+    until(lambda: site.line.deployment("one").detectors["a"].judges)
+    site.line.stop("one")
+    assert outcomes(site) == {"a": "serving", "b": "skipped"}
+    report = deploy(site, "one", rollout, "a", "b")
+    assert [part.outcome for part in report.detectors.values()] == [None, None]
+    site.line.gather(BRAND, ["a", "b"], 30)  # Whatever was wanted before has reached them then.
+    assert site.detectors["b"].deployed == []
 
 
 def test_a_detector_that_is_none_is_refused_before_anything_is_done(site: LineSite) -> None:
@@ -371,17 +396,14 @@ def test_the_service_may_be_killed_at_any_moment_of_a_deployment(tmp_path: Path)
         """The service runs until something has happened, and is killed."""
         with site.process() as process:
             if "a" not in site.links:
-                for detector in site.linked("a", "b"):
-                    detector.ends = "loading"
+                site.linked("a", "b")
+                site.detectors["a"].ends, site.detectors["b"].ends = "serving", "loading"
                 deploy(site, "one", rollout, "a", "b", padding=10_000_000)
             until(happened)
             process.kill()
 
     try:
         killed_when(lambda: list(site.root.glob("a/link/models/*.part")) or site.detectors["a"].deployed)
-        killed_when(lambda: site.detectors["a"].deployed)
-        site.detectors["a"].now("one", "serving")
-        killed_when(lambda: list(site.root.glob("b/link/models/*.part")) or site.detectors["b"].deployed)
         killed_when(lambda: site.detectors["b"].deployed)
         site.detectors["b"].now("one", "failed", "it broke on its first image")
         with site.process():

@@ -1,0 +1,286 @@
+"""Models for inspection beside anomalib's PaDiM and PatchCore: how well they tell faults, and how long they take.
+
+    python -m benchmarks.inspection_models [--seeds 0 1 2] [--sizes 128 256] [--out FILE.json] [--quick]
+
+The parts are crops of three real textures of scikit-image (brick, grass, gravel; 512 pixels square, gray). Those to learn from
+come from the left half and those to test on from the right one, so that no pixel is in both; the light varies by 3%, and a
+camera adds noise. Faults are drawn into crops of the right half: scratches, stains, and two places of the crop that were
+swapped, each in three strengths. The strong ones a person sees on brick at once, and on grass and gravel with some search; the
+weak ones hardly, as far as they have no regular surroundings.
+
+Both get the same images and the same weights of the backbone. anomalib is installed into an environment of its own, in
+`~/.cache/cloudedge`; `--quick` goes without it. Its torch models run by themselves, one thread, as ours; its training is
+measured by its Engine, too, as its users do it.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFilter
+from threadpoolctl import threadpool_limits
+
+from benchmarks.tables import say, write
+from cloudedge.deployable.session import Session, judge
+from cloudedge.documents.deployable import Lineage
+from cloudedge.documents.inspection import AnomalyModel, InspectionTraining
+from cloudedge.inspection import backbone
+from cloudedge.inspection.training import Example, auroc, train
+
+TEXTURES = ("brick", "grass", "gravel")
+NORMAL_TO_LEARN = 16
+NORMAL_TO_TEST = 40
+OF_EACH_FAULT = 10
+
+ANOMALIB = "anomalib==2.7.0"
+PEERS = ("padim", "patchcore")
+OURS = ("gaussian", "bank")
+
+Gray = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+
+def scratch(image: Gray, chance: np.random.Generator, strength: float) -> tuple[Gray, Mask]:
+    """A bent thin line, brighter or darker than the image by a share of the whole range."""
+    size = len(image)
+    length, angle = chance.uniform(0.25, 0.5) * size, chance.uniform(0, np.pi)
+    y, x = chance.uniform(0.3, 0.7, 2) * size
+    bend_y, bend_x = chance.normal(0, 0.03, 2) * size
+    to_y, to_x = length / 2 * np.sin(angle), length / 2 * np.cos(angle)
+    fine = Image.new("L", (size * 4, size * 4), 0)
+    points = [(x - to_x, y - to_y), (x + bend_x, y + bend_y), (x + to_x, y + to_y)]
+    width = chance.uniform(1.5, 2.5) * size / 128
+    ImageDraw.Draw(fine).line([(4 * a, 4 * b) for a, b in points], 255, max(2, round(4 * width)), joint="curve")
+    cover = np.asarray(fine.resize((size, size), Image.Resampling.BOX), np.float32) / 255
+    colour = np.clip(image.mean() + chance.choice([-1, 1]) * strength * 255, 0, 255)
+    return image * (1 - 0.8 * cover) + colour * 0.8 * cover, cover > 0.3
+
+
+def stain(image: Gray, chance: np.random.Generator, strength: float) -> tuple[Gray, Mask]:
+    """A soft spot, brighter or darker by a share."""
+    size = len(image)
+    y, x = chance.uniform(0.3, 0.7, 2) * size
+    tall, wide = chance.uniform(0.06, 0.14, 2) * size
+    spot = Image.new("L", (size, size), 0)
+    ImageDraw.Draw(spot).ellipse((x - wide, y - tall, x + wide, y + tall), fill=255)
+    cover = np.asarray(spot.filter(ImageFilter.GaussianBlur(size / 64)), np.float32) / 255
+    return np.clip(image * (1 + chance.choice([-1, 1]) * strength * cover), 0, 255), cover > 0.3
+
+
+def swap(image: Gray, chance: np.random.Generator, strength: float) -> tuple[Gray, Mask]:
+    """Two squares of the image in each other's place; their side is a share of the image's."""
+    size, side = len(image), round(strength * len(image))
+    while True:
+        top, left, other_top, other_left = chance.integers(4, size - side - 4, 4)
+        if max(abs(top - other_top), abs(left - other_left)) >= side:
+            break
+    found, mask = image.copy(), np.zeros(image.shape, np.bool_)
+    first = np.s_[top : top + side, left : left + side]
+    second = np.s_[other_top : other_top + side, other_left : other_left + side]
+    found[first], found[second] = image[second], image[first]
+    mask[first] = mask[second] = True
+    return found, mask
+
+
+FAULTS: dict[str, tuple[Callable[[Gray, np.random.Generator, float], tuple[Gray, Mask]], tuple[float, float, float]]] = {
+    "scratches": (scratch, (0.2, 0.4, 0.7)),
+    "stains": (stain, (0.25, 0.45, 0.7)),
+    "swapped": (swap, (0.16, 0.25, 0.35)),
+}
+
+
+class Case:
+    """Images of one texture, size and seed.
+
+    Attributes:
+        train: Normal ones to learn from, uint8 of shape (n, size, size, 3).
+        test: To test on; the first `NORMAL_TO_TEST` are normal.
+        masks: Where the faults are, of the shape of test without the channels.
+        kinds: Of the images with faults: which, and how strong (0, 1, 2).
+    """
+
+    def __init__(self, texture: str, size: int, seed: int, normal: int = NORMAL_TO_TEST, each: int = OF_EACH_FAULT) -> None:
+        """Draw all images."""
+        from skimage import data
+
+        self.name = f"{texture}-{size}-{seed}"
+        whole = np.asarray(getattr(data, texture)(), np.float32)
+        chance = np.random.default_rng([seed, size])
+
+        def crop(side: int) -> Gray:
+            top = int(chance.integers(0, len(whole) - size + 1))
+            left = side * len(whole) // 2 + int(chance.integers(0, len(whole) // 2 - size + 1))
+            return whole[top : top + size, left : left + size].copy()
+
+        def shot(image: Gray) -> npt.NDArray[np.uint8]:
+            lit = image * (1 + chance.uniform(-0.03, 0.03)) + chance.normal(0, 2, image.shape)
+            return np.repeat(np.clip(np.rint(lit), 0, 255).astype(np.uint8)[..., np.newaxis], 3, 2)
+
+        self.train = np.stack([shot(crop(0)) for _ in range(NORMAL_TO_LEARN)])
+        test, masks = [shot(crop(1)) for _ in range(normal)], [np.zeros((size, size), np.bool_)] * normal
+        self.normal, self.kinds = normal, list[tuple[str, int]]()
+        for name, (draw, strengths) in FAULTS.items():
+            for number, strength in enumerate(strengths):
+                for _ in range(each):
+                    image, mask = draw(crop(1), chance, strength)
+                    test.append(shot(image))
+                    masks.append(mask)
+                    self.kinds.append((name, number))
+        self.test, self.masks = np.stack(test), np.stack(masks)
+
+    def figures(self, scores: npt.NDArray[Any], maps: npt.NDArray[Any]) -> dict[str, float]:
+        """Areas under the ROC curve: of images, of each kind and strength of fault, and of pixels."""
+        good, bad = scores[: self.normal], scores[self.normal :]
+        found = {"image": auroc(good, bad)}
+        for name in FAULTS:
+            found[name] = auroc(good, bad[[kind == name for kind, _ in self.kinds]])
+        for number, word in enumerate(("weak", "medium", "strong")):
+            found[word] = auroc(good, bad[[strength == number for _, strength in self.kinds]])
+        found["pixel"] = auroc(maps[~self.masks][::11].tolist(), maps[self.masks][::3].tolist())
+        return found
+
+
+def ours(case: Case, method: str, weights: Path, folder: Path) -> dict[str, float]:
+    """Train, load and judge as a line's edge server and a detector do."""
+    size = case.train.shape[1]
+    examples = [Example(image, "normal", sha256(image.tobytes()).hexdigest()) for image in case.train]
+    asked = InspectionTraining(
+        brand="texture", height=size, width=size, anomaly=AnomalyModel.model_validate({"method": method})
+    )
+    began = time.perf_counter()
+    with threadpool_limits(1):
+        trained = train(examples, asked, weights, name="texture", seed=0, lineage=Lineage())
+    seconds = time.perf_counter() - began
+    path = folder / f"{case.name}.{method}.onnx"
+    path.write_bytes(trained.model)
+    session = Session(path, trained.deployable)
+    session.warm_up()
+    scores, maps, spent = [], [], []
+    for image in case.test:
+        began = time.perf_counter()
+        found = judge(session, image)
+        spent.append(time.perf_counter() - began)
+        scores.append(found.score)
+        maps.append(found.map)
+    rejected = np.mean([score is not None and score > trained.threshold for score in scores[: case.normal]])
+    return {
+        **case.figures(np.array(scores), np.stack([heat for heat in maps if heat is not None])),
+        "training_seconds": seconds,
+        "image_ms": 1000 * float(np.median(spent)),
+        "image_ms_p99": 1000 * float(np.percentile(spent, 99)),
+        "false_rejects": float(rejected),
+        "megabytes": len(trained.model) / 1e6,
+    }
+
+
+def peers(cases: Sequence[Case], weights: Path, by_engine: Iterable[str]) -> dict[tuple[str, str], dict[str, float]]:
+    """Figures of anomalib's models, by case and peer."""
+    python = _environment()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        np.savez(folder / "weights.npz", allow_pickle=False, **_in_order(weights))
+        for case in cases:
+            np.savez(folder / f"{case.name}.npz", train=case.train, test=case.test)
+        script = Path(__file__).with_name("inspection_peers.py")
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        subprocess.run([python, str(script), name, *by_engine], check=True, env=environment, stdout=sys.stderr)
+        found = {}
+        for case in cases:
+            for peer in PEERS:
+                said = np.load(folder / f"{case.name}.{peer}.npz")
+                figures = case.figures(said["scores"], said["maps"])
+                figures |= {
+                    "training_seconds": float(said["training_seconds"]),
+                    "image_ms": 1000 * float(said["image_seconds"]),
+                }
+                if "engine_seconds" in said:
+                    figures["engine_training_seconds"] = float(said["engine_seconds"])
+                found[case.name, peer] = figures
+        return found
+
+
+def _in_order(weights: Path) -> dict[str, npt.NDArray[np.float32]]:
+    """The backbone's weights in the order that networks have them in; a file has another."""
+    found = backbone.read(weights)
+    return {name: found[name] for name in backbone.layout()}
+
+
+def _environment() -> str:
+    """A Python that has anomalib."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))) / "cloudedge" / ANOMALIB
+    python = folder / "bin" / "python"
+    if not (folder / "complete").exists():
+        uv = os.environ.get("UV", "uv")
+        print(f"Installing {ANOMALIB} into {folder}, once.", file=sys.stderr, flush=True)
+        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
+        subprocess.run([uv, "pip", "install", "--quiet", "--python", str(python), ANOMALIB], check=True)
+        (folder / "complete").touch()
+    return str(python)
+
+
+def table(results: dict[str, dict[str, dict[str, float]]], textures: Sequence[str], sizes: Sequence[int]) -> None:
+    """Print the means over seeds."""
+    columns = ("image", "scratches", "stains", "swapped", "weak", "medium", "strong", "pixel")
+    for size in sizes:
+        rows: list[tuple[str, ...]] = [("texture", "model", *columns)]
+        times: list[tuple[str, ...]] = [
+            ("model", "training, s", "by its Engine, s", "one image, ms", "p99, ms", "false rejects")
+        ]
+        models = list(dict.fromkeys(model for case in results.values() for model in case))
+        for texture in textures:
+            for model in models:
+                found = [case[model] for name, case in results.items() if name.startswith(f"{texture}-{size}-")]
+                rows.append((texture, model, *(f"{_mean(found, column):.3f}" for column in columns)))
+        for model in models:
+            found = [case[model] for name, case in results.items() if f"-{size}-" in name]
+            keys = ("training_seconds", "engine_training_seconds", "image_ms", "image_ms_p99", "false_rejects")
+            times.append((model, *(f"{_mean(found, key):.2f}" if any(key in one for one in found) else "" for key in keys)))
+        say(f"Area under the ROC curve, {size} pixels, {NORMAL_TO_LEARN} normal images", rows)
+        say(f"Time, {size} pixels, one thread", times)
+
+
+def _mean(found: Sequence[dict[str, float]], key: str) -> float:
+    return float(np.mean([one[key] for one in found if key in one]))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print the tables, write the figures."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.inspection_models", description="Models for inspection beside anomalib's."
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="one measurement for each (default: 0 1 2)")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256], help="height and width in pixels")
+    parser.add_argument("--quick", action="store_true", help="one texture, few images, and no peers: whether it runs at all")
+    parser.add_argument("--out", type=Path, help="file for the figures, as JSON")
+    asked = parser.parse_args(arguments)
+    textures = TEXTURES[:1] if asked.quick else TEXTURES
+    seeds, sizes = (asked.seeds[:1], asked.sizes[:1]) if asked.quick else (asked.seeds, asked.sizes)
+    counts = {"normal": 6, "each": 1} if asked.quick else {}
+    cases = [Case(texture, size, seed, **counts) for size in sizes for texture in textures for seed in seeds]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        weights = backbone.default_backbone(folder)
+        results: dict[str, dict[str, dict[str, float]]] = {}
+        for case in cases:
+            results[case.name] = {method: ours(case, method, weights, folder) for method in OURS}
+            print(json.dumps({case.name: results[case.name]}), file=sys.stderr, flush=True)
+        if not asked.quick:
+            first = [case.name for case in cases if case.name.startswith(textures[0]) and case.name.endswith(f"-{seeds[0]}")]
+            for (case_name, peer), figures in peers(cases, weights, first).items():
+                results[case_name][f"anomalib {peer}"] = figures
+    table(results, textures, sizes)
+    write(asked.out, {"seeds": seeds, "normal_images": NORMAL_TO_LEARN, "anomalib": ANOMALIB, "cases": results})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""The model that is deployed, as an ONNX graph, written node by node: no exporter, so that equal weights give equal bytes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from cloudedge.documents.deployable import ImageForm
+from cloudedge.documents.inspection import Preprocessing
+from cloudedge.inspection.architecture import BLOCKS, EPSILON, padding, size_at
+
+Array = npt.NDArray[Any]
+Weights = Mapping[str, npt.NDArray[np.float32]]
+"""Of the backbone, by the names of its file."""
+
+OPSET = 18
+_IR_VERSION = 8
+
+_GRAY = (0.299, 0.587, 0.114)
+"""Of red, green and blue (ITU-R BT.601)."""
+
+
+def grid(form: ImageForm) -> tuple[int, int]:
+    """Rows and columns of places that an image is judged by: one for 8 pixels each way."""
+    return -(-form.height // 8), -(-form.width // 8)
+
+
+class Graph:
+    """A graph that is being written, from `image` (batch, height, width, 3), uint8."""
+
+    def __init__(self, form: ImageForm) -> None:
+        """Begin with nothing.
+
+        Args:
+            form: Of the images.
+        """
+        self.form = form
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: dict[str, onnx.TensorProto] = {}
+
+    def constant(self, name: str, values: Array | Sequence[int]) -> str:
+        """A tensor of fixed numbers; lists are of int64."""
+        array = values if isinstance(values, np.ndarray) else np.asarray(values, np.int64)
+        self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
+        return name
+
+    def add(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        """Add a node with one output, and return that one's name."""
+        self._nodes.append(helper.make_node(operator, list(inputs), [output], name=output, **attributes))
+        return output
+
+    def add_several(self, operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
+        """Add a node with several outputs."""
+        self._nodes.append(helper.make_node(operator, list(inputs), list(outputs), name=outputs[0], **attributes))
+
+    def model(self, outputs: Mapping[str, Sequence[int]]) -> bytes:
+        """The whole file.
+
+        Args:
+            outputs: Shapes of the outputs by name, without the batch; all are float32.
+        """
+        height, width = self.form.height, self.form.width
+        image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", height, width, 3])
+        found = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape]) for name, shape in outputs.items()]
+        graph = helper.make_graph(self._nodes, "inspection", [image], found, list(self._constants.values()))
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION, producer_name="cloudedge"
+        )
+        return model.SerializeToString(deterministic=True)
+
+    def normalised(self, preprocessing: Preprocessing) -> str:
+        """The image as (batch, 3, height, width), float32, as the backbone was trained on."""
+        self.add("Cast", ["image"], "pixels", to=TensorProto.FLOAT)
+        self.add("Transpose", ["pixels"], "planes", perm=[0, 3, 1, 2])
+        std = np.asarray(preprocessing.std, np.float64)
+        mixing = np.eye(3) if preprocessing.colour == "rgb" else np.tile(_GRAY, (3, 1))
+        kernel = (mixing / (255 * std[:, np.newaxis])).astype(np.float32)[:, :, np.newaxis, np.newaxis]
+        shift = (-np.asarray(preprocessing.mean, np.float64) / std).astype(np.float32)
+        return self.add("Conv", ["planes", self.constant("mixing", kernel), self.constant("shift", shift)], "normalised")
+
+    def backbone(self, weights: Weights, last: int, begin: str) -> dict[int, str]:
+        """The backbone's stages up to `last`; names of their features, by stage (0: the stem)."""
+        self._size = (self.form.height, self.form.width)
+        values = self._convolved(begin, weights, "_conv_stem", "_bn0", stride=2, clip=True)
+        found = {0: values}
+        for place, block in enumerate(BLOCKS):
+            if block.stage > last:
+                break
+            before, prefix = values, f"_blocks.{place}."
+            if block.expansion > 1:
+                values = self._convolved(values, weights, f"{prefix}_expand_conv", f"{prefix}_bn0", clip=True)
+            values = self._convolved(
+                values, weights, f"{prefix}_depthwise_conv", f"{prefix}_bn1", stride=block.stride, clip=True, depthwise=True
+            )
+            values = self._convolved(values, weights, f"{prefix}_project_conv", f"{prefix}_bn2")
+            if block.skips:
+                values = self.add("Add", [values, before], f"{prefix}sum")
+            found[block.stage] = values
+        return found
+
+    def on_grid(self, features: Mapping[int, str], stages: Sequence[int]) -> str:
+        """Features of some stages side by side, (batch, channels, *grid): averaged where finer, interpolated where coarser."""
+        rows, columns = grid(self.form)
+        parts = []
+        for stage in stages:
+            name, output = features[stage], f"grid.{stage}"
+            size = (size_at(self.form.height, stage), size_at(self.form.width, stage))
+            if size[0] > rows or size[1] > columns:
+                factor = -(-size[0] // rows)
+                pads = [0, 0, factor * rows - size[0], factor * columns - size[1]]
+                name = self.add("AveragePool", [name], output, kernel_shape=[factor] * 2, strides=[factor] * 2, pads=pads)
+            elif size != (rows, columns):
+                name = self.resized(name, (rows, columns), output)
+            parts.append(name)
+        return self.add("Concat", parts, "features", axis=1) if len(parts) > 1 else parts[0]
+
+    def resized(self, values: str, size: tuple[int, int], output: str) -> str:
+        """(batch, channels, *size) by bilinear interpolation."""
+        sizes = self.constant(f"{output}.size", list(size))
+        return self.add(
+            "Resize", [values, "", "", sizes], output, mode="linear", coordinate_transformation_mode="half_pixel", axes=[2, 3]
+        )
+
+    def _convolved(
+        self,
+        values: str,
+        weights: Weights,
+        convolution: str,
+        norm: str,
+        *,
+        stride: int = 1,
+        clip: bool = False,
+        depthwise: bool = False,
+    ) -> str:
+        """A convolution with the normalisation after it as one, and ReLU6 where asked."""
+        kernel, bias = folded(weights, convolution, norm)
+        size = kernel.shape[2]
+        top, bottom = padding(self._size[0], size, stride)
+        left, right = padding(self._size[1], size, stride)
+        if top or bottom or left or right:
+            pads = self.constant(f"pads.{top}.{left}.{bottom}.{right}", [0, 0, top, left, 0, 0, bottom, right])
+            values = self.add("Pad", [values, pads], f"{convolution}.padded", mode="edge")
+        self._size = (-(-self._size[0] // stride), -(-self._size[1] // stride))
+        inputs = [values, self.constant(f"{convolution}.weight", kernel), self.constant(f"{convolution}.bias", bias)]
+        groups = kernel.shape[0] if depthwise else 1
+        output = self.add("Conv", inputs, convolution, strides=[stride, stride], group=groups)
+        if not clip:
+            return output
+        zero, six = self.constant("zero", np.array(0, np.float32)), self.constant("six", np.array(6, np.float32))
+        return self.add("Clip", [output, zero, six], f"{convolution}.clipped")
+
+
+def folded(weights: Weights, convolution: str, norm: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """A convolution's kernel and bias, with the batch normalisation after it taken in."""
+    scale = weights[f"{norm}.weight"].astype(np.float64) / np.sqrt(weights[f"{norm}.running_var"].astype(np.float64) + EPSILON)
+    kernel = weights[f"{convolution}.weight"] * scale[:, np.newaxis, np.newaxis, np.newaxis]
+    bias = weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * scale
+    return kernel.astype(np.float32), bias.astype(np.float32)
