@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
@@ -126,6 +127,8 @@ def application(settings: LineSettings, shown: Shown) -> Starlette:
     """
     files = {path.name: path.read_bytes() for path in importlib.resources.files("edge.line").joinpath("web").iterdir()}
 
+    version = sha256(b"".join(files[name] for name in sorted(files))).hexdigest()
+
     def opened(request: Request) -> Response:
         if "key" in request.query_params:  # From here on the browser keeps it: out of sight, and for images and events too.
             answer = RedirectResponse("./", 303, headers=_HEADERS)
@@ -145,7 +148,8 @@ def application(settings: LineSettings, shown: Shown) -> Starlette:
         return Response(files[name], media_type=kind, headers={**_HEADERS, "Content-Security-Policy": _POLICY})
 
     def line(request: Request) -> Response:
-        return Response(shown.report().model_dump_json(), media_type="application/json", headers=_HEADERS)
+        headers = {**_HEADERS, "X-Cloudedge-Page": version}
+        return Response(shown.report().model_dump_json(), media_type="application/json", headers=headers)
 
     def rejects(request: Request) -> Response:
         detector = request.query_params.get("detector", "")

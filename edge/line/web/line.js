@@ -9,12 +9,15 @@ import { showRejects } from "./rejects.js";
 import { duration, moment } from "./words.js";
 
 let heardAt = null;
+let firstVersion = null;
 
 function sayWhen() {
   say(find("#heard"), heardAt ? `heard ${duration(Math.round((Date.now() - heardAt) / 1000))} ago` : "");
 }
 
-async function show({ said, at }) {
+async function show({ said, at, version }) {
+  firstVersion ??= version;
+  if (version !== firstVersion) location.reload(); // On a screen beside the line nobody does, when the edge server is upgraded.
   heardAt = Date.now();
   sayIfAny(find("#gone"), "");
   mark(document.body, "class", "live");

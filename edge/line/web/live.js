@@ -17,12 +17,13 @@ export class NoAnswer extends Error {
 /**
  * What the service answers.
  *
- * @returns what it says, and its clock's time then
+ * @returns what it says, its clock's time then, and of which version the page is that it has now
  */
 export async function ask(path) {
   const answer = await fetch(path, { signal: AbortSignal.timeout(PATIENCE_MS), cache: "no-store" });
   if (!answer.ok) throw new NoAnswer(answer.status);
-  return { said: await answer.json(), at: new Date(answer.headers.get("date")) };
+  const { headers } = answer;
+  return { said: await answer.json(), at: new Date(headers.get("date")), version: headers.get("x-cloudedge-page") };
 }
 
 /**

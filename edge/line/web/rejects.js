@@ -67,7 +67,7 @@ async function load(asked = false) {
 
 function isLookedAt() {
   const scrolledInto = gallery.getBoundingClientRect().top < 0;
-  return scrolledInto || dialog.open || gallery.contains(document.activeElement) || performance.now() - movedAt < MOVED_MS;
+  return scrolledInto || dialog.open || find(":focus-visible", gallery) || performance.now() - movedAt < MOVED_MS;
 }
 
 function announce(rejects, others) {

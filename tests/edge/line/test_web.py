@@ -21,7 +21,7 @@ from tests.edge.line.site import BRAND, LineSite, Standin, a_model, free_ports
 from tests.waiting import until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Locator, Page, Route
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 HEAT = heat_map(np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8), 0.5)
@@ -271,6 +271,22 @@ def test_the_page_says_that_the_service_is_gone_and_comes_back(page: "Page", tmp
             expect(card(page, "north").locator(".presence")).to_have_text("here")
     finally:
         site.close()
+
+
+def test_a_page_that_stays_open_is_the_new_one_after_an_upgrade(page: "Page", site: LineSite, watched: Watched) -> None:
+    from playwright.sync_api import expect
+
+    site.linked("north")
+    page.goto(address(site))
+    expect(card(page, "north")).to_be_visible()
+
+    def upgraded(route: "Route") -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, headers={**answer.headers, "x-cloudedge-page": "another"})
+
+    with page.expect_event("load"):
+        page.route("**/api/line", upgraded)
+    expect(card(page, "north")).to_be_visible()
 
 
 def test_what_detectors_say_is_text_and_no_markup(page: "Page", site: LineSite, watched: Watched) -> None:
