@@ -96,6 +96,8 @@ lock: $(filter $(OWN_UV),$(UV)) ## Lock all dependencies with hashes
 	$(COMPILE) pyproject.toml $(LOCK_FLAGS) --extra camera --extra cloud --extra edge --extra sweep --extra textures --group dev --output-file .lock/all
 	cp .lock/all .lock/edge
 	$(COMPILE) pyproject.toml --extra edge --output-file .lock/edge
+	cp .lock/all .lock/detector
+	$(COMPILE) pyproject.toml --extra detector --extra camera --output-file .lock/detector
 	cp .lock/all .lock/cloud
 	$(COMPILE) pyproject.toml --extra cloud --output-file .lock/cloud
 	echo uv==$(UV_VERSION) > .lock/uv.in
@@ -110,6 +112,7 @@ lock: $(filter $(OWN_UV),$(UV)) ## Lock all dependencies with hashes
 	awk '/^[a-z]/ { skip = !/$(ONLY_TORCH)/ } !skip' .lock/all > requirements-torch.lock
 	awk '/^[a-z]/ { skip = /$(ONLY_TORCH)/ } !skip' .lock/edge > requirements-edge.lock
 	awk '/^[a-z]/ { skip = /$(ONLY_TORCH)/ } !skip' .lock/cloud > requirements-cloud.lock
+	cp .lock/detector requirements-detector.lock
 	rm -rf .lock
 
 clean: ## Remove everything that is made here, .venv and .tools too

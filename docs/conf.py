@@ -25,7 +25,13 @@ PUBLIC: tuple[str, ...] = tuple(getattr(pipelines, "__all__", ()))
 """Names that `docs/reference.md` describes; without any there is no such page."""
 
 NAVIGATION = {
-    "Guides": ["/docs/guide-ml-engineer", "/docs/kubeflow", "/docs/guide-administrator", "/docs/guide-site-engineer"],
+    "Guides": [
+        "/docs/guide-ml-engineer",
+        "/docs/kubeflow",
+        "/docs/guide-administrator",
+        "/docs/guide-site-engineer",
+        "/docs/guide-inspection",
+    ],
     "Extend it": ["/docs/own-model", "/docs/own-fusion-rule", "/docs/own-system"],
     "Look it up": [
         "Overview and words </docs/index>",

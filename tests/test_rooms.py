@@ -87,7 +87,7 @@ def test_only_pytorch_and_its_cuda_libraries_stand_in_their_own_lock() -> None:
     assert not own & locked("requirements.lock")
 
 
-@pytest.mark.parametrize("lock", ["requirements-cloud.lock", "requirements-edge.lock"])
+@pytest.mark.parametrize("lock", ["requirements-cloud.lock", "requirements-detector.lock", "requirements-edge.lock"])
 def test_an_image_gets_the_very_versions_that_were_tested(lock: str) -> None:
     pins = [
         set(re.findall(r"^[a-z0-9-]+==\S+", (ROOT / name).read_text(), re.MULTILINE)) for name in (lock, "requirements.lock")
