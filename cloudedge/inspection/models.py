@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from cloudedge.documents.deployable import ImageForm
 from cloudedge.documents.inspection import Preprocessing
@@ -76,6 +75,8 @@ class Extractor:
             graph.add("GlobalAveragePool", [last], "averages.4")
             graph.add("Flatten", ["averages.4"], "averages")
             outputs["averages"] = [channels(STAGES)]
+        import onnxruntime  # It starts a thread, which a fork server must not have.
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

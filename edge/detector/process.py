@@ -76,6 +76,7 @@ class _Ended(threading.Event):
 def _run(options: Options, ended: _Ended) -> int:
     # Before numpy and onnxruntime are loaded, which read it then.
     os.environ.update({name: number for name, number in ONE_THREAD.items() if name not in os.environ})
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # What of a link is to be known, the log says in our words.
     memory.share_one_arena()
     sys.setswitchinterval(_SWITCH_SECONDS)
     configuration = configuration_in(options.configuration)

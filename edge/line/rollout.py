@@ -12,6 +12,10 @@ from cloudedge.documents.inspection import Rollout
 from cloudedge.documents.kinds.deploy import Outcome
 from cloudedge.documents.line import DeploymentState
 
+SETTLED_SECONDS = 1.5
+"""How long a detector must have judged by a model before it counts as serving: until then it may not have told how long parts
+waited for the swap."""
+
 STOPPED = "the deployment was stopped before"
 UNPROVEN = "the deployment was stopped before it had judged by it for as long as a canary must"
 
@@ -91,7 +95,7 @@ def _outcome(standing: Standing, rollout: Rollout, *, canary: bool, stopped: boo
     state = standing.state
     if state is not None and state.phase in ("failed", "rolled-back"):
         return told(state, state.phase, state.reason)
-    if state is not None and state.judges and not canary:
+    if state is not None and state.judges and not canary and standing.judging_seconds >= SETTLED_SECONDS:
         return told(state, "serving")
     if standing.given and standing.away_seconds >= rollout.wait_seconds:
         said = "it began to judge by it, and then" if state is not None and state.judges else "it"

@@ -79,7 +79,7 @@ def open_line(
         folders: Of the runner.
         listen: host:port where detectors are answered.
         join: host:port where new ones join; empty: the port after it.
-        page: host:port of the page; empty: the port after that, for this machine only.
+        page: host:port of the page; empty: the port after that.
         models: host:port twice, where the edge server answers by models itself, over HTTP and gRPC; none: it does not.
         history_gib: What recorded images may take; none: as before, or 20.
         history_days: How long they are kept; none: as before, or 90.
@@ -94,7 +94,7 @@ def open_line(
     settings = LineSettings(
         listen=listen,
         join=join or joined_address(host, port + 1),
-        page=page or joined_address("127.0.0.1", port + 2),
+        page=page or joined_address(host, port + 2),
         page_key=former.page_key if former else secrets.token_urlsafe(_KEY_BYTES),
         models_http=http,
         models_grpc=grpc,

@@ -138,9 +138,7 @@ def begin_line(
     state: State,
     listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where detectors are answered.")],
     join: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where new ones join; by default the port after it.")] = "",
-    page: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="The page for people; by default the next port, for this machine only.")
-    ] = "",
+    page: Annotated[str, typer.Option(metavar="HOST:PORT", help="The page for people; by default the port after that.")] = "",
     models: Annotated[
         tuple[str, str],
         typer.Option(metavar="HTTP GRPC", help="HOST:PORT twice: answer by models that are deployed to 'server'."),
