@@ -1,7 +1,6 @@
 """The process `cloudedge-detector run`: what makes a detector, keeps it and ends it."""
 
 import argparse
-import gc
 import logging
 import os
 import signal
@@ -93,7 +92,7 @@ def _run(options: Options, ended: _Ended) -> int:
         link = _linked(detector, folders, stack)
         _serve(detector, configuration.serving, stack)
         memory.release()
-        gc.freeze()  # A collection that looked at all that was loaded would hold up a part for many milliseconds.
+        memory.settle()
         _log.info("detector %s %s at work in %s", __version__, detector.name, options.state)
         if options.parent is not None:
             end_with(options.parent)
