@@ -6,7 +6,8 @@ The parts are crops of three real textures of scikit-image (brick, grass, gravel
 come from the left half and those to test on from the right one, so that no pixel is in both; the light varies by 3%, and a
 camera adds noise. Faults are drawn into crops of the right half: scratches, stains, and two places of the crop that were
 swapped, each in three strengths. The strong ones a person sees on brick at once, and on grass and gravel with some search; the
-weak ones hardly, as far as they have no regular surroundings.
+weak ones hardly, as far as they have no regular surroundings. They lie anywhere: were they in the middle, a model would look
+good that takes borders, which convolutions pad with zeros, for normal whatever is there.
 
 Both get the same images and the same weights of the backbone. anomalib is installed into an environment of its own, in
 `~/.cache/cloudedge`; `--quick` goes without it. Its torch models run by themselves, one thread, as ours; its training is
@@ -54,7 +55,7 @@ def scratch(image: Gray, chance: np.random.Generator, strength: float) -> tuple[
     """A bent thin line, brighter or darker than the image by a share of the whole range."""
     size = len(image)
     length, angle = chance.uniform(0.25, 0.5) * size, chance.uniform(0, np.pi)
-    y, x = chance.uniform(0.3, 0.7, 2) * size
+    y, x = chance.uniform(0.05, 0.95, 2) * size
     bend_y, bend_x = chance.normal(0, 0.03, 2) * size
     to_y, to_x = length / 2 * np.sin(angle), length / 2 * np.cos(angle)
     fine = Image.new("L", (size * 4, size * 4), 0)
@@ -69,7 +70,7 @@ def scratch(image: Gray, chance: np.random.Generator, strength: float) -> tuple[
 def stain(image: Gray, chance: np.random.Generator, strength: float) -> tuple[Gray, Mask]:
     """A soft spot, brighter or darker by a share."""
     size = len(image)
-    y, x = chance.uniform(0.3, 0.7, 2) * size
+    y, x = chance.uniform(0.05, 0.95, 2) * size
     tall, wide = chance.uniform(0.06, 0.14, 2) * size
     spot = Image.new("L", (size, size), 0)
     ImageDraw.Draw(spot).ellipse((x - wide, y - tall, x + wide, y + tall), fill=255)
