@@ -66,7 +66,7 @@ class Trunk:
         """A graph up to the features, with the names of these and of the last stage's (empty unless `deep`)."""
         graph = Graph(self.form)
         last = STAGES if deep else max(self.stages)
-        found = graph.backbone(self.weights, last, graph.normalised(self.preprocessing))
+        found = graph.backbone(self.weights, last, self.preprocessing)
         return graph, graph.on_grid(found, self.stages), found[STAGES] if deep else ""
 
 
