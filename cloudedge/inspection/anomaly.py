@@ -1,7 +1,7 @@
 """What is normal, as numbers: a normal distribution of features, or a bounded bank of them.
 
 Defard et al., "PaDiM: a Patch Distribution Modeling Framework for Anomaly Detection and Localization", ICPR 2021, and Roth et
-al., "Towards Total Recall in Industrial Anomaly Detection", CVPR 2022 (PatchCore), with three changes for few images:
+al., "Towards Total Recall in Industrial Anomaly Detection", CVPR 2022 (PatchCore), with four changes for few images:
 
 - All places share one covariance, and a place has a mean of its own only as far as the images say so: it is shrunk towards the
   mean over all places by empirical Bayes. A part that always lies in the same way has its places told apart, and a texture does
@@ -10,9 +10,14 @@ al., "Towards Total Recall in Industrial Anomaly Detection", CVPR 2022 (PatchCor
   vary by themselves: z² λ/(1+λ) is the likelihood ratio of "normal" and "normal, moved by a fault", λ being the variance of
   that movement in units of the normal one. So directions that say nothing, of which there are many and whose variance few
   images tell badly, do not drown those that do.
+- Stages whose features are of about the same size are a group, with a distribution of its own; a place's distance is the sum
+  over the groups, each in units of its mean over images that were not learned from. Features of larger size vary as one thing
+  over many places, so that few images tell their covariance worst, and what is normal is farthest there: all in one
+  distribution, that drowned the rest on chaotic textures.
 - Borders are padded by repetition (in `graph`): zeros would be an anomaly of their own.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +29,11 @@ Features = npt.NDArray[np.float32]
 
 _Numbers = npt.NDArray[np.float64]
 
-DIRECTIONS = 32
-"""Directions in feature space that are looked at."""
+Groups = Sequence[slice]
+"""Channels of each group, of all of them, in their order."""
+
+DIRECTIONS = 16
+"""Directions in the feature space of a group that are looked at."""
 
 _SHRINKAGE = 0.01
 """Of the covariance towards its diagonal: it stays invertible with few images."""
@@ -56,14 +64,28 @@ class Normal:
 
     def distances(self, features: Features) -> npt.NDArray[np.float32]:
         """Squared distance of each place, of shape (images, rows, columns)."""
-        moved = np.moveaxis(features - self.mean, 1, -1) @ self.projection.T
         if self.bank is None:
-            own: npt.NDArray[np.float32] = np.square(moved).sum(-1)
+            own: npt.NDArray[np.float32] = self.squares(features).sum(-1)
             return own
+        moved = np.moveaxis(features - self.mean, 1, -1) @ self.projection.T
         flat = moved.reshape(-1, moved.shape[-1])
         found = (np.square(flat).sum(1)[:, np.newaxis] + np.square(self.bank).sum(1)) - 2 * flat @ self.bank.T
         nearest: npt.NDArray[np.float32] = np.maximum(found.min(1), 0).reshape(moved.shape[:-1]).astype(np.float32)
         return nearest
+
+    def squares(self, features: Features) -> npt.NDArray[np.float32]:
+        """Squared distance of each place from the mean by directions, of shape (images, rows, columns, directions)."""
+        found: npt.NDArray[np.float32] = np.square(np.moveaxis(features - self.mean, 1, -1) @ self.projection.T)
+        return found
+
+    def scaled(self, factors: npt.NDArray[np.float64]) -> "Normal":
+        """The same with the squared distance multiplied, in each direction by a factor of its own, or in all by one.
+
+        Args:
+            factors: Of shape (directions) or (1).
+        """
+        roots = np.sqrt(factors).astype(np.float32)
+        return Normal(self.mean, self.projection * roots[:, np.newaxis], None if self.bank is None else self.bank * roots)
 
 
 class Moments:
@@ -149,18 +171,46 @@ class Movements:
         return found
 
 
-def fitted(moments: Moments, movements: Movements) -> Normal:
-    """The normal distribution of features, in the directions in which faults show."""
+def fitted(moments: Moments, movements: Movements, groups: Groups) -> Normal:
+    """The normal distribution of features in each group, in the directions in which faults show."""
     mean = moments.mean()
-    lower = np.linalg.cholesky(moments.covariance(mean))
-    whitening = np.linalg.inv(lower)
-    strengths, directions = np.linalg.eigh(whitening @ movements.covariance() @ whitening.T)
-    strengths, directions = np.maximum(strengths[::-1], 0)[:DIRECTIONS], directions[:, ::-1][:, :DIRECTIONS]
-    weights = np.sqrt(strengths / (1 + strengths))
-    projection = weights[:, np.newaxis] * (directions.T @ whitening)
-    # An eigenvector's sign is chance.
-    projection *= np.where(projection[np.arange(len(projection)), np.abs(projection).argmax(1)] < 0, -1, 1)[:, np.newaxis]
+    normal, moved = moments.covariance(mean), movements.covariance()
+    projection = np.zeros((len(directions_in(groups)), len(mean)))
+    done = 0
+    for group in groups:
+        found = _projected(normal[group, group], moved[group, group])
+        projection[done : done + len(found), group] = found
+        done += len(found)
     return Normal(mean.astype(np.float32), projection.astype(np.float32))
+
+
+def directions_in(groups: Groups) -> npt.NDArray[np.int64]:
+    """The group of each direction."""
+    sizes = [min(DIRECTIONS, group.stop - group.start) for group in groups]
+    return np.repeat(np.arange(len(groups)), sizes)
+
+
+def levels(squares: npt.NDArray[np.float32], groups: Groups) -> _Numbers:
+    """Mean distance of a place in each direction's group, of shape (directions).
+
+    Args:
+        squares: Of images that were not learned from, as `Normal.squares` gives them.
+        groups: The groups.
+    """
+    each = squares.reshape(-1, squares.shape[-1]).mean(0, dtype=np.float64)
+    numbers = directions_in(groups)
+    return np.maximum(np.bincount(numbers, each), 1e-12)[numbers]
+
+
+def _projected(covariance: _Numbers, movements: _Numbers) -> _Numbers:
+    """Directions, each as long as it counts, of shape (directions, channels)."""
+    whitening = np.linalg.inv(np.linalg.cholesky(covariance))
+    strengths, directions = np.linalg.eigh(whitening @ movements @ whitening.T)
+    strengths, directions = np.maximum(strengths[::-1], 0)[:DIRECTIONS], directions[:, ::-1][:, :DIRECTIONS]
+    found: _Numbers = np.sqrt(strengths / (1 + strengths))[:, np.newaxis] * (directions.T @ whitening)
+    # An eigenvector's sign is chance.
+    signs = np.where(found[np.arange(len(found)), np.abs(found).argmax(1)] < 0, -1, 1)
+    return found * signs[:, np.newaxis]
 
 
 def with_bank(normal: Normal, features: Features, patches: int, chance: np.random.Generator) -> Normal:

@@ -52,7 +52,7 @@ def _moved(image: Pixels, angle: float, down: float, right: float) -> Pixels:
     """Turned about its centre and moved, by bilinear interpolation."""
     height, width = image.shape[:2]
     # So much border that no corner of what is turned and moved lies outside.
-    border = int(np.ceil(np.hypot(height, width) / 2 - min(height, width) / 2 + max(abs(down), abs(right)))) + 2
+    border = int(np.ceil(np.hypot(height, width) / 2 - min(height, width) / 2 + np.hypot(down, right))) + 2
     padded = np.pad(image, ((border, border), (border, border), (0, 0)), mode="edge")
     cosine, sine = np.cos(angle), np.sin(angle)
     y, x = (height - 1) / 2 + border + 0.5, (width - 1) / 2 + border + 0.5

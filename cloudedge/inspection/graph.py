@@ -1,7 +1,7 @@
 """The model that is deployed, as an ONNX graph, written node by node: no exporter, so that equal weights give equal bytes."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,18 @@ _GRAY = (0.299, 0.587, 0.114)
 def grid(form: ImageForm) -> tuple[int, int]:
     """Rows and columns of places that an image is judged by: one for 8 pixels each way."""
     return -(-form.height // 8), -(-form.width // 8)
+
+
+class Kernel(NamedTuple):
+    """A convolution.
+
+    Attributes:
+        weight: Of shape (outputs, inputs of its group, height, width).
+        bias: Of shape (outputs).
+    """
+
+    weight: npt.NDArray[np.float32]
+    bias: npt.NDArray[np.float32]
 
 
 class Graph:
@@ -71,31 +83,31 @@ class Graph:
         )
         return model.SerializeToString(deterministic=True)
 
-    def normalised(self, preprocessing: Preprocessing) -> str:
-        """The image as (batch, 3, height, width), float32, as the backbone was trained on."""
+    def backbone(self, weights: Weights, last: int, preprocessing: Preprocessing) -> dict[int, str]:
+        """The backbone's stages up to `last`; names of their features, by stage (0: the stem).
+
+        What comes before a window of places and looks at each place alone (normalisation of pixels, the first convolution of a
+        block) is the same whether the border is repeated before or after it. So it is repeated where channels are few.
+        """
+        self._size = (self.form.height, self.form.width)
         self.add("Cast", ["image"], "pixels", to=TensorProto.FLOAT)
         self.add("Transpose", ["pixels"], "planes", perm=[0, 3, 1, 2])
-        std = np.asarray(preprocessing.std, np.float64)
-        mixing = np.eye(3) if preprocessing.colour == "rgb" else np.tile(_GRAY, (3, 1))
-        kernel = (mixing / (255 * std[:, np.newaxis])).astype(np.float32)[:, :, np.newaxis, np.newaxis]
-        shift = (-np.asarray(preprocessing.mean, np.float64) / std).astype(np.float32)
-        return self.add("Conv", ["planes", self.constant("mixing", kernel), self.constant("shift", shift)], "normalised")
-
-    def backbone(self, weights: Weights, last: int, begin: str) -> dict[int, str]:
-        """The backbone's stages up to `last`; names of their features, by stage (0: the stem)."""
-        self._size = (self.form.height, self.form.width)
-        values = self._convolved(begin, weights, "_conv_stem", "_bn0", stride=2, clip=True)
+        values = self._padded("planes", 3, 2, "planes")
+        values = self._convolved(
+            values, _seeing(folded(weights, "_conv_stem", "_bn0"), preprocessing), "_conv_stem", 2, clip=True
+        )
         found = {0: values}
         for place, block in enumerate(BLOCKS):
             if block.stage > last:
                 break
             before, prefix = values, f"_blocks.{place}."
+            expand, depthwise, project = (f"{prefix}{name}" for name in ("_expand_conv", "_depthwise_conv", "_project_conv"))
+            values = self._padded(values, block.kernel, block.stride, prefix)
             if block.expansion > 1:
-                values = self._convolved(values, weights, f"{prefix}_expand_conv", f"{prefix}_bn0", clip=True)
-            values = self._convolved(
-                values, weights, f"{prefix}_depthwise_conv", f"{prefix}_bn1", stride=block.stride, clip=True, depthwise=True
-            )
-            values = self._convolved(values, weights, f"{prefix}_project_conv", f"{prefix}_bn2")
+                values = self._convolved(values, folded(weights, expand, f"{prefix}_bn0"), expand, clip=True)
+            kernel = folded(weights, depthwise, f"{prefix}_bn1")
+            values = self._convolved(values, kernel, depthwise, block.stride, clip=True, groups=len(kernel.weight))
+            values = self._convolved(values, folded(weights, project, f"{prefix}_bn2"), project)
             if block.skips:
                 values = self.add("Add", [values, before], f"{prefix}sum")
             found[block.stage] = values
@@ -124,38 +136,41 @@ class Graph:
             "Resize", [values, "", "", sizes], output, mode="linear", coordinate_transformation_mode="half_pixel", axes=[2, 3]
         )
 
-    def _convolved(
-        self,
-        values: str,
-        weights: Weights,
-        convolution: str,
-        norm: str,
-        *,
-        stride: int = 1,
-        clip: bool = False,
-        depthwise: bool = False,
-    ) -> str:
-        """A convolution with the normalisation after it as one, and ReLU6 where asked."""
-        kernel, bias = folded(weights, convolution, norm)
-        size = kernel.shape[2]
-        top, bottom = padding(self._size[0], size, stride)
-        left, right = padding(self._size[1], size, stride)
-        if top or bottom or left or right:
-            pads = self.constant(f"pads.{top}.{left}.{bottom}.{right}", [0, 0, top, left, 0, 0, bottom, right])
-            values = self.add("Pad", [values, pads], f"{convolution}.padded", mode="edge")
+    def _padded(self, values: str, kernel: int, stride: int, output: str) -> str:
+        """The same with its border repeated, as far as windows of this size and stride need."""
+        top, bottom = padding(self._size[0], kernel, stride)
+        left, right = padding(self._size[1], kernel, stride)
         self._size = (-(-self._size[0] // stride), -(-self._size[1] // stride))
-        inputs = [values, self.constant(f"{convolution}.weight", kernel), self.constant(f"{convolution}.bias", bias)]
-        groups = kernel.shape[0] if depthwise else 1
-        output = self.add("Conv", inputs, convolution, strides=[stride, stride], group=groups)
+        if not (top or bottom or left or right):
+            return values
+        pads = self.constant(f"pads.{top}.{left}.{bottom}.{right}", [0, 0, top, left, 0, 0, bottom, right])
+        return self.add("Pad", [values, pads], f"{output}.padded", mode="edge")
+
+    def _convolved(
+        self, values: str, kernel: Kernel, output: str, stride: int = 1, *, clip: bool = False, groups: int = 1
+    ) -> str:
+        """A convolution, and ReLU6 where asked."""
+        inputs = [values, self.constant(f"{output}.weight", kernel.weight), self.constant(f"{output}.bias", kernel.bias)]
+        self.add("Conv", inputs, output, strides=[stride, stride], group=groups)
         if not clip:
             return output
         zero, six = self.constant("zero", np.array(0, np.float32)), self.constant("six", np.array(6, np.float32))
-        return self.add("Clip", [output, zero, six], f"{convolution}.clipped")
+        return self.add("Clip", [output, zero, six], f"{output}.clipped")
 
 
-def folded(weights: Weights, convolution: str, norm: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """A convolution's kernel and bias, with the batch normalisation after it taken in."""
+def folded(weights: Weights, convolution: str, norm: str) -> Kernel:
+    """A convolution with the batch normalisation after it taken in."""
     scale = weights[f"{norm}.weight"].astype(np.float64) / np.sqrt(weights[f"{norm}.running_var"].astype(np.float64) + EPSILON)
     kernel = weights[f"{convolution}.weight"] * scale[:, np.newaxis, np.newaxis, np.newaxis]
     bias = weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * scale
-    return kernel.astype(np.float32), bias.astype(np.float32)
+    return Kernel(kernel.astype(np.float32), bias.astype(np.float32))
+
+
+def _seeing(first: Kernel, preprocessing: Preprocessing) -> Kernel:
+    """The first convolution with what is done to pixels before it taken in: values from 0 to 1, the colour, mean and spread."""
+    std = np.asarray(preprocessing.std, np.float64)
+    mixing = np.eye(3) if preprocessing.colour == "rgb" else np.tile(_GRAY, (3, 1))
+    weight = first.weight.astype(np.float64)
+    shift = -np.asarray(preprocessing.mean, np.float64) / std
+    seeing = np.einsum("ochw,ci->oihw", weight, mixing / (255 * std[:, np.newaxis]))
+    return Kernel(seeing.astype(np.float32), (first.bias + np.einsum("ochw,c->o", weight, shift)).astype(np.float32))

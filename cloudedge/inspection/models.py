@@ -50,11 +50,22 @@ class Trunk:
         """Channels, rows and columns of features."""
         return (sum(channels(stage) for stage in self.stages), *grid(self.form))
 
+    @property
+    def groups(self) -> list[slice]:
+        """Channels of the features of about the same size: those of two stages after one another."""
+        found: dict[int, slice] = {}
+        done = 0
+        for stage in self.stages:
+            group, end = stage // 2, done + channels(stage)
+            found[group] = slice(found[group].start if group in found else done, end)
+            done = end
+        return list(found.values())
+
     def begun(self, *, deep: bool) -> tuple[Graph, str, str]:
         """A graph up to the features, with the names of these and of the last stage's (empty unless `deep`)."""
         graph = Graph(self.form)
         last = STAGES if deep else max(self.stages)
-        found = graph.backbone(self.weights, last, graph.normalised(self.preprocessing))
+        found = graph.backbone(self.weights, last, self.preprocessing)
         return graph, graph.on_grid(found, self.stages), found[STAGES] if deep else ""
 
 
@@ -161,7 +172,10 @@ def _judged(graph: Graph, rows: int, columns: int) -> None:
     graph.add("Flatten", ["distances"], "all")
     graph.add_several("TopK", ["all", "count"], ["largest", "where"], axis=1)
     graph.add("ReduceMean", ["largest", "row"], "score", keepdims=0)
-    graph.resized("distances", (graph.form.height, graph.form.width), "map.4")
+    # What is seen from a place reaches beyond it.
+    pads = [1, 1, 1, 1]
+    graph.add("AveragePool", ["distances"], "smoothed", kernel_shape=[3, 3], pads=pads, count_include_pad=0)
+    graph.resized("smoothed", (graph.form.height, graph.form.width), "map.4")
     graph.add("Squeeze", ["map.4", graph.constant("channel", [1])], "map")
 
 

@@ -13,7 +13,7 @@ from cloudedge.documents.deployable import Deployable, ImageForm, Lineage, Tenso
 from cloudedge.documents.inspection import NORMAL, InspectionTraining
 from cloudedge.errors import InvalidSamples
 from cloudedge.inspection import backbone, faults, naming
-from cloudedge.inspection.anomaly import Features, Moments, Movements, Normal, fitted, scores, with_bank
+from cloudedge.inspection.anomaly import Features, Moments, Movements, Normal, fitted, levels, scores, with_bank
 from cloudedge.inspection.augmenting import varied
 from cloudedge.inspection.graph import Weights, grid
 from cloudedge.inspection.images import Pixels
@@ -166,7 +166,7 @@ class _Training:
         held_out = self._scored(extractor, normal, self._held_out_images(NORMAL))
         known = [*held_out, *fold_scores]
         scale = 1 / max(float(np.median(known)), 1e-12)
-        normal = _scaled(normal, scale)
+        normal = normal.scaled(np.array([scale]))
         known = [score * scale for score in known]
         defect_scores = {label: self._scored(extractor, normal, self._defect_images(label)) for label in self._defects}
         bad = [score for found in defect_scores.values() for score in found]
@@ -249,14 +249,16 @@ class _Training:
                 kept += list(features)
             number = begin // _AT_ONCE + 1
             if number & (number - 1) == 0:  # Learned so far, after 1, 2, 4, ... batches: to tell how well.
-                first, learned = learned is None, fitted(all_moments, movements)
+                first, learned = learned is None, fitted(all_moments, movements, trunk.groups)
                 if first:
                     self._measure(learned, features, before, after)
-        normal = fitted(all_moments, movements)
         kept = kept[: max(_MOST_FOLDED, _MOST_BANKED)]
+        squares = self._folded(kept, all_moments, moments, movements, trunk)
+        factors = 1 / levels(squares, trunk.groups)
+        normal = fitted(all_moments, movements, trunk.groups).scaled(factors)
         if self._asked.anomaly.method == "bank":
             return self._banked(normal, kept)
-        return normal, self._folded(kept, all_moments, moments, movements)
+        return normal, [float(score) for score in scores((squares * factors).sum(-1))] if folds > 1 else []
 
     def _measure(self, learned: Normal, features: Features, before: Features, after: Features) -> None:
         """How well what was learned so far tells a batch: the share of drawn faults that raise a score, and the mean score."""
@@ -278,16 +280,19 @@ class _Training:
         covers = np.stack([_on_grid(fault.cover, grid(trunk.form)) for fault in drawn])
         return features[places], extractor.features(np.stack([fault.pixels for fault in drawn])), covers
 
-    def _folded(self, kept: list[Features], all_moments: Moments, moments: list[Moments], movements: Movements) -> list[float]:
-        found: list[float] = []
+    def _folded(
+        self, kept: list[Features], all_moments: Moments, moments: list[Moments], movements: Movements, trunk: Trunk
+    ) -> npt.NDArray[np.float32]:
+        """Squared distances of training images, by directions, by what was learned from others; of one image by itself."""
         if len(moments) < 2:
-            return found
-        for number, part in enumerate(moments):
-            ours = kept[number : _MOST_FOLDED : len(moments)]
-            if ours:
-                learned = fitted(all_moments.without(part), movements)
-                found += [float(score) for score in scores(learned.distances(np.stack(ours)))]
-        return found
+            return fitted(all_moments, movements, trunk.groups).squares(np.stack(kept))
+        return np.concatenate(
+            [
+                fitted(all_moments.without(part), movements, trunk.groups).squares(np.stack(ours))
+                for number, part in enumerate(moments)
+                if (ours := kept[number : _MOST_FOLDED : len(moments)])
+            ]
+        )
 
     def _banked(self, normal: Normal, kept: list[Features]) -> tuple[Normal, list[float]]:
         """The same with a bank of patches, and scores of images by a bank of the others' patches."""
@@ -442,12 +447,6 @@ def auroc(normal: npt.ArrayLike, defects: npt.ArrayLike) -> float:
     values = np.asarray(defects, np.float64)
     below, upto = np.searchsorted(ranked, values, side="left"), np.searchsorted(ranked, values, side="right")
     return float((below + upto).mean() / 2 / len(ranked))
-
-
-def _scaled(normal: Normal, scale: float) -> Normal:
-    """The same with all distances multiplied."""
-    root = np.float32(np.sqrt(scale))
-    return Normal(normal.mean, normal.projection * root, None if normal.bank is None else normal.bank * root)
 
 
 def _on_grid(cover: faults.Cover, places: tuple[int, int]) -> npt.NDArray[np.float32]:
