@@ -88,8 +88,10 @@ class AnomalyModel(Part):
         description="gaussian: a normal distribution of the features (PaDiM); bank: the nearest of a bounded number of normal "
         "patches (PatchCore).",
     )
-    stages: tuple[Annotated[int, Field(ge=1, le=7)], ...] = Field(
-        default=(), max_length=7, description="Stages of the backbone whose features are used; empty: as the method has them."
+    stages: tuple[Annotated[int, Field(ge=0, le=7)], ...] = Field(
+        default=(),
+        max_length=7,
+        description="Stages of the backbone whose features are used, 0 being its stem; empty: as the method has them.",
     )
     patches: int = Field(default=2000, ge=10, le=50_000, description="Most patches in a bank.")
     quantile: float = Field(
