@@ -61,7 +61,10 @@ include_patterns = ["*.md", "docs/**.md", "benchmarks/results/*.md"]
 exclude_patterns = [
     # Not to be searched for pages: a virtual environment alone has tens of thousands of files.
     *(path.name for path in ROOT.iterdir() if path.is_dir() and path.name not in ("docs", "benchmarks")),
-    "benchmarks/results/fusion.md",  # Its table is in figures.md.
+    "benchmarks/results/fusion.md",  # Their tables are in figures.md.
+    "benchmarks/results/detector.md",
+    "benchmarks/results/inspection_models.md",
+    "benchmarks/results/serving.md",
     *(() if PUBLIC else (f"{REFERENCE}.md",)),
 ]
 myst_heading_anchors = 6

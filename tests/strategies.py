@@ -93,7 +93,8 @@ def _single_values(annotation: Any, metadata: Sequence[Any]) -> st.SearchStrateg
     if annotation is bool:
         return st.booleans()
     if annotation is int:
-        least, most = _bound(metadata, Ge, "ge"), _bound(metadata, Le, "le") or 2**63 - 1
+        least, below = _bound(metadata, Ge, "ge"), _bound(metadata, Lt, "lt")
+        most = _bound(metadata, Le, "le") or (2**63 if below is None else below) - 1
         return st.integers(least, most) | st.sampled_from([most] if least is None else [least, most])
     if annotation is float:
         least, above = _bound(metadata, Ge, "ge"), _bound(metadata, Gt, "gt")

@@ -74,7 +74,8 @@ class InspectionTrainingSteps(SystemSteps[InspectionTrainingTask]):
             samples=deployable.lineage.samples,
             data_fingerprint=trained.data_fingerprint,
         )
-        weights = Ancestor(role="base", round=0, sha256=deployable.lineage.base_sha256)
+        base = deployable.lineage.base_sha256
+        weights = (Ancestor(role="base", round=0, sha256=base),) if base else ()
         return Registration(
             model_key=work.run.output_key(delivery, MODEL),
             sha256=record.sha256,
@@ -82,7 +83,7 @@ class InspectionTrainingSteps(SystemSteps[InspectionTrainingTask]):
             aliases=(CHAMPION,),
             tags=tags,
             description=description(work.run.id, task, record, trained),
-            ancestors=(weights, line),
+            ancestors=(*weights, line),
             classes=deployable.classes,
             deployable=deployable,
         )

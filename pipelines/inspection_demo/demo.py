@@ -54,7 +54,7 @@ def show(home: Path, say: Callable[[str], None], stay: Callable[[str], None]) ->
     Raises:
         CloudedgeError: something went wrong; the same command begins anew.
     """
-    began = time.monotonic()
+    began, home = time.monotonic(), home.absolute()
     opened = Home(home)
     data, stamp = _data(home / "data" / "inspection", say), f"{int(time.time()):x}"
     folder = home / "inspection"

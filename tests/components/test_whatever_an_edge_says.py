@@ -287,7 +287,8 @@ def with_values(points: tuple[Point, ...], value: float) -> tuple[Point, ...]:
 
 def with_names(result: Result) -> Result:
     """The same with the names that whoever reads it looks for."""
-    assert isinstance(result, Trained | Evaluated)
+    if not isinstance(result, Trained | Evaluated):
+        return result  # Of another system: whatever it says, it is no such result.
     names = ("model", "base") if isinstance(result, Trained) else ("pretrained", "fused")
     return result.model_copy(update={"scores": dict(zip(names, result.scores.values(), strict=False))})
 

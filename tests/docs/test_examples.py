@@ -12,6 +12,7 @@ READ = {
     ROOT / "README.md",
     DOCS / "guide-ml-engineer.md",
     DOCS / "guide-site-engineer.md",
+    DOCS / "guide-inspection.md",
     DOCS / "guide-administrator.md",  # These two by tests/cluster, as they need a cluster.
     DOCS / "kubeflow.md",
     DOCS / "own-model.md",
@@ -38,6 +39,11 @@ def test_a_fusion_rule_of_ones_own_is_one_file(tmp_path: Path) -> None:
     clone = copy_of_the_rooms(tmp_path)
 
     Reader(clone, rooms=clone).read(DOCS / "own-fusion-rule.md")
+
+
+@pytest.mark.timeout(900)
+def test_an_engineer_gets_a_line_to_inspect(tmp_path: Path) -> None:
+    Reader(tmp_path).read(DOCS / "guide-inspection.md")
 
 
 def test_no_other_page_has_examples_to_run() -> None:

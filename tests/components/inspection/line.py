@@ -48,15 +48,15 @@ class Plant:
         self.inboxes.enroll(LINE)
         begin_run(task)
 
-    def order(self) -> Order:
-        (order,) = self.inboxes.read(LINE).orders
+    def order(self, task: Task) -> Order:
+        (order,) = (order for order in self.inboxes.read(LINE).orders if order.run == task.id)
         return order
 
     def trained(self, task: InspectionTrainingTask, **said: Any) -> None:
         """A run whose line has delivered a model; `said` changes what it says of it."""
         self.begun(task)
         dispatch_step(task.id, "train")
-        order, transport = self.order(), Transport([self.store.root])
+        order, transport = self.order(task), Transport([self.store.root])
         folder = self.root / "trained" / order.id
         folder.mkdir(parents=True)
         about = {**BRIGHTNESS, "classes": ("red", "green"), **said}
@@ -72,7 +72,7 @@ class Plant:
     def deployed(self, task: InspectionDeploymentTask, detectors: dict[str, Outcome]) -> None:
         """A run that was released, and whose line has deployed."""
         dispatch_step(task.id, "deploy")
-        order = self.order()
+        order = self.order(task)
         result = Deployed(sha256=order.inputs["model"].sha256, brand=task.brand, detectors=detectors)
         self._deliver(Transport([self.store.root]), order, result, {})
         wait_step(task.id, "deploy")

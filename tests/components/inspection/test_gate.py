@@ -151,7 +151,7 @@ def test_what_passed_is_registered_as_the_file_that_was_judged(plant: Plant, tmp
     assert registration.sha256 == record.sha256
     assert registration.deployable == record.deployable
     assert registration.tags["cloudedge.brand"] == "brick"
-    assert [(one.role, one.edge) for one in registration.ancestors] == [("base", None), ("edge", "line-1")]
+    assert [(one.role, one.edge, one.sha256) for one in registration.ancestors] == [("edge", "line-1", record.sha256)]
     assert "| AUROC &emsp;| 10 &emsp;| 1.000 &emsp;| 0.900 |" in registration.description
 
 

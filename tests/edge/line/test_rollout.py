@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cloudedge.documents.inspection import Rollout
 from cloudedge.documents.kinds.deploy import Outcome
 from cloudedge.documents.line import DeploymentState, Phase
-from edge.line.rollout import STOPPED, Standing, decide
+from edge.line.rollout import SETTLED_SECONDS, STOPPED, Standing, decide
 
 NAMES = tuple(f"d-{number}" for number in range(6))
 ROLLOUT = Rollout(canaries=1, canary_seconds=60, wait_seconds=600)
@@ -46,7 +46,10 @@ def test_the_others_wait_until_the_canary_has_judged_long_enough() -> None:
 def test_others_count_as_soon_as_they_judge() -> None:
     standings = fresh(2)
     standings["d-0"] = Standing(given=True, state=said("watching"), outcome=Outcome(state="serving"))
-    standings["d-1"] = Standing(given=True, state=said("watching", load_seconds=2.5, swap_gap_ms=3.0))
+    standings["d-1"] = Standing(given=True, state=said("watching", load_seconds=2.5))
+    assert decide(standings, ROLLOUT).settled == {}  # How long parts waited for the swap it has not said yet.
+    judging = said("watching", load_seconds=2.5, swap_gap_ms=3.0)
+    standings["d-1"] = Standing(given=True, state=judging, judging_seconds=SETTLED_SECONDS)
     settled = decide(standings, ROLLOUT).settled["d-1"]
     assert (settled.state, settled.load_seconds, settled.swap_gap_ms) == ("serving", 2.5, 3.0)
 
