@@ -41,6 +41,7 @@ def test_a_fusion_rule_of_ones_own_is_one_file(tmp_path: Path) -> None:
     Reader(clone, rooms=clone).read(DOCS / "own-fusion-rule.md")
 
 
+@pytest.mark.e2e
 @pytest.mark.timeout(900)
 def test_an_engineer_gets_a_line_to_inspect(tmp_path: Path) -> None:
     Reader(tmp_path).read(DOCS / "guide-inspection.md")
