@@ -11,6 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from cloudedge.interpreter import python
+
 FOLDER = Path(__file__).parent
 _MARK = "# ruff: noqa\n# fmt: off\n# mypy: disable-error-code=type-arg\n"
 
@@ -22,8 +24,8 @@ def generated() -> dict[str, str]:
         subprocess.CalledProcessError: the messages cannot be understood.
     """
     with tempfile.TemporaryDirectory() as folder:
-        protoc = [sys.executable, "-m", "grpc_tools.protoc", f"--proto_path={FOLDER}"]
-        subprocess.run([*protoc, f"--python_out={folder}", f"--pyi_out={folder}", "inference.proto"], check=True)
+        made = (f"--proto_path={FOLDER}", f"--python_out={folder}", f"--pyi_out={folder}", "inference.proto")
+        subprocess.run(python("grpc_tools.protoc", *made), check=True)
         code, types = ((Path(folder) / f"inference_pb2{ending}").read_text() for ending in (".py", ".pyi"))
     own_pool = code.replace("_descriptor_pool.Default()", "_descriptor_pool.DescriptorPool()")
     return {"inference_pb2.py": _MARK + own_pool, "inference_pb2.pyi": _MARK + types}

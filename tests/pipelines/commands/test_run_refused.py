@@ -170,7 +170,9 @@ def test_a_wrong_number_of_edges(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["nonsense"], "There is no system 'nonsense'; there are: collaborative-training."),
+        (["nonsense"], "There is no system 'nonsense'; there are: collaborative-training, "),
+        (["inspection-training"], "inspection-training has no demo: run a task of yours, with cloudedge run TASK."),
+        (["inspection", "--edges", 2], "The demo inspection has edges of its own: leave --edges out."),
         (["collaborative-training", "--edges", 21], "The demo's digits are enough for 1 to 20 edges, not 21."),
     ],
 )
