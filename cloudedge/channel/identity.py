@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import ssl
 import tempfile
 from dataclasses import dataclass
@@ -81,7 +82,10 @@ def made(name: str, days: float = VALID_DAYS) -> Identity:
         days: How long its certificate is valid from now on.
     """
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    # TLS finds whom to believe by the subject: no two certificates may have the same, two of one name neither.
+    subject = x509.Name(
+        [x509.NameAttribute(NameOID.COMMON_NAME, name), x509.NameAttribute(NameOID.SERIAL_NUMBER, secrets.token_hex(16))]
+    )
     usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     certificate = (
         x509.CertificateBuilder()
@@ -97,6 +101,18 @@ def made(name: str, days: float = VALID_DAYS) -> Identity:
         .sign(key, hashes.SHA256())
     )
     return Identity(_pem_of_key(key), certificate.public_bytes(serialization.Encoding.PEM).decode())
+
+
+def subject_of(certificate: str) -> bytes:
+    """The subject of a certificate in PEM, by which TLS looks for whom to believe.
+
+    Raises:
+        InvalidInput: it is no certificate.
+    """
+    try:
+        return x509.load_pem_x509_certificate(certificate.encode()).subject.public_bytes()
+    except ValueError as error:
+        raise InvalidInput(f"This is no certificate: {error}.") from None
 
 
 def fingerprint(certificate: str) -> str:

@@ -349,7 +349,7 @@ class _Reader:
             self._require_few()
             key, place = self._varint(place, end)
             number, wire = key >> 3, key & 7
-            if number == 0:
+            if not 0 < number < 2**29:  # Others read the lower 32 bits of a key, and would see another field there.
                 raise _Fault("it is damaged, or no ONNX file")
             if wire == _VARINT:
                 value, after = self._varint(place, end)

@@ -205,6 +205,8 @@ def _check_output(tensor: Tensor, values: Array) -> None:
             f"The model's output {tensor.name!r} is {values.dtype} of shape {list(values.shape)} instead of {tensor.datatype} "
             f"of shape {list(tensor.shape)}. Export it again."
         )
+    if tensor.name == "score" and not np.isfinite(values).all():
+        raise WorkFailed("The model's score of an image is no finite number. Train it again.")
 
 
 _sharing = threading.Lock()

@@ -72,7 +72,9 @@ class Deployable(Document, Told):
         default=(), max_length=100_000, description="Names of the classes that 'probabilities' are of, in their order."
     )
     threshold: float | None = Field(
-        default=None, description="A part whose score is above it is rejected; none: the model rejects nothing."
+        default=None,
+        allow_inf_nan=False,
+        description="A part whose score is above it is rejected; none: the model rejects nothing.",
     )
     lineage: Lineage = Field(default_factory=Lineage, description="Where it comes from.")
 

@@ -94,7 +94,9 @@ class DeploymentState(Told):
     load_total: Count = Field(default=0, description="Steps of loading there are; 0: not known yet.")
     transfer_seconds: Seconds = Field(default=0.0, description="Duration of the transfer.")
     load_seconds: Seconds = Field(default=0.0, description="Duration of loading and warming up.")
-    swap_gap_ms: float = Field(default=0.0, ge=0, description="Longest pause between two judgements about the swap, in ms.")
+    swap_gap_ms: float = Field(
+        default=0.0, ge=0, le=1e9, description="Longest pause between two judgements about the swap, in ms."
+    )
     images: Count = Field(default=0, description="Images judged by it while it was watched.")
     reject_rate: Share = Field(default=0.0, description="Share of them rejected.")
     error_rate: Share = Field(default=0.0, description="Share of them on which it failed.")
@@ -119,13 +121,13 @@ class Record(Told):
     brand: Brand = Field(default="", description="Product variety that ran; empty: none was said.")
     label: str = Field(default="", max_length=200, description="What a person said that it shows; empty: nobody did.")
     model: NoneOrDigest = Field(default="", description="Digest of the model that judged it; empty: none did.")
-    score: float | None = Field(default=None, description="How far it is from what is normal.")
-    threshold: float | None = Field(default=None, description="Above it the part is rejected.")
+    score: float | None = Field(default=None, allow_inf_nan=False, description="How far it is from what is normal.")
+    threshold: float | None = Field(default=None, allow_inf_nan=False, description="Above it the part is rejected.")
     accepted: bool | None = Field(default=None, description="What the model judged; null: none did.")
     defect: str = Field(
         default="", max_length=200, description="Most likely defect of a rejected part, where the model names any."
     )
-    ms: float = Field(default=0.0, ge=0, description="Duration of the judgement in milliseconds.")
+    ms: float = Field(default=0.0, ge=0, le=1e9, description="Duration of the judgement in milliseconds.")
     image_sha256: Digest = Field(description="Digest of the image's PNG file.")
 
 
@@ -141,8 +143,10 @@ class Status(Told):
     missed: Count = Field(default=0, description="Ticks at which no image could be taken since then, as too many waited.")
     teach: str = Field(default="", max_length=200, description="Id of what is being taught, or was last; empty: nothing yet.")
     taught: Count = Field(default=0, description="Images of it that are recorded so far.")
-    per_second: float = Field(default=0.0, ge=0, description="Images a second, of the last seconds.")
-    p99_ms: float = Field(default=0.0, ge=0, description="99th percentile of the time for one judgement, in milliseconds.")
+    per_second: float = Field(default=0.0, ge=0, le=1e9, description="Images a second, of the last seconds.")
+    p99_ms: float = Field(
+        default=0.0, ge=0, le=1e9, description="99th percentile of the time for one judgement, in milliseconds."
+    )
     deployments: tuple[DeploymentState, ...] = Field(
         default=(), max_length=DEPLOYMENTS_TOLD, description="The newest deployments, oldest first."
     )

@@ -34,7 +34,8 @@ def report_of(run: Run) -> Report:
         sentences=_sentences(release),
         facts=_facts(task, release),
         sections=[_detectors(rows)] if rows else (),
-        tables=[markdown.table(_TITLES, rows)] if rows else (),
+        # What a detector says of its reasons is quoted: no link and no picture comes of it.
+        tables=[markdown.table(_TITLES, [(*row[:-1], markdown.plain(row[-1])) for row in rows])] if rows else (),
         models=models,
     )
 

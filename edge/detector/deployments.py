@@ -89,6 +89,10 @@ class _Watch:
         )
 
 
+_UNDER_WAY = ("waiting", "loading")
+_GIVEN_UP = "A person had the model before brought back."
+
+
 class Deployments:
     """All deployments of one detector. All of it may be called from any thread."""
 
@@ -111,6 +115,8 @@ class Deployments:
         self._waiting: dict[str, tuple[Deployment, Path]] = {}
         self._watches: dict[str, _Watch] = {}
         self._threads: dict[str, threading.Thread] = {}
+        self._given_up: set[str] = set()
+        """Deployments under way that a person does not want any more."""
         self._closing = threading.Event()
         self.trouble = ""
         self._written = b""
@@ -173,12 +179,21 @@ class Deployments:
             self._have_thread(asked.brand)
 
     def rollback(self, brand: str) -> None:
-        """Judge a brand by the model before, because a person said so.
+        """Judge a brand by the model before, because a person said so; by the one in use, where another is being loaded.
 
         Raises:
             NotFound: there is none before.
             StoreFailed: it judges now, but a restart would bring the other one back.
         """
+        with self._lock:
+            under_way = [state.id for state in self._states.values() if state.brand == brand and state.phase in _UNDER_WAY]
+            self._given_up.update(under_way)
+            waiting = self._waiting.pop(brand, None)
+            if waiting is not None:
+                self._set(waiting[0].id, phase="failed", reason=_GIVEN_UP)
+        if under_way:
+            self._keep()
+            return
         current = self._models.current(brand)
         try:
             self._models.rollback(brand)
@@ -190,9 +205,7 @@ class Deployments:
                     for state in reversed(self._states.values()):
                         if state.brand == brand and state.sha256 == current.deployable.sha256 and state.judges:
                             rolled = state if watch is None or watch.id != state.id else _with(state, watch.tally)
-                            self._states[state.id] = rolled.model_copy(
-                                update={"phase": "rolled-back", "reason": "A person had the model before brought back."}
-                            )
+                            self._states[state.id] = rolled.model_copy(update={"phase": "rolled-back", "reason": _GIVEN_UP})
                             break
                     if watch is not None:
                         watch.changed.set()
@@ -226,6 +239,12 @@ class Deployments:
 
     def _swap_in(self, asked: Deployment, file: Path) -> None:
         brand = asked.brand
+        current = self._models.current(brand)
+        if current is not None and current.deployable == asked.deployable:
+            # It is not put in its own place: taken back, it would leave the brand without any.
+            self._set(asked.id, phase="serving", reason="It was in use already.")
+            self._keep()
+            return
         self._end_watch(brand)
         self._set(asked.id, phase="loading")
         try:
@@ -247,7 +266,15 @@ class Deployments:
             self._keep()
             return
         swapped = time.monotonic()
-        self._set(asked.id, phase="watching" if asked.bounds.watch_seconds else "serving", load_seconds=loaded.seconds)
+        with self._lock:
+            if asked.id in self._given_up:
+                self._given_up.discard(asked.id)
+                self._models.rollback(brand)
+                self._watches.pop(brand, None)
+                self._set(asked.id, phase="rolled-back", reason=_GIVEN_UP)
+                self._keep()
+                return
+            self._set(asked.id, phase="watching" if asked.bounds.watch_seconds else "serving", load_seconds=loaded.seconds)
         _log.info("parts of %s are judged by version %s", brand, version)
         # What is out of its bounds at once waits for nothing, the disk included; nor does the next deployment.
         while not watch.changed.is_set() and (left := swapped + GAP_SECONDS - time.monotonic()) > 0:

@@ -6,6 +6,7 @@ written. So another try learns from the same ones, whatever has come or gone sin
 
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -54,6 +55,7 @@ class _Gathering(Document):
 
     images: tuple[_Gathered, ...] = Field(description="The images.")
     missing: Annotated[dict[str, str], Field(description="Detectors that did not send all, and why.")]
+    passed_over: int = Field(default=0, ge=0, description="Images that cannot be read.")
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ def work(job: Job, asked: InspectTrain, say: Say) -> None:
         sha256=trained.deployable.sha256,
         gathered={label: labels.count(label) for label in sorted(set(labels))},
         missing=gathering.missing,
+        passed_over=gathering.passed_over,
         data_fingerprint=trained.deployable.lineage.data_fingerprint,
         threshold=trained.threshold,
         figures=dict(trained.figures),
@@ -122,6 +125,7 @@ def _settled(job: Job, asked: InspectionTraining, say: Say) -> _Gathering:
         shutil.rmtree(images, ignore_errors=True)
         images.mkdir(parents=True)
     kept: dict[str, _Gathered] = {}
+    passed_over = 0
     for number, image in enumerate(found):
         say(Message(progress=(Stream(name="images", done=number, total=len(found), unit="images"),)))
         with disk_errors(images):
@@ -132,8 +136,14 @@ def _settled(job: Job, asked: InspectionTraining, say: Say) -> _Gathering:
                 continue  # The history has removed it since: it is full, or the image too old.
             # The same file twice is one image; what was said of it last holds.
             digest = sha256_of(images / name)
-            kept[digest] = _Gathered(file=name, label=image.label, sha256=digest)
-    gathering = _Gathering(images=_newest(list(kept.values()), asked), missing=missing)
+        try:
+            read(images / name)
+        except InvalidSamples as error:  # One that nobody can look at keeps nobody from learning from the others.
+            print(f"{image.path} is passed over: {error}", file=sys.stderr)
+            passed_over += 1
+            continue
+        kept[digest] = _Gathered(file=name, label=image.label, sha256=digest)
+    gathering = _Gathering(images=_newest(list(kept.values()), asked), missing=missing, passed_over=passed_over)
     counts = {label: sum(image.label == label for image in gathering.images) for label in _labels(gathering)}
     require(asked, counts)
     with disk_errors(images):

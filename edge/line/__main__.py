@@ -14,6 +14,7 @@ from cloudedge.processes import end_with
 from edge.folders import Folders
 from edge.line.service import Service
 from edge.line.settings import read_settings
+from edge.lock import locked
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         end_with(options.parent)
     folders = Folders(options.state.resolve())
     try:
+        lock = locked(folders.line / "service.lock", "service")
         service = Service(folders, read_settings(folders))
     except CloudedgeError as error:
         print(error, file=sys.stderr)
@@ -40,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     memory.release()
     ending.wait()
     service.close()
+    lock.close()
     return 0
 
 

@@ -154,7 +154,11 @@ def application(settings: LineSettings, shown: Shown) -> Starlette:
     def rejects(request: Request) -> Response:
         detector = request.query_params.get("detector", "")
         limit = request.query_params.get("limit", "50")
-        if (detector and not re.fullmatch(NAME, detector)) or not limit.isdecimal() or not 1 <= int(limit) <= MOST_REJECTS:
+        if (
+            (detector and not re.fullmatch(NAME, detector))
+            or not re.fullmatch("[0-9]{1,4}", limit)
+            or not 1 <= int(limit) <= MOST_REJECTS
+        ):
             return _refused(400, f"give a detector's name, and a limit from 1 to {MOST_REJECTS}")
         found = [
             {"detector": name, "heat": heat, "record": record.model_dump(mode="json")}

@@ -100,7 +100,9 @@ def _outcome(standing: Standing, rollout: Rollout, *, canary: bool, stopped: boo
     if standing.given and standing.away_seconds >= rollout.wait_seconds:
         said = "it began to judge by it, and then" if state is not None and state.judges else "it"
         return told(state, "unreachable", f"{said} was away for {rollout.wait_seconds:g} s")
-    if state is not None and state.judges and standing.judging_seconds >= rollout.canary_seconds and not standing.away_seconds:
+    # One that is watched and has judged nothing, as on a line that stands, has proven nothing.
+    proven = state is not None and (state.phase == "serving" or (state.judges and state.images > 0))
+    if state is not None and proven and standing.judging_seconds >= rollout.canary_seconds and not standing.away_seconds:
         return told(state, "serving")
     if not stopped:
         return None

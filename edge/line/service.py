@@ -370,13 +370,15 @@ class Service:
         except NotFound:
             unknown = [name for name in names if name not in members and name != SERVER]
             if unknown or not names:
+                who = f"{', '.join(unknown)} never joined" if unknown else "No detector at all has joined"
                 raise NotFound(
-                    f"{', '.join(unknown) or 'No detector at all'} has joined this line. Those that have: "
-                    f"{', '.join(members) or 'none'}. Add one: cloudedge-edge detectors add NAME."
+                    f"{who} this line. Those that have: {', '.join(members) or 'none'}. "
+                    "Add one: cloudedge-edge detectors add NAME."
                 ) from None
             if SERVER in names and self.local is None:
                 raise InvalidInput(
-                    "This edge server answers by no models itself. Have it do so: cloudedge-edge line open --models HTTP GRPC."
+                    "This edge server answers by no models itself. Have it do so: cloudedge-edge line open, with --models "
+                    "HOST:PORT HOST:PORT."
                 ) from None
             # Who is here comes first, so that a canary need not be waited for; of the edge server nobody learns how it judges.
             names.sort(key=lambda name: (name == SERVER, not self.attendance.is_here(name)))
@@ -385,7 +387,7 @@ class Service:
         asked = Deployment(id=deployment, brand=brand, deployable=deployable, bounds=bounds)
         with self._files:
             target = self._folders.line_model(deployable.sha256)
-            if not target.exists():
+            if not target.exists() or sha256_of(target) != deployable.sha256:  # The disk may have spoiled it.
                 if sha256_of(file) != deployable.sha256:
                     raise InvalidModel(f"{file} is not the model {deployable.sha256[:12]}. Fetch it again.")
                 atomic_copy(file, target)

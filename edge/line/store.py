@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
-from cloudedge.channel.identity import fingerprint
+from cloudedge.channel.identity import fingerprint, subject_of
 from cloudedge.channel.joining import TOKEN_SECONDS
 from cloudedge.documents.base import STORED
 from cloudedge.documents.inspection import Rollout
@@ -169,7 +169,7 @@ class LineStore:
         Raises:
             Conflict: the token is none, was used or has expired; all of that sounds the same to a stranger.
         """
-        with self._writing():
+        with self._members_changed(), self._writing():
             found = self._database.execute("SELECT * FROM tokens WHERE digest = ? AND name = ?", (digest, name)).fetchone()
             if found is None or _read(found["made"]).seconds_until(now()) >= TOKEN_SECONDS:
                 raise Conflict(
@@ -181,14 +181,17 @@ class LineStore:
                 raise Conflict(
                     f"This node has joined as {self.name_of(mark)} already. Remove that, or join from another folder."
                 )
+            others = self._database.execute("SELECT certificate FROM members WHERE name <> ?", (name,)).fetchall()
+            if subject_of(certificate) in [subject_of(other["certificate"]) for other in others]:
+                raise Conflict(
+                    "This node shows a certificate whose subject is another member's. Join from a folder that is empty."
+                )
             self._database.execute("DELETE FROM tokens WHERE digest = ?", (digest,))
             self._database.execute(
                 "INSERT OR REPLACE INTO members VALUES (?, ?, ?, ?)", (name, certificate, mark, _written(now()))
             )
             self._grow(name)
-            replaced = name in self._members
-        self._members = self._read_members()
-        return replaced
+            return name in self._members
 
     def remove(self, name: str) -> None:
         """Make somebody a stranger.
@@ -197,7 +200,7 @@ class LineStore:
             NotFound: nobody has this name.
         """
         self._require(name)
-        with self._writing():
+        with self._members_changed(), self._writing():
             self._database.execute("DELETE FROM members WHERE name = ?", (name,))
             self._database.execute("DELETE FROM tokens WHERE name = ?", (name,))
             self._database.execute("DELETE FROM rollbacks WHERE detector = ?", (name,))
@@ -206,7 +209,6 @@ class LineStore:
             for number, state in self._undecided(name):
                 self._settle(number, {name: told(state, gone.state, gone.reason)})
             self._database.execute("UPDATE parts SET withdrawn = 1 WHERE detector = ?", (name,))
-        self._members = self._read_members()
 
     # What is wanted of detectors.
 
@@ -280,6 +282,9 @@ class LineStore:
                 state = _state(row.fetchone()["state"])
                 left = self._deployment(number).deployable.sha256 if state is not None and state.judges else ""
                 self._database.execute("UPDATE parts SET withdrawn = 1 WHERE deployment = ? AND detector = ?", (number, name))
+            for number, state in self._undecided(name, brand):
+                if state is None or not state.judges:  # Nobody says any more what becomes of it.
+                    self._settle(number, {name: told(state, "skipped", "a person had the model before brought back")})
             self._database.execute("DELETE FROM rollbacks WHERE detector = ? AND brand = ?", (name, brand))
             self._database.execute("INSERT OR IGNORE INTO rollbacks VALUES (?, ?, ?, ?)", (wish, name, brand, left))
             self._grow(name)
@@ -452,6 +457,12 @@ class LineStore:
                 "UPDATE parts SET outcome = ? WHERE deployment = ? AND detector = ?", (late.model_dump_json(), *where)
             )
             self._grow(name)
+        if state.phase == "rolled-back" and outcome is not None and outcome.state == "serving":
+            # It judged by it, and left its bounds later, as it was watched longer than anybody waited.
+            late = told(state, "rolled-back", state.reason)
+            self._database.execute(
+                "UPDATE parts SET outcome = ? WHERE deployment = ? AND detector = ?", (late.model_dump_json(), *where)
+            )
         if over:
             self._grow(name)
 
@@ -538,6 +549,13 @@ class LineStore:
         with self._reading():
             rows = self._database.execute("SELECT * FROM members ORDER BY name").fetchall()
         return {row["name"]: Member(row["name"], row["certificate"], row["fingerprint"], _read(row["joined"])) for row in rows}
+
+    @contextmanager
+    def _members_changed(self) -> Iterator[None]:
+        """Know the members anew once they were changed, before anybody else changes them."""
+        with self._lock:
+            yield
+            self._members = self._read_members()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

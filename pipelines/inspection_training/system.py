@@ -74,9 +74,9 @@ class InspectionTrainingSystem(System[InspectionTrainingTask]):
         """See `System.sentence`."""
         if action == "judged":
             auroc = details.get("auroc")
-            measured = f"AUROC {auroc:.3f} on the test set" if isinstance(auroc, float) else "there is no test set"
+            measured = f"AUROC {auroc:.3f} on the test set: " if isinstance(auroc, float) else ""
             faults = "; ".join(map(str, details.get("faults") or ()))
-            return f"{measured}: the gate {'let it pass' if details.get('passed') else f'refused it: {faults}'}."
+            return f"{measured}the gate {'let it pass' if details.get('passed') else f'refused it: {faults}'}."
         return "Nothing is registered, as the gate refused the model." if action == "refused" else ""
 
     def summary(self, run: Run) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from cloudedge.documents.base import Told
-from cloudedge.documents.inspection import Bounds, Detectors, Rollout
+from cloudedge.documents.inspection import Bounds, DetectorName, Detectors, Rollout
 from cloudedge.documents.kinds import Result, Work
-from cloudedge.documents.report import Count, Name, Seconds, Share, Text, at_most
+from cloudedge.documents.report import Count, Seconds, Share, Text, at_most
 from cloudedge.names import NAME, SHA256
 
 
@@ -36,7 +36,7 @@ class Outcome(Told):
     transfer_seconds: Seconds = Field(default=0.0, description="Duration of the transfer.")
     load_seconds: Seconds = Field(default=0.0, description="Duration of loading and warming up.")
     swap_gap_ms: float = Field(
-        default=0.0, ge=0, description="Longest pause between two judgements about the swap, in milliseconds."
+        default=0.0, ge=0, le=1e9, description="Longest pause between two judgements about the swap, in milliseconds."
     )
     images: Count = Field(default=0, description="Images judged by it while it was watched.")
     reject_rate: Share = Field(default=0.0, description="Share of them rejected.")
@@ -49,7 +49,7 @@ class Deployed(Result):
     kind: Literal["deploy"] = Field(default="deploy", description="Kind of work.")
     sha256: str = Field(pattern=SHA256, description="Digest of the ONNX file.")
     brand: str = Field(default="", description="Product variety.")
-    detectors: Annotated[dict[Name, Outcome], at_most(1000)] = Field(
+    detectors: Annotated[dict[DetectorName, Outcome], at_most(1000)] = Field(
         default_factory=dict, max_length=1000, description="Outcome at each detector."
     )
 

@@ -4,9 +4,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from cloudedge.documents.inspection import InspectionTraining
+from cloudedge.documents.inspection import DetectorName, InspectionTraining
 from cloudedge.documents.kinds import Result, Work
-from cloudedge.documents.report import MOST_CLASSES, Count, Figures, Name, at_most
+from cloudedge.documents.report import MOST_CLASSES, Count, Figures, Name, Text, at_most
 from cloudedge.names import NAME, SHA256
 
 
@@ -30,13 +30,14 @@ class InspectTrained(Result):
     gathered: Annotated[dict[Name, Count], at_most(MOST_CLASSES)] = Field(
         default_factory=dict, max_length=MOST_CLASSES, description="Images gathered of each label."
     )
-    missing: Annotated[dict[Name, str], at_most(1000)] = Field(
+    missing: Annotated[dict[DetectorName, Annotated[Text, Field(max_length=2000)]], at_most(1000)] = Field(
         default_factory=dict, max_length=1000, description="Detectors whose images did not all arrive, and why."
     )
+    passed_over: Count = Field(default=0, description="Images that could not be read.")
     data_fingerprint: str = Field(
         default="", pattern=r"^([0-9a-f]{64})?$", description="Digest over the digests of all images used."
     )
-    threshold: float = Field(description="Score above which a part is rejected.")
+    threshold: float = Field(allow_inf_nan=False, description="Score above which a part is rejected.")
     figures: Figures = Field(default_factory=dict, description="What was measured on held-out images, by name.")
 
 

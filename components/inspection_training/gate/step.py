@@ -74,7 +74,7 @@ def _judged(work: Step, task: InspectionTrainingTask, test_data: str) -> GateRec
     atomic_write(path, work.run.output(delivery, MODEL, MAX_DEPLOYABLE_BYTES))
     known: dict[str, Any] = {"sha256": deployable.sha256, "deployable": deployable}
     if not test_data:
-        fault = "there is no test set: give one as test_data (cloudedge data put NAME FOLDER)"
+        fault = "there is no test set: put one into DATA/test, or give it as test_data (cloudedge data put NAME FOLDER)"
         return GateRecord(passed=False, faults=(fault,), **known)
     images = labelled_images(work.samples_at(test_data), task.training.brand)
     figures = _scored(work, path, deployable, images)

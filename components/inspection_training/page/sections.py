@@ -87,7 +87,7 @@ def _headline(task: InspectionTrainingTask, record: GateRecord | None, trained: 
 
 def _sentences(record: GateRecord | None, trained: InspectTrained | None) -> list[str]:
     said = [record.verdict] if record else []
-    said += [f"Not all images of {name} arrived: {why}." for name, why in sorted(trained.missing.items())] if trained else []
+    said += [f"Not all images of {name} arrived." for name in sorted(trained.missing)] if trained else []
     return said
 
 
@@ -96,6 +96,8 @@ def _facts(task: InspectionTrainingTask, record: GateRecord | None, trained: Ins
     if trained:
         facts += [("Images gathered", ", ".join(f"{count:,} {label}" for label, count in sorted(trained.gathered.items())))]
         facts += [("Threshold", figure(trained.threshold))]
+        facts += [("Images passed over, as they cannot be read", f"{trained.passed_over:,}")] if trained.passed_over else []
+        facts += [(f"Missing of {name}", why) for name, why in sorted(trained.missing.items())]
     if record and record.seconds_per_image:
         facts += [("An image in the cloud", f"{record.seconds_per_image * 1000:.1f} ms")]
     return facts

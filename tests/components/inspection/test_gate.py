@@ -52,7 +52,10 @@ def test_without_a_test_set_nothing_passes(plant: Plant) -> None:
     record = judge_run(task.id, "")
 
     assert not record.passed
-    assert "there is no test set: give one as test_data (cloudedge data put NAME FOLDER)" in record.verdict
+    assert (
+        "there is no test set: put one into DATA/test, or give it as test_data (cloudedge data put NAME FOLDER)"
+        in record.verdict
+    )
 
 
 def test_masks_tell_how_well_places_are_found(plant: Plant, tmp_path: Path) -> None:

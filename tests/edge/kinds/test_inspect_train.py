@@ -234,7 +234,11 @@ def test_images_of_the_lines_history_are_used_as_they_were_labelled(worked: Work
     ("spoil", "changes", "fault"),
     [
         (lambda folder: (folder / "normal" / "0.png").unlink(), {}, "There are 7 normal images of the brand 'plate'"),
-        (lambda folder: (folder / "normal" / "0.png").write_bytes(b"no image"), {}, "is no image of the formats"),
+        (
+            lambda folder: (folder / "normal" / "0.png").write_bytes(b"no image"),
+            {},
+            "There are 7 normal images of the brand 'plate'",
+        ),
         (
             lambda folder: None,
             {"classifier": Classifier(classes=("dent",))},
@@ -250,6 +254,16 @@ def test_what_is_wrong_with_images_is_said_once_with_the_way_out(
     with pytest.raises(InvalidSamples) as refused:
         worked.do(order_of(worked.site, **changes))
     assert fault in str(refused.value)
+
+
+def test_an_image_that_nobody_can_look_at_is_passed_over(worked: Worked, capsys: pytest.CaptureFixture[str]) -> None:
+    put(worked.site, "normal", 9)
+    (worked.site.samples / BRAND / "normal" / "0.png").write_bytes(b"no image")
+
+    result = worked.do(order_of(worked.site))
+
+    assert (result.gathered, result.passed_over) == ({"normal": 8}, 1)
+    assert "normal/0.png is passed over" in capsys.readouterr().err
 
 
 def test_a_file_that_is_no_backbone_is_refused_before_anything_is_gathered(worked: Worked) -> None:

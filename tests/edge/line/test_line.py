@@ -241,7 +241,7 @@ def test_a_canary_that_was_not_proven_when_it_was_stopped_must_be_when_it_goes_o
 
 def test_a_detector_that_is_none_is_refused_before_anything_is_done(site: LineSite) -> None:
     site.joined("a")
-    with pytest.raises(NotFound, match="nobody has joined"):
+    with pytest.raises(NotFound, match="nobody never joined this line. Those that have: a"):
         deploy(site, "one", AT_ONCE, "a", "nobody")
     with pytest.raises(NotFound, match="no deployment"):
         site.line.deployment("one")

@@ -16,7 +16,8 @@ ROLLOUT = Rollout(canaries=1, canary_seconds=60, wait_seconds=600)
 
 
 def said(phase: str, **more: object) -> DeploymentState:
-    return DeploymentState.model_validate({"id": "x", "brand": "b", "sha256": "0" * 64, "phase": phase, **more})
+    known = {"id": "x", "brand": "b", "sha256": "0" * 64, "phase": phase, "images": 1}
+    return DeploymentState.model_validate({**known, **more})
 
 
 def fresh(count: int) -> dict[str, Standing]:
@@ -41,6 +42,13 @@ def test_the_others_wait_until_the_canary_has_judged_long_enough() -> None:
     decision = decide(standings, ROLLOUT)
     assert decision.give == ("d-1", "d-2")
     assert decision.settled["d-0"].state == "serving"
+
+
+def test_a_canary_on_a_line_that_stands_proves_nothing() -> None:
+    standings = fresh(2)
+    standings["d-0"] = Standing(given=True, state=said("watching", images=0), judging_seconds=1e6)
+    decision = decide(standings, ROLLOUT)
+    assert (decision.give, decision.settled) == ((), {})
 
 
 def test_others_count_as_soon_as_they_judge() -> None:
