@@ -13,6 +13,8 @@ import typer
 
 from cloud.fusion.rule import rule_names
 from cloudedge.documents import DataFormat, TrainingTask, parse
+from cloudedge.documents.base import Part
+from cloudedge.documents.detector import DetectorConfiguration
 from cloudedge.documents.sweep import SweepFile
 from edge.tools.commands import app as edge_app
 from pipelines.commands.app import COMMANDS, Commands
@@ -81,11 +83,12 @@ def test_every_target_that_a_page_makes_is_in_the_makefile() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
-def test_every_json_is_a_task_a_sweep_or_a_data_format(page: Path) -> None:
+def test_every_json_is_a_document(page: Path) -> None:
+    known: dict[str, type[Part]] = {"data": TrainingTask, "over": SweepFile, "source": DetectorConfiguration}
     for block in blocks(page):
         value = json.loads(block.text) if block.language == "json" else {}
         if value and "kind" not in value:  # A task of another system is run where its page is read.
-            document = TrainingTask if "data" in value else SweepFile if "over" in value else DataFormat
+            document = next((document for field, document in known.items() if field in value), DataFormat)
             parse(document, block.text, str(block))
 
 
