@@ -3,13 +3,11 @@
 import contextlib
 import ipaddress
 import socket
-import threading
 from concurrent import futures
 from types import TracebackType
 from typing import Self
 
 import grpc
-import uvicorn
 
 from cloudedge.errors import InvalidInput, StoreFailed
 from cloudedge.serving.grpc_server import handlers
@@ -18,6 +16,7 @@ from cloudedge.serving.metrics import Metrics
 from cloudedge.serving.models import Models
 from cloudedge.serving.tensors import MOST_REQUEST_BYTES
 from cloudedge.serving.turns import AT_ONCE, MOST_WAITING, Turns
+from cloudedge.web import WebServer
 
 _GRACE_SECONDS = 5
 """For answers that are under way when the servers are closed."""
@@ -66,29 +65,15 @@ class Servers:
     def _serve_http(self, models: Models, address: str) -> None:
         listener = _listening(address)
         self.http_port = listener.getsockname()[1]
-        config = uvicorn.Config(
+        server = WebServer(
             application(models, self._turns, self.metrics),
-            http="h11",
-            loop="asyncio",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            limit_concurrency=_MOST_CONNECTIONS,
-            timeout_keep_alive=60,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
+            listener,
+            "serving-http",
+            most_connections=_MOST_CONNECTIONS,
+            grace_seconds=_GRACE_SECONDS,
+            idle_seconds=60,
         )
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="serving-http")
-        thread.start()
-
-        def close() -> None:
-            server.should_exit = True
-            thread.join()
-            listener.close()
-
-        self._closing.callback(close)
+        self._closing.callback(server.close)
 
     def _serve_grpc(self, models: Models, address: str) -> None:
         host, port = _parsed(address)

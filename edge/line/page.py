@@ -10,14 +10,12 @@ import importlib.resources
 import re
 import secrets
 import socket
-import threading
 import time
 from collections.abc import AsyncIterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -29,6 +27,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from cloudedge.addresses import host_and_port
 from cloudedge.errors import InvalidInput
 from cloudedge.names import NAME, SHA256
+from cloudedge.web import WebServer
 from edge.line.history import History
 from edge.line.reports import LineReport
 from edge.line.settings import LineSettings
@@ -62,36 +61,16 @@ class Shown(Protocol):
         """How the line stands."""
 
 
-class Page:
-    """Answers people, from the moment that it is made until it is closed."""
+def served(settings: LineSettings, shown: Shown) -> WebServer:
+    """Have people answered.
 
-    def __init__(self, settings: LineSettings, shown: Shown) -> None:
-        """Listen.
-
-        Raises:
-            InvalidInput: nobody can listen there.
-        """
-        listener = bound(settings.page)
-        config = uvicorn.Config(
-            application(settings, shown),
-            http="h11",
-            loop="asyncio",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            limit_concurrency=_MOST_CONNECTIONS,
-            timeout_graceful_shutdown=_ENDING_SECONDS,
-        )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, args=([listener],), name="page", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Answer nobody any more."""
-        self._server.should_exit = True
-        self._thread.join()
+    Raises:
+        InvalidInput: nobody can listen there.
+    """
+    listener = bound(settings.page)
+    return WebServer(
+        application(settings, shown), listener, "page", most_connections=_MOST_CONNECTIONS, grace_seconds=_ENDING_SECONDS
+    )
 
 
 def bound(address: str) -> socket.socket:

@@ -40,7 +40,7 @@ from edge.folders import Folders
 from edge.line.answering import Answering
 from edge.line.attendance import Attendance
 from edge.line.history import Arrived, History
-from edge.line.page import Page
+from edge.line.page import served
 from edge.line.reports import DeploymentReport, DetectorReport, LineReport, PartReport, Trend
 from edge.line.rollout import Standing, decide
 from edge.line.settings import LineSettings
@@ -114,7 +114,7 @@ class Service:
             stack.callback(self._end_threads)
             self._answering = Answering(folders.line_socket, self._calls())
             stack.callback(self._answering.close)
-            self._page = Page(settings, self)
+            self._page = served(settings, self)
             stack.callback(self._page.close)
             self._stack = stack.pop_all()
 
