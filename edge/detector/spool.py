@@ -126,6 +126,10 @@ class Spool:
             self._reserve.unlink(missing_ok=True)
             self._database = self._opened()
             self._free_some()
+        try:
+            self._let_go()  # A crash between keeping an image and letting go of others, or another bound than before.
+        except StoreFailed as error:
+            _log.warning("no room could be made: %s", error)
         self._keep_reserve()
 
     def _opened(self) -> sqlite3.Connection:

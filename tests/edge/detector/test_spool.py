@@ -128,6 +128,14 @@ def test_after_a_crash_what_is_not_whole_goes(tmp_path: Path) -> None:
         assert spool.bytes == 2 * (100 + ROW_BYTES)
 
 
+def test_opened_with_less_room_than_it_takes_it_lets_go(tmp_path: Path) -> None:
+    with opened(tmp_path) as spool:
+        spool.add([fresh() for _ in range(4)])
+    with opened(tmp_path, most_bytes=2 * (100 + ROW_BYTES)) as spool:
+        assert spool.bytes == 2 * (100 + ROW_BYTES)
+        assert held(tmp_path) == files(tmp_path) == [3, 4]
+
+
 def test_old_images_go_but_the_newest_and_taught_ones_that_were_not_sent_stay(tmp_path: Path) -> None:
     with opened(tmp_path, most_hours=1e-9) as spool:
         spool.add([fresh("taught"), fresh("taught"), fresh("remarkable"), fresh()])

@@ -270,12 +270,13 @@ def test_a_cut_transfer_goes_on_where_it_was(site: LineSite) -> None:
     cable = Cable(found.address)
     try:
         (site.folder("north") / "line.json").write_bytes(found.model_copy(update={"address": cable.address}).to_json())
-        cable.limit = 3_000_000
+        cable.limit = 5_000_000
         site.link("north")
         report = deploy(site, padding=6_000_000)
         assert outcomes(site) == {"north": "serving"}
         assert cable.cuts == 1
-        assert cable.passed < 1.3 * report.size
+        # From its start again would be 5 MB more; what was under way when it was cut is less, and the machine's affair.
+        assert cable.passed < report.size + 3_000_000
         assert detector.deployed == ["one"]
     finally:
         site.unlink("north")
@@ -298,14 +299,16 @@ def test_a_detector_that_dies_in_a_transfer_goes_on_where_it_was_and_nothing_run
         part = site.line.deployment("one").detectors["north"]
         told.append(part.state.transferred if part.state else 0)
         (kept,) = (site.folder("north") / "models").glob("*.part")
-        assert 0 < kept.stat().st_size < report.size
+        still_to_come = report.size - kept.stat().st_size
+        assert 0 < still_to_come < report.size
+        passed = cable.passed  # What was under way when it was cut is lost, and how much that was is the machine's affair.
         site.link("north")
         while not site.line.deployment("one").over:
             part = site.line.deployment("one").detectors["north"]
             told.append(part.state.transferred if part.state else 0)
         assert outcomes(site) == {"north": "serving"}
         assert told == sorted(told)
-        assert cable.passed < 1.3 * report.size
+        assert cable.passed - passed < still_to_come + 300_000
         assert detector.deployed == ["one"]
     finally:
         site.unlink("north")
