@@ -40,6 +40,9 @@ _DATATYPES: dict[str, Datatype] = {
 }
 """The Open Inference Protocol's words for the types of data formats."""
 
+_LUMA = (0.299, 0.587, 0.114)
+"""Shares of red, green and blue in gray."""
+
 _TOLERANCE = 1e-3
 """Largest difference of a probability between the network and the file."""
 
@@ -51,8 +54,8 @@ def convert(spec: ModelSpec, data: DataFormat, model: Path, path: Path, name: st
     """Write a trained model as an ONNX file.
 
     Its inputs have the names of the format's fields, their stored types and their shapes behind the batch; its output is
-    `probabilities` (batch, classes). Where the one field is an image of 8-bit RGB, the input is `image` (batch, height, width,
-    3), so that a detector can judge by it.
+    `probabilities` (batch, classes). Where the one field is an image of 8-bit RGB or gray, the input is `image` (batch, height,
+    width, 3), so that a detector can judge by it; colours become gray in the graph where the samples are.
 
     Args:
         spec: The architecture.
@@ -105,7 +108,7 @@ class _Deployed(nn.Module):
         """Probabilities [n, classes] from the fields' stored values [n, *shape]."""
         parts = []
         for field, values in zip(self._fields, inputs, strict=True):
-            planes = values.permute(0, 3, 1, 2) if self._image else values
+            planes = _planes(values, field.shape[0]) if self._image else values
             # Numbers far from 0 keep their spread: the offset is subtracted before they are made short.
             exact = planes.to(torch.float64) if field.dtype in ("int32", "int64", "float64") else planes.to(torch.float32)
             parts.append(((exact - field.offset) * field.scale).to(torch.float32))
@@ -113,10 +116,19 @@ class _Deployed(nn.Module):
         return torch.softmax(self._network(joined.reshape(-1, *self._shape)), 1)
 
 
+def _planes(image: Tensor, channels: int) -> Tensor:
+    """Images [n, height, width, 3] as samples have them [n, channels, height, width]: colours, or gray by ITU-R BT.601."""
+    colours = image.permute(0, 3, 1, 2)
+    if channels == 3:
+        return colours
+    parts = colours.to(torch.float32) * torch.tensor(_LUMA)[:, None, None]
+    return parts.sum(1, keepdim=True).round()
+
+
 def _image_form(data: DataFormat) -> ImageForm | None:
-    """The form of images, where the samples are 8-bit RGB ones of a size that a detector may have."""
+    """The form of images, where the samples are 8-bit RGB or gray ones of a size that a detector may have."""
     field = data.fields[0]
-    if len(data.fields) > 1 or field.dtype != "uint8" or len(field.shape) != 3 or field.shape[0] != 3:
+    if len(data.fields) > 1 or field.dtype != "uint8" or len(field.shape) != 3 or field.shape[0] not in (1, 3):
         return None
     lengths = ImageForm.model_fields["height"].metadata
     least, most = (next(getattr(bound, at) for bound in lengths if hasattr(bound, at)) for at in ("ge", "le"))

@@ -33,8 +33,8 @@ class Tensor(Part):
 class ImageForm(Part):
     """What an image is before the model gets it: 8-bit RGB, as (batch, height, width, 3). All else is in the graph."""
 
-    height: int = Field(default=128, ge=32, le=1024, description="Height in pixels; an image of another size is resized.")
-    width: int = Field(default=128, ge=32, le=1024, description="Width in pixels; an image of another size is resized.")
+    height: int = Field(default=128, ge=8, le=1024, description="Height in pixels; an image of another size is resized.")
+    width: int = Field(default=128, ge=8, le=1024, description="Width in pixels; an image of another size is resized.")
 
 
 class Lineage(Told):

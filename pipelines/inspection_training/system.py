@@ -1,11 +1,13 @@
 """What training for production lines is to the command line, to the places where it runs, and to whoever looks at its runs."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloud.runs.run import Run
 from cloudedge.documents.tasks.inspection_training import InspectionTrainingTask
 from cloudedge.errors import InvalidInput
+from components.inspection_training.gate.images import labelled_images
 from components.inspection_training.records import gate_of
 from pipelines.frames import Frames
 from pipelines.systems import Place, System
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pipelines.dag import FormShape
+    from pipelines.laptop.data import Data
 
 
 class InspectionTrainingSystem(System[InspectionTrainingTask]):
@@ -70,6 +73,19 @@ class InspectionTrainingSystem(System[InspectionTrainingTask]):
             raise InvalidInput(f"The task is for the line {task.line}, and for no other edge.")
         return task
 
+    def require_samples(self, run: Run, task: InspectionTrainingTask, data: "Data") -> None:
+        """See `System.require_samples`: a test set that cannot be used is known before the line trains."""
+        if data.test and gate_of(run) is None:
+            labelled_images(Path(data.test), task.training.brand)
+
+    def remarks(
+        self, task: InspectionTrainingTask, data: "Data", folders: Mapping[str, Path]
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """See `System.remarks`."""
+        del task, folders
+        if not data.test:
+            yield "untested", {"data": data.shown}
+
     def sentence(self, action: str, details: Mapping[str, Any]) -> str:
         """See `System.sentence`."""
         if action == "judged":
@@ -77,6 +93,8 @@ class InspectionTrainingSystem(System[InspectionTrainingTask]):
             measured = f"AUROC {auroc:.3f} on the test set: " if isinstance(auroc, float) else ""
             faults = "; ".join(map(str, details.get("faults") or ()))
             return f"{measured}the gate {'let it pass' if details.get('passed') else f'refused it: {faults}'}."
+        if action == "untested":
+            return f"There is no test set in {details.get('data')}/test: the gate will refuse the model."
         return "Nothing is registered, as the gate refused the model." if action == "refused" else ""
 
     def summary(self, run: Run) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from cloud.runs.run import Run
 from cloud.step import Step, step
 from cloud.tracking import TrackingRecord
 from cloud.tracking.versions import run_of_version
+from cloudedge.documents.deployable import Deployable
+from cloudedge.documents.line import SERVER
 from cloudedge.documents.tasks.inspection_deployment import InspectionDeploymentTask
 from cloudedge.errors import InvalidInput, NotFound
 from cloudedge.names import NAME
@@ -42,6 +44,7 @@ def _released(work: Step, task: InspectionDeploymentTask) -> Release:
             "in override.by and override.reason; both are kept in the operation log."
         )
     check(offered.file, offered.deployable)
+    _require_images(task, offered.deployable)
     deployable = offered.deployable.model_copy(update={"brand": task.brand})
     content = deployable.to_json()
     work.store.put_file(model_key(work.run), offered.file)
@@ -74,6 +77,20 @@ def _word(task: InspectionDeploymentTask, offered: Offered) -> tuple[bool, str]:
     if brand and brand != task.brand:
         return False, f"It was trained and judged for the brand {brand}, and brand is {task.brand}."
     return offered.passed, offered.verdict
+
+
+def _require_images(task: InspectionDeploymentTask, deployable: Deployable) -> None:
+    """Make sure that whoever gets the model can run it: a detector has images, the edge server answers whoever asks it.
+
+    Raises:
+        InvalidInput: a detector is to get a model that takes something else.
+    """
+    if deployable.image is None and task.detectors != (SERVER,):
+        takes = ", ".join(f"{each.name} ({each.datatype} of shape {list(each.shape)})" for each in deployable.inputs)
+        raise InvalidInput(
+            f"The model {deployable.name} takes {takes}, and a detector judges 8-bit images, in colours or gray, of 8 to 1024 "
+            f"pixels a side. Deploy it to the edge server itself, which serves it: give the detectors as [{SERVER!r}]."
+        )
 
 
 def _source(work: Step, model: str) -> Run:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from cloudedge import weights
@@ -84,7 +85,9 @@ def compare(session: Session, deployable: Deployable, network: nn.Module, data: 
     joined = scaled[0] if len(scaled) == 1 else torch.cat([part.flatten(1) for part in scaled], 1)
     with torch.no_grad():
         wanted = torch.softmax(network(joined.reshape(-1, *data.input_shape)), 1).numpy()
-    given = {"image": np.moveaxis(stored["picture"], 1, -1)} if deployable.image else stored
+    given = stored
+    if deployable.image:  # RGB, whatever the samples are; equal red, green and blue are that gray.
+        given = {"image": np.moveaxis(np.repeat(*stored.values(), 3 // data.input_shape[0], 1), 1, -1)}
     found = session.infer({name: np.ascontiguousarray(values) for name, values in given.items()})["probabilities"]
     assert np.allclose(found, wanted, atol=1e-5)
     assert deployable.classes == data.classes
@@ -107,6 +110,17 @@ def test_a_classifier_of_colour_images_judges_at_a_detector(tmp_path: Path) -> N
     found = judge(session, np.full((100, 90, 3), 128, np.uint8))
     assert found.defect in RGB.classes
     assert (found.score, found.reject) == (None, False)
+
+
+def test_a_classifier_of_gray_images_judges_colours_by_their_brightness(tmp_path: Path) -> None:
+    session, deployable, network = converted(tmp_path, ModelSpec(architecture="convnet"), GRAY)
+    assert deployable.image is not None
+    colours = np.random.default_rng(3).integers(0, 256, (12, 10, 3), np.uint8)
+    gray = np.asarray(Image.fromarray(colours).convert("L"))  # Another's arithmetic, which rounds otherwise now and then.
+    with torch.no_grad():
+        wanted = torch.softmax(network((torch.from_numpy(gray.astype(np.float32))[None, None] - 10) / 255), 1).numpy()
+    assert np.allclose(session.infer({"image": colours[None]})["probabilities"], wanted, atol=0.02)
+    assert judge(session, np.full((100, 90, 3), 128, np.uint8)).defect in GRAY.classes
 
 
 class _Moody(nn.Module):

@@ -11,6 +11,8 @@ import numpy
 import pytest
 
 from cloudedge.documents import Fusion
+from cloudedge.documents.inspection import InspectionTraining
+from cloudedge.documents.tasks.inspection_training import InspectionTrainingTask
 from cloudedge.errors import StoreFailed, WorkFailed
 from pipelines.laptop.data import Data
 from pipelines.laptop.home import Home
@@ -314,3 +316,15 @@ def test_a_disk_without_room_is_named(tmp_path: Path) -> None:
 def test_a_program_that_cannot_be_started_is_named_and_not_its_log(tmp_path: Path) -> None:
     with pytest.raises(WorkFailed, match=f"^Cannot start {tmp_path}/none: No such file or directory"):
         Runners().have({"hall-1": Program([f"{tmp_path}/none"])}, tmp_path)
+
+
+def test_a_test_set_that_cannot_judge_is_refused_before_a_line_trains(cloudedge: Cloudedge, tmp_path: Path) -> None:
+    (tmp_path / "data" / "edges" / "line-1").mkdir(parents=True)
+    (tmp_path / "data" / "test" / "brick" / "normal").mkdir(parents=True)
+    task = InspectionTrainingTask(name="Brick", id="brick", line="line-1", training=InspectionTraining(brand="brick"))
+
+    code, message = run(cloudedge, tmp_path, tmp_path / "data", task)
+
+    assert code == 2
+    assert "has no images of parts that are in order" in message
+    assert not (tmp_path / "home" / "store" / "runs" / "brick").exists()
