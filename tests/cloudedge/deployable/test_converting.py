@@ -87,7 +87,8 @@ def compare(session: Session, deployable: Deployable, network: nn.Module, data: 
         wanted = torch.softmax(network(joined.reshape(-1, *data.input_shape)), 1).numpy()
     given = stored
     if deployable.image:  # RGB, whatever the samples are; equal red, green and blue are that gray.
-        given = {"image": np.moveaxis(np.repeat(*stored.values(), 3 // data.input_shape[0], 1), 1, -1)}
+        (samples,) = stored.values()
+        given = {"image": np.moveaxis(np.repeat(samples, 3 // data.input_shape[0], 1), 1, -1)}
     found = session.infer({name: np.ascontiguousarray(values) for name, values in given.items()})["probabilities"]
     assert np.allclose(found, wanted, atol=1e-5)
     assert deployable.classes == data.classes
