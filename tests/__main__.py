@@ -76,7 +76,7 @@ def _start(name: str, place: Path, log: Path | None = None) -> "subprocess.Popen
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CLOUDEDGE_TESTS": str(place)}
     output = os.open(log, os.O_WRONLY | os.O_CREAT) if log else None
     try:
-        command = [sys.executable, "-m", "pytest", *_GROUPS[name]]
+        command = [sys.executable, "-m", "pytest", "--durations", "12", *_GROUPS[name]]
         # In a group of its own, as a terminal's Ctrl-C besides ours would break off what pytest does upon the first.
         return subprocess.Popen(command, cwd=_ROOT, env=environment, stdout=output, stderr=output, process_group=0)
     finally:
