@@ -1,0 +1,157 @@
+"""What searching for a model on an edge device is about: the device's queue and resources, candidates, limits, and what came of it."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from cloudedge.documents.base import Document, Part
+from cloudedge.documents.report import Count, Seconds, Share, Time
+from cloudedge.names import NAME
+
+MOST_LAYERS = 6
+FILTERS = (4, 8, 16, 32, 64)
+KERNELS = (1, 3, 5, 7)
+
+Joules = Annotated[float, Field(ge=0, le=1e12)]
+Watts = Annotated[float, Field(ge=0, le=1e6)]
+Bytes = Annotated[int, Field(ge=0, le=2**50)]
+Nodes = Annotated[float, Field(ge=0, le=1e6)]
+Milliseconds = Annotated[float, Field(ge=0, le=1e9)]
+Filters = Annotated[Literal[FILTERS], Field()]
+Kernel = Annotated[Literal[KERNELS], Field()]
+Loss = Literal["cross-entropy", "label-smoothing", "focal", "mse"]
+
+Origin = Literal["measured", "estimated", "described", "absent"]
+"""Where a figure comes from: read off the device; computed by a calibrated model; said by its description; or there is no such
+thing on the device."""
+
+
+class QueuedJob(Part):
+    """A task in the device's queue: Job, row by row."""
+
+    runtime_cpu: Seconds = Field(description="Approximate runtime on the CPU.")
+    runtime_npu: Seconds | None = Field(default=None, description="The same on an accelerator; none: it cannot run there.")
+    energy_cpu: Joules = Field(description="Approximate energy on the CPU.")
+    energy_npu: Joules | None = Field(default=None, description="The same on an accelerator.")
+    nodes_cpu: Nodes = Field(description="Compute nodes (cores) that it needs on the CPU.")
+    nodes_npu: Nodes | None = Field(default=None, description="The same on an accelerator.")
+    latency_limit: Seconds = Field(description="How long it may take from now on: T.")
+
+
+class Resources(Part):
+    """What the device has to give now: Source."""
+
+    free_nodes_cpu: Nodes = Field(description="Free compute nodes (cores) of the CPU, within the limits of its control group.")
+    free_nodes_npu0: Nodes = Field(default=0, description="Free compute nodes of the first accelerator; 0: there is none.")
+    free_nodes_npu1: Nodes = Field(default=0, description="The same of the second one.")
+    free_memory_cpu: Bytes = Field(description="Free main memory in bytes, within the limits of its control group.")
+    free_memory_npu0: Bytes = Field(default=0, description="Free memory of the first accelerator in bytes.")
+    free_memory_npu1: Bytes = Field(default=0, description="The same of the second one.")
+    average_power: Watts = Field(description="Average power of the device in the current period, in watts.")
+    origins: dict[str, Origin] = Field(default_factory=dict, description="Where each of these figures comes from, by its name.")
+
+
+class DeviceState(Part):
+    """What the size of a search follows from: X."""
+
+    jobs: tuple[QueuedJob, ...] = Field(default=(), max_length=1000, description="The queue, first one first.")
+    resources: Resources = Field(description="What the device has to give.")
+    at: Time = Field(description="When it was looked at.")
+
+
+class Candidate(Part):
+    """A network that may be trained: blocks of convolution, normalisation, ReLU and pooling, then one linear layer."""
+
+    layers: int = Field(ge=1, le=MOST_LAYERS, description="Number of convolution layers.")
+    filters: Filters = Field(description="Channels of its widest layer.")
+    kernel: Kernel = Field(description="Kernel size of its convolutions.")
+    growing: bool = Field(default=False, description="Whether channels double from layer to layer up to `filters`; else all equal.")
+
+
+class Hyperparameters(Part):
+    """How large a search may be: caps on the candidates, the loss to train with, and the seed to begin with."""
+
+    layers: int = Field(ge=1, le=MOST_LAYERS, description="Most convolution layers.")
+    filters: Filters = Field(description="Most channels of a layer.")
+    kernel: Kernel = Field(description="Largest kernel.")
+    loss: Loss = Field(default="cross-entropy", description="Loss.")
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of the first network's weights.")
+
+
+class Limits(Part):
+    """What a model may cost on the device; a limit that is none does not bind."""
+
+    latency_ms: Milliseconds | None = Field(default=None, description="Longest time of one inference, in milliseconds.")
+    memory_bytes: Bytes | None = Field(default=None, description="Most memory of an inference, in bytes.")
+    energy_joules: Joules | None = Field(default=None, description="Most energy of one inference.")
+
+
+class Costs(Part):
+    """What a model costs on the device."""
+
+    latency_ms: Milliseconds = Field(description="Time of one inference: the median where measured, the expected one else.")
+    latency_bound_ms: Milliseconds = Field(description="Not exceeded by 95% of inferences, a busy neighbour beside them.")
+    memory_bytes: Bytes = Field(description="Weights, and the largest activations that are there at once.")
+    energy_joules: Joules | None = Field(default=None, description="Energy of one inference; none: not known.")
+    origin: Origin = Field(default="estimated", description="Whether that was measured or estimated.")
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if self.latency_bound_ms < self.latency_ms:
+            raise ValueError("the bound of the latency is below the latency")
+        return self
+
+
+class Trial(Part):
+    """A candidate that was trained, or why it was not."""
+
+    candidate: Candidate = Field(description="The network.")
+    loss: Loss = Field(default="cross-entropy", description="Loss that it was trained with.")
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of its weights.")
+    predicted: Costs = Field(description="What it was expected to cost.")
+    broken: tuple[Literal["latency", "memory", "energy"], ...] = Field(
+        default=(), description="Limits that it was expected to break; then it was not trained."
+    )
+    accuracy: Share | None = Field(default=None, description="On held-out samples; none: it was not trained.")
+    epochs: Count = Field(default=0, description="Epochs that it was trained for.")
+    seconds: Seconds = Field(default=0, description="How long that took.")
+    measured: Costs | None = Field(default=None, description="What it costs when measured; none: it was not.")
+
+
+class TraceRow(Part):
+    """A search that is over: what the meta model learns from."""
+
+    id: str = Field(max_length=300, description="Of the order, so that each search counts once.")
+    device: str = Field(pattern=NAME, description="The device.")
+    state: DeviceState = Field(description="Its queue and resources as the search began.")
+    limits: Limits = Field(description="What the model might cost.")
+    hyperparameters: Hyperparameters = Field(description="How large the search was.")
+    by: Literal["meta", "tpe"] = Field(description="What led it: the meta model, or constrained TPE outside of that one's range.")
+    trials: tuple[Trial, ...] = Field(max_length=1000, description="What was tried, and what was screened out.")
+    best: int | None = Field(default=None, ge=0, description="Place of the best one among the trials; none: nothing is feasible.")
+
+
+class Trace(Document):
+    """Searches that are over."""
+
+    rows: tuple[TraceRow, ...] = Field(default=(), max_length=100_000, description="The searches, oldest first.")
+
+
+class Accelerator(Part):
+    """An accelerator that no driver here tells of."""
+
+    name: str = Field(max_length=100, description="What it is.")
+    nodes: Nodes = Field(description="Its compute nodes.")
+    memory_bytes: Bytes = Field(description="Its memory in bytes.")
+    speed: float = Field(gt=0, le=1e6, description="How many times faster than one CPU core it runs a network.")
+    watts: Watts = Field(description="Its power at work.")
+
+
+class DeviceDescription(Document):
+    """What cannot be measured on a device."""
+
+    idle_watts: Watts | None = Field(default=None, description="Power of the device with nothing to do.")
+    busy_watts: Watts | None = Field(default=None, description="Power of the device with all cores at work.")
+    cores: Nodes | None = Field(default=None, description="Cores that a search may count on; none: those that there are.")
+    memory_bytes: Bytes | None = Field(default=None, description="Memory that a search may count on; none: what there is.")
+    accelerators: tuple[Accelerator, ...] = Field(default=(), max_length=2, description="Accelerators; the first two count.")
