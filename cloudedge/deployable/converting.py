@@ -22,7 +22,7 @@ from cloudedge.deployable.checking import described
 from cloudedge.deployable.session import NUMPY_TYPES
 from cloudedge.documents import DataFormat, ModelSpec
 from cloudedge.documents.data import SampleField
-from cloudedge.documents.deployable import MAX_DEPLOYABLE_BYTES, Datatype, Deployable, ImageForm, Lineage
+from cloudedge.documents.deployable import MAX_DEPLOYABLE_BYTES, Datatype, Deployable, ImageForm, Lineage, image_form
 from cloudedge.errors import InvalidModel
 from cloudedge.files import atomic_write
 from cloudedge.models import build
@@ -77,7 +77,7 @@ def convert(spec: ModelSpec, data: DataFormat, model: Path, path: Path, name: st
     network = build(spec, data, 0)
     weights.check(model, weights.layout_of(network.state_dict()))
     network.load_state_dict(weights.load(model))
-    form = _image_form(data)
+    form = image_form(data)
     deployed = _Deployed(network, data, image=form is not None).eval()
     names = ["image"] if form is not None else [field.name for field in data.fields]
     content = _exported(deployed, data, form, names, spec)
@@ -123,17 +123,6 @@ def _planes(image: Tensor, channels: int) -> Tensor:
         return colours
     parts = colours.to(torch.float32) * torch.tensor(_LUMA)[:, None, None]
     return parts.sum(1, keepdim=True).round()
-
-
-def _image_form(data: DataFormat) -> ImageForm | None:
-    """The form of images, where the samples are 8-bit RGB or gray ones of a size that a detector may have."""
-    field = data.fields[0]
-    if len(data.fields) > 1 or field.dtype != "uint8" or len(field.shape) != 3 or field.shape[0] not in (1, 3):
-        return None
-    lengths = ImageForm.model_fields["height"].metadata
-    least, most = (next(getattr(bound, at) for bound in lengths if hasattr(bound, at)) for at in ("ge", "le"))
-    _, height, width = field.shape
-    return ImageForm(height=height, width=width) if all(least <= size <= most for size in (height, width)) else None
 
 
 def _samples(data: DataFormat, form: ImageForm | None, count: int) -> list[Tensor]:

@@ -65,7 +65,9 @@ class Candidate(Part):
     layers: int = Field(ge=1, le=MOST_LAYERS, description="Number of convolution layers.")
     filters: Filters = Field(description="Channels of its widest layer.")
     kernel: Kernel = Field(description="Kernel size of its convolutions.")
-    growing: bool = Field(default=False, description="Whether channels double from layer to layer up to `filters`; else all equal.")
+    growing: bool = Field(
+        default=False, description="Whether channels double from layer to layer up to `filters`; else all equal."
+    )
 
 
 class Hyperparameters(Part):
@@ -126,9 +128,13 @@ class TraceRow(Part):
     state: DeviceState = Field(description="Its queue and resources as the search began.")
     limits: Limits = Field(description="What the model might cost.")
     hyperparameters: Hyperparameters = Field(description="How large the search was.")
-    by: Literal["meta", "tpe"] = Field(description="What led it: the meta model, or constrained TPE outside of that one's range.")
+    by: Literal["meta", "tpe"] = Field(
+        description="What led it: the meta model, or constrained TPE outside of that one's range."
+    )
     trials: tuple[Trial, ...] = Field(max_length=1000, description="What was tried, and what was screened out.")
-    best: int | None = Field(default=None, ge=0, description="Place of the best one among the trials; none: nothing is feasible.")
+    best: int | None = Field(
+        default=None, ge=0, description="Place of the best one among the trials; none: nothing is feasible."
+    )
 
 
 class Trace(Document):

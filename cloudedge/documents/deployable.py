@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from cloudedge.documents.base import Document, Part, Told, each_once
-from cloudedge.documents.data import ClassName
+from cloudedge.documents.data import ClassName, DataFormat
 from cloudedge.documents.report import Count
 from cloudedge.names import FIELD_NAME, NAME, SHA256
 
@@ -92,3 +92,14 @@ class Deployable(Document, Told):
             if len(self.inputs) != 1 or self.inputs[0].datatype != "UINT8" or self.inputs[0].shape != form:
                 raise ValueError(f"an image model has one input, UINT8 of shape {list(form)}")
         return self
+
+
+def image_form(data: DataFormat) -> ImageForm | None:
+    """The form of images, where the samples are 8-bit RGB or gray ones of a size that a detector may have."""
+    field = data.fields[0]
+    if len(data.fields) > 1 or field.dtype != "uint8" or len(field.shape) != 3 or field.shape[0] not in (1, 3):
+        return None
+    lengths = ImageForm.model_fields["height"].metadata
+    least, most = (next(getattr(bound, at) for bound in lengths if hasattr(bound, at)) for at in ("ge", "le"))
+    _, height, width = field.shape
+    return ImageForm(height=height, width=width) if all(least <= size <= most for size in (height, width)) else None

@@ -1,7 +1,7 @@
 """A small convolutional network for small images, from 8 x 8 pixels up."""
 
 from collections import OrderedDict
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from torch import nn
@@ -22,6 +22,7 @@ class Convnet(Part):
         max_length=8,
         description="Channels of each block; each but a 1-pixel one halves the image.",
     )
+    kernel: Literal[1, 3, 5, 7] = Field(default=3, description="Height and width of each convolution in pixels: 1, 3, 5 or 7.")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="Share of the last features left out in each training step.")
     norm: Norm = Field(default="group", description="Normalisation after each convolution: group, batch or none.")
 
@@ -45,7 +46,7 @@ def convnet(input_shape: tuple[int, ...], classes: int, **parameters: Any) -> nn
     inputs, height, width = shape = image_shape(input_shape, "convnet")
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten(), image=nn.Unflatten(1, shape))
     for number, outputs in enumerate(settings.channels, start=1):
-        layers[f"convolution_{number}"] = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1)
+        layers[f"convolution_{number}"] = nn.Conv2d(inputs, outputs, settings.kernel, padding=settings.kernel // 2)
         layers[f"norm_{number}"] = norm_layer(settings.norm, outputs)
         layers[f"activation_{number}"] = nn.ReLU()
         if min(height, width) >= 2:

@@ -35,6 +35,8 @@ SMALL = [
     ("convnet", (8, 9), {"norm": "none"}),
     ("convnet", (3, 40, 64), {"norm": "batch", "dropout": 0.2}),
     ("convnet", (1, 8, 8), {"channels": [4, 6, 8, 10, 12]}),
+    ("convnet", (1, 8, 8), {"kernel": 1}),
+    ("convnet", (1, 9, 8), {"channels": [4, 4, 4, 4], "kernel": 7}),
     ("vgg", (1, 8, 8), {"width_factor": 0.05}),
     ("vgg", (3, 32, 48), {"width_factor": 0.05, "depth": 11, "norm": "batch"}),
     ("vgg", (33, 32), {"width_factor": 0.01, "norm": "none", "dropout": 0}),
