@@ -1,0 +1,1 @@
+"""Reading meters: what the demo of searching for a model at the edge shows."""
