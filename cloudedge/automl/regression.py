@@ -8,6 +8,7 @@ Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006: algorit
 hyperparameters by the marginal likelihood (5.8). Duvenaud et al., "Additive Gaussian Processes", NIPS 2011, for the sum.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,19 +63,26 @@ class Hyperparameters:
 class Regression:
     """A model of costs that is fitted."""
 
-    def __init__(self, wholes: Sequence[Whole], costs: Array, hyperparameters: Hyperparameters | None = None) -> None:
+    def __init__(
+        self,
+        wholes: Sequence[Whole],
+        costs: Array,
+        hyperparameters: Hyperparameters | None = None,
+        until: float = float("inf"),
+    ) -> None:
         """Fit it.
 
         Args:
             wholes: What was measured.
             costs: What each cost (wholes), positive.
             hyperparameters: Of the process; none: they are searched for, which takes about a second.
+            until: When that search ends at the latest, by `time.monotonic`.
         """
         rows = np.array([whole.row for whole in wholes])
         self._linear = _not_negative(rows / costs[:, np.newaxis])
         self._parts = _Parts(wholes, self._linear)
         self._target = costs / self._parts.estimates - 1
-        self.hyperparameters = hyperparameters or self._searched(wholes[0].kind.shape[1])
+        self.hyperparameters = hyperparameters or self._searched(wholes[0].kind.shape[1], until)
         self._inverse, _ = self._solved(self.hyperparameters)
         self._weights = self._inverse @ self._target
 
@@ -83,13 +91,15 @@ class Regression:
         asked = _Parts(wholes, self._linear)
         found = 1 + _covariance(asked, self._parts, self.hyperparameters) @ self._weights
         # A cost is never negative, whatever is extrapolated.
-        return asked.estimates * np.maximum(found, 0.1)
+        costs: Array = asked.estimates * np.maximum(found, 0.1)
+        return costs
 
     @cached_property
     def left_out(self) -> Array:
         """What would be expected of each measured whole, had it not been measured (wholes)."""
         found = 1 + self._target - self._weights / np.diag(self._inverse)
-        return self._parts.estimates * np.maximum(found, 0.1)
+        costs: Array = self._parts.estimates * np.maximum(found, 0.1)
+        return costs
 
     def _solved(self, chosen: Hyperparameters) -> tuple[Array, float]:
         """Inverse of the covariance of what was measured, and how likely that is: the logarithm, but for a constant."""
@@ -99,7 +109,7 @@ class Regression:
         likelihood = np.log(np.diag(factor)).sum() - self._target @ inverse @ self._target / 2
         return inverse, float(likelihood)
 
-    def _searched(self, features: int) -> Hyperparameters:
+    def _searched(self, features: int, until: float) -> Hyperparameters:
         """The most likely hyperparameters near those that usually are, one after the other."""
         found = np.array([0.3, 0.02, *[1.5] * features])
         best = self._likelihood(found)
@@ -108,7 +118,7 @@ class Regression:
                 for factor in (step, 1 / step):
                     tried = found.copy()
                     tried[place] = np.clip(tried[place] * factor, _LEAST, _MOST)
-                    while (likelihood := self._likelihood(tried)) > best + 1e-3:
+                    while time.monotonic() < until and (likelihood := self._likelihood(tried)) > best + 1e-3:
                         found, best = tried.copy(), likelihood
                         tried[place] = np.clip(tried[place] * factor, _LEAST, _MOST)
         return _named(found)
@@ -140,7 +150,8 @@ def _covariance(some: _Parts, others: _Parts, chosen: Hyperparameters) -> Array:
     scales = np.array(chosen.scales)
     left, right = some.kind / scales, others.kind / scales
     squares = (left**2).sum(1)[:, np.newaxis] + (right**2).sum(1) - 2 * left @ right.T
-    return chosen.amplitude**2 * (some.shares @ np.exp(-np.maximum(squares, 0) / 2) @ others.shares.T)
+    found: Array = chosen.amplitude**2 * (some.shares @ np.exp(-np.maximum(squares, 0) / 2) @ others.shares.T)
+    return found
 
 
 def _named(values: Array) -> Hyperparameters:

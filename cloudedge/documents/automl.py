@@ -1,6 +1,6 @@
-"""What searching for a model on an edge device is about: the device's queue and resources, candidates, limits, and what came of it."""
+"""What searching for a model on an edge device is about: its queue and resources, candidates, limits, and what came of it."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -10,16 +10,16 @@ from cloudedge.documents.report import Count, Seconds, Share, Time
 from cloudedge.names import NAME
 
 MOST_LAYERS = 6
-FILTERS = (4, 8, 16, 32, 64)
-KERNELS = (1, 3, 5, 7)
+Filters = Literal[4, 8, 16, 32, 64]
+Kernel = Literal[1, 3, 5, 7]
+FILTERS: tuple[Filters, ...] = get_args(Filters)
+KERNELS: tuple[Kernel, ...] = get_args(Kernel)
 
 Joules = Annotated[float, Field(ge=0, le=1e12)]
 Watts = Annotated[float, Field(ge=0, le=1e6)]
 Bytes = Annotated[int, Field(ge=0, le=2**50)]
 Nodes = Annotated[float, Field(ge=0, le=1e6)]
 Milliseconds = Annotated[float, Field(ge=0, le=1e9)]
-Filters = Annotated[Literal[FILTERS], Field()]
-Kernel = Annotated[Literal[KERNELS], Field()]
 Loss = Literal["cross-entropy", "label-smoothing", "focal", "mse"]
 
 Origin = Literal["measured", "estimated", "described", "absent"]

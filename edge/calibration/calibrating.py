@@ -1,7 +1,7 @@
 """Calibrating a device: some candidates of the search's own space are measured, and what the others cost follows from them.
 
-Zhang et al., "nn-Meter", MobiSys 2021: what runs on the device is measured and not counted. Each phase has its share of the time
-and ends with it, so that a slow device is calibrated by fewer candidates and not for longer.
+Zhang et al., "nn-Meter", MobiSys 2021: what runs on the device is measured and not counted. Each phase has its share of the
+time and ends with it, so that a slow device is calibrated by fewer candidates and not for longer.
 """
 
 import random
@@ -20,7 +20,7 @@ from cloudedge.automl.predicting import LEAST_MEASUREMENTS, latency_whole, memor
 from cloudedge.automl.regression import Regression, Whole
 from cloudedge.automl.space import networks, spec
 from cloudedge.documents import DataFormat
-from cloudedge.documents.automl import Calibration, Candidate, Costs, DeviceDescription, Measurement, Origin, Smoothness
+from cloudedge.documents.automl import Calibration, Candidate, Costs, DeviceDescription, Measurement, Smoothness
 from cloudedge.errors import WorkFailed
 from edge.calibration.footprint import footprints
 from edge.calibration.measuring import Measured
@@ -30,11 +30,11 @@ from edge.probes.processor import processor
 
 MOST_SECONDS = 180.0
 
-_ALONE, _MEMORY, _BUSY = 100, 50, 60
+_ALONE, _MEMORY, _BUSY = 100, 50, 100
 """Candidates that are measured by themselves, whose memory is, and that are measured beside a neighbour."""
 
-_ALONE_SHARE, _MEMORY_SHARE, _BUSY_SHARE = 0.5, 0.2, 0.25
-"""Of the time."""
+_ALONE_ENDS, _BUSY_ENDS, _MEMORY_ENDS, _ALL_ENDS = 0.45, 0.7, 0.85, 0.95
+"""When each phase is over at the latest, and the fit, as shares of the time. What is under way then ends a little later."""
 
 _LONGEST_SHARE = 0.1
 """Of a phase's time that one candidate may take: one that is expected to take more is left out."""
@@ -54,8 +54,8 @@ class _Phase:
     longest: float
 
     @staticmethod
-    def of(seconds: float) -> "_Phase":
-        return _Phase(time.monotonic() + seconds, seconds * _LONGEST_SHARE)
+    def until(ends: float) -> "_Phase":
+        return _Phase(ends, (ends - time.monotonic()) * _LONGEST_SHARE)
 
     @property
     def over(self) -> bool:
@@ -86,18 +86,18 @@ def calibrate(
         WorkFailed: the device is so slow or so short of memory that too few could be measured.
     """
     began, at = time.monotonic(), datetime.now(UTC)
+    ends = began + seconds * _ALL_ENDS
     order = _order(data, networks().everything if candidates is None else candidates)
-    meter, phase = EnergyMeter(), _Phase.of(seconds * _ALONE_SHARE)
+    meter, phase = EnergyMeter(), _Phase.until(began + seconds * _ALONE_ENDS)
     measured = _alone(order, data, threads, phase, say)
     if len(measured) < LEAST_MEASUREMENTS:
         raise WorkFailed(
-            f"Only {len(measured)} networks could be measured within {phase.longest / _LONGEST_SHARE:.0f} s; "
-            f"{LEAST_MEASUREMENTS} are needed. Calibrate while nothing else is at work on the device, or search for smaller images."
+            f"Only {len(measured)} networks could be measured within {seconds * _ALONE_ENDS:.0f} s; "
+            f"{LEAST_MEASUREMENTS} are needed. Calibrate while nothing else is at work on the device, or take smaller images."
         )
     watts, origin = inference_watts(meter, description, processor().cores, threads)
-    measured = _beside(measured, data, threads, _Phase.of(seconds * _BUSY_SHARE), say)
-    measured = _weighed(measured, data, threads, _Phase.of(seconds * _MEMORY_SHARE), say)
-    say("fitting", 0, 1)
+    measured = _beside(measured, data, threads, _Phase.until(began + seconds * _BUSY_ENDS), say)
+    measured = _weighed(measured, data, threads, _Phase.until(began + seconds * _MEMORY_ENDS), say)
     weighed = [each for each in measured if each.memory_bytes]
     field = data.fields[0]
     return Calibration(
@@ -110,8 +110,8 @@ def calibrate(
         watts=watts,
         watts_origin=origin,
         measurements=tuple(measured),
-        latency=_smoothness(measured, data, latency_whole, [each.latency_ms for each in measured]),
-        memory=_smoothness(weighed, data, memory_whole, [float(each.memory_bytes or 0) for each in weighed])
+        latency=_smoothness(measured, data, latency_whole, [each.latency_ms for each in measured], ends),
+        memory=_smoothness(weighed, data, memory_whole, [float(each.memory_bytes or 0) for each in weighed], ends)
         if len(weighed) >= LEAST_MEASUREMENTS
         else None,
         at=at,
@@ -172,7 +172,7 @@ def _alone(
         work = _multiplications(candidate, data) + _BEGINNING
         if slowest * work * _MOST_RUNS / 1000 > phase.longest:
             continue
-        latency = Measured(_file(candidate, data), threads).alone().median
+        latency = Measured(_file(candidate, data), threads).alone().computing
         slowest = max(slowest, latency / work)
         found.append(Measurement(candidate=candidate, latency_ms=latency))
         say("latency", len(found), total)
@@ -222,8 +222,8 @@ def _multiplications(candidate: Candidate, data: DataFormat) -> int:
 
 
 def _smoothness(
-    measured: Sequence[Measurement], data: DataFormat, whole: Callable[..., Whole], values: Sequence[float]
+    measured: Sequence[Measurement], data: DataFormat, whole: Callable[..., Whole], values: Sequence[float], ends: float
 ) -> Smoothness:
     wholes = [whole(layers_of(spec(each.candidate), data)) for each in measured]
-    found = Regression(wholes, np.array(values)).hyperparameters
+    found = Regression(wholes, np.array(values), until=ends).hyperparameters
     return Smoothness(amplitude=found.amplitude, noise=found.noise, scales=found.scales)

@@ -108,8 +108,8 @@ def _main() -> None:
 
 def _footprint(path: Path, threads: int) -> int:
     content = path.read_bytes()
-    # What a process takes for its first network alone, code that is read from the disk above all. It stays, and is a small one, as
-    # sessions share their memory.
+    # What a process takes for its first network alone, code that is read from the disk above all. It is a small one and stays,
+    # as sessions share their memory.
     first = Measured(written(_FIRST, _FIRST_DATA, drawn(_FIRST, _FIRST_DATA)), threads)
     memory.release()
     before = _kibibytes("VmRSS")

@@ -100,7 +100,7 @@ def _paths(root: Path) -> dict[str, PurePosixPath]:
 
 
 def _upwards(path: PurePosixPath, mounted: PurePosixPath, at: Path) -> Iterator[Path]:
-    """Folders of a group and of those around it. One that lies outside of what is mounted, as in a container, is seen at its top."""
+    """Folders of a group and of those around it. One outside of what is mounted, as in a container, is seen at its top."""
     below = path.relative_to(mounted) if path.is_relative_to(mounted) else PurePosixPath()
     for part in (below, *below.parents):
         yield at / part

@@ -1,7 +1,7 @@
 """Power: read off the processor's own meter where there is one, else computed from what the device's description says.
 
-https://docs.kernel.org/power/powercap/powercap.html. Most systems let only root read it. Without meter and description there is no
-figure: one that is assumed is taken for measured, as users of codecarbon found
+https://docs.kernel.org/power/powercap/powercap.html. Most systems let only root read it. Without meter and description there is
+no figure: one that is assumed is taken for measured, as users of codecarbon found
 (https://github.com/mlco2/codecarbon/issues/244, https://github.com/mlco2/codecarbon/issues/493).
 """
 
