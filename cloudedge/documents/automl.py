@@ -1,6 +1,6 @@
 """What searching for a model on an edge device is about: its queue and resources, candidates, limits, and what came of it."""
 
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -156,6 +156,8 @@ class Accelerator(Part):
 
 class DeviceDescription(Document):
     """What cannot be measured on a device."""
+
+    called: ClassVar[str] = "device description"
 
     idle_watts: Watts | None = Field(default=None, description="Power of the device with nothing to do.")
     busy_watts: Watts | None = Field(default=None, description="Power of the device with all cores at work.")

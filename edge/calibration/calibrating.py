@@ -33,8 +33,11 @@ MOST_SECONDS = 180.0
 _ALONE, _MEMORY, _BUSY = 100, 50, 100
 """Candidates that are measured by themselves, whose memory is, and that are measured beside a neighbour."""
 
-_ALONE_ENDS, _BUSY_ENDS, _MEMORY_ENDS, _ALL_ENDS = 0.45, 0.7, 0.85, 0.95
+_ALONE_ENDS, _MEMORY_ENDS, _BUSY_ENDS, _ALL_ENDS = 0.4, 0.55, 0.8, 0.9
 """When each phase is over at the latest, and the fit, as shares of the time. What is under way then ends a little later."""
+
+_LEAST_ENDS = 0.6
+"""By when the fewest candidates by which anything can be told must have been measured."""
 
 _LONGEST_SHARE = 0.1
 """Of a phase's time that one candidate may take: one that is expected to take more is left out."""
@@ -89,15 +92,15 @@ def calibrate(
     ends = began + seconds * _ALL_ENDS
     order = _order(data, networks().everything if candidates is None else candidates)
     meter, phase = EnergyMeter(), _Phase.until(began + seconds * _ALONE_ENDS)
-    measured = _alone(order, data, threads, phase, say)
+    measured = _alone(order, data, threads, phase, began + seconds * _LEAST_ENDS, say)
     if len(measured) < LEAST_MEASUREMENTS:
         raise WorkFailed(
-            f"Only {len(measured)} networks could be measured within {seconds * _ALONE_ENDS:.0f} s; "
+            f"Only {len(measured)} networks could be measured within {seconds * _LEAST_ENDS:.0f} s; "
             f"{LEAST_MEASUREMENTS} are needed. Calibrate while nothing else is at work on the device, or take smaller images."
         )
     watts, origin = inference_watts(meter, description, processor().cores, threads)
-    measured = _beside(measured, data, threads, _Phase.until(began + seconds * _BUSY_ENDS), say)
     measured = _weighed(measured, data, threads, _Phase.until(began + seconds * _MEMORY_ENDS), say)
+    measured = _beside(measured, data, threads, _Phase.until(began + seconds * _BUSY_ENDS), say)
     weighed = [each for each in measured if each.memory_bytes]
     field = data.fields[0]
     return Calibration(
@@ -161,13 +164,20 @@ def _order(data: DataFormat, candidates: Iterable[Candidate]) -> list[Candidate]
 
 
 def _alone(
-    order: Sequence[Candidate], data: DataFormat, threads: int, phase: _Phase, say: Callable[[str, int, int], object]
+    order: Sequence[Candidate],
+    data: DataFormat,
+    threads: int,
+    phase: _Phase,
+    latest: float,
+    say: Callable[[str, int, int], object],
 ) -> list[Measurement]:
+    """As many as the phase has time for; where these are too few, as many as are needed, up to a later time."""
     found: list[Measurement] = []
     slowest = 0.0  # Milliseconds for a multiplication.
     total = min(_ALONE, len(order))
     for candidate in order:
-        if phase.over or len(found) == total:
+        enough = len(found) >= LEAST_MEASUREMENTS
+        if len(found) == total or (phase.over if enough else time.monotonic() >= latest):
             break
         work = _multiplications(candidate, data) + _BEGINNING
         if slowest * work * _MOST_RUNS / 1000 > phase.longest:
