@@ -187,12 +187,12 @@ class Screen:
         useful = [each for limits, each in least.items() if not any(other < limits for other in least)]
         useful.sort(key=lambda each: (len(beyond[each]), self._distance(each, beyond[each])))
         remedies = tuple(self._remedy(each, beyond[each]) for each in useful)
-        return NothingFeasible(candidates=len(beyond), binding=remedies[0].changes[0].limit, remedies=remedies, why={**why})
+        return NothingFeasible(candidates=len(beyond), binding=remedies[0].changes[0].limit, remedies=remedies, why=dict(why))
 
-    def _distance(self, candidate: Candidate, beyond: Mapping[Limit, float]) -> tuple[float, float]:
+    def _distance(self, candidate: Candidate, beyond: Mapping[Limit, float]) -> tuple[float, list[float]]:
         """How much has to change; where nothing at all is allowed, what the candidate needs decides."""
-        costs = self.costs(candidate)
-        return max(beyond.values()), costs.latency_bound_ms + costs.memory_bytes
+        compared = _compared(self.costs(candidate), self.limits)
+        return max(beyond.values()), [compared[limit][0] for limit in beyond]
 
     def _remedy(self, candidate: Candidate, beyond: Mapping[Limit, float]) -> Remedy:
         compared = _compared(self.costs(candidate), self.limits)

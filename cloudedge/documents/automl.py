@@ -130,7 +130,7 @@ class NothingFeasible(Part):
     candidates: Count = Field(description="How many were looked at; none of them was trained.")
     binding: Limit = Field(description="The limit that is in the way: the most broken one of the smallest remedy.")
     remedies: tuple[Remedy, ...] = Field(min_length=1, description="What would help, the smallest change first; any one is enough.")
-    why: dict[str, str] = Field(default_factory=dict, description="Where the limits come from, by name.")
+    why: dict[Limit, str] = Field(default_factory=dict, description="Where the limits come from, by name.")
 
 
 class Trial(Part):
@@ -166,6 +166,7 @@ class TraceRow(Part):
     by: Literal["meta", "tpe"] = Field(
         description="What led it: the meta model, or constrained TPE outside of that one's range."
     )
+    why: str = Field(default="", max_length=2000, description="Why it was TPE; empty where the meta model led.")
     trials: tuple[Trial, ...] = Field(max_length=1000, description="What was tried, and what was screened out.")
     best: int | None = Field(
         default=None, ge=0, description="Place of the best one among the trials; none: nothing is feasible."
