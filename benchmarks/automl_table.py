@@ -34,7 +34,7 @@ from pipelines.automl_demo.dials import Dials
 
 TRAINED = 400
 TESTED = 1_500
-EPOCHS = 8
+SETTINGS = {"epochs": 8, "batch_size": 25, "learning_rate": 0.005, "optimizer": "adam"}
 
 
 def dials() -> tuple[Samples, Samples]:
@@ -77,7 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     load, words = DATA[asked.data]
     trained, tested = load()
     nothing = Samples(tested.inputs[:0], tested.labels[:0])
-    shape = tuple(trained.inputs.shape[1:])
+    channels, height, width = trained.inputs.shape[1:]
+    shape = (channels, height, width)
     data = DataFormat(storage="npz", fields=(SampleField(name="image", shape=shape),), classes=tuple("0123456789"))
     candidates = list(networks().everything)[: asked.most]
     notes = asked.out.with_suffix(".notes")
@@ -91,13 +92,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     key = f"{candidate.model_dump_json()} {loss} {seed}"
                     if key not in known:
                         model = build(spec(candidate), data, seed)
-                        settings = Training(epochs=EPOCHS, batch_size=25, learning_rate=0.005, optimizer="adam", loss=loss)
+                        settings = Training.model_validate({**SETTINGS, "loss": loss})
                         train(model, trained, nothing, settings, seed)
                         known[key] = round(evaluate(model, tested, loss).accuracy, 4)
                         file.write(json.dumps([key, known[key]]) + "\n")
                         file.flush()
                     accuracies.append(known[key])
-                columns.append(Column(loss=loss, seed=seed, accuracies=tuple(accuracies)))
+                columns.append(Column.model_validate({"loss": loss, "seed": seed, "accuracies": accuracies}))
     rows = tuple((one.layers, one.filters, one.kernel, one.growing) for one in candidates)
     table = Table(samples=words, shape=shape, classes=10, candidates=rows, columns=tuple(columns))
     atomic_write(asked.out, table.model_dump_json().encode() + b"\n")

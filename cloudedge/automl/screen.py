@@ -204,15 +204,19 @@ class Screen:
 def in_words(found: NothingFeasible) -> str:
     """The answer for a person: what binds, by how much, and what would have to change."""
     first, *others = found.remedies
-    lines = [f"Nothing was trained: none of the {found.candidates} networks keeps all limits."]
+    names = " and the ".join(change.limit for change in first.changes)
+    binds = "binds" if len(first.changes) == 1 else "bind"
+    needs = []
     for change in first.changes:
         source = f" ({found.why[change.limit]})" if change.limit in found.why else ""
-        times = f", {change.needed / change.allowed:.3g} times as much" if change.allowed else ""
-        lines.append(
-            f"The {change.limit} binds: {_amount(change.limit, change.allowed)} {_is(change.limit)} allowed{source}; the "
-            f"nearest network, {candidate_in_words(first.candidate)}, needs {_amount(change.limit, change.needed)}{times}."
-        )
-    lines.append(f"It would fit if {_asked(first)}{_device(first)}.")
+        allowed = f"the {_amount(change.limit, change.allowed)} that is allowed{source}"
+        by = f"{change.needed / change.allowed:.3g} times {allowed}" if change.allowed else f"where nothing is allowed{source}"
+        needs.append(f"{_amount(change.limit, change.needed)} of {change.limit}, {by}")
+    lines = [
+        f"Nothing was trained: none of the {found.candidates} networks keeps all limits. The {names} {binds}.",
+        f"The nearest one, {candidate_in_words(first.candidate)}, needs {'; and '.join(needs)}.",
+        f"It would fit if {_asked(first)}{_device(first)}.",
+    ]
     lines += [f"Or if {_asked(other)}: {candidate_in_words(other.candidate)} would." for other in others]
     return "\n".join(lines)
 
@@ -257,12 +261,8 @@ def _amount(limit: Limit, value: float) -> str:
     return f"{value:.3g} J" if limit == "energy" else f"{value:,.0f} bytes"
 
 
-def _is(limit: Limit) -> str:
-    return "are" if limit == "latency" else "is"
-
-
 def _asked(remedy: Remedy) -> str:
-    return " and ".join(f"{_amount(each.limit, each.needed)} of {each.limit} were allowed" for each in remedy.changes)
+    return f"{' and '.join(f'{_amount(each.limit, each.needed)} of {each.limit}' for each in remedy.changes)} were allowed"
 
 
 def _device(remedy: Remedy) -> str:

@@ -8,7 +8,7 @@ Roles for Better Empirical Performance", 2023, with constraints, as Optuna has i
 """
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from cloudedge.automl.screen import Screen, broken
 from cloudedge.automl.space import Space, below, networks
@@ -42,7 +42,7 @@ class Known(NamedTuple, Generic[C]):
 
     item: C
     value: float | None
-    excess: Mapping[str, float]
+    excess: Mapping[Any, float]
 
 
 class Chooser(Protocol[C]):
@@ -221,7 +221,7 @@ class Search:
         return Downward(below(self.row.hyperparameters, self.row.preferences), known)
 
     def _known(self, trial: Trial) -> Known[Candidate]:
-        return Known(trial.candidate, trial.accuracy, dict(self._screen.excess(trial.candidate)))
+        return Known(trial.candidate, trial.accuracy, self._screen.excess(trial.candidate))
 
 
 def best(trials: Sequence[Trial], limits: Limits) -> int | None:

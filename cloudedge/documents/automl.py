@@ -158,7 +158,7 @@ class TraceRow(Part):
     limits: Limits = Field(description="What the model might cost, the queue and the resources taken into account.")
     reference: Costs = Field(description="What the reference network is expected to cost there: how fast the device is.")
     hyperparameters: Hyperparameters = Field(description="How large the search was.")
-    preferences: dict[Literal["layers", "filters", "kernel"], tuple[Share, ...]] = Field(
+    preferences: dict[str, tuple[Share, ...]] = Field(
         default_factory=dict,
         description="How likely the meta model holds each choice of a size to be the best one, the smallest first: the order of "
         "the search follows from it. Empty: step by step from the caps downward.",

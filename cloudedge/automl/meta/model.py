@@ -95,7 +95,7 @@ def network(layers: int, width: int) -> nn.Sequential:
 
 def by_head(logits: Tensor) -> dict[str, Tensor]:
     """Logits [n, choices of all] as those of each head [n, choices]."""
-    return dict(zip(HEADS, logits.split([len(values) for values in HEADS.values()], dim=1), strict=True))
+    return dict(zip(HEADS, torch.split(logits, [len(values) for values in HEADS.values()], dim=1), strict=True))
 
 
 class MetaModel:

@@ -27,7 +27,8 @@ def test_the_deadline_does_not_depend_on_the_order_of_the_queue(jobs: list[Queue
 
 def test_the_tighter_of_what_is_asked_and_what_is_left_holds() -> None:
     found = bounds(Limits(latency_ms=400, memory_bytes=2**30), state(job(1, 0.3), memory=2**20), share=0.1)
-    assert (found.limits.latency_ms, found.limits.memory_bytes) == (pytest.approx(200), 2**20)
+    assert found.limits.latency_ms == pytest.approx(200)
+    assert found.limits.memory_bytes == 2**20
     assert found.why["latency"] == "the queue's tightest deadline of 300 ms less 10% of its work of 1 s"
     assert found.why["memory"] == "free on the device"
     asked = bounds(Limits(latency_ms=40, memory_bytes=2**10, energy_joules=1), state(job(1, 0.3), memory=2**20), share=0.1)
@@ -54,10 +55,9 @@ def test_it_names_the_latency_that_binds_by_how_much_and_what_would_do() -> None
     (change,) = remedy.changes
     assert change.needed == SMALLEST.latency_bound_ms
     text = in_words(found)
-    assert "Nothing was trained: none of the 200 networks keeps all limits." in text
-    assert "The latency binds:" in text
-    assert "allowed (asked for)" in text
-    assert "4 times as much" in text
+    assert "Nothing was trained: none of the 200 networks keeps all limits. The latency binds." in text
+    assert "of latency, 4 times the " in text
+    assert "that is allowed (asked for)" in text
     assert "or on a device 4 times as fast" in text
 
 
@@ -66,7 +66,7 @@ def test_it_names_the_memory_that_binds() -> None:
     assert found is not None
     assert found.binding == "memory"
     assert found.remedies[0].changes[0].needed == LEAST_MEMORY
-    assert f"{LEAST_MEMORY - 1:,} bytes is allowed" in in_words(found) or "bytes is allowed" in in_words(found)
+    assert "The memory binds." in in_words(found)
 
 
 def test_two_limits_that_exclude_each_other_give_two_ways_out() -> None:
@@ -88,7 +88,7 @@ def test_where_nothing_at_all_is_allowed_the_smallest_need_is_named() -> None:
     assert found.binding == "latency"
     assert found.remedies[0].changes[0].allowed == 0
     assert found.remedies[0].predicted.latency_bound_ms == SMALLEST.latency_bound_ms
-    assert "times" not in in_words(found)
+    assert "of latency, where nothing is allowed." in in_words(found)
 
 
 @given(DEVICES, LIMITS)
