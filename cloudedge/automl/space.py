@@ -1,5 +1,6 @@
 """Which networks a search chooses from, and in which order it tries them: from the caps downward."""
 
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -11,6 +12,11 @@ from cloudedge.documents.training import ModelSpec
 
 LEAST_FILTERS = FILTERS[0]
 """Channels of a layer are never fewer."""
+
+_LEAST = 1e-12
+"""Less likely than this is as this."""
+
+Preferences = Mapping[str, Sequence[float]]
 
 C = TypeVar("C", bound=Hashable)
 
@@ -41,19 +47,28 @@ class Space(Generic[C]):
         chosen = {name: values[place] for (name, values), place in zip(self.choices.items(), places, strict=True)}
         return self.make(**chosen)
 
-    def below(self, caps: Mapping[str, Any]) -> list[C]:
+    def below(self, caps: Mapping[str, Any], preferences: Preferences | None = None) -> list[C]:
         """All that exceeds no cap, from the caps downward: the fewer steps below them the earlier, then the larger one first.
 
         Args:
             caps: Largest value by name of the choice; what has none is not capped.
+            preferences: How likely each choice is the best one, by name, the smallest choice first. Then the likely come
+                before the unlikely, and steps decide among equals.
         """
+        likely = preferences or {}
         highest = [values.index(caps[name]) if name in caps else len(values) - 1 for name, values in self.choices.items()]
         within = {
             item: places
             for item, places in self.everything.items()
             if all(place <= most for place, most in zip(places, highest, strict=True))
         }
-        return sorted(within, key=lambda item: (sum(highest) - sum(within[item]), [-place for place in within[item]]))
+
+        def key(item: C) -> tuple[float, int, list[int]]:
+            places = dict(zip(self.choices, within[item], strict=True))
+            unlikely = -sum(math.log(max(shares[places[name]], _LEAST)) for name, shares in likely.items())
+            return unlikely, sum(highest) - sum(places.values()), [-place for place in places.values()]
+
+        return sorted(within, key=key)
 
 
 def channels(candidate: Candidate) -> tuple[int, ...]:
@@ -86,6 +101,6 @@ def networks() -> Space[Candidate]:
     )
 
 
-def below(caps: Hyperparameters) -> list[Candidate]:
-    """Candidates that exceed no cap, from the caps downward."""
-    return networks().below({"layers": caps.layers, "filters": caps.filters, "kernel": caps.kernel})
+def below(caps: Hyperparameters, preferences: Preferences | None = None) -> list[Candidate]:
+    """Candidates that exceed no cap, in the order of `Space.below`."""
+    return networks().below({"layers": caps.layers, "filters": caps.filters, "kernel": caps.kernel}, preferences)

@@ -19,7 +19,8 @@ Joules = Annotated[float, Field(ge=0, le=1e12)]
 Watts = Annotated[float, Field(ge=0, le=1e6)]
 Bytes = Annotated[int, Field(ge=0, le=2**50)]
 Nodes = Annotated[float, Field(ge=0, le=1e6)]
-Milliseconds = Annotated[float, Field(ge=0, le=1e9)]
+MOST_MILLISECONDS = 1e9
+Milliseconds = Annotated[float, Field(ge=0, le=MOST_MILLISECONDS)]
 Loss = Literal["cross-entropy", "label-smoothing", "focal", "mse"]
 
 Origin = Literal["measured", "estimated", "described", "absent"]
@@ -81,6 +82,9 @@ class Hyperparameters(Part):
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of the first network's weights.")
 
 
+Limit = Literal["latency", "memory", "energy"]
+
+
 class Limits(Part):
     """What a model may cost on the device; a limit that is none does not bind."""
 
@@ -105,6 +109,33 @@ class Costs(Part):
         return self
 
 
+class Change(Part):
+    """A limit that would have to be another one."""
+
+    limit: Limit = Field(description="Which.")
+    allowed: float = Field(ge=0, description="What is allowed: milliseconds, bytes or joules.")
+    needed: float = Field(ge=0, description="What the candidate needs, in the same unit: the least that would do.")
+
+
+class Remedy(Part):
+    """What would have to change for one candidate to fit."""
+
+    candidate: Candidate = Field(description="That would fit then.")
+    predicted: Costs = Field(description="What it is expected to cost.")
+    changes: tuple[Change, ...] = Field(min_length=1, description="The limits that it breaks, the most broken one first.")
+
+
+class NothingFeasible(Part):
+    """No candidate keeps all limits."""
+
+    candidates: Count = Field(description="How many were looked at; none of them was trained.")
+    binding: Limit = Field(description="The limit that is in the way: the most broken one of the smallest remedy.")
+    remedies: tuple[Remedy, ...] = Field(
+        min_length=1, description="What would help, the smallest change first; any one is enough."
+    )
+    why: dict[Limit, str] = Field(default_factory=dict, description="Where the limits come from, by name.")
+
+
 class Trial(Part):
     """A candidate that was trained, or why it was not."""
 
@@ -112,9 +143,7 @@ class Trial(Part):
     loss: Loss = Field(default="cross-entropy", description="Loss that it was trained with.")
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of its weights.")
     predicted: Costs = Field(description="What it was expected to cost.")
-    broken: tuple[Literal["latency", "memory", "energy"], ...] = Field(
-        default=(), description="Limits that it was expected to break; then it was not trained."
-    )
+    broken: tuple[Limit, ...] = Field(default=(), description="Limits that it was expected to break; then it was not trained.")
     accuracy: Share | None = Field(default=None, description="On held-out samples; none: it was not trained.")
     epochs: Count = Field(default=0, description="Epochs that it was trained for.")
     seconds: Seconds = Field(default=0, description="How long that took.")
@@ -127,11 +156,18 @@ class TraceRow(Part):
     id: str = Field(max_length=300, description="Of the order, so that each search counts once.")
     device: str = Field(pattern=NAME, description="The device.")
     state: DeviceState = Field(description="Its queue and resources as the search began.")
-    limits: Limits = Field(description="What the model might cost.")
+    limits: Limits = Field(description="What the model might cost, the queue and the resources taken into account.")
+    reference: Costs = Field(description="What the reference network is expected to cost there: how fast the device is.")
     hyperparameters: Hyperparameters = Field(description="How large the search was.")
+    preferences: dict[str, tuple[Share, ...]] = Field(
+        default_factory=dict,
+        description="How likely the meta model holds each choice of a size to be the best one, the smallest first: the order of "
+        "the search follows from it. Empty: step by step from the caps downward.",
+    )
     by: Literal["meta", "tpe"] = Field(
         description="What led it: the meta model, or constrained TPE outside of that one's range."
     )
+    why: str = Field(default="", max_length=2000, description="Why it was TPE; empty where the meta model led.")
     trials: tuple[Trial, ...] = Field(max_length=1000, description="What was tried, and what was screened out.")
     best: int | None = Field(
         default=None, ge=0, description="Place of the best one among the trials; none: nothing is feasible."

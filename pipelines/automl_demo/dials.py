@@ -5,7 +5,7 @@ camera adds blur and noise. No photograph is needed, and no two are the same.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
@@ -71,7 +71,9 @@ class Dials:
         window = drum.transform(
             (_FINE, _FINE), Image.Transform.AFFINE, (1, 0, shift, 0, 1, _FINE + moved), Image.Resampling.BILINEAR
         )
-        pixels = np.asarray(window.filter(ImageFilter.GaussianBlur(chance.uniform(0.5, 2.5))), np.float32)
+        pixels: NDArray[np.floating[Any]] = np.asarray(
+            window.filter(ImageFilter.GaussianBlur(chance.uniform(0.5, 2.5))), np.float32
+        )
         # The drum is round: light falls off towards its upper and lower edge.
         rows = np.linspace(-1, 1, _FINE)[:, None]
         pixels = pixels * (1 - chance.uniform(0.1, 0.6) * (rows + chance.uniform(-0.5, 0.5)) ** 2)
@@ -80,7 +82,7 @@ class Dials:
         noisy = np.asarray(small, np.float32) + chance.normal(0, camera.noise, (self.size, self.size))
         return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
 
-    def _disturbed(self, pixels: "NDArray[np.float32]") -> "NDArray[np.float32]":
+    def _disturbed(self, pixels: "NDArray[np.floating[Any]]") -> "NDArray[np.floating[Any]]":
         """With a reflection on the glass, and dirt."""
         chance = self._chance
         y, x = np.mgrid[:_FINE, :_FINE] / _FINE
