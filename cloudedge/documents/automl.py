@@ -129,7 +129,9 @@ class NothingFeasible(Part):
 
     candidates: Count = Field(description="How many were looked at; none of them was trained.")
     binding: Limit = Field(description="The limit that is in the way: the most broken one of the smallest remedy.")
-    remedies: tuple[Remedy, ...] = Field(min_length=1, description="What would help, the smallest change first; any one is enough.")
+    remedies: tuple[Remedy, ...] = Field(
+        min_length=1, description="What would help, the smallest change first; any one is enough."
+    )
     why: dict[Limit, str] = Field(default_factory=dict, description="Where the limits come from, by name.")
 
 
@@ -140,9 +142,7 @@ class Trial(Part):
     loss: Loss = Field(default="cross-entropy", description="Loss that it was trained with.")
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of its weights.")
     predicted: Costs = Field(description="What it was expected to cost.")
-    broken: tuple[Limit, ...] = Field(
-        default=(), description="Limits that it was expected to break; then it was not trained."
-    )
+    broken: tuple[Limit, ...] = Field(default=(), description="Limits that it was expected to break; then it was not trained.")
     accuracy: Share | None = Field(default=None, description="On held-out samples; none: it was not trained.")
     epochs: Count = Field(default=0, description="Epochs that it was trained for.")
     seconds: Seconds = Field(default=0, description="How long that took.")
