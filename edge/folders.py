@@ -5,6 +5,8 @@
     STATE/received/<order>/<file>       models from the cloud                       (the folder Q2)
     STATE/trained/<order>/<file>        what work made here, and its manifest       (the folder Q3)
     STATE/checkpoints/<order>.safetensors
+    STATE/device.json                   what cannot be measured on this device      (written by site engineers)
+    STATE/calibrations/<form>.json      what networks cost here, for samples of a form
     STATE/runner.lock                   held by the one runner of this state
     STATE/workers.sock                  where the runner's own fork server listens
     STATE/line/                         where this is a production line's edge server:
@@ -63,6 +65,16 @@ class Folders:
     def all_checkpoints(self) -> Path:
         """Folder of all checkpoints."""
         return self.state / "checkpoints"
+
+    @property
+    def description(self) -> Path:
+        """What cannot be measured on this device."""
+        return self.state / "device.json"
+
+    @property
+    def calibrations(self) -> Path:
+        """Folder of what was measured here of what networks cost."""
+        return self.state / "calibrations"
 
     @property
     def line(self) -> Path:

@@ -62,7 +62,8 @@ def layers_of(spec: ModelSpec, data: DataFormat) -> Layers:
     """
     if spec.architecture != "convnet" or "channels" not in spec.parameters:
         raise InvalidInput(
-            f"What a network of the architecture {spec.architecture!r} costs is not known here. Give a 'convnet' with 'channels'."
+            f"What a network of the architecture {spec.architecture!r} costs is not known here. Give a 'convnet' with "
+            "'channels'."
         )
     shape = data.input_shape
     if len(shape) not in (2, 3):

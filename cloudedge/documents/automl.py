@@ -1,16 +1,19 @@
-"""What searching for a model on an edge device is about: the device's queue and resources, candidates, limits, and what came of it."""
+"""What searching for a model on an edge device is about: its queue and resources, candidates, limits, and what came of it."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
 from cloudedge.documents.base import Document, Part
+from cloudedge.documents.data import Dtype
 from cloudedge.documents.report import Count, Seconds, Share, Time
 from cloudedge.names import NAME
 
 MOST_LAYERS = 6
-FILTERS = (4, 8, 16, 32, 64)
-KERNELS = (1, 3, 5, 7)
+Filters = Literal[4, 8, 16, 32, 64]
+Kernel = Literal[1, 3, 5, 7]
+FILTERS: tuple[Filters, ...] = get_args(Filters)
+KERNELS: tuple[Kernel, ...] = get_args(Kernel)
 
 Joules = Annotated[float, Field(ge=0, le=1e12)]
 Watts = Annotated[float, Field(ge=0, le=1e6)]
@@ -18,8 +21,6 @@ Bytes = Annotated[int, Field(ge=0, le=2**50)]
 Nodes = Annotated[float, Field(ge=0, le=1e6)]
 MOST_MILLISECONDS = 1e9
 Milliseconds = Annotated[float, Field(ge=0, le=MOST_MILLISECONDS)]
-Filters = Annotated[Literal[FILTERS], Field()]
-Kernel = Annotated[Literal[KERNELS], Field()]
 Loss = Literal["cross-entropy", "label-smoothing", "focal", "mse"]
 
 Origin = Literal["measured", "estimated", "described", "absent"]
@@ -192,8 +193,57 @@ class Accelerator(Part):
 class DeviceDescription(Document):
     """What cannot be measured on a device."""
 
+    called: ClassVar[str] = "device description"
+
     idle_watts: Watts | None = Field(default=None, description="Power of the device with nothing to do.")
     busy_watts: Watts | None = Field(default=None, description="Power of the device with all cores at work.")
     cores: Nodes | None = Field(default=None, description="Cores that a search may count on; none: those that there are.")
     memory_bytes: Bytes | None = Field(default=None, description="Memory that a search may count on; none: what there is.")
     accelerators: tuple[Accelerator, ...] = Field(default=(), max_length=2, description="Accelerators; the first two count.")
+
+
+class Processor(Part):
+    """What computes. What was measured on one holds for no other."""
+
+    model: str = Field(max_length=200, description="What it is called; empty: it does not say.")
+    cores: Nodes = Field(description="Cores that this software may use, within the limits of its control group.")
+    clock_mhz: float | None = Field(default=None, ge=0, le=1e6, description="Highest clock that it is allowed; none: not told.")
+
+
+class Measurement(Part):
+    """What a candidate came to when it was measured, with weights that had learned nothing."""
+
+    candidate: Candidate = Field(description="The network.")
+    latency_ms: Milliseconds = Field(gt=0, description="Median time of one inference, with the processor to itself.")
+    busy_ms: Milliseconds | None = Field(
+        default=None, description="Not exceeded by 95% of inferences beside a busy neighbour; none: not measured so."
+    )
+    memory_bytes: Bytes | None = Field(default=None, description="Most memory of an inference; none: not measured.")
+
+
+class Smoothness(Part):
+    """How alike parts of networks are that look alike: hyperparameters of a regression, so that they are not searched again."""
+
+    amplitude: float = Field(gt=0, le=1e3, description="How far a part is off its linear estimate, relative to it.")
+    noise: float = Field(gt=0, le=1e3, description="How far a measured network is off, relative to it.")
+    scales: tuple[Annotated[float, Field(gt=0, le=1e3)], ...] = Field(
+        max_length=16, description="Distance in each feature over which parts become unlike."
+    )
+
+
+class Calibration(Document):
+    """What was measured on a device, to tell from it what other candidates cost there."""
+
+    shape: tuple[Annotated[int, Field(ge=1)], ...] = Field(max_length=4, description="Shape of the samples.")
+    dtype: Dtype = Field(description="Type of their stored numbers.")
+    shifted: bool = Field(description="Whether they have an offset, which is taken away first.")
+    classes: int = Field(ge=2, le=100_000, description="How many there are.")
+    processor: Processor = Field(description="What it was measured on.")
+    threads: int = Field(ge=1, le=1024, description="Threads that an inference computed with.")
+    watts: Watts | None = Field(default=None, description="Power of the device while it inferred; none: not known.")
+    watts_origin: Origin = Field(default="absent", description="Where that comes from.")
+    measurements: tuple[Measurement, ...] = Field(min_length=1, max_length=10_000, description="What was measured.")
+    latency: Smoothness = Field(description="Of what it tells of latency.")
+    memory: Smoothness | None = Field(default=None, description="Of what it tells of memory; none: by rule.")
+    at: Time = Field(description="When it began.")
+    seconds: Seconds = Field(description="How long it took.")

@@ -1,6 +1,5 @@
 """The site engineer's tools: what this edge does, has collected and has trained. They work beside a runner, and without one."""
 
-import json
 import shutil
 from dataclasses import asdict
 from itertools import islice
@@ -8,16 +7,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import ConfigDict
 
-from cloudedge.documents import DataFormat, Point, Stream, parse
-from cloudedge.documents.base import Part
+from cloudedge.documents import Point, Stream
 from cloudedge.documents.report import MOST_POINTS_KEPT
 from cloudedge.errors import Conflict, InvalidInput, NotFound
 from cloudedge.places import shown_path
 from edge.folders import Folders
 from edge.runner.ledger import Ledger
 from edge.samples.store import SampleStore
+from edge.tools.device import calibrate, device
+from edge.tools.formats import format_in
 from edge.tools.line import detectors_app, line_app
 from edge.tools.printing import AsJson, State, print_json, print_table
 from edge.tools.status import status_of
@@ -38,6 +37,8 @@ app.add_typer(samples_app, name="samples")
 app.add_typer(models_app, name="models")
 app.add_typer(detectors_app, name="detectors")
 app.add_typer(line_app, name="line")
+app.command()(device)
+app.command()(calibrate)
 
 
 @app.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
@@ -84,7 +85,7 @@ def add_samples(
     as_json: AsJson = False,
 ) -> None:
     """Add samples by hand. Each row counts, equal ones too; a file that is added again adds only rows it did not have."""
-    data = _format(form)
+    data = format_in(form)
     store = SampleStore(Folders(state).samples)
     added = {shown_path(file): store.add(file, data) for file in files}
     if as_json:
@@ -178,29 +179,6 @@ def _store(state: Path) -> SampleStore:
     if not path.exists():
         raise NotFound(f"No sample was ever collected in {state}: there is no {path.name}. Correct --state, or add samples.")
     return SampleStore(path)
-
-
-class _HasData(Part):
-    """Any document with a data format, such as a task."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    data: DataFormat
-
-
-def _format(path: Path) -> DataFormat:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InvalidInput(
-            f"Cannot read {shown_path(path)}: {error.strerror}. Give a data format, or a task file, with --format."
-        ) from None
-    try:
-        found = json.loads(content)
-    except (ValueError, RecursionError):
-        found = None
-    is_task = isinstance(found, dict) and "data" in found
-    return parse(_HasData, content, shown_path(path)).data if is_task else parse(DataFormat, content, shown_path(path))
 
 
 def _progress(order: dict[str, Any]) -> str | None:

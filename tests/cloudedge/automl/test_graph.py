@@ -44,6 +44,7 @@ def as_arrays(network: torch.nn.Module) -> dict[str, Any]:
 
 def run(content: bytes, samples: np.ndarray) -> np.ndarray:
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    found: np.ndarray
     (found,) = session.run(None, {session.get_inputs()[0].name: samples})
     return found
 

@@ -1,0 +1,78 @@
+"""Calibrations and the device's description, as they lie in the edge's state."""
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from cloudedge.automl.predicting import is_for, why_stale
+from cloudedge.documents import DataFormat
+from cloudedge.documents.automl import Calibration, DeviceDescription
+from cloudedge.documents.base import parse
+from cloudedge.errors import InvalidDocument, StoreFailed
+from cloudedge.files import atomic_write
+from edge.calibration.calibrating import MOST_SECONDS, calibrate
+from edge.folders import Folders
+from edge.probes.processor import processor
+
+
+def description_of(folders: Folders) -> DeviceDescription | None:
+    """What cannot be measured on this device; none: nobody has described it.
+
+    Raises:
+        InvalidDocument: the file is no description.
+        StoreFailed: it cannot be read.
+    """
+    try:
+        content = folders.description.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreFailed(f"Cannot read {folders.description}: {error.strerror}. Correct its rights, or the disk.") from None
+    return parse(DeviceDescription, content, str(folders.description))
+
+
+def kept(folders: Folders) -> list[Calibration]:
+    """Calibrations that are there, by the names of their files; one that another version wrote is passed over."""
+    found = []
+    for path in sorted(folders.calibrations.glob("*.json")):
+        with suppress(InvalidDocument, OSError):
+            found.append(parse(Calibration, path.read_bytes(), str(path)))
+    return found
+
+
+def calibrated(
+    folders: Folders,
+    data: DataFormat,
+    *,
+    threads: int = 1,
+    anew: bool = False,
+    seconds: float = MOST_SECONDS,
+    say: Callable[[str, int, int], object] = lambda phase, done, total: None,
+) -> Calibration:
+    """What networks for these samples cost on this device: as it was measured before, or measured now and kept.
+
+    Args:
+        folders: Of the edge.
+        data: Format of the samples.
+        threads: That an inference computes with.
+        anew: Whether to measure even if what was measured before still holds.
+        seconds: How long measuring may take.
+        say: Told how far it has come, see `calibrate`.
+
+    Raises:
+        InvalidInput: the samples are no images, or the device's description is none.
+        WorkFailed: the device is too slow.
+        StoreFailed: the disk refuses.
+    """
+    if not anew:
+        for found in kept(folders):
+            if is_for(found, data) and why_stale(found, processor(), threads) is None:
+                return found
+    calibration = calibrate(data, threads=threads, description=description_of(folders), seconds=seconds, say=say)
+    atomic_write(folders.calibrations / f"{_name(calibration)}.json", calibration.to_json())
+    return calibration
+
+
+def _name(calibration: Calibration) -> str:
+    """Of its file: one for each form of samples."""
+    shape = "x".join(map(str, calibration.shape))
+    return f"{shape}-{calibration.dtype}{'-shifted' if calibration.shifted else ''}-{calibration.classes}"

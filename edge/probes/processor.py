@@ -1,0 +1,81 @@
+"""The processor: what it is, and how much of it is free."""
+
+import os
+import platform
+import time
+from pathlib import Path
+
+from cloudedge.documents.automl import Processor
+from edge.probes.cgroups import ControlGroups
+from edge.probes.files import ROOT, number, text
+
+_NAMES = ("model name", "Hardware", "cpu model", "Processor")
+"""Under which /proc/cpuinfo has it, on one kind of processor or another."""
+
+
+def processor(root: Path = ROOT) -> Processor:
+    """What computes here."""
+    about = _about(root)
+    model = next((about[name] for name in _NAMES if about.get(name)), None) or text(root / "proc/device-tree/model")
+    return Processor(model=(model or platform.machine())[:200], cores=cores(root), clock_mhz=_clock(root, about))
+
+
+def cores(root: Path = ROOT) -> float:
+    """Cores that this process may use at a time."""
+    allowed = ControlGroups(root).cores()
+    there = float(len(os.sched_getaffinity(0)))
+    return there if allowed is None else min(there, allowed)
+
+
+class Load:
+    """How much of the processor was used since this was made."""
+
+    def __init__(self, root: Path = ROOT) -> None:
+        """Begin."""
+        self._root = root
+        self._began = time.monotonic()
+        self._ticks = self._idle_and_all()
+        self._quotas = ControlGroups(root).quotas()
+
+    def free_cores(self) -> float:
+        """Cores that nobody used, within the limits of the control groups; some time must have passed."""
+        idle, total = self._ticks
+        idle_now, total_now = self._idle_and_all()
+        there = len(os.sched_getaffinity(0))
+        found = [there * (idle_now - idle) / (total_now - total) if total_now > total else float(there)]
+        seconds = max(time.monotonic() - self._began, 1e-3)
+        for (quota, used), (_, used_now) in zip(self._quotas, ControlGroups(self._root).quotas(), strict=False):
+            found.append(quota if used is None or used_now is None else quota - (used_now - used) / seconds)
+        return max(0.0, min(found))
+
+    def _idle_and_all(self) -> tuple[int, int]:
+        """Ticks in which the cores that may be used did nothing, and all of them."""
+        mine = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+        idle = total = 0
+        for line in (text(self._root / "proc/stat") or "").splitlines():
+            name, *values = line.split()
+            if name in mine:
+                ticks = [int(value) for value in values[:8]]  # What guests use is counted as their user's.
+                idle, total = idle + sum(ticks[3:5]), total + sum(ticks)
+        return idle, total
+
+
+def _clock(root: Path, about: dict[str, str]) -> float | None:
+    """Highest clock that the governor allows, in MHz; where none says so, as in a virtual machine, that of now."""
+    folder = root / "sys/devices/system/cpu"
+    allowed = [number(folder / f"cpu{core}/cpufreq/scaling_max_freq") for core in os.sched_getaffinity(0)]
+    if found := [each for each in allowed if each]:
+        return max(found) / 1000
+    try:
+        return float(about["cpu MHz"])
+    except (KeyError, ValueError):
+        return None
+
+
+def _about(root: Path) -> dict[str, str]:
+    """What /proc/cpuinfo says, of the first processor."""
+    found: dict[str, str] = {}
+    for line in (text(root / "proc/cpuinfo") or "").splitlines():
+        name, _, value = line.partition(":")
+        found.setdefault(name.strip(), value.strip())
+    return found

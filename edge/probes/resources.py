@@ -1,0 +1,52 @@
+"""Source: what the device has to give now, seven numbers of which each says where it comes from."""
+
+import time
+from pathlib import Path
+
+from cloudedge.documents.automl import DeviceDescription, Origin, Resources
+from edge.probes.accelerators import MOST, Accelerator, accelerators
+from edge.probes.cgroups import ControlGroups
+from edge.probes.files import ROOT, table
+from edge.probes.power import EnergyMeter, device_watts
+from edge.probes.processor import Load, cores
+
+PERIOD_SECONDS = 0.5
+"""How long the device is watched."""
+
+_NONE = Accelerator("", 0, 0, "absent")
+
+
+def resources(description: DeviceDescription | None = None, period: float = PERIOD_SECONDS, root: Path = ROOT) -> Resources:
+    """Watch the device for a moment.
+
+    Args:
+        description: What cannot be measured on it, and what a search may count on.
+        period: How long, in seconds.
+        root: Where the system's files are.
+    """
+    load, meter = Load(root), EnergyMeter(root)
+    time.sleep(period)
+    there, free = cores(root), load.free_cores()
+    watts, watts_origin = device_watts(meter, description, 1 - free / there if there else 0.0)
+    memory = table(root / "proc/meminfo").get("MemAvailable", 0) * 1024
+    allowed = ControlGroups(root).free_memory()
+    if allowed is not None:
+        memory = min(memory, allowed)
+    origins: dict[str, Origin] = {"free_nodes_cpu": "measured", "free_memory_cpu": "measured", "average_power": watts_origin}
+    if description is not None and description.cores is not None and description.cores < free:
+        free, origins["free_nodes_cpu"] = description.cores, "described"
+    if description is not None and description.memory_bytes is not None and description.memory_bytes < memory:
+        memory, origins["free_memory_cpu"] = description.memory_bytes, "described"
+    npus = [*accelerators(description, period / 5, root), _NONE, _NONE][:MOST]
+    for place, npu in enumerate(npus):
+        origins |= {f"free_nodes_npu{place}": npu.origin, f"free_memory_npu{place}": npu.origin}
+    return Resources(
+        free_nodes_cpu=free,
+        free_nodes_npu0=npus[0].free_nodes,
+        free_nodes_npu1=npus[1].free_nodes,
+        free_memory_cpu=memory,
+        free_memory_npu0=npus[0].free_memory,
+        free_memory_npu1=npus[1].free_memory,
+        average_power=watts,
+        origins=origins,
+    )

@@ -1,0 +1,71 @@
+"""Limits of control groups, as each version writes them."""
+
+from pathlib import Path
+
+from edge.probes.cgroups import ControlGroups
+from tests.edge.probes.trees import tree
+
+MIB = 2**20
+
+
+def test_version_2_limits_hold_from_the_innermost_group_outwards(tmp_path: Path) -> None:
+    root = tree(
+        tmp_path,
+        {
+            "proc/self/mountinfo": "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw",
+            "proc/self/cgroup": "0::/pods/one",
+            "sys/fs/cgroup/pods/one/cpu.max": "max 100000",
+            "sys/fs/cgroup/pods/one/memory.max": str(512 * MIB),
+            "sys/fs/cgroup/pods/one/memory.current": str(300 * MIB),
+            "sys/fs/cgroup/pods/one/memory.stat": f"anon 5\ninactive_file {100 * MIB}\n",
+            "sys/fs/cgroup/pods/cpu.max": "150000 100000",
+            "sys/fs/cgroup/pods/cpu.stat": "usage_usec 2500000\nuser_usec 1\n",
+            "sys/fs/cgroup/pods/memory.max": "max",
+            "sys/fs/cgroup/pods/memory.current": str(900 * MIB),
+        },
+    )
+    found = ControlGroups(root)
+    assert found.cores() == 1.5
+    assert found.quotas() == [(1.5, 2.5)]
+    assert found.free_memory() == 312 * MIB
+
+
+def test_version_1_limits_are_read_from_their_own_hierarchies(tmp_path: Path) -> None:
+    root = tree(
+        tmp_path,
+        {
+            "proc/self/mountinfo": "1 2 0:3 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
+            "2 2 0:4 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+            "3 2 0:5 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw",
+            "proc/self/cgroup": "5:cpu,cpuacct:/box\n4:memory:/box\n1:name=systemd:/\n0::/",
+            "sys/fs/cgroup/cpu,cpuacct/box/cpu.cfs_quota_us": "50000",
+            "sys/fs/cgroup/cpu,cpuacct/box/cpu.cfs_period_us": "100000",
+            "sys/fs/cgroup/cpu,cpuacct/box/cpuacct.usage": "1500000000",
+            "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "-1",
+            "sys/fs/cgroup/memory/box/memory.limit_in_bytes": str(256 * MIB),
+            "sys/fs/cgroup/memory/box/memory.usage_in_bytes": str(200 * MIB),
+            "sys/fs/cgroup/memory/box/memory.stat": f"total_inactive_file {50 * MIB}",
+            "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712",
+            "sys/fs/cgroup/memory/memory.usage_in_bytes": str(800 * MIB),
+        },
+    )
+    found = ControlGroups(root)
+    assert found.quotas() == [(0.5, 1.5)]
+    assert found.free_memory() == 106 * MIB
+
+
+def test_in_a_container_the_own_group_is_what_is_mounted(tmp_path: Path) -> None:
+    root = tree(
+        tmp_path,
+        {
+            "proc/self/mountinfo": "30 23 0:26 /kubepods/pod7 /sys/fs/cgroup ro - cgroup2 cgroup ro",
+            "proc/self/cgroup": "0::/kubepods/pod7",
+            "sys/fs/cgroup/cpu.max": "20000 100000",
+        },
+    )
+    assert ControlGroups(root).cores() == 0.2
+
+
+def test_without_control_groups_nothing_is_limited(tmp_path: Path) -> None:
+    found = ControlGroups(tmp_path)
+    assert (found.cores(), found.quotas(), found.free_memory()) == (None, [], None)

@@ -1,0 +1,68 @@
+"""The site engineer's commands about a device, as they are typed."""
+
+import json
+from pathlib import Path
+
+from edge.cli import main
+from edge.folders import Folders
+from tests.cloudedge.automl.test_graph import a_format
+from tests.terminal import Ended, called
+
+DESCRIPTION = {
+    "idle_watts": 2,
+    "busy_watts": 2,
+    "accelerators": [{"name": "Ascend 310", "nodes": 2, "memory_bytes": 8000, "speed": 10, "watts": 8}],
+}
+
+
+def edge(*arguments: str | Path) -> Ended:
+    return called(*arguments, program=main)
+
+
+def test_a_device_tells_what_it_has_to_give_and_where_each_figure_comes_from(tmp_path: Path) -> None:
+    state, description = tmp_path / "state", tmp_path / "device.json"
+    description.write_text(json.dumps(DESCRIPTION))
+    shown = edge("device", "--state", state, "--describe", description)
+    assert shown.code == 0, shown.err
+    lines = {words[0]: words for line in shown.out.splitlines() if (words := line.split())}
+    assert lines["free_nodes_cpu"][-1] == "measured"
+    assert lines["average_power"][-1] in ("estimated", "measured")
+    assert "described" in shown.out
+    assert "job: none" in shown.out
+    assert "calibrations: none" in shown.out
+    told = edge("device", "--state", state, "--json").json
+    assert told["state"]["resources"]["origins"]["free_memory_cpu"] == "measured"
+    assert told["calibrations"] == []
+
+
+def test_a_description_with_a_fault_is_not_kept(tmp_path: Path) -> None:
+    state, description = tmp_path / "state", tmp_path / "device.json"
+    description.write_text('{"busy_watts": -1}')
+    refused = edge("device", "--state", state, "--describe", description)
+    assert refused.code == 2
+    assert "busy_watts: found -1; give 0.0 or more" in refused.err
+    assert not Folders(state).description.exists()
+    missing = edge("device", "--state", state, "--describe", tmp_path / "none.json")
+    assert missing.code == 2
+    assert "Give a device description" in missing.err
+
+
+def test_a_device_is_calibrated_and_shows_it(tmp_path: Path) -> None:
+    state, form = tmp_path / "state", tmp_path / "format.json"
+    form.write_text(a_format((1, 8, 8)).model_dump_json())
+    found = edge("calibrate", "--state", state, "--format", form, "--seconds", "15")
+    assert found.code == 0, found.err
+    assert found.out.splitlines()[0].endswith("for 1 x 8 x 8 uint8, 3 classes, 1 threads")
+    assert "AT MOST MS" in found.out
+    (kept,) = edge("device", "--state", state, "--json").json["calibrations"]
+    assert kept["measured"] >= 10
+    assert kept["stale"] is None
+    assert kept["processor"]["cores"] > 0
+
+
+def test_samples_that_cannot_be_searched_for_are_refused(tmp_path: Path) -> None:
+    form = tmp_path / "format.json"
+    form.write_text(a_format((5,)).model_dump_json())
+    refused = edge("calibrate", "--state", tmp_path / "state", "--format", form)
+    assert refused.code == 2
+    assert "Correct the field's shape" in refused.err
