@@ -1,10 +1,10 @@
 """What each candidate of a search reaches, really trained: the tables that searches are simulated with.
 
     python -m benchmarks.automl_table dials  cloudedge/automl/meta/dials.json
-    python -m benchmarks.automl_table digits benchmarks/automl_digits.json
+    python -m benchmarks.automl_table digits cloudedge/automl/meta/digits.json
 
-`dials` are drawn drums of a meter (pipelines/automl_demo/dials.py), 12 pixels square: the shipped meta model comes of them.
-`digits` are scikit-learn's handwritten ones, 8 pixels square, which it never saw: the benchmark of searching is on them.
+`dials` are drawn drums of a meter (pipelines/automl_demo/dials.py), 12 pixels square; `digits` are scikit-learn's handwritten
+ones, 8 pixels square. The meta model that comes along learned from searches that were simulated with both.
 
 A table is 200 networks with some losses and seeds: 200 trainings each, and 2 to 5 minutes of one core. Each training is noted
 in a file beside the table as it ends, so that a run that was cut goes on where it was; the table is made of that at the end.

@@ -209,7 +209,7 @@ def in_words(found: NothingFeasible) -> str:
     needs = []
     for change in first.changes:
         source = f" ({found.why[change.limit]})" if change.limit in found.why else ""
-        allowed = f"the {_amount(change.limit, change.allowed)} that is allowed{source}"
+        allowed = f"the limit of {_amount(change.limit, change.allowed)}{source}"
         by = f"{change.needed / change.allowed:.3g} times {allowed}" if change.allowed else f"where nothing is allowed{source}"
         needs.append(f"{_amount(change.limit, change.needed)} of {change.limit}, {by}")
     lines = [

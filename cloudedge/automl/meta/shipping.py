@@ -3,28 +3,57 @@
     python -m cloudedge.automl.meta.shipping [--searches 6000] [--seed 0] [--out FOLDER]
 
 It is trained on simulated searches alone, and its card says so: no device was asked. The accuracies behind them are real, those
-of `dials.json`, which `benchmarks/automl_table.py` makes. The same arguments give the same bytes on the same processor type.
+of `dials.json` and `digits.json`, which `benchmarks/automl_table.py` makes. The same arguments give the same bytes on the same
+processor type.
 """
 
 import argparse
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import torch
 
-from cloudedge.automl.meta.model import SHIPPED
+from cloudedge.automl.meta.model import SHIPPED, MetaModel
 from cloudedge.automl.meta.simulating import simulated
 from cloudedge.automl.meta.table import Table
-from cloudedge.automl.meta.training import examples, train
+from cloudedge.automl.meta.training import STEPS, examples, train
 from cloudedge.documents.base import parse
+from cloudedge.seeds import derived_seed
 
-TABLE = Path(__file__).parent / "dials.json"
-"""What networks reach on drawn meters."""
+TABLES = ("dials", "digits")
+"""What networks reach on drawn meters, and on handwritten digits."""
+
+SEARCHES = 6_000
 
 
-def read_table(path: Path = TABLE) -> Table:
-    """A table of accuracies."""
+def read_table(name: str) -> Table:
+    """One of the tables of accuracies."""
+    path = Path(__file__).parent / f"{name}.json"
     return parse(Table, path.read_bytes(), str(path))
+
+
+def learned(
+    names: Sequence[str], searches: int = SEARCHES, seed: int = 0, *, trials: int = 10, steps: int = STEPS
+) -> MetaModel:
+    """A meta model of nothing but simulated searches.
+
+    Args:
+        names: Of the tables, each of which gives as many of the searches.
+        searches: How many, over all tables.
+        seed: All chance follows from it.
+        trials: Sizes of the meta model that are tried.
+        steps: Of training.
+    """
+    tables = [read_table(name) for name in names]
+    rows = chain.from_iterable(
+        simulated(table, searches // len(tables), derived_seed(seed, name)) for name, table in zip(names, tables, strict=True)
+    )
+    words = (
+        f"{searches} simulated searches on drawn devices, none of which exists, with the accuracies that candidates really "
+        f"reached on {', and on '.join(table.samples for table in tables)}"
+    )
+    return train(examples(rows), words, seed=seed, trials=trials, steps=steps)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -32,18 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m cloudedge.automl.meta.shipping", description="Train the meta model that comes with cloudedge."
     )
-    parser.add_argument("--searches", type=int, default=6_000, help="simulated searches to learn from (default: 6000)")
+    parser.add_argument("--searches", type=int, default=SEARCHES, help="simulated searches to learn from (default: 6000)")
     parser.add_argument("--seed", type=int, default=0, help="all chance follows from it (default: 0)")
     parser.add_argument("--out", type=Path, default=SHIPPED, help="folder for its two files")
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    table = read_table()
-    learned = examples(simulated(table, asked.searches, asked.seed))
-    words = (
-        f"{asked.searches} simulated searches on drawn devices, none of which exists, with the accuracies that candidates "
-        f"really reached on {table.samples}"
-    )
-    model = train(learned, words, seed=asked.seed)
+    model = learned(TABLES, asked.searches, asked.seed)
     model.save(asked.out)
     shares = ", ".join(f"{name} {share:.2f}" for name, share in model.card.agreement.items())
     print(f"{asked.out}: {model.card.layers} hidden layers of {model.card.width}; of held-out searches it names {shares}.")

@@ -230,12 +230,13 @@ def best_first(table: Table) -> list[tuple[int, Loss, int]]:
 def drawn_state(chance: np.random.Generator, device: Device, bill: Bill) -> tuple[DeviceState, Limits]:
     """A queue, resources and limits of which each may bind or not."""
     latency, memory, energy = (_limit(chance, each) for each in (bill.bound_ms, bill.memory_bytes, bill.energy_joules))
+    metered = bool(chance.random() < 0.75)
     asked = Limits(
         latency_ms=latency if chance.random() < 0.7 else None,
         memory_bytes=int(memory) if chance.random() < 0.3 else None,
-        energy_joules=energy if chance.random() < 0.3 else None,
+        energy_joules=energy if metered and chance.random() < 0.3 else None,
     )
-    jobs = [_job(chance, device) for _ in range(int(chance.choice([0, 1, 2, 4, 8, 16, 24])))]
+    jobs = [_job(chance, device, metered) for _ in range(int(chance.choice([0, 1, 2, 4, 8, 16, 24])))]
     if jobs and chance.random() < 0.5:
         # The queue is what limits the latency, if only just.
         work = sum(min(job.runtime_cpu, job.runtime_npu or job.runtime_cpu) for job in jobs)
@@ -245,21 +246,22 @@ def drawn_state(chance: np.random.Generator, device: Device, bill: Bill) -> tupl
     npus = [*device.npus, (0, 0), (0, 0)][:2]
     share = chance.uniform(0, 1)
     resources = Resources(
-        free_nodes_cpu=device.cores * chance.uniform(0.02, 1),
+        free_nodes_cpu=device.cores * max(0.0, chance.uniform(-0.1, 1)),
         free_nodes_npu0=npus[0][0] * chance.uniform(0, 1),
         free_nodes_npu1=npus[1][0] * chance.uniform(0, 1),
         free_memory_cpu=free,
         free_memory_npu0=int(npus[0][1] * chance.uniform(0, 1)),
         free_memory_npu1=int(npus[1][1] * chance.uniform(0, 1)),
-        average_power=device.idle_watts + share * (device.busy_watts - device.idle_watts),
+        average_power=device.idle_watts + share * (device.busy_watts - device.idle_watts) if metered else 0.0,
     )
     return DeviceState(jobs=tuple(jobs), resources=resources, at=_AT), asked
 
 
-def _job(chance: np.random.Generator, device: Device) -> QueuedJob:
+def _job(chance: np.random.Generator, device: Device, metered: bool) -> QueuedJob:
+    """A task in the queue; what nobody measures takes no energy."""
     runtime = _between(chance, 1e-5, 4e3)
     nodes = float(chance.uniform(0.1, device.cores))
-    energy = runtime * device.busy_watts
+    energy = runtime * device.busy_watts if metered else 0.0
     limit = min(1e7, runtime * _between(chance, 0.3, 1e4))
     npu = None
     if device.npus and chance.random() < 0.5:

@@ -23,8 +23,12 @@ LEAST_ROWS = 50
 
 _HELD_OUT = 0.2
 _BATCH = 128
-_STEPS = 1_500
+STEPS = 1_500
+"""Of training a meta model, in batches."""
+
 _WIDTHS = (16, 32, 64, 128, 200, WIDEST)
+_MOST_BYTES = 256 * 1024
+"""Of the weights: the file is sent to every edge. Larger forms are screened out."""
 
 
 class Form(NamedTuple):
@@ -83,7 +87,7 @@ def forms() -> Space[Form]:
     return Space({"layers": range(1, DEEPEST), "width": _WIDTHS}, Form)
 
 
-def train(learned: Examples, trained_on: str, *, seed: int = 0, trials: int = 10, steps: int = _STEPS) -> MetaModel:
+def train(learned: Examples, trained_on: str, *, seed: int = 0, trials: int = 10, steps: int = STEPS) -> MetaModel:
     """Search for the size of a meta model as models are searched for on a device, then train that one.
 
     Args:
@@ -106,13 +110,18 @@ def train(learned: Examples, trained_on: str, *, seed: int = 0, trials: int = 10
     inputs = torch.from_numpy((learned.seen - mean) / deviation).float()
     targets = torch.from_numpy(learned.chosen)
     tried: list[Known[Form]] = []
-    while len(tried) < trials:
+    while sum(known.value is not None for known in tried) < trials:
         form = next(iter(Tpe(forms(), seed, tried)))
+        size = 4 * sum(parameter.numel() for parameter in network(*form).parameters())
+        beyond = {"memory": size / _MOST_BYTES - 1}
+        if size > _MOST_BYTES:
+            tried.append(Known(form, None, beyond))
+            continue
         net = _trained(inputs[used], targets[used], form, seed, max(1, steps // 4))
         with torch.no_grad():
             loss = float(_loss(net(inputs[held]), targets[held]))
-        tried.append(Known(form, -loss, {}))
-    form = max(tried, key=lambda known: known.value or -math.inf).item
+        tried.append(Known(form, -loss, beyond))
+    form = max(tried, key=lambda known: -math.inf if known.value is None else known.value).item
     net = _trained(inputs[used], targets[used], form, seed, steps)
     with torch.no_grad():
         logits = by_head(net(inputs[held]))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cloudedge.automl.beginning import Begun, begin
 from cloudedge.automl.meta.features import MOST_ROWS, NAMES, features, rows
 from cloudedge.automl.meta.model import DEEPEST, HEADS, WIDEST, MetaModel
-from cloudedge.automl.meta.shipping import read_table
+from cloudedge.automl.meta.shipping import TABLES, read_table
 from cloudedge.automl.meta.simulating import Device, drawn_state, form, simulated
 from cloudedge.automl.meta.training import SIMULATED, examples, train
 from cloudedge.automl.screen import REFERENCE, Screen, bounds
@@ -70,13 +70,13 @@ def test_a_limit_counts_by_how_often_the_reference_network_fits_into_it() -> Non
 
 @pytest.fixture(scope="module")
 def table_rows() -> list[TraceRow]:
-    return list(simulated(read_table(), 120, seed=3))
+    return list(simulated(read_table("dials"), 120, seed=3))
 
 
 def test_simulated_searches_follow_from_their_seed_and_keep_their_limits(table_rows: list[TraceRow]) -> None:
-    again = list(simulated(read_table(), 5, seed=3))
+    again = list(simulated(read_table("dials"), 5, seed=3))
     assert again == table_rows[:5]
-    assert list(simulated(read_table(), 5, seed=4)) != again
+    assert list(simulated(read_table("dials"), 5, seed=4)) != again
     for row in table_rows:
         (trial,) = row.trials
         assert row.device == SIMULATED
@@ -87,7 +87,7 @@ def test_simulated_searches_follow_from_their_seed_and_keep_their_limits(table_r
 
 
 def test_what_would_have_been_best_is_the_most_accurate_network_that_keeps_the_limits() -> None:
-    table = read_table()
+    table = read_table("dials")
     chance = np.random.default_rng([7, 20])
     device = Device.drawn(chance)
     bill = device.bill(table.networks, form(table))
@@ -199,5 +199,6 @@ def test_the_one_that_comes_along_is_not_asked_beyond_its_range(strange: Callabl
     assert found.row.why.startswith("Beyond what the meta model was trained on: ")
 
 
-def test_the_table_holds_every_network() -> None:
-    assert set(read_table().networks) == set(networks().everything)
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_holds_every_network(name: str) -> None:
+    assert set(read_table(name).networks) == set(networks().everything)
