@@ -60,6 +60,10 @@ class Hyperparameters:
     scales: tuple[float, ...]
 
 
+USUAL = Hyperparameters(0.3, 0.02, (1.5,))
+"""Those that a search begins with; the one scale is each feature's."""
+
+
 class Regression:
     """A model of costs that is fitted."""
 
@@ -111,7 +115,7 @@ class Regression:
 
     def _searched(self, features: int, until: float) -> Hyperparameters:
         """The most likely hyperparameters near those that usually are, one after the other."""
-        found = np.array([0.3, 0.02, *[1.5] * features])
+        found = np.array([USUAL.amplitude, USUAL.noise, *USUAL.scales * features])
         best = self._likelihood(found)
         for step in _STEPS:
             for place in range(len(found)):

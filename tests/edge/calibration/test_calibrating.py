@@ -69,14 +69,14 @@ def test_a_device_is_calibrated_by_candidates_that_it_may_measure_and_within_its
     told: list[tuple[str, int, int]] = []
     found = calibrate(
         DATA,
-        candidates=[each for each in networks().everything if each not in kept_back],
+        candidates=list(networks().everything)[1::14],
         description=DeviceDescription(idle_watts=2, busy_watts=2),
-        seconds=12,
+        seconds=100,
         say=lambda *said: told.append(said),
     )
     measured = {each.candidate for each in found.measurements}
     assert not measured & set(kept_back)
-    assert 10 <= len(measured) <= 100
+    assert 10 <= len(measured) <= 15
     assert sum(each.busy_ms is not None for each in found.measurements) >= 10
     assert {phase for phase, _, _ in told} >= {"latency", "beside a neighbour"}
     assert (found.watts, found.watts_origin) in [(2, "estimated"), (found.watts, "measured")]
