@@ -22,6 +22,7 @@ BENCHMARKS = {
     "idle": [],
     "detector": [],
     "training": [],
+    "automl_costs": [],
     "automl_search": [],
 }
 """By module, with what each is run with."""

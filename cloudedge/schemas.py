@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from cloudedge.documents import DataFormat, Event, FusionRecord, History, Inbox, Manifest, Order, Report, TrainingTask
+from cloudedge.documents.automl import Calibration, DeviceDescription
 from cloudedge.documents.base import Part
 from cloudedge.documents.deployable import Deployable
 from cloudedge.documents.detector import DetectorConfiguration, Verdict
@@ -19,8 +20,10 @@ FOLDER = Path("docs/schemas")
 
 DOCUMENTS: dict[str, type[Part]] = {
     "data-format": DataFormat,
+    "calibration": Calibration,
     "detector": DetectorConfiguration,
     "deployable": Deployable,
+    "device": DeviceDescription,
     "event": Event,
     "fusion-record": FusionRecord,
     "history": History,

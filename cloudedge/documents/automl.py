@@ -161,8 +161,8 @@ class TraceRow(Part):
     hyperparameters: Hyperparameters = Field(description="How large the search was.")
     preferences: dict[str, tuple[Share, ...]] = Field(
         default_factory=dict,
-        description="How likely the meta model holds each choice of a size to be the best one, the smallest first: the order of "
-        "the search follows from it. Empty: step by step from the caps downward.",
+        description="How likely the meta model holds each choice of a size to be the best one, the smallest first: the order "
+        "of the search follows from it. Empty: step by step from the caps downward.",
     )
     by: Literal["meta", "tpe"] = Field(
         description="What led it: the meta model, or constrained TPE outside of that one's range."

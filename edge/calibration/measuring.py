@@ -20,7 +20,7 @@ ROUND_SECONDS = 0.02
 _AGREEING = 1.01
 """Two rounds agree where their medians differ by no larger factor: then nothing else had the processor meanwhile."""
 
-_LEAST_ROUNDS, _MOST_ROUNDS = 3, 12
+_LEAST_ROUNDS, _MOST_ROUNDS = 3, 20
 _LEAST_RUNS, _MOST_RUNS = 3, 2000
 _BUSY_ROUNDS = 8
 _BUSY_QUANTILE = 0.95

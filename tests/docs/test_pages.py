@@ -13,6 +13,7 @@ import typer
 
 from cloud.fusion.rule import rule_names
 from cloudedge.documents import DataFormat, TrainingTask, parse
+from cloudedge.documents.automl import DeviceDescription
 from cloudedge.documents.base import Part
 from cloudedge.documents.detector import DetectorConfiguration
 from cloudedge.documents.sweep import SweepFile
@@ -84,7 +85,12 @@ def test_every_target_that_a_page_makes_is_in_the_makefile() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_every_json_is_a_document(page: Path) -> None:
-    known: dict[str, type[Part]] = {"data": TrainingTask, "over": SweepFile, "source": DetectorConfiguration}
+    known: dict[str, type[Part]] = {
+        "busy_watts": DeviceDescription,
+        "data": TrainingTask,
+        "over": SweepFile,
+        "source": DetectorConfiguration,
+    }
     for block in blocks(page):
         value = json.loads(block.text) if block.language == "json" else {}
         if value and "kind" not in value:  # A task of another system is run where its page is read.

@@ -1,8 +1,10 @@
 """Source: what a device has to give, and where each figure comes from."""
 
 import os
+import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -95,6 +97,22 @@ def test_accelerators_are_those_of_drivers_and_then_those_that_are_described(tmp
     assert [each for each in found if each.name == "AMD GPU"] == [("AMD GPU", 0.75, 5000, "measured")]
     assert accelerators(description, 0.001, tmp_path / "none")[-1] == ("Ascend 310", 2, 8_000_000_000, "described")
     assert len(found) <= 2
+
+
+def test_graphics_processors_of_nvidia_are_told_by_its_own_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = SimpleNamespace(
+        nvmlInit=lambda: None,
+        nvmlShutdown=lambda: None,
+        nvmlDeviceGetCount=lambda: 3,
+        nvmlDeviceGetHandleByIndex=lambda number: number,
+        nvmlDeviceGetUtilizationRates=lambda device: SimpleNamespace(gpu=25 * device),
+        nvmlDeviceGetNumGpuCores=lambda device: 1000,
+        nvmlDeviceGetMemoryInfo=lambda device: SimpleNamespace(free=7),
+        nvmlDeviceGetName=lambda device: "A GPU",
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", driver)
+    found = accelerators(root=tmp_path)
+    assert found == [("A GPU", 1000, 7, "measured"), ("A GPU", 750, 7, "measured")]
 
 
 def test_what_a_search_may_count_on_is_no_more_than_is_described_and_no_more_than_there_is() -> None:
