@@ -2,24 +2,24 @@
 
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from cloudedge.automl.beginning import taken_up
 from cloudedge.automl.searching import Search
 from cloudedge.documents.automl import TraceRow
 from cloudedge.files import atomic_write
 from cloudedge.interpreter import python
 from tests.cloudedge.automl.devices import BOARD, DATA
-from tests.cloudedge.automl.test_searching import CAPPED, Named, begun, finished, taken_up
+from tests.cloudedge.automl.test_searching import CAPPED, Named, begun, finished, trained
 
 MOST = 3
 
 
 def main(path: Path) -> None:
     """Go on with the search in a file, and tell each step."""
-    from tests.cloudedge.automl.test_searching import trained
-
     search = Search(*taken_up(TraceRow.model_validate_json(path.read_bytes()), BOARD, DATA), MOST)
     while trial := search.ask():
         print("training", trial.candidate.model_dump_json(), flush=True)
@@ -65,6 +65,4 @@ def test_killed_after_any_step_it_goes_on_and_trains_nothing_that_was_kept_again
 
 
 if __name__ == "__main__":
-    import sys
-
     main(Path(sys.argv[1]))
