@@ -234,8 +234,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _say(f"{words.capitalize()}, {len(asked.seeds)} seeds of {asked.tasks} tasks", found)
     print(shown.getvalue())
     if asked.out:
+        text = shown.getvalue().replace("### ", "## ")
         asked.out.parent.mkdir(parents=True, exist_ok=True)
-        asked.out.with_suffix(".md").write_text(f"# Searching for a model on a device\n{shown.getvalue().rstrip()}\n")
+        asked.out.with_suffix(".md").write_text(f"# Searching for a model on a device\n{text.rstrip()}\n")
     write(asked.out, {"seeds": asked.seeds, "tasks": asked.tasks, "trained_on": model.card.trained_on, "tables": figures})
 
 
