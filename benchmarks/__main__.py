@@ -23,6 +23,7 @@ BENCHMARKS = {
     "detector": [],
     "training": [],
     "automl_costs": [],
+    "automl_search": [],
 }
 """By module, with what each is run with."""
 

@@ -15,6 +15,8 @@ average, which nobody knows beforehand; ours takes the meta model's. The oracle 
 """
 
 import argparse
+import contextlib
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -216,31 +218,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
         table, words = read_table(known), WORDS[known]
         others = [name for name in TABLES if name != known]
         stranger = learned(others, 100, trials=1, steps=20) if asked.quick else learned(others, trials=3)
-        found: dict[str, list[Outcome]] = {}
+        outcomes_of: dict[str, list[Outcome]] = {}
         by_seed: dict[str, list[float]] = {}
         for seed in asked.seeds:
             chance = np.random.default_rng([seed, 77])
             tasks = [Task(table, chance) for _ in range(asked.tasks)]
             for name, method in methods(model, stranger).items():
                 outcomes = [method(task, derived_seed(seed, number) % 2**31) for number, task in enumerate(tasks)]
-                found.setdefault(name, []).extend(outcomes)
+                outcomes_of.setdefault(name, []).extend(outcomes)
                 by_seed.setdefault(name, []).append(float(np.mean([outcome.accuracy for outcome in outcomes])))
-        figures[words] = {name: _figures(outcomes, by_seed[name]) for name, outcomes in found.items()}
-        rows: list[tuple[str, ...]] = [("search", "accuracy", "by seed", "trainings", "in vain", "broken limits")]
-        for name, each in figures[words].items():
-            spread = f"{each['least_seed']:.3f} to {each['most_seed']:.3f}"
-            rows.append(
-                (
-                    name,
-                    f"{each['accuracy']:.3f}",
-                    spread,
-                    f"{each['trained']:.1f}",
-                    f"{each['infeasible']:.2f}",
-                    f"{each['broken']:.0%}",
-                )
-            )
-        say(f"{words.capitalize()}, {len(asked.seeds)} seeds of {asked.tasks} tasks", rows)
+        figures[words] = {name: _figures(outcomes, by_seed[name]) for name, outcomes in outcomes_of.items()}
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        for words, found in figures.items():
+            _say(f"{words.capitalize()}, {len(asked.seeds)} seeds of {asked.tasks} tasks", found)
+    print(shown.getvalue())
+    if asked.out:
+        text = shown.getvalue().replace("### ", "## ")
+        asked.out.parent.mkdir(parents=True, exist_ok=True)
+        asked.out.with_suffix(".md").write_text(f"# Searching for a model on a device\n{text.rstrip()}\n")
     write(asked.out, {"seeds": asked.seeds, "tasks": asked.tasks, "trained_on": model.card.trained_on, "tables": figures})
+
+
+def _say(title: str, found: dict[str, dict[str, float]]) -> None:
+    rows: list[tuple[str, ...]] = [("search", "accuracy", "by seed", "trainings", "in vain", "broken limits")]
+    for name, each in found.items():
+        spread = f"{each['least_seed']:.3f} to {each['most_seed']:.3f}"
+        trainings = f"{each['trained']:.1f}", f"{each['infeasible']:.2f}", f"{each['broken']:.0%}"
+        rows.append((name, f"{each['accuracy']:.3f}", spread, *trainings))
+    say(title, rows)
 
 
 def _figures(outcomes: Sequence[Outcome], by_seed: Sequence[float]) -> dict[str, float]:

@@ -48,6 +48,7 @@ NAVIGATION = {
         "/benchmarks/results/training",
         "/benchmarks/results/scale",
         "/benchmarks/results/nudge",
+        "/benchmarks/results/automl_search",
     ],
     "The project": ["/CONTRIBUTING", "/CHANGELOG", "/SECURITY"],
 }

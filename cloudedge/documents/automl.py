@@ -73,13 +73,13 @@ class Candidate(Part):
 
 
 class Hyperparameters(Part):
-    """How large a search may be: caps on the candidates, the loss to train with, and the seed to begin with."""
+    """How large a search may be: caps on the candidates, the loss to train with, and the seed."""
 
     layers: int = Field(ge=1, le=MOST_LAYERS, description="Most convolution layers.")
     filters: Filters = Field(description="Most channels of a layer.")
     kernel: Kernel = Field(description="Largest kernel.")
     loss: Loss = Field(default="cross-entropy", description="Loss.")
-    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of the first network's weights.")
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of the networks' weights.")
 
 
 Limit = Literal["latency", "memory", "energy"]
