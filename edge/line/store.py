@@ -311,9 +311,8 @@ class LineStore:
                 return
             for name in detectors:
                 for number, state in self._undecided(name, asked.brand):
-                    newer = f"a newer deployment took its place: {asked.id}"
-                    judges = state is not None and state.judges
-                    self._settle(number, {name: told(state, "serving") if judges else told(state, "skipped", newer)})
+                    outcome = "serving" if state is not None and state.judges else "skipped"
+                    self._settle(number, {name: told(state, outcome, f"a newer deployment took its place: {asked.id}")})
             cursor = self._database.execute(
                 "INSERT INTO deployments (id, asked, rollout, begun) VALUES (?, ?, ?, ?)",
                 (asked.id, asked.model_dump_json(), rollout.model_dump_json(), _written(now())),
