@@ -96,7 +96,7 @@ class _Connection(H11Protocol):
     @property
     def is_idle(self) -> bool:
         """Whether it has asked nothing, not all of a request, or had its answer."""
-        return self.cycle is None or self.cycle.response_complete
+        return self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr]  # Before the first request.
 
     def _wait_for_request(self) -> None:
         self.idle_since = self.loop.time()
