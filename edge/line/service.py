@@ -273,16 +273,32 @@ class Service:
             The brand.
 
         Raises:
-            NotFound: there is none of this name.
+            NotFound: there is none of this name, or no model before.
             InvalidInput: it judges no brand now, so say which.
         """
+        if name != SERVER:
+            self.store.require(name)
         status = self.attendance.seen(name).status
         brand = brand or (status.brand if status else "")
         if not brand:
             raise InvalidInput(f"{name} does not say which brand runs now. Name one with --brand.")
-        self.store.want_rollback(name, checked_name(brand, "a brand"), uuid.uuid4().hex)
+        if not self._can_go_back(name, checked_name(brand, "a brand")):
+            raise NotFound(
+                f"{name} has no model of {brand} before the one in use, and goes on as it does. Deploy the one that is wanted."
+            )
+        self.store.want_rollback(name, brand, uuid.uuid4().hex)
         self._changed_wants()
         return brand
+
+    def _can_go_back(self, name: str, brand: str) -> bool:
+        """Whether there is a model before, or one on its way that can be given up, as far as that is known."""
+        if name == SERVER:
+            return self.local is not None and self.local.models.former(brand) is not None
+        live = self.attendance.seen(name)
+        if not live.connection or live.status is None or live.status.former is None:
+            return True
+        under_way = any(state.brand == brand and not (state.judges or state.over) for state in live.states.values())
+        return under_way or brand in live.status.former or self.store.is_under_way(name, brand)
 
     def gather(self, brand: str, detectors: Sequence[str], seconds: float) -> dict[str, str]:
         """Have detectors send all records that they hold back, once what is being taught of a brand is taken.

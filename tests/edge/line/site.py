@@ -163,6 +163,7 @@ class Standin:
             model=current.deployable.sha256 if current else "",
             deployments=tuple(self.states.values())[-8:],
             backlog=self.spool.backlog(),
+            former=tuple(brand for brand, models in self.models.of.items() if len(models) > 1),
             **self.figures,
         )
 
