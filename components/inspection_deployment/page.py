@@ -101,6 +101,7 @@ def _detectors(rows: list[tuple[str, ...]]) -> Markup:
         table(_TITLES, cells, "edges"),
         remark(
             "Images, and the shares rejected and failed, are of the time in which the new model was watched. The longest pause "
-            "is between two judgements about the swap. A detector that does not serve goes on with the model it had."
+            "is how long a part waited for its judgement, at most, within a second about the swap. A detector that does not "
+            "serve goes on with the model it had."
         ),
     )

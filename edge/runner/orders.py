@@ -145,6 +145,7 @@ class Orders:
                 Job(
                     order=entry.order,
                     begun=entry.phase is not Phase.ACCEPTED,
+                    points=entry.points,
                     state=str(self._settings.state),
                     samples=str(samples) if samples else None,
                     mirror_samples=self._settings.mirror_samples,

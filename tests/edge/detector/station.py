@@ -25,6 +25,9 @@ from tests.waiting import until
 
 BRAND = "oats"
 Tensors = dict[str, tuple[int, list[Any]]]
+WITHOUT_A_MODEL = f"There is no model of {BRAND}: its parts are recorded and not judged. Deploy one."
+"""Trouble of a detector to which nothing was deployed yet."""
+
 DARK, BRIGHT, BLINDING = 50, 150, 250
 """What images are filled with: one that `judging` accepts, one that it rejects, and one that `squeamish` fails on."""
 

@@ -137,12 +137,12 @@ class Standin:
     """A detector that has all that the link knows of one, and no camera.
 
     Attributes:
-        ends: In what a deployment ends here; others than 'serving' and 'watching' leave the model that was.
+        ends: How a deployment stands here at first; others than 'serving' and 'watching' leave the model that was.
         figures: What else it says of itself.
     """
 
     folder: Path
-    ends: str = "watching"
+    ends: str = "serving"
     models: Models = field(default_factory=Models)
     brands: list[str] = field(default_factory=list)
     taught: list[Teach] = field(default_factory=list)
@@ -163,6 +163,7 @@ class Standin:
             model=current.deployable.sha256 if current else "",
             deployments=tuple(self.states.values())[-8:],
             backlog=self.spool.backlog(),
+            former=tuple(brand for brand, models in self.models.of.items() if len(models) > 1),
             **self.figures,
         )
 
@@ -184,9 +185,9 @@ class Standin:
         state = {"id": asked.id, "brand": asked.brand, "sha256": asked.deployable.sha256, "phase": phase, "load_seconds": 0.5}
         self.states[asked.id] = DeploymentState.model_validate(state)
 
-    def now(self, deployment: str, phase: str, reason: str = "") -> None:
+    def now(self, deployment: str, phase: str, reason: str = "", **more: Any) -> None:
         """A deployment stands in another way."""
-        self.states[deployment] = self.states[deployment].model_copy(update={"phase": phase, "reason": reason})
+        self.states[deployment] = self.states[deployment].model_copy(update={"phase": phase, "reason": reason, **more})
 
     def rollback(self, brand: str) -> None:
         if len(self.models.of.get(brand, [])) < 2:

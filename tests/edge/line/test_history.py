@@ -1,6 +1,7 @@
 """What is kept of what detectors recorded, and what goes first."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -58,6 +59,19 @@ def test_a_detector_that_counts_anew_loses_nothing(history: History) -> None:
     again = arrived(2)
     history.keep("north", [Arrived(again.record.model_copy(update={"id": 1}), again.image)])
     assert kept(history) == [1, 2]
+
+
+def test_what_is_counted_as_records_come_and_go_is_what_there_is(history: History, tmp_path: Path) -> None:
+    history.keep("north", [arrived(1)])
+    assert history.counts() == {"north": 1}  # From now on it is not counted anew.
+    history.keep("north", [arrived(1), arrived(2, heat=png(5)), arrived(3)])
+    history.keep("south", [arrived(number) for number in range(5)])
+    history.tidy(history.bytes() - 1, 1e6)
+    with closing(History(tmp_path)) as again:
+        assert (history.counts(), history.bytes()) == (again.counts(), again.bytes())
+    assert history.counts() == {"north": 2, "south": 5}
+    history.tidy(0, 1e6)
+    assert (history.counts(), history.bytes()) == ({}, 0)
 
 
 def test_two_detectors_have_their_own_numbers(history: History) -> None:
