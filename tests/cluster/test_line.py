@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from cloud.fleet.enrolment import runner_name
-from cloudedge.documents.inspection import Bounds, Gathering, InspectionTraining, Rollout
+from cloudedge.documents.deployable import Deployable
+from cloudedge.documents.inspection import Augmentation, Bounds, Gathering, InspectionTraining, Rollout, TrainingSet
 from cloudedge.documents.kinds.deploy import Outcome
 from cloudedge.documents.tasks.inspection_deployment import InspectionDeploymentTask
 from cloudedge.documents.tasks.inspection_training import InspectionTrainingTask
@@ -34,11 +35,11 @@ DETECTOR, BRAND = "north", "plate"
 FIRST, SECOND = "model-1", "model-2"
 
 
-def training(name: str, quantile: float) -> InspectionTrainingTask:
-    gathering = Gathering(wait_seconds=1, least_images=8)
-    settings = InspectionTraining(brand=BRAND, height=SIZE, width=SIZE, gathering=gathering)
-    anomaly = settings.anomaly.model_copy(update={"quantile": quantile})
-    asked = settings.model_copy(update={"anomaly": anomaly})
+def training(name: str) -> InspectionTrainingTask:
+    """A training that takes seconds; that for the second model sees twice as much."""
+    varied = TrainingSet(augmentation=Augmentation(flip_horizontal=name == SECOND))
+    gathering = Gathering(wait_seconds=1)
+    asked = InspectionTraining(brand=BRAND, height=SIZE, width=SIZE, gathering=gathering, training_set=varied)
     return InspectionTrainingTask(name=name, id=name, line=LINE, training=asked)
 
 
@@ -111,10 +112,6 @@ class Line:
         before = self.parts()
         until(lambda: self.parts() > before + 20, what="more parts")
 
-    def part_of_model(self) -> int:
-        """Bytes of a model that has not come as a whole."""
-        return sum(path.stat().st_size for path in (self.station.state / "link" / "models").glob("*.part"))
-
     def outcome(self, task: InspectionDeploymentTask) -> Outcome:
         """What became of a deployment, as the cloud knows."""
         deployed = deployed_by(self.site.run(task))
@@ -137,7 +134,7 @@ def line(edge_tier: EdgeTier, tmp_path_factory: pytest.TempPathFactory) -> Itera
         settings = {"source": source, "encoder": {"kind": "timer", "per_second": 20}, "brand": ""}
         line = Line(site, bench, Station(folder, settings, bench.inside))
         site.cli("data", "put", "plate-test", str(samples / "test"))
-        trainings = [site.pipeline(task, test_data="plate-test") for task in (training(FIRST, 0.9), training(SECOND, 0.95))]
+        trainings = [site.pipeline(task, test_data="plate-test") for task in map(training, (FIRST, SECOND))]
         until(line.serves, 60, "the line's service")
         line.detector("join", line.edge("detectors", "add", DETECTOR, "--host", bench.node).strip())
         stack.enter_context(line.station.process())
@@ -148,11 +145,12 @@ def line(edge_tier: EdgeTier, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield line
 
 
-def sha256_of_model(line: Line, name: str) -> str:
-    record = gate_of(line.site.run(training(name, 0.9)))
+def trained(line: Line, name: str) -> Deployable:
+    """What a training came to; its gate let it pass."""
+    record = gate_of(line.site.run(training(name)))
     assert record is not None
     assert record.passed
-    return record.sha256
+    return record.deployable
 
 
 def reached(host: str) -> list[bool]:
@@ -184,20 +182,21 @@ def test_a_deployment_comes_through_the_inbox_to_the_detector(line: Line) -> Non
     line.site.finish(line.site.pipeline(task))
 
     assert line.outcome(task).state == "serving"
-    until(lambda: line.judging() == sha256_of_model(line, FIRST), what="parts that are judged by it")
+    until(lambda: line.judging() == trained(line, FIRST).sha256, what="parts that are judged by it")
 
 
 def test_a_deployment_outlives_the_death_of_edgecore_and_needs_no_cloud(line: Line) -> None:
     site, bench, node = line.site, line.bench, line.site.node_of(LINE)
-    first, second = (sha256_of_model(line, name) for name in (FIRST, SECOND))
+    first, second = (trained(line, name).sha256 for name in (FIRST, SECOND))
+    assert first != second
     task = deployment("deploy-2", SECOND)
-    bench.pull_after(500_000)
+    bench.pull_after(trained(line, SECOND).size // 2)
     pipeline = site.pipeline(task)
     site.until(lambda: bench.nothing_comes, pipeline, "the middle of the transfer")
 
-    node.cut()
     node.kill_edgecore()
     until(lambda: "the inbox has died" in site.log(LINE), 120, "the end of the runner")
+    node.cut()
     until(line.serves, 60, "the line's service, again")
     line.goes_on()
     assert line.judging() == first
@@ -213,10 +212,8 @@ def test_a_deployment_outlives_the_death_of_edgecore_and_needs_no_cloud(line: Li
 def test_a_transfer_goes_on_where_it_was_when_a_pulled_cable_is_back(line: Line) -> None:
     site, bench = line.site, line.bench
     task = deployment("deploy-3", FIRST)
-    record = gate_of(site.run(training(FIRST, 0.9)))
-    assert record is not None
-    before = bench.received
-    bench.pull_after(record.deployable.size // 2)
+    before, size = bench.received, trained(line, FIRST).size
+    bench.pull_after(size // 2)
     pipeline = site.pipeline(task)
     site.until(lambda: bench.nothing_comes, pipeline, "the middle of the transfer")
 
@@ -232,7 +229,7 @@ def test_a_transfer_goes_on_where_it_was_when_a_pulled_cable_is_back(line: Line)
     until(lambda: line.seen()["in_step"], 60, "all that was asked of it meanwhile")
     assert line.seen()["status"]["brand"] == "another"
     # All of it again would be half as much more.
-    assert bench.received - before < 1.4 * record.deployable.size
+    assert bench.received - before < 1.4 * size
 
 
 def test_without_a_line_no_port_of_the_node_is_open(edge_tier: EdgeTier, line: Line) -> None:
