@@ -4,6 +4,7 @@ import io
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -278,7 +279,7 @@ class LineSite:
 
 
 class Cable:
-    """A way to an address that can be cut: a TCP proxy.
+    """A way to an address that can be cut, and may be a long one: a TCP proxy.
 
     Attributes:
         address: host:port here.
@@ -286,8 +287,9 @@ class Cable:
         limit: It is cut by itself once so many have passed; none: it is not.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, delay_seconds: float = 0.0) -> None:
         self._target = host_and_port(target)
+        self._delay_seconds = delay_seconds
         self.passed = 0
         self.limit: int | None = None
         self.cuts = 0
@@ -339,6 +341,7 @@ class Cable:
                         self.limit = None
                         self.cut()
                         break
+                time.sleep(self._delay_seconds)
                 target.sendall(content)
         for each in (source, target):
             with suppress(OSError):

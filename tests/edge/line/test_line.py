@@ -283,6 +283,20 @@ def test_a_cut_transfer_goes_on_where_it_was(site: LineSite) -> None:
         cable.close()
 
 
+def test_a_detector_is_here_over_a_way_that_takes_long(site: LineSite) -> None:
+    site.joined("north")
+    found = membership(site.folder("north"))
+    assert found is not None
+    cable = Cable(found.address, delay_seconds=0.25)
+    try:
+        (site.folder("north") / "line.json").write_bytes(found.model_copy(update={"address": cable.address}).to_json())
+        site.link("north")
+        until(lambda: site.is_here("north"), what="the detector, being here")
+    finally:
+        site.unlink("north")
+        cable.close()
+
+
 def test_a_detector_that_dies_in_a_transfer_goes_on_where_it_was_and_nothing_runs_backwards(site: LineSite) -> None:
     detector = site.joined("north")
     found = membership(site.folder("north"))
