@@ -144,8 +144,8 @@ class Runners:
                 continue
             if runner.process.returncode == Conflict.exit_code and runner.starts >= _MOST_REFUSALS:
                 raise Conflict(
-                    f"The runner {name} cannot be started: {_last_line(runner.log)} A run on this machine starts the runners of "
-                    "its edges itself."
+                    f"The runner {name} cannot be started: {_last_line(runner.log)} "
+                    "A run on this machine starts the runners of its edges itself."
                 )
             if runner.starts >= _MOST_STARTS:
                 code = runner.process.returncode
