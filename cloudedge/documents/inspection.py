@@ -164,7 +164,10 @@ class Bounds(Part):
     """Within what a newly deployed model must stay in its first minutes; else the one before is back at once."""
 
     watch_seconds: float = Field(
-        default=300, ge=0, le=86_400, description="How long a new model is watched, in seconds; 0: it is not."
+        default=300,
+        ge=0,
+        le=86_400,
+        description="How long a new model is watched from its first image on, and the result waited for, in seconds; 0: not at all.",
     )
     least_images: int = Field(default=20, ge=1, le=1_000_000, description="Nothing is concluded from fewer images.")
     reject_rate: Share = Field(default=0.5, description="Largest share of parts that it may reject.")
@@ -181,5 +184,8 @@ class Rollout(Part):
         default=60, ge=0, le=86_400, description="How long the first ones must have stayed within them, in seconds."
     )
     wait_seconds: float = Field(
-        default=600, gt=0, le=604_800, description="How long to wait for a detector that is away, in seconds."
+        default=600,
+        gt=0,
+        le=604_800,
+        description="How long to wait for a detector that is away, or where no part comes that it could judge, in seconds.",
     )
