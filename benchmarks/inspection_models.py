@@ -70,14 +70,13 @@ def scratch(image: Gray, chance: np.random.Generator, strength: float) -> tuple[
     """A bent thin line, brighter or darker than the image by a share of the whole range."""
     size = len(image)
     length, angle = chance.uniform(0.25, 0.5) * size, chance.uniform(0, np.pi)
-    y, x = chance.uniform(0.05, 0.95, 2) * size
     bend_y, bend_x = chance.normal(0, 0.03, 2) * size
     to_y, to_x = length / 2 * np.sin(angle), length / 2 * np.cos(angle)
-    fine = Image.new("L", (size * 4, size * 4), 0)
-    points = [(x - to_x, y - to_y), (x + bend_x, y + bend_y), (x + to_x, y + to_y)]
+    fine, middle = Image.new("L", (size * 4, size * 4), 0), size / 2
+    points = [(middle - to_x, middle - to_y), (middle + bend_x, middle + bend_y), (middle + to_x, middle + to_y)]
     width = chance.uniform(1.5, 2.5) * size / 128
     ImageDraw.Draw(fine).line([(4 * a, 4 * b) for a, b in points], 255, max(2, round(4 * width)), joint="curve")
-    cover = np.asarray(fine.resize((size, size), Image.Resampling.BOX), np.float32) / 255
+    cover = _anywhere(np.asarray(fine.resize((size, size), Image.Resampling.BOX), np.float32) / 255, chance)
     colour = np.clip(image.mean() + chance.choice([-1, 1]) * strength * 255, 0, 255)
     return image * (1 - 0.8 * cover) + colour * 0.8 * cover, cover > 0.3
 
@@ -85,27 +84,34 @@ def scratch(image: Gray, chance: np.random.Generator, strength: float) -> tuple[
 def stain(image: Gray, chance: np.random.Generator, strength: float) -> tuple[Gray, Mask]:
     """A soft spot, brighter or darker by a share."""
     size = len(image)
-    y, x = chance.uniform(0.05, 0.95, 2) * size
     tall, wide = chance.uniform(0.06, 0.14, 2) * size
-    spot = Image.new("L", (size, size), 0)
-    ImageDraw.Draw(spot).ellipse((x - wide, y - tall, x + wide, y + tall), fill=255)
-    cover = np.asarray(spot.filter(ImageFilter.GaussianBlur(size / 64)), np.float32) / 255
+    spot, middle = Image.new("L", (size, size), 0), size / 2
+    ImageDraw.Draw(spot).ellipse((middle - wide, middle - tall, middle + wide, middle + tall), fill=255)
+    cover = _anywhere(np.asarray(spot.filter(ImageFilter.GaussianBlur(size / 64)), np.float32) / 255, chance)
     return np.clip(image * (1 + chance.choice([-1, 1]) * strength * cover), 0, 255), cover > 0.3
 
 
 def swap(image: Gray, chance: np.random.Generator, strength: float) -> tuple[Gray, Mask]:
     """Two squares of the image in each other's place; their side is a share of the image's."""
     size, side = len(image), round(strength * len(image))
+    first = chance.integers(0, size, 2)
     while True:
-        top, left, other_top, other_left = chance.integers(4, size - side - 4, 4)
-        if max(abs(top - other_top), abs(left - other_left)) >= side:
+        other = chance.integers(0, size, 2)
+        away = np.abs(first - other)
+        if np.minimum(away, size - away).max() >= side:
             break
+    along = np.arange(side)
+    here, there = (np.ix_((top + along) % size, (left + along) % size) for top, left in (first, other))
     found, mask = image.copy(), np.zeros(image.shape, np.bool_)
-    first = np.s_[top : top + side, left : left + side]
-    second = np.s_[other_top : other_top + side, other_left : other_left + side]
-    found[first], found[second] = image[second], image[first]
-    mask[first] = mask[second] = True
+    found[here], found[there] = image[there], image[here]
+    mask[here] = mask[there] = True
     return found, mask
+
+
+def _anywhere(cover: Gray, chance: np.random.Generator) -> Gray:
+    """The same at another place; what leaves the image comes in on its other side."""
+    down, right = (int(moved) for moved in chance.integers(0, len(cover), 2))
+    return np.roll(cover, (down, right), (0, 1))
 
 
 FAULTS: dict[str, tuple[Callable[[Gray, np.random.Generator, float], tuple[Gray, Mask]], tuple[float, float, float]]] = {
