@@ -155,7 +155,7 @@ def test_images_are_varied_as_asked() -> None:
         examples("normal", NORMAL), asked(training_set=varied), weights(), name="plate", seed=1, lineage=Lineage(),
         on_batch=steps.append,
     )  # fmt: skip
-    assert steps[-1].batches == 9 * 4 / 4  # 9 to learn from, mirrored and twice varied, four a batch.
+    assert steps[-1].batches == NORMAL * 4 / 4  # Mirrored and twice varied, four a batch.
 
 
 @pytest.mark.parametrize("size", [(64, 64), (70, 97)])
