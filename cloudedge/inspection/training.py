@@ -326,7 +326,7 @@ class _Training:
                 yield extractor.features(np.stack(images[begin : begin + _AT_ONCE])), learned, everything
             return
         averages = np.stack([own.mean((1, 2), dtype=np.float64) for own in seen.originals])
-        for number, left_out in enumerate(alike(averages, asked.share)[: asked.most_images]):
+        for number, left_out in enumerate(alike(averages)[: asked.most_images]):
             moments, left = seen.moments, everything.copy()
             for other in left_out:
                 moments = moments.without(seen.alone[other])
