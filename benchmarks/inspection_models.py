@@ -83,7 +83,7 @@ def scratch(image: Gray, chance: np.random.Generator, strength: float) -> tuple[
     points = [(middle - to_x, middle - to_y), (middle + bend_x, middle + bend_y), (middle + to_x, middle + to_y)]
     width = chance.uniform(1.5, 2.5) * size / 128
     ImageDraw.Draw(fine).line([(4 * a, 4 * b) for a, b in points], 255, max(2, round(4 * width)), joint="curve")
-    cover = _anywhere(np.asarray(fine.resize((size, size), Image.Resampling.BOX), np.float32) / 255, chance)
+    cover = _anywhere(fine.resize((size, size), Image.Resampling.BOX), chance)
     colour = np.clip(image.mean() + chance.choice([-1, 1]) * strength * 255, 0, 255)
     return image * (1 - 0.8 * cover) + colour * 0.8 * cover, cover > 0.3
 
@@ -94,7 +94,7 @@ def stain(image: Gray, chance: np.random.Generator, strength: float) -> tuple[Gr
     tall, wide = chance.uniform(0.06, 0.14, 2) * size
     spot, middle = Image.new("L", (size, size), 0), size / 2
     ImageDraw.Draw(spot).ellipse((middle - wide, middle - tall, middle + wide, middle + tall), fill=255)
-    cover = _anywhere(np.asarray(spot.filter(ImageFilter.GaussianBlur(size / 64)), np.float32) / 255, chance)
+    cover = _anywhere(spot.filter(ImageFilter.GaussianBlur(size / 64)), chance)
     return np.clip(image * (1 + chance.choice([-1, 1]) * strength * cover), 0, 255), cover > 0.3
 
 
@@ -115,10 +115,11 @@ def swap(image: Gray, chance: np.random.Generator, strength: float) -> tuple[Gra
     return found, mask
 
 
-def _anywhere(cover: Gray, chance: np.random.Generator) -> Gray:
-    """The same at another place; what leaves the image comes in on its other side."""
-    down, right = (int(moved) for moved in chance.integers(0, len(cover), 2))
-    return np.roll(cover, (down, right), (0, 1))
+def _anywhere(drawn: Image.Image, chance: np.random.Generator) -> Gray:
+    """What was drawn, from 0 to 1, at any place; what leaves the image comes in on its other side."""
+    down, right = (int(moved) for moved in chance.integers(0, drawn.height, 2))
+    cover: Gray = np.roll(np.asarray(drawn, np.float32), (down, right), (0, 1)) / np.float32(255)
+    return cover
 
 
 FAULTS: dict[str, tuple[Callable[[Gray, np.random.Generator, float], tuple[Gray, Mask]], tuple[float, float, float]]] = {
