@@ -174,7 +174,7 @@ class Bounds(Part):
         default=300,
         ge=0,
         le=86_400,
-        description="How long a new model is watched from its first image on, and the result waited for, in seconds; 0: not at all.",
+        description="How long a new model is watched, and the result waited for, in seconds; 0: not at all.",
     )
     least_images: int = Field(default=20, ge=1, le=1_000_000, description="Nothing is concluded from fewer images.")
     reject_rate: Share = Field(default=0.5, description="Largest share of parts that it may reject.")

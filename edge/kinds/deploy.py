@@ -4,8 +4,9 @@ The deployment goes on in the service, whatever happens to this process: its id 
 """
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from cloudedge.deployable.checking import check
@@ -53,8 +54,8 @@ def work(job: Job, asked: Deploy, say: Say) -> None:
     say(Message(phase=Phase.DEPLOYING))
     line = Line(folders)
     try:
-        report = line.deploy(order.id, asked.brand, deployable, model, asked.detectors, asked.rollout, asked.bounds)
-        report = _followed(line, report, _Teller(say, job.points))
+        begin = partial(line.deploy, order.id, asked.brand, deployable, model, asked.detectors, asked.rollout, asked.bounds)
+        report = _followed(line, _patiently(begin), _Teller(say, job.points))
     except SystemExit:
         # The order was cancelled, or the runner ends; then this is asked for again, and goes on.
         with suppress(CloudedgeError):
@@ -79,18 +80,28 @@ def _followed(line: Line, report: DeploymentReport, teller: "_Teller") -> Deploy
     Raises:
         StoreFailed: the line's service has been away for long.
     """
-    answered = time.monotonic()
     while True:
         teller.tell(report)
         if report.over:
             return report
         time.sleep(_LOOK_SECONDS)
+        report = _patiently(partial(line.deployment, report.id))
+
+
+def _patiently(ask: Callable[[], DeploymentReport]) -> DeploymentReport:
+    """What the line's service answers, once it does: it is started beside the runner, and again when it died.
+
+    Raises:
+        StoreFailed: it has been away for long.
+    """
+    asked = time.monotonic()
+    while True:
         try:
-            report = line.deployment(report.id)
-            answered = time.monotonic()
-        except StoreFailed:  # It is started again when it died.
-            if time.monotonic() - answered > _PATIENCE_SECONDS:
+            return ask()
+        except StoreFailed:
+            if time.monotonic() - asked > _PATIENCE_SECONDS:
                 raise
+            time.sleep(_LOOK_SECONDS)
 
 
 class _Teller:

@@ -16,6 +16,7 @@ class Deploy(Work):
 
     inputs: ClassVar = frozenset({"model", "deployable"})
     outputs: ClassVar = frozenset()
+    in_order: ClassVar = True
 
     kind: Literal["deploy"] = Field(default="deploy", description="Kind of work.")
     brand: str = Field(pattern=NAME, description="Product variety whose parts it will judge.")
