@@ -21,6 +21,7 @@ BENCHMARKS = {
     "sweep": [],
     "idle": [],
     "detector": [],
+    "inspection_models": [],
     "training": [],
 }
 """By module, with what each is run with."""

@@ -43,7 +43,7 @@ _AT_ONCE = 4
 """Normal images a batch."""
 
 _MOST_FAULTS = 256
-_FAULTS_EACH = 2
+_FAULTS_EACH = 4
 
 _MOST_ALONE = 64
 """Normal images up to which all are learned from, and each is judged by what was learned without it; of more, some are held out

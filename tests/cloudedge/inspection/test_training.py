@@ -85,7 +85,8 @@ def test_the_map_is_hottest_where_the_fault_is(tmp_path: Path, method: str) -> N
 @pytest.mark.parametrize("method", ["gaussian", "bank"])
 def test_new_crops_are_rarely_rejected_although_those_learned_from_overlap(tmp_path: Path, method: str) -> None:
     size, chance = 96, np.random.default_rng(0)
-    whole = np.asarray(Image.fromarray(data.brick()).resize((2 * size, 2 * size), Image.Resampling.BOX))
+    photograph = Image.fromarray(data.brick())  # type: ignore[no-untyped-call]
+    whole = np.asarray(photograph.resize((2 * size, 2 * size), Image.Resampling.BOX))
 
     def crop(half: int) -> Pixels:
         """As wide as a half: sixteen of them show each place some eight times."""
