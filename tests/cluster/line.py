@@ -13,7 +13,7 @@ from cloudedge.documents.deployable import Deployable
 from cloudedge.documents.inspection import Augmentation, Bounds, Gathering, InspectionTraining, Rollout, TrainingSet
 from cloudedge.documents.kinds.deploy import Outcome
 from cloudedge.documents.tasks.inspection_deployment import InspectionDeploymentTask
-from cloudedge.documents.tasks.inspection_training import InspectionTrainingTask
+from cloudedge.documents.tasks.inspection_training import GateBounds, InspectionTrainingTask
 from cloudedge.interpreter import python
 from components.inspection_deployment.page import deployed_by
 from components.inspection_training.records import gate_of
@@ -35,7 +35,7 @@ def training(name: str) -> InspectionTrainingTask:
     varied = TrainingSet(augmentation=Augmentation(flip_horizontal=name == SECOND))
     gathering = Gathering(wait_seconds=1)
     asked = InspectionTraining(brand=BRAND, height=SIZE, width=SIZE, gathering=gathering, training_set=varied)
-    return InspectionTrainingTask(name=name, id=name, line=LINE, training=asked)
+    return InspectionTrainingTask(name=name, id=name, line=LINE, training=asked, gate=GateBounds(accuracy=0.5))
 
 
 def deployment(name: str, model: str) -> InspectionDeploymentTask:
