@@ -127,7 +127,7 @@ class History:
             ).fetchall()
         return [
             Recorded(
-                self.image(row["detector"], row["image"]),
+                self._image(row["detector"], row["image"]),
                 row["detector"],
                 datetime.fromisoformat(row["taken_at"]),
                 row["brand"],
@@ -172,8 +172,8 @@ class History:
             if sha256(new.image).hexdigest() != new.record.image_sha256:
                 raise InvalidInput(f"The image of record {new.record.id} of {detector} is damaged. Send it again.")
         with self._lock:  # Nothing is tidied away between a file and its place in the index.
-            files = {self.image(detector, new.record.image_sha256): new.image for new in arrived}
-            files |= {self.heat(detector, new.record.image_sha256): new.heat for new in arrived if new.heat}
+            files = {self._image(detector, new.record.image_sha256): new.image for new in arrived}
+            files |= {self._heat(detector, new.record.image_sha256, new.record.model): new.heat for new in arrived if new.heat}
             _write({path: content for path, content in files.items() if not path.exists()})
             with self._using(), transaction(self._database):
                 fresh = []
@@ -249,21 +249,26 @@ class History:
         """Number of records of each detector that has any; what another process keeps meanwhile is not counted."""
         return {detector: total.records for detector, total in self._all_totals().items() if total.records}
 
-    def file(self, image: str, *, heat: bool) -> Path | None:
-        """An image that somebody recorded, or its heat map; none: there is none."""
+    def image(self, digest: str) -> Path | None:
+        """Where an image is that somebody recorded; none: there is none."""
         with self._using():
-            row = self._database.execute("SELECT detector FROM records WHERE image = ? AND heat >= ?", (image, heat)).fetchone()
-        if row is None:
-            return None
-        return self.heat(row["detector"], image) if heat else self.image(row["detector"], image)
+            row = self._database.execute("SELECT detector FROM records WHERE image = ?", (digest,)).fetchone()
+        return self._image(row["detector"], digest) if row else None
 
-    def image(self, detector: str, digest: str) -> Path:
-        """Where an image is."""
+    def heat(self, digest: str, model: str) -> Path | None:
+        """Where an image's heat map by a model is; none: there is none."""
+        with self._using():
+            rows = self._database.execute(
+                "SELECT DISTINCT detector FROM records WHERE image = ? AND heat", (digest,)
+            ).fetchall()
+        return next(filter(Path.exists, (self._heat(row["detector"], digest, model) for row in rows)), None)
+
+    def _image(self, detector: str, digest: str) -> Path:
         return self._folder / detector / digest[:1] / f"{digest}.png"
 
-    def heat(self, detector: str, digest: str) -> Path:
-        """Where an image's heat map is."""
-        return self._folder / detector / digest[:1] / f"{digest}.heat.png"
+    def _heat(self, detector: str, digest: str, model: str) -> Path:
+        """The same image may come again, and be judged by another model."""
+        return self._folder / detector / digest[:1] / f"{digest}.{model[:16]}.heat.png"
 
     def _all_totals(self) -> "dict[str, _Total]":
         """Of each detector: counted once, and then as records come and go, as it takes long to count a million."""
@@ -284,8 +289,9 @@ class History:
     def _remove_file(self, detector: str, digest: str) -> None:
         still = "SELECT 1 FROM records WHERE image = ? AND detector = ?"
         if self._database.execute(still, (digest, detector)).fetchone() is None:
-            for path in (self.image(detector, digest), self.heat(detector, digest)):
-                with disk_errors(path):
+            image = self._image(detector, digest)
+            with disk_errors(image):
+                for path in (image, *image.parent.glob(f"{digest}.*.heat.png")):
                     path.unlink(missing_ok=True)
 
     @contextmanager

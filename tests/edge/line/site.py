@@ -32,6 +32,8 @@ from tests.edge.site import RunnerProcess
 from tests.waiting import until
 
 BRAND = "oats"
+MODEL = "d" * 64
+"""Of records that were judged."""
 
 
 def free_ports(count: int) -> list[int]:
@@ -97,7 +99,9 @@ class Spool:
             path = self._folder / f"{self._last}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-            said: dict[str, Any] = {"brand": BRAND, "accepted": accepted, "image_sha256": sha256(content).hexdigest(), **more}
+            model = "" if accepted is None else MODEL
+            known: dict[str, Any] = {"brand": BRAND, "accepted": accepted, "image_sha256": sha256(content).hexdigest()}
+            said = known | {"model": model} | more
             record = Record(id=self._last, taken_at=datetime.now(UTC), **said)
             self._kept[self._last] = Kept(self._last, record, path, heat)
         return record

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -108,6 +109,20 @@ def test_a_file_stays_as_long_as_a_record_has_it(history: History, tmp_path: Pat
     assert files(tmp_path) == 2
     history.tidy(0, 90)
     assert files(tmp_path) == 0
+
+
+def test_an_image_that_two_models_judged_has_two_heat_maps(history: History) -> None:
+    both = [
+        replace(new, record=new.record.model_copy(update={"model": model * 64}))
+        for new, model in ((arrived(1, value=7, heat=png(1)), "a"), (arrived(2, value=7, heat=png(2)), "b"))
+    ]
+    history.keep("north", both[:1])
+    history.keep("south", both)
+    for new in both:
+        path = history.heat(new.record.image_sha256, new.record.model)
+        assert path is not None
+        assert path.read_bytes() == new.heat
+    assert history.heat(both[0].record.image_sha256, "c" * 64) is None
 
 
 def test_what_is_too_old_goes_but_never_the_newest(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
