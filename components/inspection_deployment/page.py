@@ -54,7 +54,10 @@ def deployed_by(run: Run) -> Deployed | None:
 def _headline(task: InspectionDeploymentTask, deployed: Deployed | None) -> str:
     if deployed is None:
         return f"A deployment for {task.brand} on the line {task.line}."
-    return f"{deployed.serving} of {count(len(deployed.detectors), 'detector')} on {task.line} judge {task.brand} by the model."
+    verb = "judges" if deployed.serving == 1 else "judge"
+    return (
+        f"{deployed.serving} of {count(len(deployed.detectors), 'detector')} on {task.line} {verb} {task.brand} by the model."
+    )
 
 
 def _sentences(release: Release | None) -> list[str]:

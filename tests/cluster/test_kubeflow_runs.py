@@ -222,5 +222,5 @@ def test_a_line_gets_its_model_in_a_run_of_kubeflows(
 
     assert line.outcome(deploying).state == "serving"
     until(lambda: line.judging() == trained.sha256, what="parts that are judged by it")
-    said = f"1 of 1 detector on {deploying.line} judge {deploying.brand} by the model."
+    said = f"1 of 1 detector on {deploying.line} judges {deploying.brand} by the model."
     assert said in site.report_shown(kubeflow_tier, deploying)
