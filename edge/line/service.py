@@ -33,7 +33,7 @@ from cloudedge.documents.line import (
     Teach,
     Wanted,
 )
-from cloudedge.errors import InvalidInput, InvalidModel, NotFound, StoreFailed
+from cloudedge.errors import Conflict, InvalidInput, InvalidModel, NotFound, StoreFailed
 from cloudedge.files import atomic_copy, disk_errors
 from cloudedge.names import checked_name, sha256_of
 from edge.clock import Moment, now
@@ -200,7 +200,7 @@ class Service:
     def _fetch(self, call: Call, fetch: Fetch) -> Iterator[bytes]:
         wanted = self.store.wanted(call.member).deployments
         if fetch.sha256 not in {asked.deployable.sha256 for asked in wanted}:
-            raise NotFound(f"The model {fetch.sha256[:12]} is not wanted of {call.member}.")
+            raise Conflict(f"The model {fetch.sha256[:12]} is not wanted of {call.member} now.")
         try:
             with self._folders.line_model(fetch.sha256).open("rb") as file:
                 file.seek(fetch.offset)

@@ -297,6 +297,30 @@ def test_a_detector_is_here_over_a_way_that_takes_long(site: LineSite) -> None:
         cable.close()
 
 
+def test_a_deployment_that_is_stopped_amid_its_transfer_goes_on_when_it_is_asked_for_again(site: LineSite) -> None:
+    """As its detector asks for more of the model before it hears that it is not wanted now, or after."""
+    detector = site.joined("north")
+    found = membership(site.folder("north"))
+    assert found is not None
+    cable = Cable(found.address)
+    try:
+        (site.folder("north") / "line.json").write_bytes(found.model_copy(update={"address": cable.address}).to_json())
+        cable.limit = 3_000_000
+        site.link("north")
+        deploy(site, padding=6_000_000)
+        until(lambda: cable.cuts)
+        site.line.stop("one")
+        passed = cable.passed
+        until(lambda: site.is_here("north") and cable.passed > passed)
+        site.line.gather(BRAND, ["north"], 30)  # Whatever was wanted before has reached it then.
+        deploy(site, padding=6_000_000)
+        assert outcomes(site) == {"north": "serving"}
+        assert detector.deployed == ["one"]
+    finally:
+        site.unlink("north")
+        cable.close()
+
+
 def test_a_detector_that_dies_in_a_transfer_goes_on_where_it_was_and_nothing_runs_backwards(site: LineSite) -> None:
     detector = site.joined("north")
     found = membership(site.folder("north"))
