@@ -22,7 +22,7 @@ from cloudedge.documents.deployable import Deployable
 from cloudedge.documents.line import Deployment, DeploymentState, Record, Status, Teach
 from cloudedge.errors import CloudedgeError, NotFound
 from cloudedge.interpreter import python
-from edge.detector.link import Link, join
+from edge.detector.link import Link, join, membership
 from edge.folders import Folders
 from edge.line.control import Line
 from edge.line.service import Service
@@ -242,6 +242,19 @@ class LineSite:
         self.links[name] = Link(self.detectors[name], self.folder(name))
         self.links[name].start()
         return self.links[name]
+
+    @contextmanager
+    def cabled(self, name: str, delay_seconds: float = 0.0) -> Iterator["Cable"]:
+        """A way of its own for a detector that has joined; at the end the detector's link is closed."""
+        found = membership(self.folder(name))
+        assert found is not None
+        cable = Cable(found.address, delay_seconds)
+        try:
+            (self.folder(name) / "line.json").write_bytes(found.model_copy(update={"address": cable.address}).to_json())
+            yield cable
+        finally:
+            self.unlink(name)
+            cable.close()
 
     def unlink(self, name: str) -> None:
         self.links.pop(name).close()
