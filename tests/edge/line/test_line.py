@@ -290,7 +290,8 @@ def test_a_model_that_is_not_wanted_for_the_moment_is_fetched_when_it_is_again(
     """As a detector asks for more of a model before it hears that its deployment was stopped."""
     (detector,) = site.linked("north")
     assert site.service is not None
-    wanted, refused = site.service.store.wanted, []
+    wanted = site.service.store.wanted
+    refused: list[str] = []
 
     def once_less(name: str) -> Wanted:
         if refused or sys._getframe(1).f_code.co_name != "_fetch":
@@ -397,7 +398,7 @@ def test_records_that_cannot_be_kept_stay_at_the_detector_and_it_says_so(site: L
 
 def test_a_stranger_gets_nothing_of_the_line(site: LineSite) -> None:
     from cloudedge.channel.client import Client
-    from cloudedge.documents.line import Hello, Wanted
+    from cloudedge.documents.line import Hello
 
     detector = site.joined("north")
     found = membership(site.folder("north"))
