@@ -21,6 +21,7 @@ BENCHMARKS = {
     "sweep": [],
     "idle": [],
     "detector": [],
+    "inspection_models": [],
     "training": [],
     "automl_costs": [],
     "automl_search": [],

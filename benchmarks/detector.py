@@ -3,8 +3,9 @@
     python -m benchmarks.detector --out FILE.json
 
 The whole of `cloudedge-detector run` is kept on one core: a generator in the place of a camera, a clock that ticks 60 times a
-second, judgements into a file, every image into the history. The model has the first three stages of EfficientNet-Lite0, with
-random weights, and a normal distribution over their features. A part's time goes from its tick to its line in the results.
+second, judgements into a file, every image into the history. The model is trained
+on crops of a photograph, as a line's edge server does it where the task says nothing else. A part's time goes from its tick to
+its line in the results.
 
 Beside that, the same detector while one model after the other is deployed to it, each another file than those that are loaded,
 as fast as they come: what was judged, by which model, and the longest pause in which a part waited; and a rollback, from its
@@ -24,15 +25,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
-from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from benchmarks.tables import say, write
 from cloudedge.documents.base import parse
-from cloudedge.documents.deployable import Deployable, ImageForm, Tensor
+from cloudedge.documents.deployable import Deployable, Lineage
 from cloudedge.documents.detector import DetectorConfiguration
-from cloudedge.documents.inspection import Bounds
+from cloudedge.documents.inspection import NORMAL, Bounds, InspectionTraining
 from cloudedge.documents.line import Deployment, DeploymentState
 from cloudedge.interpreter import python
 from cloudedge.serving.models import Models
@@ -46,9 +45,6 @@ LIMITS = {128: 10.0, 256: 1000 / PER_SECOND}
 
 _FILES = 20
 """Models that are deployed in turns."""
-
-_STAGES = ((1, 16, 3, 1, 1), (6, 24, 3, 2, 2), (6, 40, 5, 2, 2))
-"""Of EfficientNet-Lite0 after its stem: expansion, channels, kernel, stride, blocks."""
 
 
 def main() -> int:
@@ -104,100 +100,39 @@ def measure(folder: Path, seconds: float, swaps: int) -> dict[str, Any]:
         seconds: How long each size is measured.
         swaps: How many swaps.
     """
-    sizes = {str(size): _at_rest(folder / str(size), size, seconds) for size in LIMITS}
+    from cloudedge.inspection.backbone import default_backbone
+
+    weights = default_backbone(folder)
+    sizes = {str(size): _at_rest(folder / str(size), size, seconds, weights) for size in LIMITS}
     there = folder / "swaps"
     there.mkdir()
+    for number in range(min(swaps + 1, _FILES)):
+        path = there / f"{number}.onnx"
+        path.with_suffix(".json").write_bytes(made(path, 128, number, weights).to_json())
     command = python("benchmarks.detector", "--swapping", there, "--swaps", swaps)
     done = subprocess.run(_on_one_core(command), stdout=subprocess.PIPE, check=True)
     return {"per_second": PER_SECOND, "sizes": sizes, "swaps": json.loads(done.stdout)}
 
 
-def made(path: Path, size: int, seed: int) -> Deployable:
-    """Write a model of the size and speed of a real one.
+def made(path: Path, size: int, seed: int, weights: Path) -> Deployable:
+    """Train a model on crops of a photograph of bricks; it rejects nothing.
 
     Args:
         path: Where to.
         size: Height and width of its images in pixels.
-        seed: Of its weights.
+        seed: Decides the crops.
+        weights: Of the backbone.
     """
-    chance = np.random.default_rng(seed)
-    nodes: list[NodeProto] = []
-    constants: list[TensorProto] = []
+    # Torch, which these bring, would count as memory of the detector that runs in a process of this module.
+    from benchmarks.inspection_models import Case
+    from cloudedge.inspection.training import Example, train
 
-    def constant(values: Any, kind: type = np.float32) -> str:
-        name = f"c{len(constants)}"
-        constants.append(numpy_helper.from_array(np.asarray(values, kind), name))
-        return name
-
-    def add(operator: str, inputs: list[str], output: str = "", **attributes: Any) -> str:
-        output = output or f"n{len(nodes)}"
-        nodes.append(helper.make_node(operator, inputs, [output], **attributes))
-        return output
-
-    def convolved(values: str, before: int, after: int, kernel: int, stride: int, groups: int, clip: bool) -> str:
-        weights = chance.normal(0, 1 / np.sqrt(before // groups * kernel * kernel), (after, before // groups, kernel, kernel))
-        pads = [kernel // 2] * 4
-        values = add(
-            "Conv",
-            [values, constant(weights), constant(np.zeros(after))],
-            strides=[stride, stride],
-            pads=pads,
-            group=groups,
-        )
-        return add("Clip", [values, constant(0), constant(6)]) if clip else values
-
-    values = add("Cast", ["image"], to=TensorProto.FLOAT)
-    values = add("Transpose", [values], perm=[0, 3, 1, 2])
-    values = add("Mul", [values, constant(1 / 64)])
-    values, channels = convolved(values, 3, 32, 3, 2, 1, True), 32
-    features = []
-    for expansion, after, kernel, stride, blocks in _STAGES:
-        for block in range(blocks):
-            before, wide, step = values, channels * expansion, stride if block == 0 else 1
-            if expansion > 1:
-                values = convolved(values, channels, wide, 1, 1, 1, True)
-            values = convolved(values, wide, wide, kernel, step, wide, True)
-            values = convolved(values, wide, after, 1, 1, 1, False)
-            if block:
-                values = add("Add", [values, before])
-            channels = after
-        features.append(values)
-    grid = size // 8
-    features[0] = add("AveragePool", [features[0]], kernel_shape=[2, 2], strides=[2, 2])
-    scales = constant([grid * 2, grid * 2], np.int64)
-    features[2] = add("Resize", [features[2], "", "", scales], mode="linear", axes=[2, 3])
-    values, count = add("Concat", features, axis=1), 16 + 24 + 40
-    values = add("Transpose", [values], perm=[0, 2, 3, 1])
-    values = add("Sub", [values, constant(chance.normal(size=(grid * 2, grid * 2, count)))])
-    far = add("MatMul", [values, constant(chance.normal(size=(count, count)) / count)])
-    squares = add("ReduceSum", [add("Mul", [far, far]), constant([3], np.int64)], keepdims=0)
-    add("ReduceMax", [squares, constant([1, 2], np.int64)], "score", keepdims=0)
-    squares = add("Unsqueeze", [squares, constant([1], np.int64)])
-    large = add("Resize", [squares, "", "", constant([size, size], np.int64)], mode="linear", axes=[2, 3])
-    add("Squeeze", [large, constant([1], np.int64)], "map")
-    outputs: dict[str, list[str | int | None]] = {"score": ["batch"], "map": ["batch", size, size]}
-    graph = helper.make_graph(
-        nodes,
-        "graph",
-        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", size, size, 3])],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()],
-        constants,
-    )
-    content = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8).SerializeToString()
-    path.write_bytes(content)
-    return Deployable(
-        name="measured",
-        brand=BRAND,
-        sha256=sha256(content).hexdigest(),
-        size=len(content),
-        inputs=(Tensor(name="image", datatype="UINT8", shape=(-1, size, size, 3)),),
-        outputs=(
-            Tensor(name="score", datatype="FP32", shape=(-1,)),
-            Tensor(name="map", datatype="FP32", shape=(-1, size, size)),
-        ),
-        image=ImageForm(height=size, width=size),
-        threshold=1e9,
-    )
+    images = Case("brick", size, seed, normal=1, each=0).train
+    examples = [Example(image, NORMAL, sha256(image.tobytes()).hexdigest()) for image in images]
+    asked = InspectionTraining(brand=BRAND, height=size, width=size)
+    trained = train(examples, asked, weights, name="measured", seed=seed, lineage=Lineage())
+    path.write_bytes(trained.model)
+    return trained.deployable.model_copy(update={"threshold": 1e9})
 
 
 def _on_one_core(command: list[str]) -> list[str]:
@@ -216,11 +151,11 @@ def _configuration(folder: Path, size: int) -> Path:
     return path
 
 
-def _at_rest(folder: Path, size: int, seconds: float) -> dict[str, Any]:
+def _at_rest(folder: Path, size: int, seconds: float, weights: Path) -> dict[str, Any]:
     """A detector to which nothing is deployed meanwhile."""
     state = folder / "state"
     state.mkdir(parents=True)
-    deployable = made(folder / "model.onnx", size, 0)
+    deployable = made(folder / "model.onnx", size, 0, weights)
     with Models(DetectorFolders(state).models) as models:
         models.load(BRAND, models.put(deployable, folder / "model.onnx")).result()
     command = python("edge.detector", "--state", state, "--config", _configuration(folder, size))
@@ -267,7 +202,8 @@ def _swap(folder: Path, swaps: int) -> dict[str, Any]:
     memory.share_one_arena()
     sys.setswitchinterval(0.0005)
     configuration = parse(DetectorConfiguration, _configuration(folder, 128).read_bytes(), "the configuration")
-    files = [made(folder / f"{number}.onnx", 128, number) for number in range(min(swaps + 1, _FILES))]
+    manifests = [folder / f"{number}.json" for number in range(min(swaps + 1, _FILES))]
+    files = [parse(Deployable, path.read_bytes(), str(path)) for path in manifests]
     detector = Detector("measured", configuration, folder / "state", folder)
     detector.start()
     early, early_after = 0.0, min(50, swaps)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.serving --out FILE.json
 
-The line: 60 parts a second in one process, each judged by EfficientNet-Lite0 without its head (13.7 MB, random weights, images
+The line: 60 parts a second in one process, each judged by EfficientNet-Lite0 without its head (11.8 MB, random weights, images
 of 128 x 128 pixels, one thread), while another thread puts, loads and swaps versions one after the other, each a full
 deployment: the file is copied, checked and synchronised to disk, opened, warmed up and swapped. A part counts as dropped where
 it is not judged before the next one comes; as judged by half a model where its score is not, to the bit, that of the version

@@ -1,18 +1,16 @@
-"""ONNX models for the benchmark of serving: EfficientNet-Lite0 without its head, of random weights, and next to nothing.
-
-Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019; what Lite leaves out of it:
-https://blog.tensorflow.org/2020/03/higher-accuracy-on-vision-models-with-efficientnet-lite.html
-"""
+"""ONNX models for the benchmark of serving: inspection's backbone with a score, of random weights, and next to nothing."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from cloudedge.documents.deployable import Deployable, ImageForm, Tensor
+from cloudedge.documents.inspection import Preprocessing
+from cloudedge.inspection.architecture import STAGES, channels, features_after
+from cloudedge.inspection.graph import Graph
 from cloudedge.names import sha256_of
 
 SIDE = 128
@@ -20,39 +18,18 @@ SIDE = 128
 
 SMALL_WIDTH = 16
 
-_BLOCKS = (
-    (16, 3, 1, 1, 1),
-    (24, 3, 2, 2, 6),
-    (40, 5, 2, 2, 6),
-    (80, 3, 2, 3, 6),
-    (112, 5, 1, 3, 6),
-    (192, 5, 2, 4, 6),
-    (320, 3, 1, 1, 6),
-)
-"""Channels, kernel, stride, repeats and expansion."""
-
 
 def write_image_model(path: Path, seed: int, brand: str) -> Deployable:
-    """A network of 3.4 million parameters, uint8 images to one score each."""
-    network = _Network(seed)
-    network.convolve(32, 3, 2)
-    for channels, kernel, stride, repeats, expansion in _BLOCKS:
-        for repeat in range(repeats):
-            before, source = network.channels, network.last
-            if expansion > 1:
-                network.convolve(before * expansion, 1, 1)
-            network.convolve(network.channels, kernel, 1 if repeat else stride, apart=True)
-            network.convolve(channels, 1, 1, bounded=False)
-            if repeat:
-                network.add("Add", source)
-    network.convolve(1280, 1, 1)
-    network.add("GlobalAveragePool")
-    network.add("Flatten")
-    network.add("MatMul", network.constant(network.random.normal(0, 0.1, (1280, 1))))
-    network.nodes.append(helper.make_node("Squeeze", [network.last, network.constant(np.array([1]))], ["score"]))
-    image = helper.make_tensor_value_info("image", TensorProto.UINT8, [None, SIDE, SIDE, 3])
-    score = helper.make_tensor_value_info("score", TensorProto.FLOAT, [None])
-    _save(path, helper.make_graph(network.nodes, "lite0", [image], [score], network.constants))
+    """EfficientNet-Lite0 without its head: uint8 images to one score each."""
+    form, chance = ImageForm(height=SIDE, width=SIDE), np.random.default_rng(seed)
+    graph = Graph(form)
+    last = graph.backbone(_weights(chance), features_after(STAGES), Preprocessing())[STAGES]
+    graph.add("GlobalAveragePool", [last], "averages.4")
+    graph.add("Flatten", ["averages.4"], "averages")
+    graph.constant("head", chance.normal(0, 0.1, (channels(STAGES), 1)).astype(np.float32))
+    graph.add("MatMul", ["averages", "head"], "column")
+    graph.add("Squeeze", ["column", graph.constant("axis", [1])], "score")
+    path.write_bytes(graph.model({"score": []}))
     return Deployable(
         name="lite0",
         brand=brand,
@@ -60,9 +37,20 @@ def write_image_model(path: Path, seed: int, brand: str) -> Deployable:
         size=path.stat().st_size,
         inputs=(Tensor(name="image", datatype="UINT8", shape=(-1, SIDE, SIDE, 3)),),
         outputs=(Tensor(name="score", datatype="FP32", shape=(-1,)),),
-        image=ImageForm(height=SIDE, width=SIDE),
+        image=form,
         threshold=0.0,
     )
+
+
+def _weights(chance: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
+    from cloudedge.inspection.backbone import layout  # Torch, which the process of the line has no need of.
+
+    found = {}
+    for name, tensor in layout().items():
+        middle = 1.0 if name.endswith(("running_var", ".weight")) and len(tensor.shape) == 1 else 0.0
+        spread = (2 / np.prod(tensor.shape[1:])) ** 0.5 if len(tensor.shape) == 4 else 0.05
+        found[name] = chance.normal(middle, spread, tensor.shape).astype(np.float32)
+    return found
 
 
 def write_small_model(path: Path) -> Deployable:
@@ -71,46 +59,6 @@ def write_small_model(path: Path) -> Deployable:
     _save(path, helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "small", [x], [y]))
     inputs, outputs = ((Tensor(name=name, datatype="FP32", shape=(-1, SMALL_WIDTH)),) for name in ("x", "y"))
     return Deployable(name="small", sha256=sha256_of(path), size=path.stat().st_size, inputs=inputs, outputs=outputs)
-
-
-class _Network:
-    def __init__(self, seed: int) -> None:
-        self.random = np.random.default_rng(seed)
-        self.constants: list[TensorProto] = []
-        self.nodes: list[NodeProto] = [
-            helper.make_node("Cast", ["image"], ["floats"], to=TensorProto.FLOAT),
-            helper.make_node("Transpose", ["floats"], ["planes"], perm=[0, 3, 1, 2]),
-        ]
-        self.last, self.channels = "planes", 3
-        self.add("Mul", self.constant(np.array(1 / 64)))
-        self._bounds = self.constant(np.array(0.0)), self.constant(np.array(6.0))
-
-    def constant(self, values: npt.NDArray[Any]) -> str:
-        name = f"constant{len(self.constants)}"
-        kind = np.int64 if values.dtype.kind == "i" else np.float32
-        self.constants.append(numpy_helper.from_array(values.astype(kind), name))
-        return name
-
-    def add(self, operator: str, *others: str, **attributes: Any) -> None:
-        name = f"value{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, [self.last, *others], [name], **attributes))
-        self.last = name
-
-    def convolve(self, channels: int, kernel: int, stride: int, *, apart: bool = False, bounded: bool = True) -> None:
-        groups = self.channels if apart else 1
-        shape = (channels, self.channels // groups, kernel, kernel)
-        weights = self.random.normal(0, (2 / np.prod(shape[1:])) ** 0.5, shape)
-        pads = [kernel // 2] * 4
-        self.add(
-            "Conv", self.constant(weights), group=groups, kernel_shape=[kernel, kernel], pads=pads, strides=[stride, stride]
-        )
-        scale, shift, mean, variance = (
-            self.constant(self.random.normal(middle, 0.05, channels)) for middle in (1.0, 0.0, 0.0, 1.0)
-        )
-        self.add("BatchNormalization", scale, shift, mean, variance)
-        if bounded:
-            self.add("Clip", *self._bounds)
-        self.channels = channels
 
 
 def _save(path: Path, graph: onnx.GraphProto) -> None:

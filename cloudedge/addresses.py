@@ -1,9 +1,13 @@
 """host:port, as people write it."""
 
 import ipaddress
+import os
 import socket
 
 from cloudedge.errors import InvalidInput
+
+NODE_ADDRESS = "CLOUDEDGE_NODE_ADDRESS"
+"""Variable of a pod that is reached by ports of its node: the node's address, as nobody outside reaches the pod's own."""
 
 
 def host_and_port(address: str) -> tuple[str, int]:
@@ -41,7 +45,12 @@ def is_any(host: str) -> bool:
 
 
 def own_address() -> str:
-    """An address of this machine that others on its network reach: the one that it would use itself, or its name."""
+    """An address of this machine that others on its network reach: the one that it would use itself, or its name.
+
+    In a pod that is reached by ports of its node it is the node's.
+    """
+    if os.environ.get(NODE_ADDRESS):
+        return os.environ[NODE_ADDRESS]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
         try:
             asked.connect(("192.0.2.1", 9))  # Reserved for examples; nothing is sent, only the way there is looked up.

@@ -19,6 +19,8 @@ class Job(Part):
     order: Order
     begun: bool
     """Whether it was worked on before: then it goes on where it was."""
+    points: Points = ()
+    """The first and the last ones that it has told: behind them its series goes on."""
     state: str
     """The runner's state directory."""
     samples: str | None

@@ -92,14 +92,14 @@ class FirstStep:
             one.
         given: Its arguments that the pipelines give it, and not the form.
         defaults: What the form shows of its other arguments; those without are to be filled before the form is sent off.
-        further: What the form has beside its arguments, for later steps, with what it shows of each.
+        further: What the form has beside its arguments, for later steps, with what it shows of each, and what that is.
     """
 
     component: Any
     example: Task
     given: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    further: Mapping[str, Any] = field(default_factory=dict)
+    further: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
 
     @cached_property
     def form(self) -> Form[Any]:
@@ -126,11 +126,16 @@ class FirstStep:
                 body(Filled(dict(zip(parameters, values, strict=True)), component))
 
             function.__name__ = name.replace("-", "_")
-            function.__doc__ = description
+            function.__doc__ = _docstring(description, {name: self._words(component, name) for name in parameters})
             function.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
             return dsl.pipeline(name=name, description=description)(function)
 
         return decorate
+
+    def _words(self, component: Any, name: str) -> str:
+        """What a parameter is."""
+        known = component.component_spec.inputs.get(name)
+        return self.further[name][1] if name in self.further else (known.description or "") if known else ""
 
     def _parameters(self, component: Any) -> dict[str, inspect.Parameter]:
         example, form = self.example, self.form
@@ -146,7 +151,7 @@ class FirstStep:
         ]
         further = {
             name: inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=type(default))
-            for name, default in self.further.items()
+            for name, (default, _) in self.further.items()
         }
         return further | {
             name: arguments[name].replace(
@@ -154,6 +159,12 @@ class FirstStep:
             )
             for name in sorted(asked, key=of_the_task.__contains__)  # What is no part of the task first.
         }
+
+
+def _docstring(description: str, parameters: Mapping[str, str]) -> str:
+    """What a pipeline and each of its parameters is, as kfp reads it."""
+    words = (f"    {name}: {' '.join(words.split())}" for name, words in parameters.items())
+    return "\n".join([description, "", "Args:", *words])
 
 
 def show_as(task: Any, name: str, most_seconds: int = TASK_SECONDS) -> Any:

@@ -189,6 +189,11 @@ def _detectors(values: Values) -> Values:
     return values | {"detectors": tuple(dict.fromkeys(values["detectors"]))}
 
 
+def _deployment(values: Values) -> Values:
+    least = values["rollout"].canary_seconds + values["bounds"].watch_seconds
+    return _detectors(values) | {"deadline_seconds": max(values["deadline_seconds"], least + 1)}
+
+
 def _classifier(values: Values) -> Values:
     return values | {"classes": tuple(name for name in dict.fromkeys(values["classes"]) if name != NORMAL)}
 
@@ -237,7 +242,7 @@ AGREEMENTS: dict[type[BaseModel], Callable[[Values], Values]] = {
     Gathering: _detectors,
     History: _in_order,
     Inbox: _inbox,
-    InspectionDeploymentTask: _detectors,
+    InspectionDeploymentTask: _deployment,
     Manifest: _manifest,
     Mqtt: _mqtt,
     Order: _order,

@@ -11,12 +11,14 @@ Both are plain objects that can be kept in git as well as applied. What the Depl
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from cloud.gpu import checked_gpu
 from cloud.image import EDGE_IMAGE, checked_image
 from cloud.inboxes.config_maps import EDGE_LABEL, empty_inbox, inbox_name, labels_of
+from cloudedge.addresses import NODE_ADDRESS
 from cloudedge.errors import InvalidInput
 from cloudedge.names import checked_name
 
@@ -95,6 +97,12 @@ def runner_name(edge: str) -> str:
     return f"cloudedge-runner-{edge}"
 
 
+def _reached_by(ports: Mapping[str, int]) -> dict[str, Any]:
+    """A container's ports, which are ports of its node, too; and whose they are, for what it tells of them."""
+    node = {"name": NODE_ADDRESS, "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}}
+    return {"ports": [{"name": n, "containerPort": port, "hostPort": port} for n, port in ports.items()], "env": [node]}
+
+
 def objects(runner: RunnerSpec, namespace: str) -> list[dict[str, Any]]:
     """The two objects of an edge; the ConfigMap as it is at first, to be made once and never replaced."""
     return [empty_inbox(runner.edge, namespace), deployment(runner, namespace)]
@@ -126,7 +134,7 @@ def deployment(runner: RunnerSpec, namespace: str) -> dict[str, Any]:
         "image": runner.image,
         "imagePullPolicy": "IfNotPresent",
         "command": command,
-        **({"ports": [{"name": n, "containerPort": port, "hostPort": port} for n, port in ports.items()]} if ports else {}),
+        **(_reached_by(ports) if ports else {}),
         "volumeMounts": mounts,
         "resources": {
             "requests": {"cpu": "50m", "memory": "64Mi"},

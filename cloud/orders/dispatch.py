@@ -100,7 +100,8 @@ def _require_quorum(work: Step, step: str, quorum: int, orders: Sequence[IssuedO
         title = step_title(step)
         lines = [f"{title} needs {quorum} results, and only {present} of {len(orders)} edges can be given an order:"]
         lines += [f"  - {order.edge}: {order.absence}" for order in absent]
-        lines.append("Mend what is wrong there, and run the same task again, which goes on here; or allow a smaller quorum.")
+        otherwise = "" if len(orders) == 1 else "; or allow a smaller quorum"
+        lines.append(f"Mend what is wrong there, and run the same task again, which goes on here{otherwise}.")
         raise QuorumMissed("\n".join(lines))
 
 

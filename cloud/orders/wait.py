@@ -128,13 +128,17 @@ def _record(watch: OrderWatch, seconds: float) -> WaitRecord:
 
 
 def _shortage(title: str, quorum: int, record: WaitRecord, diverged: Collection[str], *, timed_out: bool) -> str:
-    why = "before the deadline" if timed_out else "and no more can come"
-    lines = [f"{title} got {len(record.delivered)} results of the {quorum} it needs {why}:"]
+    alone = len(record.missing) == quorum == 1
+    if alone:
+        lines = [f"{title} got no result{' before the deadline' if timed_out else ', and none can come any more'}:"]
+    else:
+        why = "before the deadline" if timed_out else "and no more can come"
+        lines = [f"{title} got {len(record.delivered)} results of the {quorum} it needs {why}:"]
     lines += [f"  - {missing.edge}: {missing.reason}" for missing in record.missing]
     if len(diverged) < len(record.missing):
         lines.append(
             "Mend what is wrong there, if anything is, and run the same task again, which goes on here; "
-            "or allow a smaller quorum or a later deadline in a new task."
+            f"or allow {'a later deadline' if alone else 'a smaller quorum or a later deadline'} in a new task."
         )
     if diverged:
         lines.append(DIVERGES_AGAIN)

@@ -11,6 +11,10 @@ from cloudedge.documents.base import Part
 
 AnswerT = TypeVar("AnswerT", bound=Part)
 
+_CONNECT_MILLISECONDS = 5_000
+"""What an attempt to connect gets, which is what gRPC does with that option: it takes several ways there and back, and a server
+that trains may be slow. Where packets vanish, the next attempt comes as late."""
+
 ANSWER_SECONDS = 30.0
 """What a call gets that is answered at once."""
 
@@ -39,7 +43,7 @@ class Client:
             ("grpc.enable_http_proxy", 0),  # It stands on the same network.
             # How long to wait before another try is the caller's to say.
             ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.min_reconnect_backoff_ms", 100),
+            ("grpc.min_reconnect_backoff_ms", _CONNECT_MILLISECONDS),
             ("grpc.max_reconnect_backoff_ms", 500),
             ("grpc.use_local_subchannel_pool", 1),  # A new client begins with a connection of its own.
         ]

@@ -61,7 +61,13 @@ class TrainingSet(Part):
 class ValidationSet(Part):
     """How images are generated that nothing is trained on: they set the threshold, and measure."""
 
-    share: float = Field(default=0.25, gt=0, lt=1, description="Share of each label's images that is held out.")
+    share: float = Field(
+        default=0.25,
+        gt=0,
+        lt=1,
+        description="Share of each label's images that is held out. Of up to 64 normal ones none is, unless the backbone "
+        "learns: all are learned from, and each is judged by what was learned without it and those most like it.",
+    )
     most_images: int = Field(default=1000, ge=1, le=1_000_000, description="Use at most so many of each label, the newest.")
     augmentation: Augmentation = Field(
         default_factory=Augmentation, description="How they are varied, where what the line brings varies more than they do."
@@ -98,7 +104,8 @@ class AnomalyModel(Part):
         default=0.99,
         gt=0.5,
         le=1,
-        description="The threshold is this quantile of the scores of held-out normal images; 1: the largest, with a margin.",
+        description="The threshold is this quantile of the scores of normal images that were not learned from when they were "
+        "judged; 1: the largest, with a margin.",
     )
 
 
@@ -164,7 +171,10 @@ class Bounds(Part):
     """Within what a newly deployed model must stay in its first minutes; else the one before is back at once."""
 
     watch_seconds: float = Field(
-        default=300, ge=0, le=86_400, description="How long a new model is watched, in seconds; 0: it is not."
+        default=300,
+        ge=0,
+        le=86_400,
+        description="How long a new model is watched, and the result waited for, in seconds; 0: not at all.",
     )
     least_images: int = Field(default=20, ge=1, le=1_000_000, description="Nothing is concluded from fewer images.")
     reject_rate: Share = Field(default=0.5, description="Largest share of parts that it may reject.")
@@ -181,5 +191,8 @@ class Rollout(Part):
         default=60, ge=0, le=86_400, description="How long the first ones must have stayed within them, in seconds."
     )
     wait_seconds: float = Field(
-        default=600, gt=0, le=604_800, description="How long to wait for a detector that is away, in seconds."
+        default=600,
+        gt=0,
+        le=604_800,
+        description="How long to wait for a detector that is away, or where no part comes that it could judge, in seconds.",
     )

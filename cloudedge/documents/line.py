@@ -95,7 +95,10 @@ class DeploymentState(Told):
     transfer_seconds: Seconds = Field(default=0.0, description="Duration of the transfer.")
     load_seconds: Seconds = Field(default=0.0, description="Duration of loading and warming up.")
     swap_gap_ms: float = Field(
-        default=0.0, ge=0, le=1e9, description="Longest pause between two judgements about the swap, in ms."
+        default=0.0,
+        ge=0,
+        le=1e9,
+        description="Longest time that a part waited for its judgement within a second about the swap, in milliseconds.",
     )
     images: Count = Field(default=0, description="Images judged by it while it was watched.")
     reject_rate: Share = Field(default=0.0, description="Share of them rejected.")
@@ -137,9 +140,14 @@ class Status(Told):
     at: Time = Field(description="When this was said, by the detector's clock.")
     brand: Brand = Field(default="", description="Product variety that runs; empty: none.")
     model: NoneOrDigest = Field(default="", description="Digest of the model that judges now; empty: none does.")
+    former: Annotated[tuple[Brand, ...], Field(max_length=1000)] | None = Field(
+        default=None, description="Brands of which the model before can be brought back; null: it does not say."
+    )
     images: Count = Field(default=0, description="Images inspected since the detector's start.")
     rejects: Count = Field(default=0, description="Parts rejected since then.")
-    errors: Count = Field(default=0, description="Images that could not be judged since then.")
+    errors: Count = Field(default=0, description="Images that could not be taken or judged since then, as something failed.")
+    unjudged: Count = Field(default=0, description="Images since then of which there was no judgement for want of a model.")
+    lost: Count = Field(default=0, description="Judgements since then that the results file or the broker did not take.")
     missed: Count = Field(default=0, description="Ticks at which no image could be taken since then, as too many waited.")
     teach: str = Field(default="", max_length=200, description="Id of what is being taught, or was last; empty: nothing yet.")
     taught: Count = Field(default=0, description="Images of it that are recorded so far.")

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from cloudedge.documents.deployable import ImageForm
 from cloudedge.documents.inspection import Preprocessing
-from cloudedge.inspection.architecture import BLOCKS, EPSILON, padding, size_at
+from cloudedge.inspection.architecture import BLOCKS, EPSILON, features_after, padding, size_at
 
 Array = npt.NDArray[Any]
 Weights = Mapping[str, npt.NDArray[np.float32]]
@@ -84,7 +84,7 @@ class Graph:
         return model.SerializeToString(deterministic=True)
 
     def backbone(self, weights: Weights, last: int, preprocessing: Preprocessing) -> dict[int, str]:
-        """The backbone's stages up to `last`; names of their features, by stage (0: the stem).
+        """The backbone's blocks up to number `last`; names of the features of its stages, by stage (0: the stem).
 
         What comes before a window of places and looks at each place alone (normalisation of pixels, the first convolution of a
         block) is the same whether the border is repeated before or after it. So it is repeated where channels are few.
@@ -98,7 +98,7 @@ class Graph:
         )
         found = {0: values}
         for place, block in enumerate(BLOCKS):
-            if block.stage > last:
+            if place > last:
                 break
             before, prefix = values, f"_blocks.{place}."
             expand, depthwise, project = (f"{prefix}{name}" for name in ("_expand_conv", "_depthwise_conv", "_project_conv"))
@@ -110,24 +110,48 @@ class Graph:
             values = self._convolved(values, folded(weights, project, f"{prefix}_bn2"), project)
             if block.skips:
                 values = self.add("Add", [values, before], f"{prefix}sum")
-            found[block.stage] = values
+            if place == features_after(block.stage):
+                found[block.stage] = values
         return found
 
     def on_grid(self, features: Mapping[int, str], stages: Sequence[int]) -> str:
         """Features of some stages side by side, (batch, channels, *grid): averaged where finer, interpolated where coarser."""
-        rows, columns = grid(self.form)
-        parts = []
-        for stage in stages:
-            name, output = features[stage], f"grid.{stage}"
-            size = (size_at(self.form.height, stage), size_at(self.form.width, stage))
-            if size[0] > rows or size[1] > columns:
-                factor = -(-size[0] // rows)
-                pads = [0, 0, factor * rows - size[0], factor * columns - size[1]]
-                name = self.add("AveragePool", [name], output, kernel_shape=[factor] * 2, strides=[factor] * 2, pads=pads)
-            elif size != (rows, columns):
-                name = self.resized(name, (rows, columns), output)
-            parts.append(name)
+        parts = [self._interpolated(self._averaged(features[stage], stage), stage) for stage in stages]
         return self.add("Concat", parts, "features", axis=1) if len(parts) > 1 else parts[0]
+
+    def projected(self, values: str, stage: int, projection: npt.NDArray[np.float32]) -> str:
+        """A stage's features, projected place by place, (batch, directions, *grid): where there are the fewest places.
+
+        Args:
+            values: The features.
+            stage: Whose they are.
+            projection: Of shape (directions, channels).
+        """
+        weight = self.constant(f"projection.{stage}", projection[:, :, np.newaxis, np.newaxis])
+        averaged = self._averaged(values, stage, "projected.averaged")
+        return self._interpolated(self.add("Conv", [averaged, weight], f"projected.{stage}"), stage, "projected.grid")
+
+    def _averaged(self, values: str, stage: int, prefix: str = "grid") -> str:
+        """The same, averaged to the grid where it is finer."""
+        rows, columns = grid(self.form)
+        size = self._size_at(stage)
+        if size[0] <= rows and size[1] <= columns:
+            return values
+        factor = -(-size[0] // rows)
+        pads = [0, 0, factor * rows - size[0], factor * columns - size[1]]
+        return self.add(
+            "AveragePool", [values], f"{prefix}.{stage}", kernel_shape=[factor] * 2, strides=[factor] * 2, pads=pads
+        )
+
+    def _interpolated(self, values: str, stage: int, prefix: str = "grid") -> str:
+        """The same, interpolated to the grid where it is coarser."""
+        rows, columns = grid(self.form)
+        size = self._size_at(stage)
+        coarser = size != (rows, columns) and size[0] <= rows and size[1] <= columns
+        return self.resized(values, (rows, columns), f"{prefix}.{stage}") if coarser else values
+
+    def _size_at(self, stage: int) -> tuple[int, int]:
+        return size_at(self.form.height, stage), size_at(self.form.width, stage)
 
     def resized(self, values: str, size: tuple[int, int], output: str) -> str:
         """(batch, channels, *size) by bilinear interpolation."""

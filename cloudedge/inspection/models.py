@@ -1,5 +1,6 @@
 """The graphs of inspection: one that gives features to learn from, and the one that is deployed, which begins with the same."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,8 +8,8 @@ import numpy.typing as npt
 
 from cloudedge.documents.deployable import ImageForm
 from cloudedge.documents.inspection import Preprocessing
-from cloudedge.inspection.anomaly import Features, Normal, counted
-from cloudedge.inspection.architecture import STAGES, channels
+from cloudedge.inspection.anomaly import Features, Normal, counted, directions_in
+from cloudedge.inspection.architecture import STAGES, channels, features_after
 from cloudedge.inspection.graph import Graph, Weights, grid
 from cloudedge.inspection.images import Pixels
 
@@ -61,12 +62,11 @@ class Trunk:
             done = end
         return list(found.values())
 
-    def begun(self, *, deep: bool) -> tuple[Graph, str, str]:
-        """A graph up to the features, with the names of these and of the last stage's (empty unless `deep`)."""
+    def begun(self, *, deep: bool) -> tuple[Graph, Mapping[int, str]]:
+        """A graph up to the features, with their names by stage; the last stage's are among them where `deep`."""
         graph = Graph(self.form)
-        last = STAGES if deep else max(self.stages)
-        found = graph.backbone(self.weights, last, self.preprocessing)
-        return graph, graph.on_grid(found, self.stages), found[STAGES] if deep else ""
+        last = features_after(STAGES) if deep else max(map(features_after, self.stages))
+        return graph, graph.backbone(self.weights, last, self.preprocessing)
 
 
 class Extractor:
@@ -80,10 +80,10 @@ class Extractor:
             threads: CPU threads.
             deep: Whether the averages of the backbone's last stage are computed, too.
         """
-        graph, features, last = trunk.begun(deep=deep)
-        outputs = {features: list(trunk.shape)}
+        graph, found = trunk.begun(deep=deep)
+        outputs = {graph.on_grid(found, trunk.stages): list(trunk.shape)}
         if deep:
-            graph.add("GlobalAveragePool", [last], "averages.4")
+            graph.add("GlobalAveragePool", [found[STAGES]], "averages.4")
             graph.add("Flatten", ["averages.4"], "averages")
             outputs["averages"] = [channels(STAGES)]
         import onnxruntime  # It starts a thread, which a fork server must not have.
@@ -123,15 +123,13 @@ def whole(trunk: Trunk, normal: Normal, naming: Naming | None) -> bytes:
         normal: What is normal.
         naming: What names defects, if anything does.
     """
-    graph, features, last = trunk.begun(deep=naming is not None and naming.deep)
+    graph, found = trunk.begun(deep=naming is not None and naming.deep)
     rows, columns = grid(trunk.form)
     directions = len(normal.projection)
     # (features - mean) projected is what comes of the features less what comes of the mean.
     offset = np.einsum("dc,crk->drk", normal.projection.astype(np.float64), normal.mean.astype(np.float64))
-    graph.constant("projection", normal.projection[:, :, np.newaxis, np.newaxis])
     graph.constant("offset", offset.astype(np.float32)[np.newaxis])
-    graph.add("Conv", [features, "projection"], "projected")
-    graph.add("Sub", ["projected", "offset"], "moved")
+    graph.add("Sub", [_projected(graph, trunk, found, normal), "offset"], "moved")
     if normal.bank is None:
         graph.add("Mul", ["moved", "moved"], "squares")
         graph.constant("channels", [1])
@@ -141,9 +139,23 @@ def whole(trunk: Trunk, normal: Normal, naming: Naming | None) -> bytes:
     _judged(graph, rows, columns)
     outputs: dict[str, list[int]] = {"score": [], "map": [trunk.form.height, trunk.form.width]}
     if naming is not None:
-        _named(graph, naming, features, last, rows * columns)
+        _named(graph, naming, graph.on_grid(found, trunk.stages), found.get(STAGES, ""), rows * columns)
         outputs["probabilities"] = [len(naming.biases)]
     return graph.model(outputs)
+
+
+def _projected(graph: Graph, trunk: Trunk, found: Mapping[int, str], normal: Normal) -> str:
+    """Features in the directions of each group, (batch, directions, rows, columns): a group's stages one by one, added up."""
+    numbers, groups = directions_in(trunk.groups), trunk.groups
+    sums: dict[int, str] = {}
+    done = 0
+    for stage in trunk.stages:
+        (group,) = (number for number, each in enumerate(groups) if each.start <= done < each.stop)
+        weight = normal.projection[numbers == group, done : done + channels(stage)]
+        own = graph.projected(found[stage], stage, weight)
+        sums[group] = graph.add("Add", [sums[group], own], f"projected.sum.{stage}") if group in sums else own
+        done += channels(stage)
+    return graph.add("Concat", [*sums.values()], "projected", axis=1)
 
 
 def _nearest(graph: Graph, bank: npt.NDArray[np.float32], rows: int, columns: int, directions: int) -> None:
@@ -173,8 +185,9 @@ def _judged(graph: Graph, rows: int, columns: int) -> None:
     graph.add_several("TopK", ["all", "count"], ["largest", "where"], axis=1)
     graph.add("ReduceMean", ["largest", "row"], "score", keepdims=0)
     # What is seen from a place reaches beyond it.
-    pads = [1, 1, 1, 1]
-    graph.add("AveragePool", ["distances"], "smoothed", kernel_shape=[3, 3], pads=pads, count_include_pad=0)
+    reach = max(1, round(min(rows, columns) / 16))
+    side = 2 * reach + 1
+    graph.add("AveragePool", ["distances"], "smoothed", kernel_shape=[side, side], pads=[reach] * 4, count_include_pad=0)
     graph.resized("smoothed", (graph.form.height, graph.form.width), "map.4")
     graph.add("Squeeze", ["map.4", graph.constant("channel", [1])], "map")
 

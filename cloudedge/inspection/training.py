@@ -1,7 +1,7 @@
 """A whole training for inspection: from images with labels to the ONNX file that is deployed, and its manifest."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,19 @@ from cloudedge.documents.deployable import Deployable, ImageForm, Lineage, Tenso
 from cloudedge.documents.inspection import NORMAL, InspectionTraining
 from cloudedge.errors import InvalidSamples
 from cloudedge.inspection import backbone, faults, naming
-from cloudedge.inspection.anomaly import Features, Moments, Movements, Normal, fitted, levels, scores, with_bank
+from cloudedge.inspection.anomaly import (
+    Features,
+    Moments,
+    Movements,
+    Normal,
+    alike,
+    by_group,
+    chosen,
+    directions_in,
+    fitted,
+    scores,
+    with_bank,
+)
 from cloudedge.inspection.augmenting import varied
 from cloudedge.inspection.graph import Weights, grid
 from cloudedge.inspection.images import Pixels
@@ -32,9 +44,13 @@ _AT_ONCE = 4
 
 _MOST_FAULTS = 256
 _FAULTS_EACH = 4
-_FOLDS = 5
-_MOST_FOLDED = 64
-"""Training images that are scored by what was learned from others."""
+
+_MOST_ALONE = 64
+"""Normal images up to which all are learned from, and each is judged by what was learned without it; of more, some are held out
+from all learning."""
+
+_MOST_KEPT = 2**26
+"""Numbers of features of these in all, for the same."""
 
 _MOST_BANKED = 64
 """Images that a bank is chosen from."""
@@ -53,6 +69,27 @@ class Example:
     pixels: Pixels
     label: str
     sha256: str
+
+
+@dataclass
+class _Seen:
+    """What is left of normal images once all were looked at.
+
+    Attributes:
+        moments: Of all images.
+        movements: How faults that were drawn into them move features.
+        alone: Moments of each example with its variations; none: there are too many, and some are held out.
+        originals: Features of each of these examples, of shape (channels, rows, columns).
+        banked: Features that a bank is chosen from.
+        sources: The number of the example that each of them is of.
+    """
+
+    moments: Moments
+    movements: Movements
+    alone: list[Moments]
+    originals: list[Features]
+    banked: list[Features]
+    sources: list[int]
 
 
 @dataclass(frozen=True)
@@ -134,7 +171,7 @@ class _Training:
         on_batch: Callable[[Step], None],
     ) -> None:
         self._asked, self._name, self._seed, self._on_batch = asked, name, seed, on_batch
-        self._weights = backbone.read(weights)
+        values = backbone.read(weights)
         self._form = ImageForm(height=asked.height, width=asked.width)
         self._examples = examples
         by_label: dict[str, list[Example]] = {}
@@ -144,27 +181,35 @@ class _Training:
         self._parts = {label: self._split(found) for label, found in by_label.items()}
         self._defects = sorted(by_label.keys() - {NORMAL})
         self._classes = asked.classifier.classes
+        stages = tuple(sorted(set(asked.anomaly.stages or STAGES)))
+        self._trunk = Trunk(self._form, asked.preprocessing, values, stages)
+        self._deep = bool(asked.fine_tuning.stages and self._classes)
+        normal = by_label[NORMAL]
+        kept = len(normal) * int(np.prod(self._trunk.shape))
+        # A backbone that learned knows the images that it learned from.
+        self._alone = len(normal) <= _MOST_ALONE and kept <= _MOST_KEPT and not self._deep
+        if self._alone:
+            self._parts[NORMAL] = (normal, [])
         self._batch = 0
         self._accuracy: float | None = None
         self._loss: float | None = None
         chance = self._chance("augmentation")
-        self._normal = [
-            image for each in self._parts[NORMAL][0] for image in varied(each.pixels, asked.training_set.augmentation, chance)
+        pairs = [
+            (number, image)
+            for number, each in enumerate(self._parts[NORMAL][0])
+            for image in varied(each.pixels, asked.training_set.augmentation, chance)
         ]
+        self._sources, self._normal = [number for number, _ in pairs], [image for _, image in pairs]
         self._batches = self._count()
 
     def run(self, lineage: Lineage) -> Trained:
         """Train, and say what came of it."""
         asked = self._asked
-        if asked.fine_tuning.stages and self._classes:
-            self._weights = self._tuned()
-        stages = asked.anomaly.stages or STAGES
-        trunk = Trunk(self._form, asked.preprocessing, self._weights, tuple(sorted(set(stages))))
-        deep = bool(asked.fine_tuning.stages and self._classes)
+        if self._deep:
+            self._trunk = replace(self._trunk, weights=self._tuned())
+        trunk, deep = self._trunk, self._deep
         extractor = Extractor(trunk, asked.threads, deep=deep)
-        normal, fold_scores = self._learned(extractor, trunk)
-        held_out = self._scored(extractor, normal, self._held_out_images(NORMAL))
-        known = [*held_out, *fold_scores]
+        normal, known = self._learned(extractor)
         scale = 1 / max(float(np.median(known)), 1e-12)
         normal = normal.scaled(np.array([scale]))
         known = [score * scale for score in known]
@@ -174,7 +219,7 @@ class _Training:
         named = self._named(extractor, normal, deep) if self._classes else None
         content = whole(trunk, normal, named)
         self._tell(last=True)
-        figures = self._figures([score * scale for score in held_out], known, defect_scores, limit)
+        figures = self._figures(known, defect_scores, limit)
         return Trained(content, self._manifest(content, limit, lineage), limit, figures)
 
     def _split(self, examples: list[Example]) -> tuple[list[Example], list[Example]]:
@@ -186,14 +231,6 @@ class _Training:
 
     def _chance(self, *purpose: object) -> np.random.Generator:
         return np.random.default_rng(derived_seed(self._seed, "inspection", *purpose))
-
-    def _held_out_images(self, label: str) -> list[Pixels]:
-        chance = self._chance("validation", label)
-        return [
-            image
-            for each in self._parts[label][1]
-            for image in varied(each.pixels, self._asked.validation_set.augmentation, chance)
-        ]
 
     def _defect_images(self, label: str) -> list[Pixels]:
         """Images of a defect that nothing was learned from: all, unless the backbone learned from some."""
@@ -223,42 +260,82 @@ class _Training:
         self._loss = self._loss if loss is None else loss
         self._tell()
 
-    def _learned(self, extractor: Extractor, trunk: Trunk) -> tuple[Normal, list[float]]:
-        """What is normal, and scores of training images by what was learned from others."""
-        images = self._normal
-        folds = min(_FOLDS, len(images))
-        moments, movements = [Moments(trunk.shape) for _ in range(folds)], Movements(trunk.shape[0])
-        all_moments = Moments(trunk.shape)
-        kept: list[Features] = []
+    def _learned(self, extractor: Extractor) -> tuple[Normal, list[float]]:
+        """What is normal, and scores of normal images by what was learned without them."""
+        groups = self._trunk.groups
+        seen = self._seen(extractor)
+        parts = np.concatenate(
+            [by_group(learned.squares(features), groups) for features, learned, _ in self._judged_apart(seen, extractor)]
+        )
+        factors = 1 / np.maximum(parts.mean((0, 1, 2), dtype=np.float64), 1e-12)
+        by_direction = factors[directions_in(groups)]
+        normal = fitted(seen.moments, seen.movements, groups).scaled(by_direction)
+        if self._asked.anomaly.method == "gaussian":
+            return normal, scores((parts * factors).sum(-1)).tolist()
+        patches = chosen(normal, np.stack(seen.banked), self._asked.anomaly.patches, self._chance("bank"))
+        patches = patches._replace(images=np.asarray(seen.sources)[patches.images])
+        known: list[float] = []
+        for features, learned, left in self._judged_apart(seen, extractor):
+            others = patches.of(left)
+            banked = with_bank(learned.scaled(by_direction), others if len(others.features) else patches)
+            known += scores(banked.distances(features)).tolist()
+        return with_bank(normal, patches), known
+
+    def _seen(self, extractor: Extractor) -> _Seen:
+        """Look at all normal images that are learned from."""
+        images, shape = self._normal, self._trunk.shape
+        alone = [Moments(shape) for _ in self._parts[NORMAL][0]] if self._alone else []
+        seen = _Seen(Moments(shape), Movements(shape[0]), alone, [], [], [])
         each = min(_FAULTS_EACH, max(1, _MOST_FAULTS // len(images)))
         chance = self._chance("faults")
         learned: Normal | None = None
         for begin in range(0, len(images), _AT_ONCE):
             self._tell()
-            batch = images[begin : begin + _AT_ONCE]
+            batch, sources = images[begin : begin + _AT_ONCE], self._sources[begin : begin + _AT_ONCE]
             features = extractor.features(np.stack(batch))
             if begin * each < _MOST_FAULTS:
-                before, after, covers = self._faulty(extractor, batch, features, each, chance, trunk)
-                movements.add(before, after, covers)
+                before, after, covers = self._faulty(extractor, batch, features, each, chance)
+                seen.movements.add(before, after, covers)
                 if learned is not None:
                     self._measure(learned, features, before, after)
-            for place, image_features in enumerate(features):
-                moments[(begin + place) % folds].add(image_features[np.newaxis])
-            all_moments.add(features)
-            if len(kept) < max(_MOST_FOLDED, _MOST_BANKED):
-                kept += list(features)
+            seen.moments.add(features)
+            for source, own in zip(sources, features, strict=True):
+                if self._alone:
+                    if seen.alone[source].images == 0:  # An example comes before its variations.
+                        seen.originals.append(own)
+                    seen.alone[source].add(own[np.newaxis])
+                if self._asked.anomaly.method == "bank" and len(seen.banked) < _MOST_BANKED:
+                    seen.banked.append(own)
+                    seen.sources.append(source)
             number = begin // _AT_ONCE + 1
             if number & (number - 1) == 0:  # Learned so far, after 1, 2, 4, ... batches: to tell how well.
-                first, learned = learned is None, fitted(all_moments, movements, trunk.groups)
+                first, learned = learned is None, fitted(seen.moments, seen.movements, self._trunk.groups)
                 if first:
                     self._measure(learned, features, before, after)
-        kept = kept[: max(_MOST_FOLDED, _MOST_BANKED)]
-        squares = self._folded(kept, all_moments, moments, movements, trunk)
-        factors = 1 / levels(squares, trunk.groups)
-        normal = fitted(all_moments, movements, trunk.groups).scaled(factors)
-        if self._asked.anomaly.method == "bank":
-            return self._banked(normal, kept)
-        return normal, [float(score) for score in scores((squares * factors).sum(-1))] if folds > 1 else []
+        return seen
+
+    def _judged_apart(self, seen: _Seen, extractor: Extractor) -> Iterator[tuple[Features, Normal, npt.NDArray[np.bool_]]]:
+        """Features of normal images, what was learned without these, and which examples that was learned from."""
+        asked, chance = self._asked.validation_set, self._chance("validation", NORMAL)
+        groups = self._trunk.groups
+        everything = np.ones(len(self._parts[NORMAL][0]), np.bool_)
+        if not self._alone:
+            learned = fitted(seen.moments, seen.movements, groups)
+            images = [image for each in self._parts[NORMAL][1] for image in varied(each.pixels, asked.augmentation, chance)]
+            for begin in range(0, len(images), _AT_ONCE):
+                yield extractor.features(np.stack(images[begin : begin + _AT_ONCE])), learned, everything
+            return
+        averages = np.stack([own.mean((1, 2), dtype=np.float64) for own in seen.originals])
+        for number, left_out in enumerate(alike(averages)[: asked.most_images]):
+            moments, left = seen.moments, everything.copy()
+            for other in left_out:
+                moments = moments.without(seen.alone[other])
+                left[other] = False
+            features = seen.originals[number][np.newaxis]
+            pixels = self._parts[NORMAL][0][number].pixels
+            if variations := [*varied(pixels, asked.augmentation, chance)][1:]:
+                features = np.concatenate([features, extractor.features(np.stack(variations))])
+            yield features, fitted(moments, seen.movements, groups), left
 
     def _measure(self, learned: Normal, features: Features, before: Features, after: Features) -> None:
         """How well what was learned so far tells a batch: the share of drawn faults that raise a score, and the mean score."""
@@ -272,38 +349,12 @@ class _Training:
         features: Features,
         each: int,
         chance: np.random.Generator,
-        trunk: Trunk,
     ) -> tuple[Features, Features, npt.NDArray[np.float32]]:
         """Features of a batch before and after faults were drawn into its images, and how much of each place these cover."""
         places = [place for place in range(len(batch)) for _ in range(each)]
         drawn = [faults.drawn(batch[place], batch[int(chance.integers(len(batch)))], chance) for place in places]
-        covers = np.stack([_on_grid(fault.cover, grid(trunk.form)) for fault in drawn])
+        covers = np.stack([_on_grid(fault.cover, grid(self._form)) for fault in drawn])
         return features[places], extractor.features(np.stack([fault.pixels for fault in drawn])), covers
-
-    def _folded(
-        self, kept: list[Features], all_moments: Moments, moments: list[Moments], movements: Movements, trunk: Trunk
-    ) -> npt.NDArray[np.float32]:
-        """Squared distances of training images, by directions, by what was learned from others; of one image by itself."""
-        if len(moments) < 2:
-            return fitted(all_moments, movements, trunk.groups).squares(np.stack(kept))
-        return np.concatenate(
-            [
-                fitted(all_moments.without(part), movements, trunk.groups).squares(np.stack(ours))
-                for number, part in enumerate(moments)
-                if (ours := kept[number : _MOST_FOLDED : len(moments)])
-            ]
-        )
-
-    def _banked(self, normal: Normal, kept: list[Features]) -> tuple[Normal, list[float]]:
-        """The same with a bank of patches, and scores of images by a bank of the others' patches."""
-        patches = self._asked.anomaly.patches
-        found: list[float] = []
-        folds = min(_FOLDS, len(kept))
-        for number in range(folds if folds > 1 else 0):
-            others = [features for place, features in enumerate(kept) if place % folds != number]
-            learned = with_bank(normal, np.stack(others), min(patches, 500), self._chance("bank", number))
-            found += [float(score) for score in scores(learned.distances(np.stack(kept[number::folds])))]
-        return with_bank(normal, np.stack(kept), patches, self._chance("bank")), found
 
     def _scored(self, extractor: Extractor, normal: Normal, images: list[Pixels]) -> list[float]:
         found: list[float] = []
@@ -356,7 +407,7 @@ class _Training:
         pixels, labels = self._labelled(training)
         held_out_pixels, held_out_labels = self._labelled(held_out)
         return naming.fine_tuned(
-            self._weights,
+            self._trunk.weights,
             Labelled(np.stack(pixels), labels),
             Labelled(np.stack(held_out_pixels), held_out_labels),
             self._asked.classifier,
@@ -368,20 +419,18 @@ class _Training:
             self._told,
         )
 
-    def _figures(
-        self, held_out: list[float], known: list[float], defects: Mapping[str, list[float]], limit: float
-    ) -> dict[str, float]:
+    def _figures(self, known: list[float], defects: Mapping[str, list[float]], limit: float) -> dict[str, float]:
         bad = [score for found in defects.values() for score in found]
-        right = sum(score <= limit for score in held_out) + sum(score > limit for score in bad)
+        right = sum(score <= limit for score in known) + sum(score > limit for score in bad)
         figures = {
-            "held_out": float(len(held_out)),
-            "false_rejects": sum(score > limit for score in held_out) / len(held_out),
-            "accuracy": right / (len(held_out) + len(bad)),
+            "held_out": float(len(known)),
+            "false_rejects": sum(score > limit for score in known) / len(known),
+            "accuracy": right / (len(known) + len(bad)),
             "score_median": float(np.median(known)),
             "score_largest": max(known),
         }
         if bad:
-            figures["auroc"] = auroc(held_out, bad)
+            figures["auroc"] = auroc(known, bad)
             figures["recall"] = float(np.mean([np.mean([score > limit for score in found]) for found in defects.values()]))
         if self._classes and self._accuracy is not None:
             figures["naming_accuracy"] = self._accuracy

@@ -323,6 +323,11 @@ class Models:
         slot = self._slots.get(name)
         return None if slot is None else slot.pair.current
 
+    def former(self, name: str) -> Loaded | None:
+        """What `rollback` would bring back; None: nothing."""
+        slot = self._slots.get(name)
+        return None if slot is None else slot.pair.before
+
     def find(self, name: str, version: str = "") -> Loaded:
         """What answers for a name.
 

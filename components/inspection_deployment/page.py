@@ -54,7 +54,10 @@ def deployed_by(run: Run) -> Deployed | None:
 def _headline(task: InspectionDeploymentTask, deployed: Deployed | None) -> str:
     if deployed is None:
         return f"A deployment for {task.brand} on the line {task.line}."
-    return f"{deployed.serving} of {count(len(deployed.detectors), 'detector')} on {task.line} judge {task.brand} by the model."
+    verb = "judges" if deployed.serving == 1 else "judge"
+    return (
+        f"{deployed.serving} of {count(len(deployed.detectors), 'detector')} on {task.line} {verb} {task.brand} by the model."
+    )
 
 
 def _sentences(release: Release | None) -> list[str]:
@@ -101,6 +104,7 @@ def _detectors(rows: list[tuple[str, ...]]) -> Markup:
         table(_TITLES, cells, "edges"),
         remark(
             "Images, and the shares rejected and failed, are of the time in which the new model was watched. The longest pause "
-            "is between two judgements about the swap. A detector that does not serve goes on with the model it had."
+            "is how long a part waited for its judgement, at most, within a second about the swap. A detector that does not "
+            "serve goes on with the model it had."
         ),
     )

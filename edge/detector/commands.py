@@ -1,6 +1,7 @@
 """What a person does beside a detector: join it to its line, check its configuration, see how it stands."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,10 @@ app = typer.Typer(
 
 State = Annotated[Path, typer.Option("--state", metavar="DIR", help="The detector's state directory.")]
 Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="Its configuration, JSON.")]
+
+
+_OLD = timedelta(seconds=15)
+"""Age of a status that should have been written anew since."""
 
 
 @app.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
@@ -61,14 +66,19 @@ def status(state: State, as_json: Annotated[bool, typer.Option("--json", help="P
 
 def _lines(standing: Standing, at_work: bool) -> list[str]:
     said = standing.status
+    told = f"{said.at:%Y-%m-%d %H:%M:%S} UTC"
+    is_old = datetime.now(UTC) - said.at > _OLD
+    now = "at work" if at_work else f"not running since {told}"
+    if at_work and is_old:
+        now = f"{now}; this is from {told}, and none was written since: is the disk full?"
     lines = [
-        f"detector:    {standing.detector or 'has joined no line'}, "
-        f"{'at work' if at_work else f'not running since {said.at:%Y-%m-%d %H:%M:%S} UTC'}",
+        f"detector:    {standing.detector or 'has joined no line'}, {now}",
         f"brand:       {said.brand or 'none'}, judged by {said.model[:12] or 'no model'}",
-        f"images:      {said.images}: {said.rejects} rejected, {said.errors} errors, {said.missed} ticks missed",
+        f"images:      {said.images}: {said.rejects} rejected, {said.unjudged} without a model, {said.errors} errors, "
+        f"{said.missed} ticks missed",
         f"speed:       {said.per_second:.1f} a second; half of them take {standing.p50_ms:.1f} ms, 99% {said.p99_ms:.1f} ms",
         f"history:     {said.disk_bytes / 2**20:.1f} MiB, {said.backlog} images to be sent, {standing.let_go} not kept",
-        f"judgements:  {standing.lost} lost on their way",
+        f"judgements:  {said.lost} lost on their way",
     ]
     for state in said.deployments:
         figures = f"{state.images} images, {state.reject_rate:.1%} rejected, {state.error_rate:.1%} errors"

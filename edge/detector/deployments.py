@@ -91,6 +91,7 @@ class _Watch:
 
 _UNDER_WAY = ("waiting", "loading")
 _GIVEN_UP = "A person had the model before brought back."
+_GONE_BACK = "The detector had gone back to the model before as it was ended."
 
 
 class Deployments:
@@ -370,6 +371,11 @@ class Deployments:
                 self._watches[state.brand] = _Watch(watched[state.id], state.sha256)
             elif judges:
                 self._states[state.id] = state.model_copy(update={"phase": "serving"})
+            elif state.phase == "watching" and not any(each.reason for each in self._models.list() if each.name == state.brand):
+                # It was taken back, and that was not written down any more: it is not swapped in once again.
+                watch = watched.get(state.id)
+                reason = (watch and out_of_bounds(Tally(watch.images, watch.rejects, watch.errors), watch.bounds)) or _GONE_BACK
+                self._states[state.id] = state.model_copy(update={"phase": "rolled-back", "reason": reason})
 
 
 def _figures(tally: Tally) -> dict[str, object]:

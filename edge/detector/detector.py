@@ -93,6 +93,8 @@ class Detector:
         self._source = sources.opened(configuration.source, base)
         self._ticks = Ticks(configuration.encoder, self._source, configuration.queue, base)
         self._ordinary = 0
+        self._lost = self._told = 0
+        self._untold = ""
         self._told_missed = (0, -_TOLD_SECONDS)
         self._thread = threading.Thread(target=self._inspect_all, name="inspection", daemon=True)
 
@@ -164,9 +166,12 @@ class Detector:
             at=datetime.now(UTC),
             brand=brand,
             model=loaded.deployable.sha256 if loaded else "",
+            former=tuple(name for name in self.models.names() if self.models.former(name) is not None),
             images=figures.images,
             rejects=figures.rejects,
             errors=figures.errors,
+            unjudged=figures.unjudged,
+            lost=self._lost + sum(sink.lost for sink in self._sinks),
             missed=self._ticks.missed,
             teach=teach,
             taught=max(0, taught - self._recorder.labelled),
@@ -185,7 +190,6 @@ class Detector:
             idle=self._ticks.idle,
             waiting=self._ticks.waiting,
             let_go=self._recorder.let_go,
-            lost=sum(sink.lost for sink in self._sinks),
             troubles=troubles,
         )
 
@@ -203,7 +207,12 @@ class Detector:
         try:
             place(self._folders.status, self.standing(trouble))
         except OSError as error:
-            _log.warning("cannot write %s: %s", self._folders.status, error.strerror)
+            self._untold = (
+                f"'cloudedge-detector status' shows what was before: cannot write {self._folders.status}: {error.strerror}."
+            )
+            _log.warning("%s", self._untold)
+        else:
+            self._untold = ""
 
     def _troubles(self) -> list[str]:
         missed, when = self._told_missed
@@ -211,7 +220,10 @@ class Detector:
             f"{missed} ticks came while {self._configuration.queue} waited already, and no image was taken for them. The model "
             "is too slow for this line, or something else takes the processor."
         )
+        brand = self._wishes.brand
+        nothing_judges = f"There is no model of {brand}: its parts are recorded and not judged. Deploy one."
         return [
+            self._untold,
             self._source.trouble,
             self._ticks.trouble,
             too_slow if missed and time.monotonic() - when < _TOLD_SECONDS else "",
@@ -221,6 +233,7 @@ class Detector:
             self._deployments.trouble,
             self._wishes.trouble,
             *(f"Model of {each.name}: {each.reason}" for each in self.models.list() if each.reason),
+            nothing_judges if brand and self.models.current(brand) is None else "",
         ]
 
     def _inspect_all(self) -> None:
@@ -230,7 +243,9 @@ class Detector:
                     self._inspect(tick)
                 except Exception:  # The next part is on its way.
                     _log.exception("tick %d", tick.number)
-                    self._figures.count(time.monotonic() - tick.due, reject=False, error=True)
+                    self._figures.count(time.monotonic() - tick.due, error=True)
+                    if self._told != tick.number:
+                        self._lost += len(self._sinks)
         finally:
             self.over.set()
 
@@ -240,12 +255,14 @@ class Detector:
         ms = 1000 * (time.monotonic() - tick.due)
         verdict = self._verdict(tick, brand, answer, ms)
         line = verdict.model_dump_json().encode()
+        self._told = tick.number
         for sink in self._sinks:
             sink.take(line)
         reject = answer.accepted is False
         now = time.monotonic()
         self._pauses.answered(tick.due, now)
-        self._figures.count(now - tick.due, reject=reject, error=bool(answer.error))
+        unjudged = answer.loaded is None and not answer.error
+        self._figures.count(now - tick.due, reject=reject, error=bool(answer.error), unjudged=unjudged)
         if answer.loaded is not None and (answer.judgement is not None or answer.failed):
             self._deployments.judged(brand, answer.loaded.deployable.sha256, reject=reject, error=answer.failed)
         if answer.image is not None:

@@ -15,26 +15,30 @@ class Figures:
         images: Images inspected.
         rejects: Parts rejected.
         errors: Images that could not be judged, or not be taken.
+        unjudged: Images for which there was no model.
     """
 
     def __init__(self) -> None:
         self.images = 0
         self.rejects = 0
         self.errors = 0
+        self.unjudged = 0
         self._ends: deque[float] = deque(maxlen=int(_LAST_SECONDS * _MOST_A_SECOND))
         self._durations: deque[float] = deque(maxlen=_LAST_IMAGES)
 
-    def count(self, seconds: float, *, reject: bool, error: bool) -> None:
+    def count(self, seconds: float, *, reject: bool = False, error: bool = False, unjudged: bool = False) -> None:
         """Count an image.
 
         Args:
             seconds: From its tick until its judgement was on its way.
             reject: Whether it was rejected.
             error: Whether it could not be judged.
+            unjudged: Whether there was no model for it.
         """
         self.images += 1
         self.rejects += reject
         self.errors += error
+        self.unjudged += unjudged
         self._ends.append(time.monotonic())
         self._durations.append(seconds)
 

@@ -39,7 +39,7 @@ from cloudedge.documents.line import (
     Teach,
     Wanted,
 )
-from cloudedge.errors import CloudedgeError, InvalidDocument, NotFound, StoreFailed
+from cloudedge.errors import CloudedgeError, Conflict, InvalidDocument, NotFound, StoreFailed
 from cloudedge.files import atomic_write, disk_errors
 from cloudedge.names import NAME
 from edge.backoff import pause_seconds
@@ -438,6 +438,8 @@ class Link:
                         return False
             except NotFound as error:
                 self._fail(state, str(error))
+                return False
+            except Conflict:  # It is not wanted now, and what is comes soon; it may well be this one again.
                 return False
             except ValueError:  # The client was closed.
                 return False

@@ -63,10 +63,12 @@ class FileSink:
         """Write a line."""
         try:
             with disk_errors(self._path):
-                if self._size and self._size + len(line) + 1 > self._most and self._path.is_file():
-                    self._path.replace(self._path.with_name(f"{self._path.name}.1"))
-                    os.close(self._file)
-                    self._file = self._open()
+                is_file, is_gone = self._path.is_file(), not self._path.exists()
+                if self._size and self._size + len(line) + 1 > self._most and (is_file or is_gone):
+                    if is_file:
+                        self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+                    former, self._file = self._file, self._open()  # Where none can be opened, the former one goes on.
+                    os.close(former)
                 # In one piece, so that who follows the file reads whole lines; one that a full disk cut short is ended first.
                 content = (b"\n" if self._cut else b"") + line + b"\n"
                 written = os.write(self._file, content)

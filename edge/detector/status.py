@@ -22,7 +22,6 @@ class Standing(Document, Told):
     idle: Count = Field(default=0, description="Ticks for which the source had nothing new.")
     waiting: Count = Field(default=0, description="Ticks that wait to be inspected.")
     let_go: Count = Field(default=0, description="Images that were not kept for want of room or time.")
-    lost: Count = Field(default=0, description="Judgements that the file or the broker did not take.")
     troubles: tuple[Text, ...] = Field(default=(), description="What a person should look after.")
 
 

@@ -5,6 +5,7 @@ had been `least_images` already: what the next ones bring can change nothing the
 after its first failure, and one that may reject half of the parts is not judged by its first reject.
 """
 
+import math
 from collections import deque
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -48,10 +49,15 @@ def out_of_bounds(tally: Tally, bounds: Bounds) -> str:
     """Why a model is out of its bounds; empty: it is within."""
     images = max(tally.images, bounds.least_images)
     if tally.errors > bounds.error_rate * images:
-        return f"It failed on {tally.errors} of {tally.images} images; at most a share of {bounds.error_rate:g} was allowed."
+        return f"It failed on {tally.errors} of {tally.images} images; {_allowed(bounds.error_rate, tally, images)}."
     if tally.rejects > bounds.reject_rate * images:
-        return f"It rejected {tally.rejects} of {tally.images} parts; at most a share of {bounds.reject_rate:g} was allowed."
+        return f"It rejected {tally.rejects} of {tally.images} parts; {_allowed(bounds.reject_rate, tally, images)}."
     return ""
+
+
+def _allowed(rate: float, tally: Tally, images: int) -> str:
+    share = f"at most a share of {rate:g} was allowed"
+    return share if tally.images >= images else f"{share}, which is {math.floor(rate * images)} of the first {images}"
 
 
 class Pause(NamedTuple):

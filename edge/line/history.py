@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 from cloudedge.documents.line import Record
 from cloudedge.errors import InvalidInput
@@ -77,6 +78,13 @@ class Arrived:
     heat: bytes = b""
 
 
+class _Total(NamedTuple):
+    """How many records there are, and what they take in bytes."""
+
+    records: int
+    bytes: int
+
+
 class History:
     """What is kept in one folder. Safe for threads, and for other processes that read it beside the line's service."""
 
@@ -91,6 +99,8 @@ class History:
         self._path = folder / "index.db"
         self._lock = threading.RLock()
         self._database = connect(self._path, _SCHEMA, _VERSION, shared=True)
+        self._totals: dict[str, _Total] = {}
+        self._counted = False
 
     def close(self) -> None:
         """Close the index."""
@@ -117,7 +127,7 @@ class History:
             ).fetchall()
         return [
             Recorded(
-                self.image(row["detector"], row["image"]),
+                self._image(row["detector"], row["image"]),
                 row["detector"],
                 datetime.fromisoformat(row["taken_at"]),
                 row["brand"],
@@ -162,13 +172,14 @@ class History:
             if sha256(new.image).hexdigest() != new.record.image_sha256:
                 raise InvalidInput(f"The image of record {new.record.id} of {detector} is damaged. Send it again.")
         with self._lock:  # Nothing is tidied away between a file and its place in the index.
-            files = {self.image(detector, new.record.image_sha256): new.image for new in arrived}
-            files |= {self.heat(detector, new.record.image_sha256): new.heat for new in arrived if new.heat}
+            files = {self._image(detector, new.record.image_sha256): new.image for new in arrived}
+            files |= {self._heat(detector, new.record.image_sha256, new.record.model): new.heat for new in arrived if new.heat}
             _write({path: content for path, content in files.items() if not path.exists()})
             with self._using(), transaction(self._database):
+                fresh = []
                 for new in arrived:
                     record = new.record
-                    self._database.execute(
+                    done = self._database.execute(
                         "INSERT OR IGNORE INTO records (detector, id, taken_at, brand, label, accepted, image, bytes, heat, "
                         "arrived, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                         (
@@ -185,6 +196,9 @@ class History:
                             record.model_dump_json(),
                         ),
                     )
+                    if done.rowcount:
+                        fresh.append(new)
+            self._count(detector, len(fresh), sum(len(new.image) + len(new.heat) for new in fresh))
 
     def tidy(self, most_bytes: float, most_days: float) -> int:
         """Remove what is too much or too old; returns the number of records removed.
@@ -222,41 +236,62 @@ class History:
                 with transaction(self._database):
                     self._database.executemany("DELETE FROM records WHERE number = ?", [(row["number"],) for row in rows])
                 for row in rows:
+                    self._count(row["detector"], -1, -row["bytes"])
+                for row in rows:
                     self._remove_file(row["detector"], row["image"])
             removed += len(rows)
 
     def bytes(self) -> int:
-        """What all images take."""
-        with self._using():
-            return int(self._database.execute("SELECT coalesce(sum(bytes), 0) FROM records").fetchone()[0])
+        """What all images take; what another process keeps meanwhile is not counted."""
+        return sum(total.bytes for total in self._all_totals().values())
 
     def counts(self) -> dict[str, int]:
-        """Number of records of each detector."""
-        with self._using():
-            rows = self._database.execute("SELECT detector, count(*) AS count FROM records GROUP BY detector").fetchall()
-        return {row["detector"]: row["count"] for row in rows}
+        """Number of records of each detector that has any; what another process keeps meanwhile is not counted."""
+        return {detector: total.records for detector, total in self._all_totals().items() if total.records}
 
-    def file(self, image: str, *, heat: bool) -> Path | None:
-        """An image that somebody recorded, or its heat map; none: there is none."""
+    def image(self, digest: str) -> Path | None:
+        """Where an image is that somebody recorded; none: there is none."""
         with self._using():
-            row = self._database.execute("SELECT detector FROM records WHERE image = ? AND heat >= ?", (image, heat)).fetchone()
-        if row is None:
-            return None
-        return self.heat(row["detector"], image) if heat else self.image(row["detector"], image)
+            row = self._database.execute("SELECT detector FROM records WHERE image = ?", (digest,)).fetchone()
+        return self._image(row["detector"], digest) if row else None
 
-    def image(self, detector: str, digest: str) -> Path:
-        """Where an image is."""
+    def heat(self, digest: str, model: str) -> Path | None:
+        """Where an image's heat map by a model is; none: there is none."""
+        with self._using():
+            rows = self._database.execute(
+                "SELECT DISTINCT detector FROM records WHERE image = ? AND heat", (digest,)
+            ).fetchall()
+        return next(filter(Path.exists, (self._heat(row["detector"], digest, model) for row in rows)), None)
+
+    def _image(self, detector: str, digest: str) -> Path:
         return self._folder / detector / digest[:1] / f"{digest}.png"
 
-    def heat(self, detector: str, digest: str) -> Path:
-        """Where an image's heat map is."""
-        return self._folder / detector / digest[:1] / f"{digest}.heat.png"
+    def _heat(self, detector: str, digest: str, model: str) -> Path:
+        """The same image may come again, and be judged by another model."""
+        return self._folder / detector / digest[:1] / f"{digest}.{model[:16]}.heat.png"
+
+    def _all_totals(self) -> "dict[str, _Total]":
+        """Of each detector: counted once, and then as records come and go, as it takes long to count a million."""
+        with self._using():
+            if not self._counted:
+                rows = self._database.execute(
+                    "SELECT detector, count(*) AS records, sum(bytes) AS bytes FROM records GROUP BY detector"
+                ).fetchall()
+                self._totals = {row["detector"]: _Total(row["records"], row["bytes"]) for row in rows}
+                self._counted = True
+            return dict(self._totals)
+
+    def _count(self, detector: str, records: int, size: int) -> None:
+        if self._counted:
+            total = self._totals.get(detector, _Total(0, 0))
+            self._totals[detector] = _Total(total.records + records, total.bytes + size)
 
     def _remove_file(self, detector: str, digest: str) -> None:
         still = "SELECT 1 FROM records WHERE image = ? AND detector = ?"
         if self._database.execute(still, (digest, detector)).fetchone() is None:
-            for path in (self.image(detector, digest), self.heat(detector, digest)):
-                with disk_errors(path):
+            image = self._image(detector, digest)
+            with disk_errors(image):
+                for path in (image, *image.parent.glob(f"{digest}.*.heat.png")):
                     path.unlink(missing_ok=True)
 
     @contextmanager

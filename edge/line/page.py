@@ -146,9 +146,9 @@ def application(settings: LineSettings, shown: Shown) -> Starlette:
         return JSONResponse(found, headers=_HEADERS)
 
     def picture(request: Request) -> Response:
-        digest = request.path_params["digest"]
-        heat = request.url.path.startswith("/api/heat/")
-        path = shown.history.file(digest, heat=heat) if re.fullmatch(SHA256, digest) else None
+        digests = [*request.path_params.values()]
+        find = shown.history.image if len(digests) == 1 else shown.history.heat
+        path = find(*digests) if all(re.fullmatch(SHA256, digest) for digest in digests) else None
         if path is None or not path.exists():
             return _refused(404, "there is no such image (any more)")
         return FileResponse(
@@ -164,7 +164,7 @@ def application(settings: LineSettings, shown: Shown) -> Starlette:
         Route("/api/line", line),
         Route("/api/rejects", rejects),
         Route("/api/images/{digest}", picture),
-        Route("/api/heat/{digest}", picture),
+        Route("/api/heat/{digest}/{model}", picture),
         Route("/api/events", events),
     ]
     if settings.page_needs_key:

@@ -23,6 +23,7 @@ from cloudedge.documents.inspection import Bounds, Rollout
 from cloudedge.documents.line import (
     SERVER,
     Deployment,
+    DeploymentState,
     Fetch,
     Heard,
     Hello,
@@ -32,7 +33,7 @@ from cloudedge.documents.line import (
     Teach,
     Wanted,
 )
-from cloudedge.errors import InvalidInput, InvalidModel, NotFound, StoreFailed
+from cloudedge.errors import Conflict, InvalidInput, InvalidModel, NotFound, StoreFailed
 from cloudedge.files import atomic_copy, disk_errors
 from cloudedge.names import checked_name, sha256_of
 from edge.clock import Moment, now
@@ -44,7 +45,7 @@ from edge.line.page import served
 from edge.line.reports import DeploymentReport, DetectorReport, LineReport, PartReport, Trend
 from edge.line.rollout import Standing, decide
 from edge.line.settings import LineSettings
-from edge.line.store import DeploymentRow, LineStore, PartRow
+from edge.line.store import DeploymentRow, LineStore, PartRow, newer
 from edge.signals import Signal
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ class Service:
     def _fetch(self, call: Call, fetch: Fetch) -> Iterator[bytes]:
         wanted = self.store.wanted(call.member).deployments
         if fetch.sha256 not in {asked.deployable.sha256 for asked in wanted}:
-            raise NotFound(f"The model {fetch.sha256[:12]} is not wanted of {call.member}.")
+            raise Conflict(f"The model {fetch.sha256[:12]} is not wanted of {call.member} now.")
         try:
             with self._folders.line_model(fetch.sha256).open("rb") as file:
                 file.seek(fetch.offset)
@@ -272,16 +273,32 @@ class Service:
             The brand.
 
         Raises:
-            NotFound: there is none of this name.
+            NotFound: there is none of this name, or no model before.
             InvalidInput: it judges no brand now, so say which.
         """
+        if name != SERVER:
+            self.store.require(name)
         status = self.attendance.seen(name).status
         brand = brand or (status.brand if status else "")
         if not brand:
             raise InvalidInput(f"{name} does not say which brand runs now. Name one with --brand.")
-        self.store.want_rollback(name, checked_name(brand, "a brand"), uuid.uuid4().hex)
+        if not self._can_go_back(name, checked_name(brand, "a brand")):
+            raise NotFound(
+                f"{name} has no model of {brand} before the one in use, and goes on as it does. Deploy the one that is wanted."
+            )
+        self.store.want_rollback(name, brand, uuid.uuid4().hex)
         self._changed_wants()
         return brand
+
+    def _can_go_back(self, name: str, brand: str) -> bool:
+        """Whether there is a model before, or one on its way that can be given up, as far as that is known."""
+        if name == SERVER:
+            return self.local is not None and self.local.models.former(brand) is not None
+        live = self.attendance.seen(name)
+        if not live.connection or live.status is None or live.status.former is None:
+            return True
+        under_way = any(state.brand == brand and not (state.judges or state.over) for state in live.states.values())
+        return under_way or brand in live.status.former or self.store.is_under_way(name, brand)
 
     def gather(self, brand: str, detectors: Sequence[str], seconds: float) -> dict[str, str]:
         """Have detectors send all records that they hold back, once what is being taught of a brand is taken.
@@ -475,7 +492,7 @@ class Service:
                     given=part.given is not None,
                     canary=part.canary,
                     connected=part.detector == SERVER or self.attendance.is_here(part.detector),
-                    state=self.attendance.state(part.detector, row.asked.id) or part.state,
+                    state=self._state(row.asked.id, part),
                     outcome=part.outcome,
                 )
                 for part in row.parts
@@ -527,7 +544,8 @@ class Service:
 
     def _advance(self, row: DeploymentRow, moment: Moment, *, stopped: bool) -> None:
         """Let a deployment go on, as far as it can now."""
-        decision = decide({part.detector: self._standing(part, moment) for part in row.parts}, row.rollout, stopped=stopped)
+        standings = {part.detector: self._standing(row.asked.id, part, moment) for part in row.parts}
+        decision = decide(standings, row.rollout, row.asked.bounds, stopped=stopped)
         if decision.settled:
             self.store.settle(row.number, decision.settled)
             for name, outcome in decision.settled.items():
@@ -538,15 +556,20 @@ class Service:
         if decision.settled or decision.give:
             self._changed_wants()
 
-    def _standing(self, part: PartRow, moment: Moment) -> Standing:
+    def _standing(self, deployment: str, part: PartRow, moment: Moment) -> Standing:
         given = part.given.seconds_until(moment) if part.given else 0.0
         return Standing(
             given=part.given is not None,
-            state=part.state,
+            state=self._state(deployment, part),
             outcome=part.outcome,
             judging_seconds=part.judging.seconds_until(moment) if part.judging else 0.0,
             away_seconds=min(given, self._away_seconds(part.detector)),
         )
+
+    def _state(self, deployment: str, part: PartRow) -> DeploymentState | None:
+        """How a deployment stands at a detector: on the disk is only each phase as it began."""
+        live = self.attendance.state(part.detector, deployment)
+        return part.state if live is None else newer(live, part.state)
 
     def _away_seconds(self, name: str) -> float:
         return 0.0 if name == SERVER else self.attendance.away_seconds(name)

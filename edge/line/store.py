@@ -199,7 +199,7 @@ class LineStore:
         Raises:
             NotFound: nobody has this name.
         """
-        self._require(name)
+        self.require(name)
         with self._members_changed(), self._writing():
             self._database.execute("DELETE FROM members WHERE name = ?", (name,))
             self._database.execute("DELETE FROM tokens WHERE name = ?", (name,))
@@ -227,13 +227,28 @@ class LineStore:
             flush=row["flush"] if row else 0,
         )
 
+    def require(self, name: str) -> None:
+        """Make sure that somebody is a member.
+
+        Raises:
+            NotFound: nobody has this name.
+        """
+        if name not in self._members:
+            known = ", ".join(self._members) or "none"
+            raise NotFound(f"There is no detector {name!r} on this line. Those that have joined: {known}.")
+
+    def is_under_way(self, name: str, brand: str) -> bool:
+        """Whether a model is wanted of a detector that it does not judge by yet."""
+        with self._reading():
+            return any(state is None or not state.judges for _, state in self._undecided(name, brand))
+
     def want_brand(self, name: str, brand: str) -> None:
         """Have a detector judge parts of a brand from now on.
 
         Raises:
             NotFound: nobody has this name.
         """
-        self._require(name)
+        self.require(name)
         with self._writing():
             self._grow(name)
             self._database.execute("UPDATE wants SET brand = ? WHERE detector = ?", (brand, name))
@@ -244,7 +259,7 @@ class LineStore:
         Raises:
             NotFound: nobody has this name.
         """
-        self._require(name)
+        self.require(name)
         with self._writing():
             self._grow(name)
             self._database.execute("UPDATE wants SET teach = ? WHERE detector = ?", (teach.model_dump_json(), name))
@@ -255,7 +270,7 @@ class LineStore:
         Raises:
             NotFound: nobody has this name.
         """
-        self._require(name)
+        self.require(name)
         with self._writing():
             self._grow(name)
             self._database.execute("UPDATE wants SET flush = flush + 1 WHERE detector = ?", (name,))
@@ -274,7 +289,7 @@ class LineStore:
             NotFound: nobody has this name.
         """
         if name != SERVER:
-            self._require(name)
+            self.require(name)
         with self._writing():
             left = ""
             for number, _ in self._wanted_parts(name, brand):
@@ -311,9 +326,8 @@ class LineStore:
                 return
             for name in detectors:
                 for number, state in self._undecided(name, asked.brand):
-                    newer = f"a newer deployment took its place: {asked.id}"
-                    judges = state is not None and state.judges
-                    self._settle(number, {name: told(state, "serving") if judges else told(state, "skipped", newer)})
+                    outcome = "serving" if state is not None and state.judges else "skipped"
+                    self._settle(number, {name: told(state, outcome, f"a newer deployment took its place: {asked.id}")})
             cursor = self._database.execute(
                 "INSERT INTO deployments (id, asked, rollout, begun) VALUES (?, ?, ?, ?)",
                 (asked.id, asked.model_dump_json(), rollout.model_dump_json(), _written(now())),
@@ -539,11 +553,6 @@ class LineStore:
             "INSERT INTO wants (detector, generation) VALUES (?, 1) ON CONFLICT DO UPDATE SET generation = generation + 1",
             (name,),
         )
-
-    def _require(self, name: str) -> None:
-        if name not in self._members:
-            known = ", ".join(self._members) or "none"
-            raise NotFound(f"There is no detector {name!r} on this line. Those that have joined: {known}.")
 
     def _read_members(self) -> dict[str, Member]:
         with self._reading():

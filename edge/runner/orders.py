@@ -4,6 +4,7 @@ import logging
 import random
 import signal
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -136,8 +137,8 @@ class Orders:
         """
         wanted = self._at_work()
         self._supervisor.tend(needed=self.work is not None or bool(wanted))
-        # An order that cannot go on for now, as its store is away, holds up no other one.
-        entry = min(wanted, key=self._paused_until, default=None)
+        # An order that cannot go on for now, as its store is away, holds up no other one, but those that must not overtake it.
+        entry = min(_in_turn(wanted), key=self._paused_until, default=None)
         ready = entry is not None and self._paused_until(entry) <= time.monotonic()
         if self.work is None and entry is not None and isinstance(entry.order, Order) and ready:
             samples = self._settings.samples
@@ -145,6 +146,7 @@ class Orders:
                 Job(
                     order=entry.order,
                     begun=entry.phase is not Phase.ACCEPTED,
+                    points=entry.points,
                     state=str(self._settings.state),
                     samples=str(samples) if samples else None,
                     mirror_samples=self._settings.mirror_samples,
@@ -370,6 +372,17 @@ class Orders:
         """The order at work, if its work is still wanted."""
         entry = self._open.get(self.work.job.order.id) if self.work is not None and not self.work.stopping else None
         return entry if entry is not None and entry.phase in _AT_WORK else None
+
+
+def _in_turn(wanted: Iterable[Entry]) -> Iterator[Entry]:
+    """Those before which no other one must be done."""
+    first: set[str] = set()
+    for entry in wanted:
+        work = entry.order.work if isinstance(entry.order, Order) else None
+        if work is None or not work.in_order or work.kind not in first:
+            yield entry
+        if work is not None:
+            first.add(work.kind)
 
 
 def _file_name(file: OutputFile, entry: Entry) -> str:

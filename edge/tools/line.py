@@ -6,6 +6,7 @@ import typer
 
 from cloudedge.addresses import host_and_port, is_any, joined_address, own_address
 from cloudedge.documents.inspection import NORMAL
+from cloudedge.documents.line import SERVER
 from cloudedge.errors import CloudedgeError, NotFound
 from edge.folders import Folders
 from edge.line.control import Line
@@ -76,10 +77,13 @@ def show_detector(name: Name, state: State, as_json: AsJson = False) -> None:
     if status is not None:
         print(f"brand:    {status.brand or 'none'}")
         print(f"model:    {status.model or 'none'}")
-        print(f"images:   {status.images}, {status.rejects} rejected, {status.errors} not judged")
+        print(
+            f"images:   {status.images}: {status.rejects} rejected, {status.unjudged} without a model, {status.errors} errors"
+        )
         print(f"rate:     {status.per_second:.1f} a second, 99% within {status.p99_ms:.1f} ms")
         print(f"in step:  {'yes' if found.in_step else 'not all that is wanted is done yet'}")
         print(f"records:  {found.recorded} here, {status.backlog} still there")
+        print(f"results:  {status.lost} lost on their way")
         if status.trouble:
             print(f"trouble:  {status.trouble}")
     rows = []
@@ -122,8 +126,11 @@ def rollback(
     brand: Annotated[str, typer.Option(help="Whose parts; by default those of the brand that runs.")] = "",
 ) -> None:
     """Have a detector judge by the model that it had before."""
-    brand = Line(Folders(state)).rollback(name, brand)
-    print(f"{name} judges parts of {brand} by the model before.")
+    line = Line(Folders(state))
+    brand = line.rollback(name, brand)
+    here = any(each.connected for each in line.detectors() if each.name == name)
+    when = "" if here or name == SERVER else ", as soon as it is here"
+    print(f"{name} judges parts of {brand} by the model before{when}.")
 
 
 @detectors_app.command("remove")
@@ -191,7 +198,9 @@ def _page_url(settings: LineSettings) -> str:
 
 
 def _presence(found: DetectorReport) -> str:
-    return "yes" if found.connected else f"away for {found.away_seconds:.0f} s"
+    if found.connected:
+        return "yes"
+    return f"{'away' if found.status else 'not seen'} for {found.away_seconds:.0f} s"
 
 
 def _of_detector(report: DeploymentReport, name: str) -> dict[str, object]:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 import socket
 import subprocess
 import time
@@ -136,9 +137,15 @@ def _run(command: list[str]) -> str:
 
     Raises:
         StoreFailed: the line's service does not answer, or the disk refuses.
-        WorkFailed: the tool could not do its work; says why.
+        WorkFailed: the tool could not do its work, or not in time; says why.
     """
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=_TOOL_SECONDS, check=False)
+    try:
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=_TOOL_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise WorkFailed(
+            f"'{shlex.join(command[-4:])}' was not done after {_TOOL_SECONDS:g} s, as this machine has too much else to do. "
+            "Try again when it has less."
+        ) from None
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"{command[0]} ended with {done.returncode}."]
         raise (StoreFailed if done.returncode == StoreFailed.exit_code else WorkFailed)("\n".join(said))

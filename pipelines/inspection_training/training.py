@@ -19,7 +19,7 @@ FIRST = FirstStep(
         name="Inspection of brick", id="brick", line="line-1", training=InspectionTraining(brand="brick")
     ),
     given=("system",),
-    further={"test_data": ""},
+    further={"test_data": ("", "Where the test set is, store:NAME; empty: none, and the gate refuses.")},
 )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloudedge.errors import WorkFailed
+from cloudedge.errors import Conflict, WorkFailed
 from cloudedge.files import disk_errors
 from cloudedge.interpreter import environment
 
@@ -17,6 +17,8 @@ _UTF_8 = {"PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8:backslashreplace"}
 
 _END_SECONDS = 10.0
 _MOST_STARTS = 20
+_MOST_REFUSALS = 3
+"""Each comes a second after its start, which is longer than a runner takes to end whose home was let go."""
 
 
 def surroundings(variables: Mapping[str, str]) -> dict[str, str]:
@@ -134,11 +136,17 @@ class Runners:
         """Start again what has ended, as a node does with its pods.
 
         Raises:
+            Conflict: the state of one is another's, such as a runner's that somebody has started by hand.
             WorkFailed: one ends again and again.
         """
         for name, runner in self._runners.items():
             if runner.process.poll() is None:
                 continue
+            if runner.process.returncode == Conflict.exit_code and runner.starts >= _MOST_REFUSALS:
+                raise Conflict(
+                    f"The runner {name} cannot be started: {_last_line(runner.log)} "
+                    "A run on this machine starts the runners of its edges itself."
+                )
             if runner.starts >= _MOST_STARTS:
                 code = runner.process.returncode
                 raise WorkFailed(

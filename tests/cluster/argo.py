@@ -4,8 +4,9 @@ Driver, launcher and agent are of Kubeflow Pipelines 2.0.5, as the API server is
 """
 
 import json
+import sqlite3
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from kubernetes import client
@@ -73,6 +74,12 @@ class KubeflowTier:
     def stop(self) -> None:
         """End it all."""
         self._running.close()
+
+    def artifacts(self, kind: str) -> list[str]:
+        """Where the artifacts of a kind lie, as ML Metadata has it, which Kubeflow's pages ask."""
+        asked = "SELECT uri FROM Artifact JOIN Type ON Type.id = Artifact.type_id WHERE Type.name = ?"
+        with closing(sqlite3.connect(f"file:{self._folder / 'metadata.db'}?mode=ro", uri=True)) as database:
+            return [str(uri) for (uri,) in database.execute(asked, (kind,))]
 
     def _prepare(self) -> None:
         """Make what Kubeflow's manifests make in its namespace."""

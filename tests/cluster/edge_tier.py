@@ -5,7 +5,6 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,18 +85,17 @@ class EdgeSite(Site):
         return self.node_of(name).lib / "cloudedge" / name
 
     @contextmanager
-    def edges(self, samples: Path, names: tuple[str, ...]) -> Iterator[None]:
-        """See `Site.edges`."""
+    def edges(self, samples: Path, names: tuple[str, ...], *options: str) -> Iterator[None]:
+        """See `Site.edges`; `options` are more ones of their enrolment."""
         for name in names:
             node = self.node_of(name)
             shutil.copytree(samples / "edges" / name, node.lib / "samples" / name, dirs_exist_ok=True)
             # As the administrator's guide says.
             node.run("install", "-d", "-o", str(USER), "-g", str(USER), f"/var/lib/cloudedge/{name}")
-            places = ("--state", f"/var/lib/cloudedge/{name}", "--samples", f"/var/lib/samples/{name}")
-            self._apply_with_pytorch(name, self.cli("edges", "enroll", name, "--node", node.name, *places, "--render"))
+            self.enroll(name, *options)
         try:
             for name in names:
-                until(partial(self._runs, name), 120, f"the runner of {name}")
+                self.wait_for_runner(name)
             yield
         finally:
             for process in self._pipelines:
@@ -109,15 +107,25 @@ class EdgeSite(Site):
                 (self.folder / f"{name}.log").write_text(self.log(name))
                 self.cli("edges", "remove", name, "--force")
             # KubeEdge may take minutes to hear of it where a link was cut before.
-            until(lambda: not self.pods(), 300, "the end of all runners' pods")
+            until(lambda: not any(map(self.pods, names)), 300, "the end of their runners' pods")
             for name in names:
                 shutil.rmtree(self.state(name))
                 shutil.rmtree(self.node_of(name).lib / "samples" / name)
                 for folder in self._pods_logs(name):  # The node may keep them for minutes, or remove them just now.
                     shutil.rmtree(folder, ignore_errors=True)
 
-    def pods(self, name: str = "") -> list[str]:
-        """The phases of runners' pods, as the cloud knows them."""
+    def enroll(self, name: str, *options: str) -> None:
+        """Enroll an edge, or enroll it again, with its folders on its node."""
+        places = ("--state", f"/var/lib/cloudedge/{name}", "--samples", f"/var/lib/samples/{name}")
+        node = self.node_of(name).name
+        self._apply_with_pytorch(name, self.cli("edges", "enroll", name, "--node", node, *places, *options, "--render"))
+
+    def wait_for_runner(self, name: str) -> None:
+        """Wait until an edge has one pod, and that one runs."""
+        until(lambda: self.pods(name) == ["Running"], 120, f"the runner of {name}")
+
+    def pods(self, name: str) -> list[str]:
+        """The phases of an edge's runner's pods, as the cloud knows them."""
         return [pod.status.phase for pod in self._pods_of(name)]
 
     def log(self, name: str) -> str:
@@ -128,9 +136,6 @@ class EdgeSite(Site):
     def _pods_logs(self, name: str) -> list[Path]:
         """A folder for each pod that the runner of an edge has had."""
         return list((self.node_of(name).lib.parent / "log" / "pods").glob(f"{NAMESPACE}_{runner_name(name)}-*"))
-
-    def _runs(self, name: str) -> bool:
-        return self.pods(name) == ["Running"]
 
     def inside(self, name: str, *command: str) -> str:
         """Run a program in the container of an edge's runner, as its user."""
@@ -143,7 +148,7 @@ class EdgeSite(Site):
         return node.run(*ctr, "tasks", "exec", "--user", str(USER), "--exec-id", secrets.token_hex(4), container, *command)
 
     def _pods_of(self, name: str) -> list[Any]:
-        labels = f"{RUNNERS},{EDGE_LABEL}" + (f"={name}" if name else "")
+        labels = f"{RUNNERS},{EDGE_LABEL}={name}"
         core = client.CoreV1Api(self.control_plane.client())
         return list(core.list_namespaced_pod(NAMESPACE, label_selector=labels).items)
 

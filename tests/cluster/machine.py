@@ -163,7 +163,8 @@ class Machine:
         }
         # What pods ask for comes from their node, as behind the router of a factory or a home.
         bridge = {"type": "bridge", "bridge": "pods", "isGateway": True, "ipMasq": True, "ipam": addresses}
-        return {"cniVersion": "0.4.0", "name": "pods", "plugins": [bridge]}
+        ports = {"type": "portmap", "capabilities": {"portMappings": True}}
+        return {"cniVersion": "0.4.0", "name": "pods", "plugins": [bridge, ports]}
 
 
 def image_of(name: str, programs: Mapping[str, Path]) -> Path:

@@ -21,7 +21,7 @@ from urllib3.exceptions import HTTPError
 from cloud.inboxes.config_maps import inbox_name
 from cloud.runs.run import Run
 from cloud.stores import open_store
-from cloudedge.documents import TrainingTask
+from cloudedge.documents import Task
 from cloudedge.mount import write_mount
 from cloudedge.store import Store
 from pipelines.laptop.engine import engine_command
@@ -98,7 +98,7 @@ class Site:
             os.environ[name] = value
         return open_store(self.address, for_edges="", scratch=self.folder / "scratch", patience_seconds=60)
 
-    def run(self, task: TrainingTask) -> Run:
+    def run(self, task: Task) -> Run:
         """A run in the store."""
         return Run(self.store, task.id)
 
@@ -140,13 +140,13 @@ class Site:
         for name in ("cloud", "test"):
             self.cli("data", "put", f"digits-{name}", str(samples / name))
 
-    def pipeline(self, task: TrainingTask, compact: bool | None = None) -> "subprocess.Popen[bytes]":
+    def pipeline(self, task: Task, compact: bool | None = None, test_data: str = "digits-test") -> "subprocess.Popen[bytes]":
         """Start the task's pipeline in kfp's local engine, with the pipeline's account and its user of the store."""
         task_file = self.folder / f"{task.id}.json"
         task_file.write_bytes(task.to_json())
         root = self.folder / "pipeline"
         root.mkdir(exist_ok=True)
-        data = {"cloud_data": "store:digits-cloud", "test_data": "store:digits-test"}
+        data = system_of(task).arguments("store:digits-cloud", f"store:{test_data}")
         log = self.folder / "pipeline.log"
         job = Job(str(task_file), str(root), compact, data, str(log), self.environment())
         with log.open("ab") as errors:

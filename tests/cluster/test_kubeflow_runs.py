@@ -17,19 +17,25 @@ from cloud.inboxes import usable
 from cloud.inboxes.config_maps import ConfigMapInboxes
 from cloud.tracking.registry import SHA256_TAG
 from cloud.tracking.runs import RUN_TAG
-from cloudedge.documents import TrainingTask
+from cloud.tracking.sweeps import CHAMPION
+from cloudedge.documents import Task
+from cloudedge.documents.deployable import Deployable
+from cloudedge.documents.tasks.inspection_deployment import InspectionDeploymentTask
 from pipelines.kubeflow.nodes import node
 from pipelines.kubeflow.pods import NODE_NAME
 from tests.cloud.tracking.server import MlflowServer
 from tests.cluster.argo import KubeflowTier
 from tests.cluster.edge_tier import EdgeSite
 from tests.cluster.kubeflow import NAMESPACE as KUBEFLOW
+from tests.cluster.line import FIRST, TEST_DATA, Line, a_line, deployment, training
 from tests.cluster.site import MANIFESTS, NAMESPACE
 from tests.digits import EDGES, digits_task
 from tests.e2e.conftest import Finished
 from tests.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+
+DATA = ("--data", "store:digits-cloud", "--test-data", "store:digits-test")
 
 
 class KubeflowSite(EdgeSite):
@@ -54,23 +60,32 @@ class KubeflowSite(EdgeSite):
         """See `Site.cli`."""
         return self.cli(*arguments, code=code, environment={"CLOUDEDGE_KUBEFLOW": self._kubeflow.url})
 
-    def submit(self, task: TrainingTask, *options: str) -> str:
+    def submit(self, task: Task, *options: str) -> str:
         """What is said when a task is submitted."""
         file = self.folder / f"{task.id}.json"
         file.write_bytes(task.to_json())
-        return self.said("submit", str(file), "--data", "store:digits-cloud", "--test-data", "store:digits-test", *options)
+        return self.said("submit", str(file), *options)
 
-    def phase(self, task: TrainingTask) -> str:
+    def phase(self, task: Task) -> str:
         """How its run stands, as Kubeflow says."""
         return str(json.loads(self.said("status", task.id, "--json"))["state"])
 
-    def terminate(self, task: TrainingTask) -> None:
-        """As the button in Kubeflow's pages does."""
-        run = json.loads(self.said("status", task.id, "--json"))["kubeflow_id"]
-        configuration = kfp_server_api.Configuration(host=self._kubeflow.url)
-        kfp_server_api.RunServiceApi(kfp_server_api.ApiClient(configuration)).run_service_terminate_run(run)
+    def kubeflow_id(self, task: Task) -> str:
+        """Kubeflow's id of its run."""
+        return str(json.loads(self.said("status", task.id, "--json"))["kubeflow_id"])
 
-    def orders(self, task: TrainingTask) -> list[str]:
+    def succeeded(self, task: Task) -> None:
+        """Wait for its run to end well."""
+        until(lambda: self.phase(task) in {"SUCCEEDED", "FAILED", "CANCELED"}, 600, f"the end of {task.id}")
+        assert self.phase(task) == "SUCCEEDED", self.said("logs", task.id)
+
+    def terminate(self, task: Task) -> None:
+        """As the button in Kubeflow's pages does."""
+        configuration = kfp_server_api.Configuration(host=self._kubeflow.url)
+        client = kfp_server_api.ApiClient(configuration)
+        kfp_server_api.RunServiceApi(client).run_service_terminate_run(self.kubeflow_id(task))
+
+    def orders(self, task: Task) -> list[str]:
         """Open orders of a run."""
         inboxes = ConfigMapInboxes(Namespace(NAMESPACE, self.control_plane.client(), 30))
         return [order.id for inbox in usable(inboxes, Faults()) for order in inbox.orders if order.run == task.id]
@@ -85,9 +100,18 @@ class KubeflowSite(EdgeSite):
                 found[note["model_uri"]] = note["sha256"]
         return found
 
-    def steps(self) -> list[dict[str, Any]]:
-        """The pods that did the work of tasks, of which there must be some."""
-        pods = json.loads(self.kubectl("get", "pods", "--namespace", KUBEFLOW, "--output", "json"))["items"]
+    def report_shown(self, tier: KubeflowTier, task: Task) -> str:
+        """The report that Kubeflow's own pages show: what ML Metadata names, read with Kubeflow's own keys."""
+        pages = [address for address in tier.artifacts("system.HTML") if f"/{self.kubeflow_id(task)}/" in address]
+        (address,) = [address for address in pages if address.endswith("/run_report")]
+        bucket, _, key = address.removeprefix("minio://").partition("/")
+        with self.minio.client().get_object(bucket, key) as answer:
+            return str(answer.read().decode())
+
+    def steps(self, task: Task) -> list[dict[str, Any]]:
+        """The pods that did the work of its run's tasks, of which there must be some."""
+        which = ("--selector", f"pipeline/runid={self.kubeflow_id(task)}")
+        pods = json.loads(self.kubectl("get", "pods", "--namespace", KUBEFLOW, *which, "--output", "json"))["items"]
         steps = [pod for pod in pods if not node(pod["metadata"]["annotations"][NODE_NAME]).prepares]
         assert steps
         return steps
@@ -108,6 +132,30 @@ def site(kubeflow_tier: KubeflowTier, samples: Path, tmp_path_factory: pytest.Te
         server.kill()
 
 
+@pytest.fixture(scope="module")
+def line(site: KubeflowSite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+    """A line whose training has begun; it goes on beside other tests, which wait most of the time."""
+    with a_line(site, tmp_path_factory.mktemp("line")) as line:
+        site.submit(training(FIRST), "--test-data", f"store:{TEST_DATA}")
+        yield line
+
+
+@pytest.fixture(scope="module")
+def trained(site: KubeflowSite, line: Line) -> Deployable:
+    """What the line's training came to."""
+    site.succeeded(training(FIRST))
+    return line.trained(FIRST)
+
+
+@pytest.fixture(scope="module")
+def deploying(site: KubeflowSite, trained: Deployable) -> InspectionDeploymentTask:
+    """A deployment of that model that has begun; it is named as the registry has it."""
+    task = deployment("deploy-1", f"{trained.brand}@{CHAMPION}")
+    site.submit(task)
+    return task
+
+
+@pytest.mark.usefixtures("line")
 def test_a_run_that_is_terminated_leaves_its_edges_idle_and_goes_on_when_it_is_submitted_again(
     site: KubeflowSite, flat: Finished
 ) -> None:
@@ -115,7 +163,7 @@ def test_a_run_that_is_terminated_leaves_its_edges_idle_and_goes_on_when_it_is_s
     away = site.node_of(EDGES[1])
     away.cut()
     try:
-        site.submit(task, "--compact")
+        site.submit(task, *DATA, "--compact")
         until(lambda: site.run(task).order("1", EDGES[1]), 300, "an order for an edge that is away")
         said = ("logs", task.id, "--task", "All rounds")
         until(lambda: "edges have delivered" in site.said(*said), 60, "what a running step says")
@@ -129,15 +177,24 @@ def test_a_run_that_is_terminated_leaves_its_edges_idle_and_goes_on_when_it_is_s
     until(lambda: site.phase(task) in {"FAILED", "CANCELED"}, 60, "the end of the run, as Kubeflow says")
     until(lambda: re.search("was terminated|No sign of life", site.said("tasks", "show", task.id)), 420, "why it ended")
 
-    site.submit(task, "--compact")
+    site.submit(task, *DATA, "--compact")
     until(lambda: site.run(task).fusion(2), 600, "the last round")
     site.assert_bytes_of(flat, task.id)
 
 
+def test_a_line_trains_in_a_run_of_kubeflows(kubeflow_tier: KubeflowTier, site: KubeflowSite, trained: Deployable) -> None:
+    task = training(FIRST)
+
+    (version,) = site.mlflow.search_model_versions(f"tags.`{RUN_TAG}` = '{task.id}'")
+    assert version.tags[SHA256_TAG] == trained.sha256
+    assert "the model may be deployed" in site.report_shown(kubeflow_tier, task)
+
+
+@pytest.mark.usefixtures("deploying")
 def test_a_run_of_kubeflows_gives_the_laptops_bytes(site: KubeflowSite, flat: Finished) -> None:
     task = digits_task()
 
-    site.submit(task, "--flat", "--follow")
+    site.submit(task, *DATA, "--flat", "--follow")
 
     status = json.loads(site.said("status", task.id, "--json"))
     assert status["state"] == "SUCCEEDED"
@@ -151,8 +208,19 @@ def test_a_run_of_kubeflows_gives_the_laptops_bytes(site: KubeflowSite, flat: Fi
     assert site.models_shown()[f"{site.address}/{site.run(task).fused_key(2)}"] == fused.sha256
     (version,) = site.mlflow.search_model_versions(f"tags.`{RUN_TAG}` = '{task.id}'")
     assert version.tags[SHA256_TAG] == fused.sha256
-    for pod in site.steps():
+    for pod in site.steps(task):
         (main,) = [each for each in pod["spec"]["containers"] if each["name"] == "main"]
         assert main["securityContext"]["runAsNonRoot"]
         assert pod["spec"]["nodeName"] == "cloud"
         assert not [each for each in main["env"] if each["name"].startswith("AWS_") and "value" in each], "only by reference"
+
+
+def test_a_line_gets_its_model_in_a_run_of_kubeflows(
+    kubeflow_tier: KubeflowTier, site: KubeflowSite, line: Line, trained: Deployable, deploying: InspectionDeploymentTask
+) -> None:
+    site.succeeded(deploying)
+
+    assert line.outcome(deploying).state == "serving"
+    until(lambda: line.judging() == trained.sha256, what="parts that are judged by it")
+    said = f"1 of 1 detector on {deploying.line} judges {deploying.brand} by the model."
+    assert said in site.report_shown(kubeflow_tier, deploying)

@@ -20,7 +20,7 @@ def test_to_prepare_again_changes_nothing(site: Site) -> None:
 
 def test_the_pipelines_user_reaches_its_folders_alone(site: Site) -> None:
     user, bucket = site.minio.client(site.user), site.address.rpartition("/")[2]
-    for key in ("runs/a", "datasets/a/b", "reaper/clock"):
+    for key in ("runs/a", "datasets/a/b", "weights/a", "reaper/clock"):
         execute(user, "PUT", bucket, key, body=b"1")
         assert user.get_object(bucket, key).data == b"1"
     others = site.minio.bucket()

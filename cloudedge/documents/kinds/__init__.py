@@ -36,6 +36,8 @@ class Work(Part):
     """Names of the files that the work begins with; none: any."""
     outputs: ClassVar[frozenset[str]] = frozenset()
     """Names of the files that it makes, but for the `RESERVED` ones."""
+    in_order: ClassVar[bool] = False
+    """Whether no order of the kind may overtake an earlier one, not even one that cannot go on for now."""
 
     kind: str = Field(pattern=NAME, description="Kind of work.")
 

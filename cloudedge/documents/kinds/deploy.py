@@ -16,6 +16,7 @@ class Deploy(Work):
 
     inputs: ClassVar = frozenset({"model", "deployable"})
     outputs: ClassVar = frozenset()
+    in_order: ClassVar = True
 
     kind: Literal["deploy"] = Field(default="deploy", description="Kind of work.")
     brand: str = Field(pattern=NAME, description="Product variety whose parts it will judge.")
@@ -28,15 +29,18 @@ class Outcome(Told):
     """What became of a deployment at one detector."""
 
     state: Literal["serving", "failed", "rolled-back", "unreachable", "skipped"] = Field(
-        description="serving: it judges by the model; failed: it could not load or run it; rolled-back: the model left its "
-        "bounds; unreachable: it did not answer; skipped: the deployment ended before its turn. In all but the first the "
-        "detector goes on with the model it had."
+        description="serving: it judges by the model, which stayed within its bounds for as long as it was watched; failed: it "
+        "could not load or run it; rolled-back: the model left its bounds; unreachable: it did not answer; skipped: the "
+        "deployment ended before its turn. In all but the first the detector goes on with the model it had."
     )
-    reason: Text = Field(default="", max_length=2000, description="Why, where it does not serve.")
+    reason: Text = Field(default="", max_length=2000, description="Why, where it does not serve, or is still watched.")
     transfer_seconds: Seconds = Field(default=0.0, description="Duration of the transfer.")
     load_seconds: Seconds = Field(default=0.0, description="Duration of loading and warming up.")
     swap_gap_ms: float = Field(
-        default=0.0, ge=0, le=1e9, description="Longest pause between two judgements about the swap, in milliseconds."
+        default=0.0,
+        ge=0,
+        le=1e9,
+        description="Longest time that a part waited for its judgement within a second about the swap, in milliseconds.",
     )
     images: Count = Field(default=0, description="Images judged by it while it was watched.")
     reject_rate: Share = Field(default=0.0, description="Share of them rejected.")

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from cloudedge.documents.base import Part
+from cloudedge.documents.base import Part, is_stored
 from cloudedge.documents.inspection import Bounds, Detectors, Rollout
 from cloudedge.documents.task import Task
 from cloudedge.names import NAME
@@ -43,8 +43,22 @@ class InspectionDeploymentTask(Task):
     bounds: Bounds = Field(default_factory=Bounds, description="Bounds.")
     override: Override = Field(default_factory=Override, description="Override.")
     deadline_seconds: float = Field(
-        default=3600, gt=0, le=2_592_000, description="How long the deployment may take, in seconds."
+        default=3600,
+        gt=0,
+        le=2_592_000,
+        description="How long the deployment may take, in seconds: canaries judge first, then each detector watches the model.",
     )
+
+    @model_validator(mode="after")
+    def _can_end(self, info: ValidationInfo) -> Self:
+        canary_seconds = self.rollout.canary_seconds if self.rollout.canaries else 0.0
+        least = canary_seconds + self.bounds.watch_seconds
+        if self.deadline_seconds <= least and not is_stored(info):
+            raise ValueError(
+                f"deadline_seconds is {self.deadline_seconds:g}, and canaries and watch take {least:g} s already; "
+                "allow more, or lower bounds.watch_seconds"
+            )
+        return self
 
 
 TASK = InspectionDeploymentTask

@@ -113,7 +113,7 @@ function updatePart(row, { part, phase }, deployment) {
   const loading = judges ? `loaded${loadTook}` : done || phase === "loading" ? `step ${done} of ${steps}` : "loading";
   progress(find(".loading", row), done, steps, loading);
 
-  say(find(".note", row), notes(part, phase).join(" · "));
+  say(find(".note", row), notes(part).join(" · "));
 }
 
 function progress(stream, done, whole, text) {
@@ -127,11 +127,10 @@ function progress(stream, done, whole, text) {
   say(stream.lastChild, text);
 }
 
-function notes(part, phase) {
-  const { state, outcome } = part;
+function notes({ state, outcome }) {
   const found = [];
   const reason = outcome?.reason || state?.reason;
-  if (reason && phase !== "serving" && phase !== "watching") found.push(reason);
+  if (reason) found.push(reason);
   if (state?.swap_gap_ms) found.push(`longest pause ${figure(state.swap_gap_ms)} ms`);
   if (state?.images) {
     const rejected = share(state.reject_rate, 1);

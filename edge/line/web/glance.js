@@ -10,7 +10,7 @@ export function troubles(report) {
   const found = report.trouble ? [{ who: "edge server", what: report.trouble, link: "" }] : [];
   for (const detector of report.detectors) {
     const link = `#detector-${detector.name}`;
-    if (!detector.connected) found.push({ who: detector.name, what: `has been away for ${duration(detector.away_seconds)}`, link });
+    if (!detector.connected) found.push({ who: detector.name, what: `has ${detector.status ? "been away" : "not been seen"} for ${duration(detector.away_seconds)}`, link });
     else if (detector.status?.trouble) found.push({ who: detector.name, what: detector.status.trouble, link });
   }
   return found;

@@ -116,7 +116,7 @@ function picture({ detector, heat, record }, lazy, withHeat = heat) {
     stack.style.aspectRatio = `${part.naturalWidth} / ${part.naturalHeight}`;
     stack.classList.toggle("tall", part.naturalHeight > part.naturalWidth);
   };
-  if (withHeat) image(`api/heat/${record.image_sha256}`, "heat", "Heat map: bright is where it differs");
+  if (withHeat) image(`api/heat/${record.image_sha256}/${record.model}`, "heat", "Heat map: bright is where it differs");
   return element("span", "frame", stack);
 }
 

@@ -34,6 +34,9 @@ def test_a_lines_detectors_reach_it_by_ports_of_its_node() -> None:
         {"name": "join", "containerPort": 8471, "hostPort": 8471},
         {"name": "page", "containerPort": 8472, "hostPort": 8472},
     ]
+    assert container(template)["env"] == [
+        {"name": "CLOUDEDGE_NODE_ADDRESS", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}}
+    ]
     assert template["metadata"]["labels"]["cloudedge.io/line"] == "yes"  # type: ignore[index]
 
 

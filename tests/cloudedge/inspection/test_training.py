@@ -1,5 +1,6 @@
 """A whole training, from images to the ONNX file."""
 
+import hashlib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from skimage import data
 
 from cloudedge.deployable.session import Session, judge
 from cloudedge.documents.deployable import ImageForm, Lineage
@@ -19,13 +22,14 @@ from cloudedge.documents.inspection import (
     InspectionTraining,
     Preprocessing,
     TrainingSet,
+    ValidationSet,
 )
 from cloudedge.errors import InvalidModel, InvalidSamples
 from cloudedge.inspection import backbone
 from cloudedge.inspection.models import Extractor, Trunk
-from cloudedge.inspection.training import Step, Trained, auroc, train
+from cloudedge.inspection.training import Example, Step, Trained, auroc, train
 from cloudedge.weights import save
-from tests.cloudedge.inspection.parts import SIZE, examples, hole, normal, smear, weights
+from tests.cloudedge.inspection.parts import SIZE, Pixels, examples, hole, normal, smear, weights
 
 NORMAL = 12
 
@@ -76,6 +80,45 @@ def test_the_map_is_hottest_where_the_fault_is(tmp_path: Path, method: str) -> N
         y, x = np.unravel_index(heat.argmax(), heat.shape)
         assert 34 <= y <= 58
         assert 6 <= x <= 30
+
+
+@pytest.mark.parametrize("method", ["gaussian", "bank"])
+def test_new_crops_are_rarely_rejected_although_those_learned_from_overlap(tmp_path: Path, method: str) -> None:
+    size, chance = 96, np.random.default_rng(0)
+    photograph = Image.fromarray(data.brick())  # type: ignore[no-untyped-call]
+    whole = np.asarray(photograph.resize((2 * size, 2 * size), Image.Resampling.BOX))
+
+    def crop(half: int) -> Pixels:
+        """As wide as a half: sixteen of them show each place some eight times."""
+        top, left = int(chance.integers(0, size + 1)), half * size
+        seen = np.repeat(whole[top : top + size, left : left + size, np.newaxis], 3, 2)
+        return seen + chance.integers(0, 4, (size, size, 1)).astype(np.uint8)
+
+    found = train(
+        [Example(image, "normal", hashlib.sha256(image.tobytes()).hexdigest()) for image in (crop(0) for _ in range(16))],
+        asked(height=size, width=size, anomaly=AnomalyModel.model_validate({"method": method, "patches": 500})),
+        weights(), name="brick", seed=1, lineage=Lineage(),
+    )  # fmt: skip
+    session = opened(found, tmp_path)
+    assert np.mean([judge(session, crop(1)).reject for _ in range(30)]) <= 0.1
+    scratched = [crop(1) for _ in range(10)]
+    for image in scratched:
+        image[40:44, 20:70] = 250
+    assert np.mean([judge(session, image).reject for image in scratched]) >= 0.8
+
+
+def test_few_normal_images_are_all_learned_from_and_each_is_judged_without_itself() -> None:
+    assert trained().deployable.lineage.samples == NORMAL
+    assert trained().figures["held_out"] == NORMAL
+    settings = asked(validation_set=ValidationSet(augmentation=Augmentation(brightness=0.3, copies=1)))
+    varied = train(examples("normal", NORMAL), settings, weights(), name="plate", seed=1, lineage=Lineage())
+    assert varied.figures["held_out"] == 2 * NORMAL
+    assert varied.threshold > trained().threshold
+
+
+def test_of_many_normal_images_some_are_held_out() -> None:
+    found = train(examples("normal", 72), asked(), weights(), name="plate", seed=1, lineage=Lineage())
+    assert (found.deployable.lineage.samples, found.figures["held_out"]) == (54, 18)
 
 
 def test_the_same_images_in_any_order_give_the_same_bytes_and_other_seeds_others() -> None:
@@ -155,7 +198,7 @@ def test_images_are_varied_as_asked() -> None:
         examples("normal", NORMAL), asked(training_set=varied), weights(), name="plate", seed=1, lineage=Lineage(),
         on_batch=steps.append,
     )  # fmt: skip
-    assert steps[-1].batches == 9 * 4 / 4  # 9 to learn from, mirrored and twice varied, four a batch.
+    assert steps[-1].batches == NORMAL * 4 / 4  # Mirrored and twice varied, four a batch.
 
 
 @pytest.mark.parametrize("size", [(64, 64), (70, 97)])

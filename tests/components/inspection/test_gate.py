@@ -65,7 +65,7 @@ def test_masks_tell_how_well_places_are_found(plant: Plant, tmp_path: Path) -> N
     Image.fromarray(pixels).save(folder / "red" / "corner.png")
     (folder / "masks" / "red").mkdir(parents=True)
     Image.fromarray(pixels[:, :, 0]).save(folder / "masks" / "red" / "corner.png")
-    task = training_task(gate=GateBounds(auroc=0.0, pixel_auroc=0.9))
+    task = training_task(gate=GateBounds(auroc=0.0, accuracy=0.0, pixel_auroc=0.9))
     plant.trained(task)
 
     record = judge_run(task.id, str(folder))

@@ -130,7 +130,7 @@ def test_the_report_tells_what_became_of_each_detector(plant: Plant, tmp_path: P
 
     page = report_run(task.id)
 
-    assert "1 of 2 detectors on line-1 judge brick by the model." in page
+    assert "1 of 2 detectors on line-1 judges brick by the model." in page
     assert "It rejected 0.9 of 100 parts, and 0.5 are its bound." in page
     assert "3.4 ms" in page
 

@@ -107,6 +107,21 @@ def test_at_the_deadline_a_round_below_its_quorum_fails_and_names_each_absentee(
     ]
 
 
+def test_where_one_edge_alone_was_asked_nobody_speaks_of_a_smaller_quorum(cloud: Cloud) -> None:
+    cloud.pretrained(edges=(EDGES[0],)).dispatched()
+    cloud.report(EDGES[0], Phase.FAILED, error="No detector judges by the model.")
+
+    with pytest.raises(QuorumMissed) as missed:
+        cloud.waited()
+
+    assert str(missed.value).splitlines() == [
+        "Round 1 got no result, and none can come any more:",
+        "  - edge-1: failed: No detector judges by the model.",
+        "Mend what is wrong there, if anything is, and run the same task again, which goes on here; "
+        "or allow a later deadline in a new task.",
+    ]
+
+
 def test_a_round_ends_at_once_when_its_quorum_is_out_of_reach(cloud: Cloud) -> None:
     cloud.pretrained(quorum=3).dispatched()
     cloud.report("edge-1", Phase.FAILED, error="This edge has no samples to train on.")

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,9 @@ from tests.waiting import until
 
 BRAND = "oats"
 Tensors = dict[str, tuple[int, list[Any]]]
+WITHOUT_A_MODEL = f"There is no model of {BRAND}: its parts are recorded and not judged. Deploy one."
+"""Trouble of a detector to which nothing was deployed yet."""
+
 DARK, BRIGHT, BLINDING = 50, 150, 250
 """What images are filled with: one that `judging` accepts, one that it rejects, and one that `squeamish` fails on."""
 
@@ -75,10 +78,12 @@ class Station:
     Attributes:
         root: Folder of everything.
         settings: The configuration, as JSON has it.
+        inside: What stands before the program's command, to run it in a place of its own.
     """
 
     root: Path
     settings: dict[str, Any] = field(default_factory=dict)
+    inside: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         self.settings = {
@@ -135,7 +140,8 @@ class Station:
     @contextmanager
     def process(self, *arguments: object) -> Iterator["subprocess.Popen[str]"]:
         """The program at work, as it is started on a detector's machine."""
-        command = python("edge.detector", "--state", self.state, "--config", self.write_configuration(), *arguments)
+        program = python("edge.detector", "--state", self.state, "--config", self.write_configuration(), *arguments)
+        command = [*self.inside, *program]
         with (self.root / "log.txt").open("a") as log, subprocess.Popen(command, stderr=log, stdout=log, text=True) as process:
             try:
                 yield process

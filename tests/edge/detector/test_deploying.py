@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,13 +10,16 @@ import pytest
 from cloudedge.documents.inspection import Bounds
 from cloudedge.documents.line import DeploymentState
 from cloudedge.errors import NotFound
+from cloudedge.serving.models import Models
 from edge.detector.detector import Detector
+from edge.detector.folders import DetectorFolders
 from edge.detector.watching import Pauses, Tally, out_of_bounds
 from tests.edge.detector.station import (
     BLINDING,
     BRAND,
     BRIGHT,
     DARK,
+    WITHOUT_A_MODEL,
     Station,
     deployed,
     deployment,
@@ -45,6 +49,9 @@ def test_without_a_model_parts_are_recorded_and_not_judged(tmp_path: Path) -> No
         assert detector.over.wait(30)
         until(lambda: detector.spool.backlog() == 2)
         spooled = detector.spool.unsent(10)
+        status = detector.status()
+    assert (status.images, status.unjudged, status.errors) == (2, 2, 0)
+    assert status.trouble == WITHOUT_A_MODEL
     assert [(each["model"], each["accepted"], each["score"], each["error"]) for each in station.verdicts()] == [
         ("", None, None, "")
     ] * 2
@@ -98,7 +105,7 @@ def test_a_model_that_rejects_too_much_is_taken_back(tmp_path: Path) -> None:
         until(lambda: phase(detector, "bad") == "rolled-back")
         until(lambda: detector.status().model == good.sha256)
         told = state(detector, "bad")
-        assert told.reason == f"It rejected {told.images} of {told.images} parts; at most a share of 0.5 was allowed."
+        assert told.reason.startswith(f"It rejected {told.images} of {told.images} parts; at most a share of 0.5 was allowed")
         assert told.images >= 3
         assert told.reject_rate == 1
         until(lambda: station.verdicts()[-1]["model"] == good.sha256)
@@ -158,6 +165,29 @@ def test_a_watch_goes_on_after_a_restart(tmp_path: Path) -> None:
         assert state(detector, "bad").images > 3
         until(lambda: phase(detector, "bad") == "rolled-back", timeout=60)
         assert detector.status().model == good.sha256
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_detector_that_is_killed_as_it_goes_back_ends_with_the_model_before(tmp_path: Path, before: bool) -> None:
+    station = looping(tmp_path, DARK)
+    path = tmp_path / "bad.onnx"
+    asked = deployment(judging(path), "bad", watch_seconds=600)
+    with station.at_work() as detector:
+        good = deployed(detector, tmp_path, 200.0, "good").sha256 if before else ""
+        detector.deploy(asked, path)
+        until(lambda: phase(detector, "bad") == "watching" and state(detector, "bad").images > 3)
+    with closing(Models(DetectorFolders(station.state).models)) as models:
+        # It was killed when it had gone back, and had not written down that the watch was over.
+        if before:
+            models.rollback(BRAND)
+        else:
+            models.unload(BRAND)
+    with station.at_work() as detector:
+        assert (phase(detector, "bad"), detector.status().model) == ("rolled-back", good)
+        assert state(detector, "bad").reason == "The detector had gone back to the model before as it was ended."
+        assert state(detector, "bad").images > 3
+        detector.deploy(asked, path)  # As the edge server wants it for as long as it has not heard.
+        assert (phase(detector, "bad"), detector.status().model) == ("rolled-back", good)
 
 
 def test_a_deployment_that_was_not_swapped_in_before_a_restart_can_be_asked_for_again(tmp_path: Path) -> None:
@@ -262,9 +292,12 @@ def test_another_brand_is_judged_by_its_own_model_and_stays_after_a_restart(tmp_
     [
         (Tally(images=1, errors=1), "It failed on 1 of 1 images"),
         (Tally(images=5, rejects=5), ""),
-        (Tally(images=6, rejects=6), "It rejected 6 of 6 parts"),
+        (
+            Tally(images=6, rejects=6),
+            "It rejected 6 of 6 parts; at most a share of 0.5 was allowed, which is 5 of the first 10.",
+        ),
         (Tally(images=100, rejects=50), ""),
-        (Tally(images=100, rejects=51), "It rejected 51 of 100 parts"),
+        (Tally(images=100, rejects=51), "It rejected 51 of 100 parts; at most a share of 0.5 was allowed."),
     ],
 )
 def test_bounds_are_left_when_too_few_images_more_could_bring_a_model_back_within(tally: Tally, fault: str) -> None:

@@ -1,6 +1,7 @@
 """Ticks, sources, the light and the results: what a line gives a detector, and what it gets."""
 
 import contextlib
+import errno
 import json
 import os
 import sys
@@ -26,7 +27,7 @@ from edge.detector.sources import opened
 from edge.detector.sources.base import Exhausted, ImageSource, Shot
 from edge.detector.sources.camera import without_password
 from edge.detector.ticks import Ticks
-from tests.edge.detector.station import BRIGHT, DARK, Station, deployed, pictures
+from tests.edge.detector.station import BRIGHT, DARK, WITHOUT_A_MODEL, Station, deployed, pictures
 from tests.waiting import until
 
 
@@ -120,7 +121,7 @@ def test_an_encoder_that_is_not_there_is_said_and_tried_again(tmp_path: Path) ->
         until(lambda: "No pulses come from the encoder" in detector.status().trouble)
         (tmp_path / "encoder").write_text("one\n")
         until(lambda: len(station.verdicts()) == 1)
-        assert detector.status().trouble == ""
+        assert detector.status().trouble == WITHOUT_A_MODEL
 
 
 def test_a_timer_does_not_care_what_the_wall_clock_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +237,7 @@ def test_the_light_is_told_what_changes_and_one_that_cannot_be_told_is_said(tmp_
         (tmp_path / "light").rmdir()
         detector.keep_house()
         assert (tmp_path / "light").read_text() == "SET 40%\n"
-        assert detector.status().trouble == ""
+        assert detector.status().trouble == WITHOUT_A_MODEL
 
 
 def test_a_full_results_file_is_put_aside(tmp_path: Path) -> None:
@@ -248,6 +249,27 @@ def test_a_full_results_file_is_put_aside(tmp_path: Path) -> None:
     assert len(old) == 40  # Of 100 bytes each, with the end of the line.
     assert [int(line[:3]) for line in [*old, *new]] == list(range(40, 100))
     assert (sink.lost, sink.trouble) == (0, "")
+
+
+def test_where_no_new_results_file_can_be_opened_lines_go_to_the_former_one_until_one_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = FileSink(ResultsFile(path="results", most_bytes=4096), tmp_path)
+    with monkeypatch.context() as full:
+        full.setattr("edge.detector.results.os.open", _no_space)
+        for number in range(50):
+            sink.take(b"%03d" % number + b"x" * 96)  # 100 bytes.
+        assert (sink.lost, "No space left" in sink.trouble) == (10, True)
+    for number in range(50, 60):
+        sink.take(b"%03d" % number + b"x" * 96)
+    sink.close()
+    old, new = (tmp_path / "results.1").read_bytes().splitlines(), (tmp_path / "results").read_bytes().splitlines()
+    assert [int(line[:3]) for line in [*old, *new]] == [*range(40), *range(50, 60)]
+    assert (sink.lost, sink.trouble) == (10, "")
+
+
+def _no_space(*_: object) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_line_that_was_cut_short_is_ended_before_the_next(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from edge.detector.mqtt import MqttSink, prepared_client
 from tests.certificates import Authority
 from tests.cluster.processes import free_port
 from tests.edge.detector.broker import broker
-from tests.edge.detector.station import Station
+from tests.edge.detector.station import WITHOUT_A_MODEL, Station
 from tests.waiting import until
 
 TOPIC = "line/north/verdicts"
@@ -79,11 +79,11 @@ def test_while_the_broker_is_away_the_inspection_goes_on_and_so_many_wait(tmp_pa
         detector.start()
         assert detector.over.wait(30)
         assert len(here.verdicts()) == 100
-        assert detector.standing().lost == 80
+        assert detector.status().lost == 80
         until(lambda: "does not answer" in detector.status().trouble)
         with broker(port), heard(port) as messages:
             until(lambda: {each["tick"] for each in messages} == set(range(1, 21)))
-            until(lambda: detector.status().trouble == "")
+            until(lambda: detector.status().trouble == WITHOUT_A_MODEL)
     finally:
         detector.close()
 
@@ -118,7 +118,7 @@ def test_by_tls_with_a_user_and_a_wrong_password_is_said(tmp_path: Path) -> None
         secret.write_text("right\n")
         with heard(port, ("north", "right"), authority.file) as messages, here.at_work() as detector:
             until(lambda: messages)
-            assert detector.status().trouble == ""
+            assert detector.status().trouble == WITHOUT_A_MODEL
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
@@ -12,8 +13,9 @@ from cloudedge.names import sha256_of
 from edge.detector.cli import main
 from edge.detector.folders import DetectorFolders
 from edge.detector.spool import Spool
-from edge.detector.status import standing_of
-from tests.edge.detector.station import DARK, Station, pictures
+from edge.detector.status import place, standing_of
+from edge.lock import locked
+from tests.edge.detector.station import DARK, WITHOUT_A_MODEL, Station, pictures
 from tests.terminal import Ended, called
 from tests.waiting import until
 
@@ -84,13 +86,13 @@ def test_on_a_full_disk_the_inspection_goes_on_and_says_so(tmp_path: Path) -> No
 
         def standing() -> tuple[int, int, int, str]:
             found = standing_of(DetectorFolders(station.state))[0]
-            return found.status.images, found.let_go, found.lost, found.status.trouble
+            return found.status.images, found.let_go, found.status.lost, found.status.trouble
 
         until(lambda: standing()[1] > 20 and standing()[2] > 20 and "Images are not kept" in standing()[3])
         before = standing()[0]
         until(lambda: standing()[0] > before + 20)
         limited.rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
-        until(lambda: standing()[3] == "")
+        until(lambda: standing()[3] == WITHOUT_A_MODEL)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
     assert sum("tick" in each for each in station.verdicts()) == images(station) - standing()[2]
@@ -135,9 +137,28 @@ def test_status_tells_a_person_and_a_program_how_it_stands(tmp_path: Path) -> No
     lines = dict(line.split(": ", 1) for line in shown.out.splitlines())
     assert lines["detector"].strip().startswith("north, not running since ")
     assert lines["brand"].strip() == "oats, judged by no model"
-    assert lines["images"].strip() == "3: 0 rejected, 0 errors, 0 ticks missed"
+    assert lines["images"].strip() == "3: 0 rejected, 3 without a model, 0 errors, 0 ticks missed"
     found = detector("status", "--state", station.state, "--json").json
     assert (found["running"], found["status"]["images"], found["status"]["backlog"]) == (False, 3, 3)
+
+
+def test_a_status_that_cannot_be_written_is_a_trouble_and_who_looks_sees_that_it_is_old(tmp_path: Path) -> None:
+    station = Station(tmp_path)
+    path = DetectorFolders(station.state).status
+    with station.at_work() as running:
+        running.keep_house()
+        path.with_name(f".{path.name}").mkdir()  # In the way, as a full disk is.
+        running.keep_house()
+        assert "shows what was before: cannot write" in running.status().trouble
+        path.with_name(f".{path.name}").rmdir()
+        running.keep_house()
+        assert "cannot write" not in running.status().trouble
+        standing = standing_of(DetectorFolders(station.state))[0]
+        old = standing.status.model_copy(update={"at": standing.status.at - timedelta(minutes=5)})
+        place(path, standing.model_copy(update={"status": old}))
+        with locked(DetectorFolders(station.state).lock, "detector"):
+            shown = detector("status", "--state", station.state).out.splitlines()
+    assert f"at work; this is from {old.at:%Y-%m-%d %H:%M:%S} UTC" in shown[0]
 
 
 def test_status_of_a_directory_that_no_detector_has_used_is_not_found(tmp_path: Path) -> None:

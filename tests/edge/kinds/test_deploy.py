@@ -6,10 +6,11 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cloudedge.documents import Order, Phase, RemoteFile
+from cloudedge.documents import Order, Phase, Point, RemoteFile
 from cloudedge.documents.deployable import Deployable
 from cloudedge.documents.inspection import Bounds, Rollout
 from cloudedge.documents.kinds.deploy import Deploy, Deployed
@@ -23,6 +24,7 @@ from tests.edge.site import Site
 from tests.waiting import until
 
 AT_ONCE = Rollout(canaries=0)
+SHARES = ("transfer/a", "load/a", "transfer/b", "load/b")
 
 
 @pytest.fixture
@@ -44,11 +46,17 @@ def remote(path: Path) -> RemoteFile:
     return RemoteFile(url=path.as_uri(), sha256=sha256_of(path), size=path.stat().st_size)
 
 
-def order_of(site: Site, rollout: Rollout = AT_ONCE, padding: int = 0, deployable: Deployable | None = None) -> Order:
+def order_of(
+    site: Site,
+    rollout: Rollout = AT_ONCE,
+    padding: int = 0,
+    deployable: Deployable | None = None,
+    bounds: Bounds | None = None,
+) -> Order:
     model, manifest = site.cloud / "model.onnx", site.cloud / "deployable.json"
     made = a_model(model, "one", padding)
     manifest.write_bytes((deployable or made).to_json())
-    asked = Deploy(brand=BRAND, rollout=rollout, bounds=Bounds(watch_seconds=60))
+    asked = Deploy(brand=BRAND, rollout=rollout, bounds=bounds or Bounds(watch_seconds=60))
     inputs = {"model": remote(model), "deployable": remote(manifest)}
     return site.order(1, work=asked, inputs=inputs, outputs={})
 
@@ -60,9 +68,13 @@ class Worked:
         self.site = site
         self.said: list[Message] = []
 
-    def do(self, order: Order) -> Deployed:
-        roots = (str(self.site.cloud),)
-        job = Job(order=order, begun=False, state=str(self.site.state), samples=None, mirror_samples=False, file_roots=roots)
+    @property
+    def points(self) -> tuple[Point, ...]:
+        return tuple(point for message in self.said for point in message.points or ())
+
+    def do(self, order: Order, told: tuple[Point, ...] = ()) -> Deployed:
+        where: dict[str, Any] = {"state": str(self.site.state), "file_roots": (str(self.site.cloud),)}
+        job = Job(order=order, begun=bool(told), points=told, samples=None, mirror_samples=False, **where)
         assert isinstance(order.work, Deploy)
         work(job, order.work, self.said.append)
         result = json.loads(Folders(self.site.state).manifest(order.id).read_text())["result"]
@@ -81,13 +93,49 @@ def test_a_model_goes_to_all_detectors_and_each_has_its_outcome(tmp_path: Path, 
     progress = [message.progress for message in worked.said if message.progress]
     size = order.inputs["model"].size
     assert [(stream.name, stream.done, stream.total) for stream in progress[-1]] == [
+        ("watch", 2, 2),
         ("load", 2, 2),
         ("transfer", 2 * size, 2 * size),
     ]
-    points = [point for message in worked.said for point in message.points or ()]
-    assert [point.sequence for point in points] == list(range(5))
-    assert points[0].values["serving"] == 0
+    points = worked.points
+    assert [point.sequence for point in points] == list(range(len(points)))
+    assert points[0].values == {"serving": 0, "detectors": 2, **dict.fromkeys(SHARES, 0)}
     assert points[-1].values["serving"] == 2
+    series = {name: [point.values[name] for point in points if name in point.values] for name in SHARES}
+    assert all(found == sorted(found) and found[-1] == 1 for found in series.values())
+
+
+def test_the_result_waits_for_the_end_of_the_watch(tmp_path: Path, line: LineSite) -> None:
+    detectors = line.linked("a", "b")
+    for detector in detectors:
+        detector.ends = "watching"
+    worked, results = Worked(Site(tmp_path)), []
+    order = order_of(worked.site)
+    thread = threading.Thread(target=lambda: results.append(worked.do(order)))
+    thread.start()
+    until(lambda: any(message.gauges and message.gauges["serving"] == 2 for message in worked.said))
+    detectors[0].now(order.id, "serving", images=50, reject_rate=0.02)
+    until(lambda: any(message.progress and message.progress[0].done == 1 for message in worked.said))
+    assert thread.is_alive()
+    detectors[1].now(order.id, "rolled-back", "it rejected 9 of 10 parts", images=10, reject_rate=0.9)
+    thread.join(60)
+    (result,) = results
+    assert result.serving == 1
+    assert {name: (found.state, found.images) for name, found in result.detectors.items()} == {
+        "a": ("serving", 50),
+        "b": ("rolled-back", 10),
+    }
+    assert [message.gauges["serving"] for message in worked.said if message.gauges][-1] == 1
+    assert worked.points[-1].values["serving"] == 1
+
+
+def test_on_a_line_that_stands_the_result_says_that_nothing_was_judged(tmp_path: Path, line: LineSite) -> None:
+    (detector,) = line.linked("a")
+    detector.ends = "watching"
+    worked = Worked(Site(tmp_path))
+    result = worked.do(order_of(worked.site, Rollout(canaries=0, wait_seconds=0.2), bounds=Bounds(watch_seconds=0.1)))
+    assert result.detectors["a"].state == "serving"
+    assert result.detectors["a"].reason.startswith("still watched: no image was judged within")
 
 
 def test_one_of_two_is_a_result(tmp_path: Path, line: LineSite) -> None:
@@ -113,8 +161,10 @@ def test_a_second_try_follows_the_same_deployment(tmp_path: Path, line: LineSite
     (detector,) = line.linked("a")
     worked = Worked(Site(tmp_path))
     first = worked.do(order_of(worked.site))
-    assert worked.do(order_of(worked.site)).detectors.keys() == first.detectors.keys()
+    told = worked.points
+    assert worked.do(order_of(worked.site), told).detectors.keys() == first.detectors.keys()
     assert len(detector.deployed) == 1
+    assert worked.points == told
 
 
 def test_a_service_that_dies_meanwhile_is_waited_for(tmp_path: Path, line: LineSite) -> None:
@@ -164,7 +214,8 @@ def test_a_runner_starts_its_lines_service_and_deploys(edge: Site) -> None:
             assert isinstance(result, Deployed)
             assert result.detectors["a"].state == "serving"
             assert report.share == 1
-            assert [point.values["serving"] for point in edge.history(order)] == [0, 1, 1]
+            points = edge.history(order)
+            assert (points[0].values["serving"], points[-1].values["serving"]) == (0, 1)
     finally:
         line.close()
 
@@ -201,9 +252,12 @@ def test_a_runner_that_is_killed_in_a_deployment_goes_on_with_it(edge: Site) -> 
             order = order_of(edge)
             edge.want(order)
             until(lambda: detector.deployed)
-        detector.now(order.id, "watching")
+        detector.now(order.id, "serving")
         with edge.running() as runner:
             edge.finish(order)
+            points = edge.history(order)
+            assert [point.sequence for point in points] == list(range(len(points)))
+            assert (points[0].values["load/a"], points[-1].values["load/a"]) == (0, 1)
             assert detector.deployed == [order.id]
             os.kill(services(runner)[0].pid, signal.SIGKILL)
             until(lambda: not line.answers())

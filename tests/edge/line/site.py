@@ -4,6 +4,7 @@ import io
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from cloudedge.documents.deployable import Deployable
 from cloudedge.documents.line import Deployment, DeploymentState, Record, Status, Teach
 from cloudedge.errors import CloudedgeError, NotFound
 from cloudedge.interpreter import python
-from edge.detector.link import Link, join
+from edge.detector.link import Link, join, membership
 from edge.folders import Folders
 from edge.line.control import Line
 from edge.line.service import Service
@@ -31,6 +32,8 @@ from tests.edge.site import RunnerProcess
 from tests.waiting import until
 
 BRAND = "oats"
+MODEL = "d" * 64
+"""Of records that were judged."""
 
 
 def free_ports(count: int) -> list[int]:
@@ -96,7 +99,9 @@ class Spool:
             path = self._folder / f"{self._last}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-            said: dict[str, Any] = {"brand": BRAND, "accepted": accepted, "image_sha256": sha256(content).hexdigest(), **more}
+            model = "" if accepted is None else MODEL
+            known: dict[str, Any] = {"brand": BRAND, "accepted": accepted, "image_sha256": sha256(content).hexdigest()}
+            said = known | {"model": model} | more
             record = Record(id=self._last, taken_at=datetime.now(UTC), **said)
             self._kept[self._last] = Kept(self._last, record, path, heat)
         return record
@@ -137,12 +142,12 @@ class Standin:
     """A detector that has all that the link knows of one, and no camera.
 
     Attributes:
-        ends: In what a deployment ends here; others than 'serving' and 'watching' leave the model that was.
+        ends: How a deployment stands here at first; others than 'serving' and 'watching' leave the model that was.
         figures: What else it says of itself.
     """
 
     folder: Path
-    ends: str = "watching"
+    ends: str = "serving"
     models: Models = field(default_factory=Models)
     brands: list[str] = field(default_factory=list)
     taught: list[Teach] = field(default_factory=list)
@@ -163,6 +168,7 @@ class Standin:
             model=current.deployable.sha256 if current else "",
             deployments=tuple(self.states.values())[-8:],
             backlog=self.spool.backlog(),
+            former=tuple(brand for brand, models in self.models.of.items() if len(models) > 1),
             **self.figures,
         )
 
@@ -184,9 +190,9 @@ class Standin:
         state = {"id": asked.id, "brand": asked.brand, "sha256": asked.deployable.sha256, "phase": phase, "load_seconds": 0.5}
         self.states[asked.id] = DeploymentState.model_validate(state)
 
-    def now(self, deployment: str, phase: str, reason: str = "") -> None:
+    def now(self, deployment: str, phase: str, reason: str = "", **more: Any) -> None:
         """A deployment stands in another way."""
-        self.states[deployment] = self.states[deployment].model_copy(update={"phase": phase, "reason": reason})
+        self.states[deployment] = self.states[deployment].model_copy(update={"phase": phase, "reason": reason, **more})
 
     def rollback(self, brand: str) -> None:
         if len(self.models.of.get(brand, [])) < 2:
@@ -237,6 +243,19 @@ class LineSite:
         self.links[name].start()
         return self.links[name]
 
+    @contextmanager
+    def cabled(self, name: str, delay_seconds: float = 0.0) -> Iterator["Cable"]:
+        """A way of its own for a detector that has joined; at the end the detector's link is closed."""
+        found = membership(self.folder(name))
+        assert found is not None
+        cable = Cable(found.address, delay_seconds)
+        try:
+            (self.folder(name) / "line.json").write_bytes(found.model_copy(update={"address": cable.address}).to_json())
+            yield cable
+        finally:
+            self.unlink(name)
+            cable.close()
+
     def unlink(self, name: str) -> None:
         self.links.pop(name).close()
 
@@ -277,7 +296,7 @@ class LineSite:
 
 
 class Cable:
-    """A way to an address that can be cut: a TCP proxy.
+    """A way to an address that can be cut, and may be a long one: a TCP proxy.
 
     Attributes:
         address: host:port here.
@@ -285,8 +304,9 @@ class Cable:
         limit: It is cut by itself once so many have passed; none: it is not.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, delay_seconds: float = 0.0) -> None:
         self._target = host_and_port(target)
+        self._delay_seconds = delay_seconds
         self.passed = 0
         self.limit: int | None = None
         self.cuts = 0
@@ -338,6 +358,7 @@ class Cable:
                         self.limit = None
                         self.cut()
                         break
+                time.sleep(self._delay_seconds)
                 target.sendall(content)
         for each in (source, target):
             with suppress(OSError):

@@ -1,6 +1,8 @@
 """What is kept of what detectors recorded, and what goes first."""
 
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -60,6 +62,19 @@ def test_a_detector_that_counts_anew_loses_nothing(history: History) -> None:
     assert kept(history) == [1, 2]
 
 
+def test_what_is_counted_as_records_come_and_go_is_what_there_is(history: History, tmp_path: Path) -> None:
+    history.keep("north", [arrived(1)])
+    assert history.counts() == {"north": 1}  # From now on it is not counted anew.
+    history.keep("north", [arrived(1), arrived(2, heat=png(5)), arrived(3)])
+    history.keep("south", [arrived(number) for number in range(5)])
+    history.tidy(history.bytes() - 1, 1e6)
+    with closing(History(tmp_path)) as again:
+        assert (history.counts(), history.bytes()) == (again.counts(), again.bytes())
+    assert history.counts() == {"north": 2, "south": 5}
+    history.tidy(0, 1e6)
+    assert (history.counts(), history.bytes()) == ({}, 0)
+
+
 def test_two_detectors_have_their_own_numbers(history: History) -> None:
     history.keep("north", [arrived(1)])
     history.keep("south", [arrived(1)])
@@ -94,6 +109,20 @@ def test_a_file_stays_as_long_as_a_record_has_it(history: History, tmp_path: Pat
     assert files(tmp_path) == 2
     history.tidy(0, 90)
     assert files(tmp_path) == 0
+
+
+def test_an_image_that_two_models_judged_has_two_heat_maps(history: History) -> None:
+    both = [
+        replace(new, record=new.record.model_copy(update={"model": model * 64}))
+        for new, model in ((arrived(1, value=7, heat=png(1)), "a"), (arrived(2, value=7, heat=png(2)), "b"))
+    ]
+    history.keep("north", both[:1])
+    history.keep("south", both)
+    for new in both:
+        path = history.heat(new.record.image_sha256, new.record.model)
+        assert path is not None
+        assert path.read_bytes() == new.heat
+    assert history.heat(both[0].record.image_sha256, "c" * 64) is None
 
 
 def test_what_is_too_old_goes_but_never_the_newest(history: History, monkeypatch: pytest.MonkeyPatch) -> None:

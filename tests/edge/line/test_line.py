@@ -1,5 +1,6 @@
 """A line's service and its detectors' links, over real TLS on loopback."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from cloudedge.channel.identity import made
 from cloudedge.channel.joining import TOKEN_SECONDS
 from cloudedge.documents.inspection import Rollout
-from cloudedge.documents.line import SERVER
+from cloudedge.documents.line import SERVER, Wanted
 from cloudedge.errors import CloudedgeError, InvalidInput, NotFound, StoreFailed
 from edge.clock import now
 from edge.detector.link import join, membership
@@ -17,7 +18,7 @@ from edge.folders import Folders
 from edge.line.control import Line
 from edge.line.history import History
 from edge.line.reports import DeploymentReport
-from tests.edge.line.site import BRAND, Cable, LineSite, a_model, png
+from tests.edge.line.site import BRAND, LineSite, a_model, png
 from tests.waiting import until
 
 AT_ONCE = Rollout(canaries=0)
@@ -265,11 +266,7 @@ def test_a_person_has_the_model_before_brought_back(site: LineSite) -> None:
 
 def test_a_cut_transfer_goes_on_where_it_was(site: LineSite) -> None:
     detector = site.joined("north")
-    found = membership(site.folder("north"))
-    assert found is not None
-    cable = Cable(found.address)
-    try:
-        (site.folder("north") / "line.json").write_bytes(found.model_copy(update={"address": cable.address}).to_json())
+    with site.cabled("north") as cable:
         cable.limit = 5_000_000
         site.link("north")
         report = deploy(site, padding=6_000_000)
@@ -278,19 +275,43 @@ def test_a_cut_transfer_goes_on_where_it_was(site: LineSite) -> None:
         # From its start again would be 5 MB more; what was under way when it was cut is less, and the machine's affair.
         assert cable.passed < report.size + 3_000_000
         assert detector.deployed == ["one"]
-    finally:
-        site.unlink("north")
-        cable.close()
+
+
+def test_a_detector_is_here_over_a_way_that_takes_long(site: LineSite) -> None:
+    site.joined("north")
+    with site.cabled("north", delay_seconds=0.25):
+        site.link("north")
+        until(lambda: site.is_here("north"), what="the detector, being here")
+
+
+def test_a_model_that_is_not_wanted_for_the_moment_is_fetched_when_it_is_again(
+    site: LineSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a detector asks for more of a model before it hears that its deployment was stopped."""
+    (detector,) = site.linked("north")
+    assert site.service is not None
+    wanted = site.service.store.wanted
+    refused: list[str] = []
+
+    def once_less(name: str) -> Wanted:
+        if refused or sys._getframe(1).f_code.co_name != "_fetch":
+            return wanted(name)
+        refused.append(name)
+        return wanted(name).model_copy(update={"deployments": ()})
+
+    monkeypatch.setattr(site.service.store, "wanted", once_less)
+    deploy(site)
+    until(lambda: refused)
+    site.line.stop("one")
+    deploy(site)
+    assert outcomes(site) == {"north": "serving"}
+    assert detector.deployed == ["one"]
 
 
 def test_a_detector_that_dies_in_a_transfer_goes_on_where_it_was_and_nothing_runs_backwards(site: LineSite) -> None:
     detector = site.joined("north")
-    found = membership(site.folder("north"))
-    assert found is not None
-    cable = Cable(found.address)
     told: list[int] = []
-    try:
-        (site.folder("north") / "line.json").write_bytes(found.model_copy(update={"address": cable.address}).to_json())
+    with site.cabled("north") as cable:
         cable.limit = 3_000_000
         site.link("north")
         report = deploy(site, padding=6_000_000)
@@ -310,9 +331,6 @@ def test_a_detector_that_dies_in_a_transfer_goes_on_where_it_was_and_nothing_run
         assert told == sorted(told)
         assert cable.passed - passed < still_to_come + 300_000
         assert detector.deployed == ["one"]
-    finally:
-        site.unlink("north")
-        cable.close()
 
 
 def test_a_damaged_rest_of_a_transfer_is_fetched_anew(site: LineSite) -> None:
@@ -380,7 +398,7 @@ def test_records_that_cannot_be_kept_stay_at_the_detector_and_it_says_so(site: L
 
 def test_a_stranger_gets_nothing_of_the_line(site: LineSite) -> None:
     from cloudedge.channel.client import Client
-    from cloudedge.documents.line import Hello, Wanted
+    from cloudedge.documents.line import Hello
 
     detector = site.joined("north")
     found = membership(site.folder("north"))

@@ -59,7 +59,8 @@ def test_rejects_come_with_their_pictures(site: LineSite, browser: Browser) -> N
     (found,) = browser.json("/api/rejects?detector=a&limit=5")
     assert (found["detector"], found["heat"], found["record"]["score"]) == ("a", True, 7.5)
     assert browser.get(f"/api/images/{record.image_sha256}").data == png(20)
-    assert browser.get(f"/api/heat/{record.image_sha256}").data == png(5)
+    assert browser.get(f"/api/heat/{record.image_sha256}/{record.model}").data == png(5)
+    assert browser.get(f"/api/heat/{record.image_sha256}/{'b' * 64}").status == 404
     assert browser.json("/api/rejects?detector=b") == []
 
 
@@ -68,7 +69,7 @@ def test_rejects_come_with_their_pictures(site: LineSite, browser: Browser) -> N
     [
         ("/api/images/..%2f..%2fline.json", 404),
         ("/api/images/" + "a" * 64, 404),
-        ("/api/heat/" + "a" * 64, 404),
+        ("/api/heat/" + "a" * 64 + "/" + "b" * 64, 404),
         ("/api/rejects?limit=0", 400),
         ("/api/rejects?limit=100000", 400),
         ("/api/rejects?detector=../x", 400),

@@ -6,13 +6,19 @@ from typing import get_args
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloudedge.documents.inspection import Rollout
+from cloudedge.documents.inspection import Bounds, Rollout
 from cloudedge.documents.kinds.deploy import Outcome
 from cloudedge.documents.line import DeploymentState, Phase
-from edge.line.rollout import SETTLED_SECONDS, STOPPED, Standing, decide
+from edge.line.rollout import SETTLED_SECONDS, STILL_WATCHED, STOPPED, Decision, Standing
+from edge.line.rollout import decide as decide_within
 
 NAMES = tuple(f"d-{number}" for number in range(6))
 ROLLOUT = Rollout(canaries=1, canary_seconds=60, wait_seconds=600)
+BOUNDS = Bounds(watch_seconds=300)
+
+
+def decide(standings: dict[str, Standing], rollout: Rollout, *, stopped: bool = False) -> Decision:
+    return decide_within(standings, rollout, BOUNDS, stopped=stopped)
 
 
 def said(phase: str, **more: object) -> DeploymentState:
@@ -41,22 +47,54 @@ def test_the_others_wait_until_the_canary_has_judged_long_enough() -> None:
     standings["d-0"] = replace(standings["d-0"], judging_seconds=60)
     decision = decide(standings, ROLLOUT)
     assert decision.give == ("d-1", "d-2")
-    assert decision.settled["d-0"].state == "serving"
+    assert decision.settled == {}  # It is watched on, and may go back.
 
 
 def test_a_canary_on_a_line_that_stands_proves_nothing() -> None:
     standings = fresh(2)
-    standings["d-0"] = Standing(given=True, state=said("watching", images=0), judging_seconds=1e6)
-    decision = decide(standings, ROLLOUT)
-    assert (decision.give, decision.settled) == ((), {})
+    standings["d-0"] = Standing(given=True, state=said("watching", images=0), judging_seconds=899)
+    assert decide(standings, ROLLOUT) == Decision()
 
 
-def test_others_count_as_soon_as_they_judge() -> None:
+def test_a_canary_whose_line_stands_for_too_long_ends_it_for_the_rest() -> None:
     standings = fresh(2)
-    standings["d-0"] = Standing(given=True, state=said("watching"), outcome=Outcome(state="serving"))
-    standings["d-1"] = Standing(given=True, state=said("watching", load_seconds=2.5))
-    assert decide(standings, ROLLOUT).settled == {}  # How long parts waited for the swap it has not said yet.
-    judging = said("watching", load_seconds=2.5, swap_gap_ms=3.0)
+    standings["d-0"] = Standing(given=True, state=said("watching", images=0), judging_seconds=900)
+    decision = decide(standings, ROLLOUT)
+    assert decision.give == ()
+    assert (decision.settled["d-0"].state, decision.settled["d-1"].state) == ("serving", "skipped")
+    assert decision.settled["d-0"].reason.startswith("still watched: no image was judged within 900 s")
+    assert decision.settled["d-1"].reason == "no part was judged at the canary d-0"
+
+
+def test_it_counts_as_serving_when_the_watch_is_over_and_not_before() -> None:
+    standings = {"d-0": Standing(given=True, state=said("watching"), judging_seconds=899)}
+    assert decide(standings, ROLLOUT).settled == {}
+    standings["d-0"] = Standing(given=True, state=said("serving", reject_rate=0.25), judging_seconds=300)
+    settled = decide(standings, ROLLOUT).settled["d-0"]
+    assert (settled.state, settled.reason, settled.reject_rate) == ("serving", "", 0.25)
+
+
+def test_one_that_judges_too_seldom_for_its_watch_to_end_is_said_to_be_still_watched() -> None:
+    standings = {"d-0": Standing(given=True, state=said("watching", images=7), judging_seconds=900)}
+    settled = decide(standings, ROLLOUT).settled["d-0"]
+    assert settled.state == "serving"
+    assert settled.reason.startswith("still watched: 7 images were judged within 900 s")
+
+
+def test_one_that_goes_away_while_it_watches_is_not_said_to_serve() -> None:
+    standings = {"d-0": Standing(given=True, state=said("watching"), judging_seconds=1e6, away_seconds=599)}
+    assert decide(standings, ROLLOUT).settled == {}
+    standings["d-0"] = replace(standings["d-0"], away_seconds=600)
+    settled = decide(standings, ROLLOUT).settled["d-0"]
+    assert (settled.state, settled.reason) == ("unreachable", "it began to judge by it, and then was away for 600 s")
+
+
+def test_one_that_is_not_watched_counts_once_it_has_said_how_long_parts_waited() -> None:
+    standings = fresh(2)
+    standings["d-0"] = Standing(given=True, state=said("serving"), outcome=Outcome(state="serving"), judging_seconds=60)
+    standings["d-1"] = Standing(given=True, state=said("serving", load_seconds=2.5))
+    assert decide(standings, ROLLOUT).settled == {}
+    judging = said("serving", load_seconds=2.5, swap_gap_ms=3.0)
     standings["d-1"] = Standing(given=True, state=judging, judging_seconds=SETTLED_SECONDS)
     settled = decide(standings, ROLLOUT).settled["d-1"]
     assert (settled.state, settled.load_seconds, settled.swap_gap_ms) == ("serving", 2.5, 3.0)
@@ -103,7 +141,7 @@ def test_when_it_is_stopped_who_has_it_keeps_it_and_the_rest_is_skipped() -> Non
         "d-1": "skipped",
         "d-2": "skipped",
     }
-    assert decision.settled["d-1"].reason == STOPPED
+    assert [decision.settled[name].reason for name in ("d-0", "d-1")] == [STILL_WATCHED, STOPPED]
 
 
 def replace_rollout(**changes: float) -> Rollout:
@@ -162,8 +200,7 @@ class World:
     def turn(self) -> None:
         decision = decide(self.standings, self.rollout)
         if any(name not in decision.canaries for name in decision.give):
-            proven = [found for found in self.standings.values() if self._serves(found)]
-            proven += [found for name, found in self.standings.items() if name in decision.settled]
+            proven = [found for found in self.standings.values() if found.state and found.state.judges and found.state.images]
             reachable = [
                 found for found in self.standings.values() if not (found.outcome and found.outcome.state == "unreachable")
             ]
@@ -173,14 +210,12 @@ class World:
         for name in decision.give:
             self.standings[name] = replace(self.standings[name], given=True)
 
-    @staticmethod
-    def _serves(found: Standing) -> bool:
-        return found.outcome is not None and found.outcome.state == "serving"
-
 
 @settings(max_examples=200)
 @given(
-    st.integers(1, 6), ROLLOUTS, st.lists(st.sampled_from(["good", "failed", "rolled-back", "away"]), min_size=6, max_size=6)
+    st.integers(1, 6),
+    ROLLOUTS,
+    st.lists(st.sampled_from(["good", "failed", "rolled-back", "away", "stands"]), min_size=6, max_size=6),
 )
 def test_it_comes_to_an_end_whatever_detectors_do(count: int, rollout: Rollout, fates: list[str]) -> None:
     world = World(count, rollout)
@@ -195,9 +230,11 @@ def test_it_comes_to_an_end_whatever_detectors_do(count: int, rollout: Rollout, 
             elif fate == "failed":
                 world.standings[name] = replace(found, state=said("failed"))
             elif found.state is None:
-                world.standings[name] = replace(found, state=said("watching"))
+                world.standings[name] = replace(found, state=said("watching", images=int(fate != "stands")))
             elif fate == "rolled-back":
                 world.standings[name] = replace(found, state=said("rolled-back"))
-            else:
+            elif fate == "stands":
                 world.standings[name] = replace(found, judging_seconds=1e6)
+            else:
+                world.standings[name] = replace(found, state=said("serving"), judging_seconds=1e6)
     assert all(found.outcome is not None for found in world.standings.values())

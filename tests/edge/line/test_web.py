@@ -146,6 +146,8 @@ def test_a_canary_that_is_rolled_back_says_why_and_the_others_are_left_out(
     from playwright.sync_api import expect
 
     detectors = site.linked("north", "south")
+    for detector in detectors:
+        detector.ends = "watching"
     page.goto(address(site))
     deploy(site, rollout=Rollout(canaries=1, canary_seconds=3600))
     until(lambda: any(detector.deployed for detector in detectors))

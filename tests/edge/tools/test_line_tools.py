@@ -75,8 +75,39 @@ def test_a_detector_is_told_its_brand_taught_and_rolled_back(site: LineSite) -> 
     until(lambda: detector.rolled_back == [BRAND])
 
 
+def test_where_there_is_no_model_before_a_rollback_says_so_and_changes_nothing(site: LineSite) -> None:
+    (detector,) = site.linked("north")
+    path = site.root / "models" / "one.onnx"
+    site.line.deploy("one", BRAND, a_model(path, "one"), path, (), Rollout(canaries=0))
+    until(lambda: site.line.deployment("one").over)
+    ended = edge(site, "detectors", "rollback", "north", "--brand", BRAND)
+    assert (ended.code, ended.out) == (3, "")
+    assert ended.err.startswith("north has no model of oats before the one in use, and goes on as it does.")
+    (found,) = site.line.detectors()
+    assert found.wanted is not None
+    assert [asked.id for asked in found.wanted.deployments] == ["one"]
+    assert detector.rolled_back == []
+
+
+def test_one_that_is_away_is_rolled_back_once_it_is_here(site: LineSite) -> None:
+    site.linked("north")
+    site.unlink("north")
+    until(lambda: not site.is_here("north"))
+    said = edge(site, "detectors", "rollback", "north", "--brand", BRAND).out
+    assert said == "north judges parts of oats by the model before, as soon as it is here.\n"
+
+
+def test_one_that_was_not_here_yet_is_not_called_away(site: LineSite) -> None:
+    site.joined("north")
+    assert "not seen for" in edge(site, "detectors", "list").out
+    site.link("north")
+    until(lambda: site.is_here("north"))
+    site.unlink("north")
+    until(lambda: "away for" in edge(site, "detectors", "list").out)
+
+
 def test_what_is_no_detector_is_said_with_the_way_out(site: LineSite) -> None:
-    for command in (["show", "x"], ["remove", "x"], ["brand", "x", "oats"], ["rollback", "x", "--brand", "oats"]):
+    for command in (["show", "x"], ["remove", "x"], ["brand", "x", "oats"], ["rollback", "x"]):
         ended = edge(site, "detectors", *command)
         assert ended.code == 3
         assert "no detector 'x'" in ended.err

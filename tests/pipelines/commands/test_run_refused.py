@@ -14,6 +14,7 @@ from cloudedge.documents import Fusion
 from cloudedge.documents.inspection import InspectionTraining
 from cloudedge.documents.tasks.inspection_training import InspectionTrainingTask
 from cloudedge.errors import StoreFailed, WorkFailed
+from edge.lock import locked
 from pipelines.laptop.data import Data
 from pipelines.laptop.home import Home
 from pipelines.laptop.processes import Program, Runners
@@ -139,6 +140,15 @@ def test_a_runner_that_cannot_start_says_why(tmp_path: Path) -> None:
 
     with pytest.raises(WorkFailed, match=r"hall-1 ended 20 times, the last time with code 5; .*last line is: no room here"):
         until(runners.keep_alive)
+
+
+def test_beside_a_runner_of_ones_own_it_says_so_soon(cloudedge: Cloudedge, tmp_path: Path, digits: Path) -> None:
+    state = tmp_path / "home" / "edges" / "edge-2"
+    with locked(state / "runner.lock"):
+        code, message = run(cloudedge, tmp_path, digits)
+
+    assert code == 4
+    assert f"The runner edge-2 cannot be started: Another runner works in {state}. End it first" in message
 
 
 def test_an_edge_without_samples(cloudedge: Cloudedge, tmp_path: Path, digits: Path) -> None:

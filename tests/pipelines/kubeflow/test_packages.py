@@ -53,6 +53,17 @@ def test_the_package_in_the_repository_is_its_sources(name: str) -> None:
     )
 
 
+def test_all_that_a_form_asks_for_is_explained_on_it() -> None:
+    packages = sorted(FOLDER.glob("*/*.yaml"))
+
+    assert {path.stem for path in packages} >= {*PIPELINES, "inspection_training", "inspection_deployment"}
+    silent = {
+        path.stem: [name for name, asked in form(path.read_bytes()).items() if not asked.get("description")]
+        for path in packages
+    }
+    assert not any(silent.values()), silent
+
+
 @pytest.mark.parametrize("seed", ["1", "2"])
 def test_packages_are_the_same_bytes_in_every_process(seed: str) -> None:
     command = [sys.executable, "-m", "pipelines.kubeflow.compile", "--check"]
