@@ -34,7 +34,7 @@ _SOURCE = (
 )
 """The seven numbers of the resources."""
 
-_HEADROOM = ("latency_headroom", "memory_headroom", "energy_headroom")
+_HEADROOM = ("reference_latency", "reference_memory", "latency_headroom", "memory_headroom", "energy_headroom")
 
 NAMES = (
     "jobs",
@@ -105,6 +105,8 @@ def features(state: DeviceState, limits: Limits, reference: Costs) -> Array:
             *means[:-1],
             there[1] / max(there[0], 1),
             *(math.log10(1 + resources[name]) for name in _SOURCE),
+            _log(reference.latency_bound_ms),
+            _log(reference.memory_bytes),
             _headroom(limits.latency_ms, reference.latency_bound_ms),
             _headroom(limits.memory_bytes, reference.memory_bytes),
             _headroom(limits.energy_joules, reference.energy_joules),

@@ -47,6 +47,7 @@ class Device:
         idle_watts: Power with nothing to do.
         busy_watts: Power at work.
         cores: CPU cores.
+        runtime: Bytes that the runtime takes for any network, and for each layer of it.
         memory: Free memory in bytes.
         npus: Cores and memory of each accelerator.
     """
@@ -59,6 +60,7 @@ class Device:
     idle_watts: float
     busy_watts: float
     cores: int
+    runtime: tuple[int, int]
     memory: int
     npus: tuple[tuple[int, int], ...]
 
@@ -76,6 +78,9 @@ class Device:
             idle_watts=idle,
             busy_watts=idle * chance.uniform(1.2, 6),
             cores=int(2 ** chance.integers(0, 7)),
+            runtime=(int(_between(chance, 2**14, 2**21)), int(_between(chance, 2**8, 2**15)))
+            if chance.random() < 0.7
+            else (0, 0),
             memory=int(_between(chance, 2**14, 2**37)),
             npus=tuple(
                 (int(2 ** chance.integers(0, 11)), int(_between(chance, 2**20, 2**36)))
@@ -91,7 +96,13 @@ class Device:
         """What several networks cost."""
         work = _work(candidates, data)
         seconds = self.overhead + self.layer * work.layers + (work.products * (1 + self.fill / work.widths)).sum(1) / self.speed
-        return Bill(1000 * seconds, 1000 * seconds * self.busy, work.memory, seconds * self.busy_watts)
+        always, layer = self.runtime
+        return Bill(
+            1000 * seconds,
+            1000 * seconds * self.busy,
+            always + layer * work.layers + work.memory,
+            seconds * self.busy_watts,
+        )
 
 
 class Bill(NamedTuple):

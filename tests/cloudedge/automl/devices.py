@@ -21,6 +21,7 @@ BOARD = Device(
     idle_watts=2,
     busy_watts=5,
     cores=4,
+    runtime=(0, 0),
     memory=2**28,
     npus=(),
 )
@@ -77,6 +78,7 @@ DEVICES = st.builds(
     idle_watts=st.just(1.0),
     busy_watts=spread(1, 100),
     cores=st.just(4),
+    runtime=st.sampled_from([(0, 0), (100_000, 1_000)]),
     memory=st.just(2**28),
     npus=st.just(()),
 )

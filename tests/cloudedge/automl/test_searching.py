@@ -181,7 +181,7 @@ def test_a_search_for_nothing_is_refused() -> None:
 
 
 def test_all_networks_are_tried_by_tpe_in_the_end() -> None:
-    device = Device(1e12, 0, 1e-9, 1e-9, 1, 1, 1, 1, 2**40, ())
+    device = Device(1e12, 0, 1e-9, 1e-9, 1, 1, 1, 1, (0, 0), 2**40, ())
     row, screen = begun(device)
     trials = tuple(
         Trial(candidate=one, predicted=screen.costs(one), accuracy=accuracy(one)) for one in [*networks().everything][:-2]
