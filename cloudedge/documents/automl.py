@@ -247,3 +247,30 @@ class Calibration(Document):
     memory: Smoothness | None = Field(default=None, description="Of what it tells of memory; none: by rule.")
     at: Time = Field(description="When it began.")
     seconds: Seconds = Field(description="How long it took.")
+
+
+class Prediction(Part):
+    """What a network of the search's space is expected to cost on the device."""
+
+    candidate: Candidate = Field(description="The network.")
+    predicted: Costs = Field(description="What it is expected to cost.")
+    broken: tuple[Limit, ...] = Field(default=(), description="Limits that it is expected to break; then it is never trained.")
+
+
+MAX_SEARCH_BYTES = 8 * 1024 * 1024
+
+
+class SearchRecord(Document):
+    """All that a search on a device did, or why it did nothing."""
+
+    row: TraceRow | None = Field(default=None, description="The search; none: nothing is feasible.")
+    nothing: NothingFeasible | None = Field(default=None, description="Why there was nothing to search.")
+    predictions: tuple[Prediction, ...] = Field(
+        max_length=10_000, description="All networks that there are, with what each is expected to cost."
+    )
+
+    @model_validator(mode="after")
+    def _either(self) -> Self:
+        if (self.row is None) == (self.nothing is None):
+            raise ValueError("it has a search or a reason why there was none, and not both")
+        return self

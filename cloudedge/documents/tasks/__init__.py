@@ -14,6 +14,8 @@ SYSTEMS = {
     "collaborative-training": "collaborative_training",
     "inspection-training": "inspection_training",
     "inspection-deployment": "inspection_deployment",
+    "edge-automl": "edge_automl",
+    "automl-meta": "automl_meta",
 }
 """The systems of cloudedge itself and the name of each one's folders; what a task asks for that does not say it comes first."""
 

@@ -1,0 +1,104 @@
+"""AutoML at the edge: each device gets the best model that it can bear, found on its own samples."""
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from cloudedge.documents.automl import MOST_MILLISECONDS, Limits
+from cloudedge.documents.base import Part, each_once
+from cloudedge.documents.data import DataFormat
+from cloudedge.documents.report import Share
+from cloudedge.documents.task import EdgeName, Task
+from cloudedge.documents.training import Training
+
+
+class Allowed(Part):
+    """What a model may cost on a device by itself; its queue and its resources may allow less."""
+
+    form_names: ClassVar[Mapping[str, str]] = {
+        "latency_ms": "latency_limit_ms",
+        "memory_bytes": "memory_limit_bytes",
+        "energy_joules": "energy_limit_joules",
+    }
+
+    latency_ms: float = Field(
+        default=0,
+        ge=0,
+        le=MOST_MILLISECONDS,
+        description="Longest time of one inference, beside a busy neighbour, in milliseconds (0: what the queue leaves).",
+    )
+    memory_bytes: int = Field(default=0, ge=0, le=2**50, description="Most memory of an inference, in bytes (0: what is free).")
+    energy_joules: float = Field(default=0, ge=0, le=1e12, description="Most energy of one inference, in joules (0: any).")
+
+    @property
+    def limits(self) -> Limits:
+        """The same, with none for what is not limited."""
+        return Limits(
+            latency_ms=self.latency_ms or None,
+            memory_bytes=self.memory_bytes or None,
+            energy_joules=self.energy_joules or None,
+        )
+
+
+class EdgeAutomlTask(Task):
+    """A search for a model on some edge devices, each by itself."""
+
+    form_names: ClassVar[Mapping[str, str]] = {**Task.form_names, "data": "data_format", "allowed": ""}
+
+    kind: Literal["edge-automl"] = Field(default="edge-automl", description="System that the task is for.")
+    edges: tuple[EdgeName, ...] = Field(
+        default=(), max_length=1000, description="Names of the devices that search; empty: all enrolled edges."
+    )
+    data: DataFormat = Field(description="Format of the samples on the devices: images.")
+    allowed: Allowed = Field(default_factory=Allowed, description="Allowed.")
+    trials: int = Field(default=3, ge=1, le=200, description="Candidates that a device trains, at most.")
+    training: Training = Field(
+        default_factory=Training,
+        description="Training of a candidate. Its loss counts where no meta model chooses one. A model that reaches the target "
+        "accuracy and keeps the limits ends the device's search.",
+    )
+    backlog_share: Share = Field(
+        default=0.1, description="Share of the work in a device's queue that an inference has to wait for there."
+    )
+    inference_threads: int = Field(default=1, ge=1, le=1024, description="Threads that an inference computes with.")
+    calibration_seconds: float = Field(
+        default=180, ge=1, le=180, description="How long a device is calibrated where it is not yet, at most, in seconds."
+    )
+    meta_model: str = Field(
+        default="",
+        pattern=r"^([a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?)?$",
+        description="Meta model that says how large a search may be: the id of the run that trained it, or 'shipped'; empty: the "
+        "newest that passed its gate, or else the one that comes with cloudedge.",
+    )
+    model_name: str = Field(
+        default="",
+        pattern=r"^([a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?)?$",
+        description="Name of the registered model; empty: the task's id.",
+    )
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="All randomness of the run follows from it.")
+    quorum: int = Field(default=1, ge=0, le=1000, description="Devices that must deliver; 0: all.")
+    deadline_seconds: float = Field(
+        default=3600, gt=0, le=2_592_000, description="How long a device may work, in seconds; then those count that delivered."
+    )
+
+    @field_validator("edges")
+    @classmethod
+    def _each_once(cls, edges: tuple[str, ...]) -> tuple[str, ...]:
+        return each_once(edges)
+
+    @field_validator("quorum")
+    @classmethod
+    def _can_be_met(cls, quorum: int, others: ValidationInfo) -> int:
+        edges = others.data.get("edges")
+        if edges and quorum > len(edges):
+            raise ValueError(f"name more edges, or give at most {len(edges)}, their number")
+        return quorum
+
+    @property
+    def registered_model(self) -> str:
+        """Name in the registry."""
+        return self.model_name or self.id
+
+
+TASK = EdgeAutomlTask

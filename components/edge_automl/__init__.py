@@ -1,0 +1,1 @@
+"""Search for the best model that each device can bear."""

@@ -1,0 +1,66 @@
+"""What searching on devices leaves in the store."""
+
+from pydantic import Field
+
+from cloud.runs.run import OfAnOrder, Run
+from cloudedge.documents import parse
+from cloudedge.documents.automl import MAX_SEARCH_BYTES, SearchRecord
+from cloudedge.documents.base import Document, Part
+from cloudedge.documents.deployable import Deployable
+from cloudedge.documents.kinds.search import Searched
+from cloudedge.names import SHA256
+
+SEARCH = "search"
+"""Name of the step in which devices search."""
+
+MODEL, DEPLOYABLE, DONE = "model", "deployable", "search"
+"""Names of the outputs of the work to search."""
+
+
+class UsedMetaModel(Document):
+    """The meta model that led a run's searches."""
+
+    run: str = Field(default="", description="Run that trained it; empty: it is the one that comes with cloudedge.")
+    weights_key: str = Field(description="Key of its weights in the store.")
+    weights_sha256: str = Field(pattern=SHA256, description="Their digest.")
+    weights_size: int = Field(ge=1, description="Their length in bytes.")
+    card_key: str = Field(description="Key of what it says of itself.")
+    card_sha256: str = Field(pattern=SHA256, description="Its digest.")
+    card_size: int = Field(ge=1, description="Its length in bytes.")
+
+
+class RankedDevice(Part):
+    """What came of a device's search."""
+
+    result: Searched = Field(description="What the device says.")
+    deployable: Deployable | None = Field(default=None, description="Its model's manifest; none: it has no model.")
+    fault: str = Field(default="", max_length=2000, description="Why its model is not taken; empty: it is, or there is none.")
+
+
+class Ranking(Document):
+    """The devices' results side by side."""
+
+    devices: dict[str, RankedDevice] = Field(description="By the devices' names.")
+    best: str = Field(default="", description="Device whose model is the most accurate one; empty: there is no model.")
+
+
+def used_meta_model(run: Run) -> UsedMetaModel | None:
+    """The meta model of a run's searches, once it is settled."""
+    return run.find(UsedMetaModel, run.key("meta-model.json"))
+
+
+def ranking_of(run: Run) -> Ranking | None:
+    """The devices' results, once they were compared."""
+    return run.find(Ranking, run.key("ranking.json"))
+
+
+def search_of(run: Run, order: OfAnOrder) -> SearchRecord:
+    """All that a device's search did.
+
+    Raises:
+        NotFound: it has not delivered.
+        InvalidModel: the file is another than its manifest says.
+        InvalidDocument: it is none.
+    """
+    content = run.output(order, DONE, MAX_SEARCH_BYTES)
+    return parse(SearchRecord, content, f"The search of {order.edge}", MAX_SEARCH_BYTES)
