@@ -1,0 +1,1 @@
+"""Searching for models on edge devices: its pipeline, and what it is to people."""
