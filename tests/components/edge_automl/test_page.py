@@ -19,7 +19,7 @@ from components.edge_automl.page.sections import report_of
 from components.edge_automl.records import DONE, SEARCH
 from tests.cloudedge.automl.devices import job
 from tests.components.collaborative_training.page.reading import Page
-from tests.components.edge_automl.searches import BARREN, SITES, Searches, Site, searched, task
+from tests.components.edge_automl.searches import BARREN, SITES, STRAIT, Searches, Site, searched, task
 
 HOSTILE = """<script>alert('x')</script> & <img src=x onerror="alert(1)"> | [a](b)"""
 
@@ -134,14 +134,15 @@ def test_networks_that_break_two_limits_are_said_to(store: DirectoryStore) -> No
 
 
 def test_where_no_device_can_bear_any_it_says_so_with_what_would_have_to_change(store: DirectoryStore) -> None:
-    searches = Searches(store, task(allowed=Allowed(latency_ms=5, memory_bytes=3000)), {"gate-3": BARREN})
+    searches = Searches(store, task(allowed=Allowed(latency_ms=6.5, memory_bytes=2500)), {"gate-3": STRAIT})
     (result,) = searches.waited().values()
     assert result.nothing
     text = report_of(searches.ended()).page()
     assert headline(text) == "gate-3 cannot bear any network: nothing was trained."
     assert in_words(result.nothing) in Page(text).texts
-    rows = [row for name, found in Page(text).tables.items() if not name for row in found]
-    assert ["2 layers of 4 filters with kernels of 1", "latency", "30.1 ms", "5 ms", "6.01 times as much"] in rows
+    rows = Page(text).tables[""]
+    assert ["2 layers of 4 filters with kernels of 1", "latency", "9.17 ms", "6.5 ms", "1.41 times as much"] in rows
+    assert ["1 layer of 4 filters with kernels of 1", "memory", "3,920 bytes", "2,500 bytes", "1.56 times as much"] in rows
     assert "All 200 networks were screened out" in Page(text).text
 
 
