@@ -143,11 +143,14 @@ class Trial(Part):
     loss: Loss = Field(default="cross-entropy", description="Loss that it was trained with.")
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of its weights.")
     predicted: Costs = Field(description="What it was expected to cost.")
-    broken: tuple[Limit, ...] = Field(default=(), description="Limits that it was expected to break; then it was not trained.")
+    broken: tuple[Limit, ...] = Field(
+        default=(), description="Limits that it was expected or measured to break before it was trained; so it was not."
+    )
     accuracy: Share | None = Field(default=None, description="On held-out samples; none: it was not trained.")
     epochs: Count = Field(default=0, description="Epochs that it was trained for.")
     seconds: Seconds = Field(default=0, description="How long that took.")
     measured: Costs | None = Field(default=None, description="What it costs when measured; none: it was not.")
+    fault: str = Field(default="", max_length=2000, description="Why its training came to nothing; empty: it did not.")
 
 
 class TraceRow(Part):
@@ -263,6 +266,8 @@ MAX_SEARCH_BYTES = 8 * 1024 * 1024
 class SearchRecord(Document):
     """All that a search on a device did, or why it did nothing."""
 
+    state: DeviceState = Field(description="The device's queue and resources as the search began.")
+    limits: Limits = Field(description="What the model might cost, these taken into account.")
     row: TraceRow | None = Field(default=None, description="The search; none: nothing is feasible.")
     nothing: NothingFeasible | None = Field(default=None, description="Why there was nothing to search.")
     predictions: tuple[Prediction, ...] = Field(
