@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from cloudedge.automl.meta.features import NAMES, Array
+from cloudedge.automl.meta.files import CARD, SHIPPED, WEIGHTS
 from cloudedge.automl.space import Preferences
 from cloudedge.documents.automl import FILTERS, KERNELS, MOST_LAYERS, Hyperparameters
 from cloudedge.documents.base import Document, Part, parse
@@ -28,9 +29,6 @@ DEEPEST = 10
 
 WIDEST = 300
 """Neurons of a layer at most."""
-
-SHIPPED = Path(__file__).parent / "shipped"
-"""The one that comes with cloudedge."""
 
 HEADS: Mapping[str, tuple[Any, ...]] = {
     "layers": tuple(range(1, MOST_LAYERS + 1)),
@@ -46,8 +44,6 @@ ORDINAL = ("layers", "filters", "kernel")
 
 _COVERED = 0.9
 """Probability that the best choice is none beyond the cap."""
-
-_WEIGHTS, _CARD = "meta.safetensors", "meta.json"
 
 
 class Feature(Part):
@@ -152,8 +148,8 @@ class MetaModel:
         Raises:
             StoreFailed: the disk does not take it.
         """
-        save(self._network.state_dict(), folder / _WEIGHTS)
-        atomic_write(folder / _CARD, self.card.to_json())
+        save(self._network.state_dict(), folder / WEIGHTS)
+        atomic_write(folder / CARD, self.card.to_json())
 
     @classmethod
     def load(cls, folder: Path = SHIPPED) -> "MetaModel":
@@ -167,17 +163,17 @@ class MetaModel:
             InvalidDocument: its document is none that is understood here.
             InvalidModel: its weights are not those of such a network.
         """
-        path = folder / _CARD
+        path = folder / CARD
         if not path.is_file():
-            raise NotFound(f"There is no meta model in {folder}: it has no file {_CARD}. Give a folder that has one.")
+            raise NotFound(f"There is no meta model in {folder}: it has no file {CARD}. Give a folder that has one.")
         with disk_errors(path):
             card = parse(Card, path.read_bytes(), str(path), stored=True)
         net = network(card.layers, card.width)
-        check(folder / _WEIGHTS, layout_of(net.state_dict()))
+        check(folder / WEIGHTS, layout_of(net.state_dict()))
         try:
-            net.load_state_dict(load(folder / _WEIGHTS))
+            net.load_state_dict(load(folder / WEIGHTS))
         except RuntimeError as error:
-            raise InvalidModel(f"{folder / _WEIGHTS} has other weights than its document says: {error}") from None
+            raise InvalidModel(f"{folder / WEIGHTS} has other weights than its document says: {error}") from None
         return cls(card, net)
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import torch
 
-from cloudedge.automl.meta.model import SHIPPED, MetaModel
+from cloudedge.automl.meta.files import SHIPPED
+from cloudedge.automl.meta.model import MetaModel
 from cloudedge.automl.meta.simulating import simulated
 from cloudedge.automl.meta.table import Table
 from cloudedge.automl.meta.training import STEPS, examples, train
