@@ -3,7 +3,7 @@
 automl/files/<digest>.safetensors|json    weights and cards, each once; they stay as long as they may lead a search
 automl/newest.json                        the newest meta model that passed its gate
 automl/refused.json                       the newest one that did not
-runs/<run>/learned.json                   the one that a run has trained
+runs/<run>/trained.json                   the one that a run has trained
 """
 
 import contextlib
@@ -14,12 +14,13 @@ from typing import ClassVar
 from pydantic import Field
 
 from cloud.keys import run_key
+from cloud.stores.recorded import recorded
 from cloudedge.automl.meta.files import CARD, SHIPPED, WEIGHTS
 from cloudedge.documents import parse
 from cloudedge.documents.base import Document, Part
 from cloudedge.documents.report import Count
 from cloudedge.errors import Conflict, NotFound
-from cloudedge.files import disk_errors
+from cloudedge.files import atomic_copy, disk_errors
 from cloudedge.names import SHA256, checked_name
 from cloudedge.store import Store
 
@@ -87,30 +88,53 @@ def shipped(store: Store) -> MetaModelRecord:
 
 
 def put(store: Store, folder: Path, *, run: str = "", searches: int = 0, passed: bool = True) -> MetaModelRecord:
-    """Put a meta model into the store; repeated, it changes nothing.
+    """Put a meta model's files into the store, where it leads nothing yet; repeated, it changes nothing.
 
     Args:
         store: Where to.
         folder: Its two files.
-        run: Run that trained it; empty: it comes with cloudedge, and is not to be named the newest one.
+        run: Run that trained it; empty: it comes with cloudedge.
         searches: How many were in the trace.
-        passed: Whether it passed its gate; one that did becomes the newest one.
+        passed: Whether it passed its gate.
     """
-    record = MetaModelRecord(
+    return MetaModelRecord(
         run=run,
         weights=_put_file(store, folder / WEIGHTS),
         card=_put_file(store, folder / CARD),
         searches=searches,
         passed=passed,
     )
-    if run:
-        store.put(_NEWEST if passed else _REFUSED, record.to_json())
-        store.put(_key_of(run), record.to_json())
-    return record
+
+
+def settle(store: Store, record: MetaModelRecord) -> None:
+    """Have a meta model that passed its gate lead searches from now on, and keep what became of one that did not.
+
+    A run does that once: repeated later, it does not take the place of a newer one.
+
+    Args:
+        store: Where its files are.
+        record: A meta model that a run has trained.
+    """
+    key = _key_of(record.run)
+    if store.stat(key) is None:
+        store.put(_NEWEST if record.passed else _REFUSED, record.to_json())
+        store.put(key, record.to_json())
+
+
+def bring(store: Store, record: MetaModelRecord, folder: Path) -> None:
+    """Bring a meta model's files into a folder.
+
+    Raises:
+        NotFound: they are not in the store.
+        InvalidModel: they are others than were put there.
+    """
+    for file, name in ((record.weights, WEIGHTS), (record.card, CARD)):
+        with recorded(store, file.key, file.sha256) as path:
+            atomic_copy(path, folder / name)
 
 
 def _key_of(run_id: str) -> str:
-    return run_key(checked_name(run_id, "a run"), "learned.json")
+    return run_key(checked_name(run_id, "a run"), "trained.json")
 
 
 def _put_file(store: Store, path: Path) -> StoredFile:

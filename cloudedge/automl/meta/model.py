@@ -130,17 +130,24 @@ class MetaModel:
         Args:
             seen: Features, see `features`.
         """
-        mean = np.array([feature.mean for feature in self.card.features])
-        deviation = np.array([feature.deviation for feature in self.card.features])
-        with torch.no_grad():
-            logits = self._network(torch.from_numpy((seen - mean) / deviation).float()[None])
-        shares = {name: each[0].softmax(0) for name, each in by_head(logits).items()}
+        shares = {name: each[0].softmax(0) for name, each in self.logits(seen[None]).items()}
         places = {
             name: int((each.cumsum(0) >= _COVERED).int().argmax()) if name in ORDINAL else int(each.argmax())
             for name, each in shares.items()
         }
         caps = Hyperparameters.model_validate({name: HEADS[name][place] for name, place in places.items()})
         return caps, {name: [min(1.0, share) for share in shares[name].tolist()] for name in ORDINAL}
+
+    def logits(self, seen: Array) -> dict[str, Tensor]:
+        """How much speaks for each choice of a head, [n, choices] by head.
+
+        Args:
+            seen: Features, see `features`, of n searches: [n, features].
+        """
+        mean = np.array([feature.mean for feature in self.card.features])
+        deviation = np.array([feature.deviation for feature in self.card.features])
+        with torch.no_grad():
+            return by_head(self._network(torch.from_numpy((seen - mean) / deviation).float()))
 
     def save(self, folder: Path) -> None:
         """Write it as two files; the same model gives the same bytes.
