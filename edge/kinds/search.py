@@ -12,7 +12,8 @@ from pathlib import Path
 
 from cloudedge import __version__
 from cloudedge.automl.beginning import Begun, begin, taken_up
-from cloudedge.automl.meta.model import CARD, WEIGHTS, MetaModel
+from cloudedge.automl.meta.files import CARD, WEIGHTS
+from cloudedge.automl.meta.model import MetaModel
 from cloudedge.automl.predicting import CalibratedPredictor
 from cloudedge.automl.screen import Screen, bounds, broken
 from cloudedge.automl.searching import Search as Searching

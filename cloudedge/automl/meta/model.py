@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from cloudedge.automl.meta.features import NAMES, Array
+from cloudedge.automl.meta.files import CARD, SHIPPED, WEIGHTS
 from cloudedge.automl.space import Preferences
 from cloudedge.documents.automl import FILTERS, KERNELS, MOST_LAYERS, Hyperparameters
 from cloudedge.documents.base import Document, Part, parse
@@ -28,9 +29,6 @@ DEEPEST = 10
 
 WIDEST = 300
 """Neurons of a layer at most."""
-
-SHIPPED = Path(__file__).parent / "shipped"
-"""The one that comes with cloudedge."""
 
 HEADS: Mapping[str, tuple[Any, ...]] = {
     "layers": tuple(range(1, MOST_LAYERS + 1)),
@@ -46,9 +44,6 @@ ORDINAL = ("layers", "filters", "kernel")
 
 _COVERED = 0.9
 """Probability that the best choice is none beyond the cap."""
-
-WEIGHTS, CARD = "meta.safetensors", "meta.json"
-"""Names of its two files."""
 
 
 class Feature(Part):
@@ -135,17 +130,24 @@ class MetaModel:
         Args:
             seen: Features, see `features`.
         """
-        mean = np.array([feature.mean for feature in self.card.features])
-        deviation = np.array([feature.deviation for feature in self.card.features])
-        with torch.no_grad():
-            logits = self._network(torch.from_numpy((seen - mean) / deviation).float()[None])
-        shares = {name: each[0].softmax(0) for name, each in by_head(logits).items()}
+        shares = {name: each[0].softmax(0) for name, each in self.logits(seen[None]).items()}
         places = {
             name: int((each.cumsum(0) >= _COVERED).int().argmax()) if name in ORDINAL else int(each.argmax())
             for name, each in shares.items()
         }
         caps = Hyperparameters.model_validate({name: HEADS[name][place] for name, place in places.items()})
         return caps, {name: [min(1.0, share) for share in shares[name].tolist()] for name in ORDINAL}
+
+    def logits(self, seen: Array) -> dict[str, Tensor]:
+        """How much speaks for each choice of a head, [n, choices] by head.
+
+        Args:
+            seen: Features, see `features`, of n searches: [n, features].
+        """
+        mean = np.array([feature.mean for feature in self.card.features])
+        deviation = np.array([feature.deviation for feature in self.card.features])
+        with torch.no_grad():
+            return by_head(self._network(torch.from_numpy((seen - mean) / deviation).float()))
 
     def save(self, folder: Path) -> None:
         """Write it as two files; the same model gives the same bytes.

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cloudedge.automl.meta.model import CARD, SHIPPED
+from cloudedge.automl.meta.files import CARD, SHIPPED
 from cloudedge.automl.screen import broken
 from cloudedge.deployable.checking import check
 from cloudedge.deployable.session import Session

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import load_digits
 
-from cloudedge.automl.meta.model import CARD, SHIPPED, WEIGHTS
+from cloudedge.automl.meta.files import CARD, SHIPPED, WEIGHTS
 from cloudedge.documents import DataFormat, Manifest, Order, RemoteFile, Training, parse
 from cloudedge.documents.automl import Calibration, Limits, SearchRecord
 from cloudedge.documents.data import SampleField
