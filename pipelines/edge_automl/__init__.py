@@ -1,0 +1,1 @@
+"""AutoML at the edge: its pipeline, and what people and programs are shown of it."""
