@@ -1,8 +1,10 @@
 """What a run measured, as DataFrames."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cloud.runs.run import Run
+from cloudedge.documents import Point
 from cloudedge.errors import NotFound
 
 if TYPE_CHECKING:
@@ -34,9 +36,26 @@ class Frames:
         """By edge, round and epoch: see `pipelines.Run.epochs`."""
         raise _none_of(run, "epochs")
 
+    def trials(self, run: Run) -> "pandas.DataFrame":
+        """By device and trial of a search: see `pipelines.Run.trials`."""
+        raise _none_of(run, "trials")
+
     def confusion(self, run: Run) -> "pandas.DataFrame":
         """By true and predicted class: see `pipelines.Run.confusion`."""
         raise _none_of(run, "confusion matrix")
+
+
+def by_epoch(points: Mapping[str, Sequence[Point]]) -> "pandas.DataFrame":
+    """Points of the one round that a run has, by edge: see `Frames.epochs`."""
+    import pandas
+
+    rows = [
+        {"edge": edge, "round": 1, "epoch": point.sequence, **point.values, "seconds": point.seconds}
+        for edge, of_edge in points.items()
+        for point in of_edge
+    ]
+    index = ["edge", "round", "epoch"]
+    return pandas.DataFrame(rows, columns=None if rows else index).set_index(index)
 
 
 def _none_of(run: Run, what: str) -> NotFound:

@@ -209,9 +209,9 @@ def in_words(found: NothingFeasible) -> str:
     needs = []
     for change in first.changes:
         source = f" ({found.why[change.limit]})" if change.limit in found.why else ""
-        allowed = f"the limit of {_amount(change.limit, change.allowed)}{source}"
+        allowed = f"the limit of {amount(change.limit, change.allowed)}{source}"
         by = f"{change.needed / change.allowed:.3g} times {allowed}" if change.allowed else f"where nothing is allowed{source}"
-        needs.append(f"{_amount(change.limit, change.needed)} of {change.limit}, {by}")
+        needs.append(f"{amount(change.limit, change.needed)} of {change.limit}, {by}")
     lines = [
         f"Nothing was trained: none of the {found.candidates} networks keeps all limits. The {names} {binds}.",
         f"The nearest one, {candidate_in_words(first.candidate)}, needs {'; and '.join(needs)}.",
@@ -234,6 +234,16 @@ def milliseconds(value: float) -> str:
     return f"{value:.3g} ms" if value < 1000 else f"{value / 1000:.3g} s"
 
 
+def amount(limit: Limit, value: float) -> str:
+    """A cost, rounded up, so that a limit that is set to it is kept."""
+    if value > 0:
+        step = 10.0 ** (math.floor(math.log10(value)) - 2)
+        value = math.ceil(value / step * (1 - 1e-9)) * step
+    if limit == "latency":
+        return milliseconds(value)
+    return f"{value:.3g} J" if limit == "energy" else f"{value:,.0f} bytes"
+
+
 def _compared(costs: Costs, limits: Limits) -> dict[Limit, tuple[float, float]]:
     """Needed and allowed, by the limits that there are."""
     found: dict[Limit, tuple[float, float]] = {}
@@ -251,18 +261,8 @@ def _compared(costs: Costs, limits: Limits) -> dict[Limit, tuple[float, float]]:
     return found
 
 
-def _amount(limit: Limit, value: float) -> str:
-    """A cost, rounded up, so that a limit that is set to it is kept."""
-    if value > 0:
-        step = 10.0 ** (math.floor(math.log10(value)) - 2)
-        value = math.ceil(value / step * (1 - 1e-9)) * step
-    if limit == "latency":
-        return milliseconds(value)
-    return f"{value:.3g} J" if limit == "energy" else f"{value:,.0f} bytes"
-
-
 def _asked(remedy: Remedy) -> str:
-    return f"{' and '.join(f'{_amount(each.limit, each.needed)} of {each.limit}' for each in remedy.changes)} were allowed"
+    return f"{' and '.join(f'{amount(each.limit, each.needed)} of {each.limit}' for each in remedy.changes)} were allowed"
 
 
 def _device(remedy: Remedy) -> str:

@@ -3,12 +3,10 @@
 from cloud.runs.run import Run
 from cloud.tracking import Ancestor, Registration
 from cloud.tracking.sweeps import CHAMPION
-from cloudedge.automl.screen import milliseconds
-from cloudedge.documents.automl import Costs
 from cloudedge.documents.tasks.edge_automl import EdgeAutomlTask
-from cloudedge.errors import CloudedgeError, NotFound
-from components.edge_automl.page.sections import description
-from components.edge_automl.records import MODEL, SEARCH, Ranking, search_of
+from cloudedge.errors import NotFound
+from components.edge_automl.page.description import description
+from components.edge_automl.records import MODEL, SEARCH, Ranking
 
 
 def registration_of(run: Run, ranking: Ranking, edge: str) -> Registration:
@@ -31,8 +29,12 @@ def registration_of(run: Run, ranking: Ranking, edge: str) -> Registration:
         samples=result.samples,
         data_fingerprint=result.data_fingerprint,
     )
-    tags = {"cloudedge.accuracy": f"{result.accuracy:.4f}"} if result.accuracy is not None else {}
-    tags |= {f"cloudedge.costs.{name}": words for name, words in costs_by_device(run, ranking, edge).items()}
+    tags = {"cloudedge.device": edge}
+    if result.accuracy is not None:
+        tags["cloudedge.accuracy"] = f"{result.accuracy:.4f}"
+    if result.costs is not None:
+        measured = result.costs.model_dump(exclude={"origin"}, exclude_none=True)
+        tags |= {f"cloudedge.{name}": f"{value:g}" for name, value in measured.items()}
     return Registration(
         model_key=run.output_key(delivery, MODEL),
         sha256=result.sha256,
@@ -43,33 +45,4 @@ def registration_of(run: Run, ranking: Ranking, edge: str) -> Registration:
         ancestors=(ancestor,),
         classes=deployable.classes,
         deployable=deployable,
-    )
-
-
-def costs_by_device(run: Run, ranking: Ranking, edge: str) -> dict[str, str]:
-    """What a device's model costs there, as measured, and on the others, as they expect it to."""
-    found: dict[str, str] = {}
-    model = ranking.devices[edge].result
-    waited = run.waited(SEARCH)
-    for delivery in waited.delivered if waited else ():
-        device = ranking.devices.get(delivery.edge)
-        if delivery.edge == edge and model.costs:
-            found[delivery.edge] = f"{_in_words(model.costs)} (measured)"
-            continue
-        try:
-            predictions = search_of(run, delivery).predictions
-        except CloudedgeError:
-            continue
-        for each in predictions if device else ():
-            if each.candidate == model.candidate:
-                fits = f"breaks its limit of {' and '.join(each.broken)}" if each.broken else "keeps its limits"
-                found[delivery.edge] = f"{_in_words(each.predicted)} (expected; {fits})"
-    return found
-
-
-def _in_words(costs: Costs) -> str:
-    energy = "" if costs.energy_joules is None else f", {costs.energy_joules:.3g} J"
-    return (
-        f"{milliseconds(costs.latency_ms)}, at most {milliseconds(costs.latency_bound_ms)} beside a busy neighbour, "
-        f"{costs.memory_bytes:,} bytes{energy}"
     )

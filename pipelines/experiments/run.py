@@ -209,6 +209,15 @@ class Run:
         return self._frames.epochs(self._stored)
 
     @property
+    def trials(self) -> "pandas.DataFrame":
+        """Of a search, by device and trial: the network, its accuracy, predicted and measured costs, and what became of it.
+
+        Raises:
+            NotFound: the run searches for nothing.
+        """
+        return self._frames.trials(self._stored)
+
+    @property
     def confusion(self) -> "pandas.DataFrame":
         """How often the final model took a class for which, on all test data: rows are true classes.
 

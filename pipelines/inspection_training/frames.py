@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
+from cloud.orders.points import points_of_step
 from cloud.runs.run import Run
 from cloudedge.errors import NotFound
-from components.inspection_training.page.sections import points_of_training
-from components.inspection_training.records import GateRecord, gate_of
-from pipelines.frames import Frames
+from components.inspection_training.records import TRAIN, GateRecord, gate_of
+from pipelines.frames import Frames, by_epoch
 
 if TYPE_CHECKING:
     import pandas
@@ -25,16 +25,7 @@ class InspectionFrames(Frames):
 
     def epochs(self, run: Run) -> "pandas.DataFrame":
         """See `Frames.epochs`: batch by batch, at the line; there is one round."""
-        import pandas
-
-        points = points_of_training(run)
-        rows = [
-            {"edge": edge, "round": 1, "epoch": point.sequence, **point.values, "seconds": point.seconds}
-            for edge, of_edge in points.items()
-            for point in of_edge
-        ]
-        index = ["edge", "round", "epoch"]
-        return pandas.DataFrame(rows, columns=None if rows else index).set_index(index)
+        return by_epoch(points_of_step(run, TRAIN))
 
     def confusion(self, run: Run) -> "pandas.DataFrame":
         """See `Frames.confusion`: by the label of the test set, and whether the model accepts the part or rejects it."""

@@ -1,20 +1,17 @@
 """What the report of a training for a production line tells and draws, as far as the run has come."""
 
 import base64
-from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from cloud.orders.watch import OrderWatch
+from cloud.orders.points import points_of_step
 from cloud.pages import markdown
 from cloud.pages.markup import element, number, table
 from cloud.pages.words import count, figure, share
 from cloud.reports.report import Report, ReportedModel, Story, remark, section
 from cloud.runs.run import Run
-from cloudedge.documents import History, Point, parse
 from cloudedge.documents.inspection import NORMAL
 from cloudedge.documents.kinds.inspect_train import InspectTrained
-from cloudedge.documents.report import MAX_HISTORY_BYTES
 from cloudedge.documents.tasks.inspection_training import InspectionTrainingTask
 from cloudedge.errors import CloudedgeError, InvalidInput, NotFound
 from components.inspection_training.page.charts import scores_chart, training_chart
@@ -171,7 +168,7 @@ def _pictures(run: Run, record: GateRecord) -> Markup:
 
 
 def _training(run: Run) -> Markup:
-    points = [point for of_edge in points_of_training(run).values() for point in of_edge]
+    points = [point for of_edge in points_of_step(run, TRAIN).values() for point in of_edge]
     panels = []
     for name, title in (("loss", "Loss"), ("accuracy", "Accuracy")):
         values = [(point.sequence, point.values[name]) for point in points if name in point.values]
@@ -182,18 +179,3 @@ def _training(run: Run) -> Markup:
     if not panels:
         return Markup()
     return section("Training, batch by batch", element("div", *panels, class_="panels"))
-
-
-def points_of_training(run: Run) -> dict[str, Sequence[Point]]:
-    """The points of the line's work, by the line's edge: all of them once it is done, the last ones before."""
-    waited = run.waited(TRAIN)
-    try:
-        if waited and waited.delivered:
-            delivery = waited.delivered[0]
-            content = run.output(delivery, "history", MAX_HISTORY_BYTES)
-            return {delivery.edge: parse(History, content, "The line's history", MAX_HISTORY_BYTES).points}
-        watch = OrderWatch.of(run, TRAIN)
-        watch.look()
-    except CloudedgeError:
-        return {}
-    return {edge: watched.report.points for edge, watched in watch.edges.items() if watched.report}

@@ -1,0 +1,1 @@
+"""What the report of searches on devices draws."""
