@@ -93,7 +93,7 @@ ONLY_TORCH := ^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==
 lock: $(filter $(OWN_UV),$(UV)) ## Lock all dependencies with hashes
 	rm -rf .lock && mkdir .lock
 	cat requirements.lock requirements-torch.lock > .lock/all 2>/dev/null || true
-	$(COMPILE) pyproject.toml $(LOCK_FLAGS) --extra camera --extra cloud --extra edge --extra search --extra sweep --extra textures --group dev --output-file .lock/all
+	$(COMPILE) pyproject.toml $(LOCK_FLAGS) --extra camera --extra cloud --extra edge --extra textures --group dev --output-file .lock/all
 	cp .lock/all .lock/edge
 	$(COMPILE) pyproject.toml --extra edge --output-file .lock/edge
 	cp .lock/all .lock/detector

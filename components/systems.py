@@ -73,18 +73,19 @@ class SystemSteps(ABC, Generic[TaskT]):
         """
         raise NotFound(f"The run {work.run.id!r} has no model: {work.run.task().kind} makes none to be registered.")
 
-    def offer(self, run: Run, folder: Path) -> Offered:
+    def offer(self, run: Run, folder: Path, sha256: str = "") -> Offered:
         """A run's model, as it is deployed.
 
         Args:
             run: The run.
             folder: Where its ONNX file may be put.
+            sha256: Digest of the file that was registered, of a run that has several models; empty: the best one.
 
         Raises:
             NotFound: the run has no model, or none that was judged.
             InvalidModel: its model was altered, or cannot be one ONNX file.
         """
-        del folder
+        del folder, sha256
         raise NotFound(f"The run {run.id!r} has no model to be deployed: {run.task().kind} makes none.")
 
     def require_done(self, run: Run) -> None:  # Of most systems the last step is the last of a chain.

@@ -5,6 +5,7 @@
     STATE/received/<order>/<file>       models from the cloud                       (the folder Q2)
     STATE/trained/<order>/<file>        what work made here, and its manifest       (the folder Q3)
     STATE/checkpoints/<order>.safetensors
+    STATE/searches.db                   searches for models, under way and over     (the trace; written by work)
     STATE/device.json                   what cannot be measured on this device      (written by site engineers)
     STATE/calibrations/<form>.json      what networks cost here, for samples of a form
     STATE/runner.lock                   held by the one runner of this state
@@ -65,6 +66,11 @@ class Folders:
     def all_checkpoints(self) -> Path:
         """Folder of all checkpoints."""
         return self.state / "checkpoints"
+
+    @property
+    def searches(self) -> Path:
+        """Searches for models: the trace's database."""
+        return self.state / "searches.db"
 
     @property
     def description(self) -> Path:

@@ -44,7 +44,7 @@ def deliver(job: Job, result: Result, seconds: float, files: Mapping[str, Path] 
 
 def _require_outputs(job: Job, files: Mapping[str, Path]) -> None:
     order, folders = job.order, Folders(Path(job.state))
-    if files.keys() != order.outputs.keys():
+    if not order.outputs.keys() - order.work.may_lack <= files.keys() <= order.outputs.keys():
         made, wanted = (", ".join(sorted(names)) or "none" for names in (files, order.outputs))
         raise WorkFailed(f"Work to {order.work.kind} has made the files {made}; its order's outputs are {wanted}. Make those.")
     for name, path in files.items():

@@ -16,7 +16,7 @@ from cloud.stores.conditions import require_once
 from cloud.stores.minio_internals import body_of_admin, execute, status_of_admin
 from cloudedge.errors import InvalidInput, StoreFailed
 
-_FOLDERS = ("runs", "datasets", "weights", "reaper")
+_FOLDERS = ("runs", "datasets", "weights", "reaper", "automl")
 _SAID = re.compile(r'"Code":"([^"]*)","Message":"([^"]*)"')
 """What a MinIO says of an administrator's question that it refuses."""
 

@@ -1,16 +1,30 @@
 """Which run a registered model's version is of."""
 
 import re
+from typing import NamedTuple
 
 from cloud.tracking.client import connect, mlflow_errors
+from cloud.tracking.registry import SHA256_TAG
 from cloud.tracking.runs import RUN_TAG
 from cloudedge.errors import InvalidInput, NotFound
 
 _VERSION = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,249})(/(?P<version>[0-9]{1,9})|@(?P<alias>[A-Za-z0-9_-]{1,255}))?")
 
 
-def run_of_version(tracking_uri: str, version: str) -> str:
-    """Id of the run that a version of a registered model is of.
+class Version(NamedTuple):
+    """A version of a registered model.
+
+    Attributes:
+        run: Id of the run that it is of.
+        sha256: Digest of its file.
+    """
+
+    run: str
+    sha256: str
+
+
+def version_named(tracking_uri: str, version: str) -> Version:
+    """A version of a registered model.
 
     Args:
         tracking_uri: MLflow's address.
@@ -42,4 +56,4 @@ def run_of_version(tracking_uri: str, version: str) -> str:
         run = entity.tags.get(RUN_TAG)
     if not run:
         raise NotFound(f"The registered model {version!r} is of no run of cloudedge: it has no tag {RUN_TAG}.")
-    return str(run)
+    return Version(str(run), str(entity.tags.get(SHA256_TAG, "")))

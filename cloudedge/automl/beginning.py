@@ -7,7 +7,7 @@ from cloudedge.automl.screen import BACKLOG_SHARE, REFERENCE, Predictor, Screen,
 from cloudedge.automl.searching import everything
 from cloudedge.automl.space import Preferences, below
 from cloudedge.documents import DataFormat
-from cloudedge.documents.automl import DeviceState, Hyperparameters, Limits, NothingFeasible, TraceRow
+from cloudedge.documents.automl import DeviceState, Hyperparameters, Limits, Loss, NothingFeasible, TraceRow
 
 _MOST_OUTSIDE = 5
 """Features that are named, of those beyond the meta model's range."""
@@ -44,7 +44,9 @@ def begin(
     data: DataFormat,
     model: Caps | None,
     *,
+    lacking: str = "There is no meta model here.",
     seed: int = 0,
+    loss: Loss = "cross-entropy",
     share: float = BACKLOG_SHARE,
 ) -> Begun | NothingFeasible:
     """Settle what a search sets out with.
@@ -57,7 +59,9 @@ def begin(
         predictor: Of the device.
         data: What the candidates learn from.
         model: The meta model; none: Optuna leads.
+        lacking: Why there is none, where there is none.
         seed: Of a search that Optuna leads.
+        loss: The same.
         share: Of the queue's backlog that an inference has to wait for.
 
     Returns:
@@ -72,8 +76,9 @@ def begin(
     if nothing:
         return nothing
     reference = screen.costs(REFERENCE)
-    proposed, why = _proposed(model, features(state, holding.limits, reference), screen)
-    caps, preferences = proposed or (everything().model_copy(update={"seed": seed}), {})
+    seen = features(state, holding.limits, reference)
+    proposed, why = (None, lacking) if model is None else _proposed(model, seen, screen)
+    caps, preferences = proposed or (everything().model_copy(update={"seed": seed, "loss": loss}), {})
     row = TraceRow(
         id=identity,
         device=device,
@@ -94,10 +99,8 @@ def taken_up(row: TraceRow, predictor: Predictor, data: DataFormat) -> Begun:
     return Begun(row, Screen(predictor, data, row.limits))
 
 
-def _proposed(model: Caps | None, seen: Array, screen: Screen) -> tuple[tuple[Hyperparameters, Preferences] | None, str]:
+def _proposed(model: Caps, seen: Array, screen: Screen) -> tuple[tuple[Hyperparameters, Preferences] | None, str]:
     """What the meta model proposes; or nothing, and why."""
-    if model is None:
-        return None, "There is no meta model here."
     outside = model.outside(seen)
     if outside:
         more = f", and {len(outside) - _MOST_OUTSIDE} more" if len(outside) > _MOST_OUTSIDE else ""

@@ -7,12 +7,13 @@ Outside of the meta model's range: Watanabe, "Tree-structured Parzen Estimator: 
 Roles for Better Empirical Performance", 2023, with constraints, as Optuna has it.
 """
 
+import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
-from cloudedge.automl.screen import Screen, broken
+from cloudedge.automl.screen import Screen, broken, excess
 from cloudedge.automl.space import Space, below, networks
-from cloudedge.documents.automl import Candidate, Hyperparameters, Limits, TraceRow, Trial
+from cloudedge.documents.automl import Candidate, Hyperparameters, Limit, Limits, TraceRow, Trial
 from cloudedge.errors import Conflict, InvalidInput
 from cloudedge.seeds import derived_seed
 
@@ -94,7 +95,7 @@ class Tpe(Generic[C]):
             import optuna
         except ImportError:
             raise InvalidInput(
-                "A search outside of the meta model's range needs Optuna: install cloudedge with its extra 'search'."
+                "A search outside of the meta model's range needs Optuna: install cloudedge with its extra 'edge'."
             ) from None
         self._space = space
         self._done: dict[C, Known[C]] = {}
@@ -182,7 +183,7 @@ class Search:
         """
         if not self.left:
             return None
-        caps = self.row.hyperparameters
+        caps, too_much = self.row.hyperparameters, self._too_much()
         chooser = self._chooser()
         for candidate in chooser:
             trial = Trial(
@@ -190,7 +191,7 @@ class Search:
                 loss=caps.loss,
                 seed=caps.seed,
                 predicted=self._screen.costs(candidate),
-                broken=self._screen.broken(candidate),
+                broken=self._broken(candidate, too_much),
             )
             if not trial.broken:
                 return trial
@@ -206,13 +207,41 @@ class Search:
         """
         if trial.accuracy is None:
             raise Conflict("A trial is told of once its candidate is trained.")
+        self._require_new(trial)
+        self._note(trial)
+
+    def refuse(self, trial: Trial) -> None:
+        """Note a candidate that was measured above a limit before it was trained, and so is not.
+
+        Raises:
+            Conflict: it was noted before, or trained, or breaks no limit.
+        """
+        if trial.accuracy is not None or trial.measured is None or not trial.broken:
+            raise Conflict("A candidate is refused that was measured above a limit, and not trained.")
+        self._require_new(trial)
+        self._note(trial)
+
+    def _require_new(self, trial: Trial) -> None:
         if any(_same(trial, other) for other in self.row.trials):
             raise Conflict(f"The candidate {trial.candidate.model_dump()} was told of before; each is trained once.")
-        self._note(trial)
 
     def _note(self, trial: Trial) -> None:
         trials = (*self.row.trials, trial)
         self.row = self.row.model_copy(update={"trials": trials, "best": best(trials, self._screen.limits)})
+
+    def _too_much(self) -> dict[Limit, float]:
+        """By limit the least excess that was expected of a candidate which was measured above it."""
+        found: dict[Limit, float] = {}
+        for trial in self.row.trials:
+            for limit in broken(trial.measured, self._screen.limits) if trial.measured else ():
+                expected = excess(trial.predicted, self._screen.limits)[limit]
+                found[limit] = min(expected, found.get(limit, expected))
+        return found
+
+    def _broken(self, candidate: Candidate, too_much: Mapping[Limit, float]) -> tuple[Limit, ...]:
+        """The limits that a candidate is expected to break: what costs no less than one that broke it would break it, too."""
+        beyond = self._screen.excess(candidate)
+        return tuple(limit for limit, by in beyond.items() if by > 0 or by >= too_much.get(limit, math.inf))
 
     def _chooser(self) -> Chooser[Candidate]:
         known = [self._known(trial) for trial in self.row.trials]
@@ -221,7 +250,10 @@ class Search:
         return Downward(below(self.row.hyperparameters, self.row.preferences), known)
 
     def _known(self, trial: Trial) -> Known[Candidate]:
-        return Known(trial.candidate, trial.accuracy, self._screen.excess(trial.candidate))
+        beyond = self._screen.excess(trial.candidate)
+        if trial.accuracy is None and trial.measured is not None:
+            beyond = excess(trial.measured, self._screen.limits)
+        return Known(trial.candidate, trial.accuracy, beyond)
 
 
 def best(trials: Sequence[Trial], limits: Limits) -> int | None:

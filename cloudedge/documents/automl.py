@@ -266,6 +266,8 @@ MAX_SEARCH_BYTES = 8 * 1024 * 1024
 class SearchRecord(Document):
     """All that a search on a device did, or why it did nothing."""
 
+    state: DeviceState = Field(description="The device's queue and resources as the search began.")
+    limits: Limits = Field(description="What the model might cost, these taken into account.")
     row: TraceRow | None = Field(default=None, description="The search; none: nothing is feasible.")
     nothing: NothingFeasible | None = Field(default=None, description="Why there was nothing to search.")
     predictions: tuple[Prediction, ...] = Field(

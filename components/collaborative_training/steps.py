@@ -52,8 +52,9 @@ class TrainingSteps(SystemSteps[TrainingTask]):
         """See `SystemSteps.registration`."""
         return registration_of(work)
 
-    def offer(self, run: Run, folder: Path) -> Offered:
-        """See `SystemSteps.offer`."""
+    def offer(self, run: Run, folder: Path, sha256: str = "") -> Offered:
+        """See `SystemSteps.offer`; there is one model."""
+        del sha256
         return offered_by(run, folder)
 
     def require_done(self, run: Run) -> None:

@@ -3,30 +3,18 @@
 from pydantic import Field
 
 from cloud.runs.run import OfAnOrder, Run
+from cloud.searches.meta_models import MetaModelRecord
 from cloudedge.documents import parse
 from cloudedge.documents.automl import MAX_SEARCH_BYTES, SearchRecord
 from cloudedge.documents.base import Document, Part
 from cloudedge.documents.deployable import Deployable
 from cloudedge.documents.kinds.search import Searched
-from cloudedge.names import SHA256
 
 SEARCH = "search"
 """Name of the step in which devices search."""
 
 MODEL, DEPLOYABLE, DONE = "model", "deployable", "search"
 """Names of the outputs of the work to search."""
-
-
-class UsedMetaModel(Document):
-    """The meta model that led a run's searches."""
-
-    run: str = Field(default="", description="Run that trained it; empty: it is the one that comes with cloudedge.")
-    weights_key: str = Field(description="Key of its weights in the store.")
-    weights_sha256: str = Field(pattern=SHA256, description="Their digest.")
-    weights_size: int = Field(ge=1, description="Their length in bytes.")
-    card_key: str = Field(description="Key of what it says of itself.")
-    card_sha256: str = Field(pattern=SHA256, description="Its digest.")
-    card_size: int = Field(ge=1, description="Its length in bytes.")
 
 
 class RankedDevice(Part):
@@ -44,9 +32,14 @@ class Ranking(Document):
     best: str = Field(default="", description="Device whose model is the most accurate one; empty: there is no model.")
 
 
-def used_meta_model(run: Run) -> UsedMetaModel | None:
+def meta_model_key(run: Run) -> str:
+    """Key of the record of the meta model that leads a run's searches."""
+    return run.key("meta-model.json")
+
+
+def used_meta_model(run: Run) -> MetaModelRecord | None:
     """The meta model of a run's searches, once it is settled."""
-    return run.find(UsedMetaModel, run.key("meta-model.json"))
+    return run.find(MetaModelRecord, meta_model_key(run))
 
 
 def ranking_of(run: Run) -> Ranking | None:

@@ -88,8 +88,9 @@ class InspectionTrainingSteps(SystemSteps[InspectionTrainingTask]):
             deployable=deployable,
         )
 
-    def offer(self, run: Run, folder: Path) -> Offered:
-        """See `SystemSteps.offer`."""
+    def offer(self, run: Run, folder: Path, sha256: str = "") -> Offered:
+        """See `SystemSteps.offer`; there is one model."""
+        del sha256
         record = _gate(run)
         delivery, deployable, _ = delivered_model(run)
         path = folder / "model.onnx"

@@ -1,7 +1,6 @@
 """The site engineer's tools for what this device has to give, and for what networks cost on it."""
 
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ import typer
 from cloudedge.automl.predicting import CalibratedPredictor, why_stale
 from cloudedge.automl.space import networks
 from cloudedge.documents import parse
-from cloudedge.documents.automl import Calibration, Candidate, DeviceDescription, DeviceState
+from cloudedge.documents.automl import Calibration, Candidate, DeviceDescription
 from cloudedge.errors import InvalidInput
 from cloudedge.files import atomic_write
 from cloudedge.places import shown_path
@@ -18,8 +17,7 @@ from edge.calibration.calibrating import MOST_SECONDS
 from edge.calibration.keeping import calibrated, description_of, kept
 from edge.folders import Folders
 from edge.probes.processor import processor
-from edge.probes.queue import queue
-from edge.probes.resources import resources
+from edge.probes.state import state_of
 from edge.tools.formats import format_in
 from edge.tools.printing import AsJson, State, print_json, print_table
 
@@ -53,9 +51,8 @@ def device(
     if describe is not None:
         atomic_write(folders.description, _described(describe).to_json())
     description, computes = description_of(folders), processor()
-    source = resources(description)
-    busy_watts = source.average_power if description is None else description.busy_watts or source.average_power
-    found = DeviceState(jobs=queue(folders.ledger, busy_watts), resources=source, at=datetime.now(UTC))
+    found = state_of(folders, description)
+    source = found.resources
     calibrations = kept(folders)
     if as_json:
         print_json(

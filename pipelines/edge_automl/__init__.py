@@ -1,1 +1,1 @@
-"""Searching for models on edge devices: its pipeline, and what it is to people."""
+"""AutoML at the edge: its pipeline, and what people and programs are shown of it."""

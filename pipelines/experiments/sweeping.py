@@ -151,7 +151,7 @@ def search_of(plan: Plan, over: Values, ground: Ground) -> tuple[Search, Book]:
     try:
         from pipelines.experiments.study import Study, as_json
     except ModuleNotFoundError:
-        raise InvalidInput("Optuna is not installed, so it cannot choose values: pip install 'cloudedge[sweep]'.") from None
+        raise InvalidInput("Optuna is not installed, so it cannot choose values: pip install 'cloudedge[cloud]'.") from None
 
     book = Book(ground.books / f"{sweep_id(plan.task, as_json(over))}.json")
     return Study(plan.task, over, plan.seeds, plan.trials, plan.sampler, book, ground.check), book

@@ -20,7 +20,7 @@ def test_to_prepare_again_changes_nothing(site: Site) -> None:
 
 def test_the_pipelines_user_reaches_its_folders_alone(site: Site) -> None:
     user, bucket = site.minio.client(site.user), site.address.rpartition("/")[2]
-    for key in ("runs/a", "datasets/a/b", "weights/a", "reaper/clock"):
+    for key in ("runs/a", "datasets/a/b", "weights/a", "reaper/clock", "automl/trace/a.json"):
         execute(user, "PUT", bucket, key, body=b"1")
         assert user.get_object(bucket, key).data == b"1"
     others = site.minio.bucket()
@@ -44,7 +44,8 @@ def test_the_policy_can_be_given_to_another_s3(site: Site) -> None:
     found = json.loads(site.cli("store", "policy", environment={"CLOUDEDGE_STORE": "https://s3.example/models/factory"}))
     resources = [resource for statement in found["Statement"] for resource in statement["Resource"]]
     assert resources[0] == "arn:aws:s3:::models"
-    assert "arn:aws:s3:::models/factory/runs/*" in resources
+    folders = {resource.removeprefix("arn:aws:s3:::models/factory/") for resource in resources[2:]}
+    assert folders == {"runs/*", "datasets/*", "weights/*", "reaper/*", "automl/*"}
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from cloudedge.automl.meta.features import NAMES, Array
+from cloudedge.automl.meta.files import CARD, SHIPPED, WEIGHTS
 from cloudedge.automl.space import Preferences
 from cloudedge.documents.automl import FILTERS, KERNELS, MOST_LAYERS, Hyperparameters
 from cloudedge.documents.base import Document, Part, parse
@@ -28,9 +29,6 @@ DEEPEST = 10
 
 WIDEST = 300
 """Neurons of a layer at most."""
-
-SHIPPED = Path(__file__).parent / "shipped"
-"""The one that comes with cloudedge."""
 
 HEADS: Mapping[str, tuple[Any, ...]] = {
     "layers": tuple(range(1, MOST_LAYERS + 1)),
@@ -46,8 +44,6 @@ ORDINAL = ("layers", "filters", "kernel")
 
 _COVERED = 0.9
 """Probability that the best choice is none beyond the cap."""
-
-_WEIGHTS, _CARD = "meta.safetensors", "meta.json"
 
 
 class Feature(Part):
@@ -134,11 +130,7 @@ class MetaModel:
         Args:
             seen: Features, see `features`.
         """
-        mean = np.array([feature.mean for feature in self.card.features])
-        deviation = np.array([feature.deviation for feature in self.card.features])
-        with torch.no_grad():
-            logits = self._network(torch.from_numpy((seen - mean) / deviation).float()[None])
-        shares = {name: each[0].softmax(0) for name, each in by_head(logits).items()}
+        shares = {name: each[0].softmax(0) for name, each in self.logits(seen[None]).items()}
         places = {
             name: int((each.cumsum(0) >= _COVERED).int().argmax()) if name in ORDINAL else int(each.argmax())
             for name, each in shares.items()
@@ -146,14 +138,25 @@ class MetaModel:
         caps = Hyperparameters.model_validate({name: HEADS[name][place] for name, place in places.items()})
         return caps, {name: [min(1.0, share) for share in shares[name].tolist()] for name in ORDINAL}
 
+    def logits(self, seen: Array) -> dict[str, Tensor]:
+        """How much speaks for each choice of a head, [n, choices] by head.
+
+        Args:
+            seen: Features, see `features`, of n searches: [n, features].
+        """
+        mean = np.array([feature.mean for feature in self.card.features])
+        deviation = np.array([feature.deviation for feature in self.card.features])
+        with torch.no_grad():
+            return by_head(self._network(torch.from_numpy((seen - mean) / deviation).float()))
+
     def save(self, folder: Path) -> None:
         """Write it as two files; the same model gives the same bytes.
 
         Raises:
             StoreFailed: the disk does not take it.
         """
-        save(self._network.state_dict(), folder / _WEIGHTS)
-        atomic_write(folder / _CARD, self.card.to_json())
+        save(self._network.state_dict(), folder / WEIGHTS)
+        atomic_write(folder / CARD, self.card.to_json())
 
     @classmethod
     def load(cls, folder: Path = SHIPPED) -> "MetaModel":
@@ -167,17 +170,17 @@ class MetaModel:
             InvalidDocument: its document is none that is understood here.
             InvalidModel: its weights are not those of such a network.
         """
-        path = folder / _CARD
+        path = folder / CARD
         if not path.is_file():
-            raise NotFound(f"There is no meta model in {folder}: it has no file {_CARD}. Give a folder that has one.")
+            raise NotFound(f"There is no meta model in {folder}: it has no file {CARD}. Give a folder that has one.")
         with disk_errors(path):
             card = parse(Card, path.read_bytes(), str(path), stored=True)
         net = network(card.layers, card.width)
-        check(folder / _WEIGHTS, layout_of(net.state_dict()))
+        check(folder / WEIGHTS, layout_of(net.state_dict()))
         try:
-            net.load_state_dict(load(folder / _WEIGHTS))
+            net.load_state_dict(load(folder / WEIGHTS))
         except RuntimeError as error:
-            raise InvalidModel(f"{folder / _WEIGHTS} has other weights than its document says: {error}") from None
+            raise InvalidModel(f"{folder / WEIGHTS} has other weights than its document says: {error}") from None
         return cls(card, net)
 
 

@@ -8,16 +8,17 @@ processor type.
 """
 
 import argparse
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
 
-from cloudedge.automl.meta.model import SHIPPED, MetaModel
+from cloudedge.automl.meta.files import SHIPPED
+from cloudedge.automl.meta.model import MetaModel
 from cloudedge.automl.meta.simulating import simulated
 from cloudedge.automl.meta.table import Table
 from cloudedge.automl.meta.training import STEPS, examples, train
+from cloudedge.documents.automl import TraceRow
 from cloudedge.documents.base import parse
 from cloudedge.seeds import derived_seed
 
@@ -45,15 +46,28 @@ def learned(
         trials: Sizes of the meta model that are tried.
         steps: Of training.
     """
-    tables = [read_table(name) for name in names]
-    rows = chain.from_iterable(
-        simulated(table, searches // len(tables), derived_seed(seed, name)) for name, table in zip(names, tables, strict=True)
-    )
-    words = (
+    tables = {name: read_table(name) for name in names}
+    return train(examples(drawn(tables, searches, seed)), in_words(tables, searches), seed=seed, trials=trials, steps=steps)
+
+
+def drawn(tables: Mapping[str, Table], searches: int, seed: int) -> Iterator[TraceRow]:
+    """Simulated searches.
+
+    Args:
+        tables: By name; each gives as many of the searches.
+        searches: How many, over all tables.
+        seed: They follow from it.
+    """
+    for name, table in tables.items():
+        yield from simulated(table, searches // len(tables), derived_seed(seed, name))
+
+
+def in_words(tables: Mapping[str, Table], searches: int) -> str:
+    """What simulated searches are, for the card of who learned from them."""
+    return (
         f"{searches} simulated searches on drawn devices, none of which exists, with the accuracies that candidates really "
-        f"reached on {', and on '.join(table.samples for table in tables)}"
+        f"reached on {', and on '.join(table.samples for table in tables.values())}"
     )
-    return train(examples(rows), words, seed=seed, trials=trials, steps=steps)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,7 +1,7 @@
 """How a meta model is trained: from searches that are over to a network, whose own size is searched for, too."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from cloudedge.automl.meta.features import Array, features
-from cloudedge.automl.meta.model import DEEPEST, HEADS, WIDEST, Card, MetaModel, by_head, network, statistics
+from cloudedge.automl.meta.features import NAMES, Array, features
+from cloudedge.automl.meta.model import DEEPEST, HEADS, ORDINAL, WIDEST, Card, MetaModel, by_head, network, statistics
 from cloudedge.automl.searching import Known, Tpe
 from cloudedge.automl.space import Space
 from cloudedge.documents.automl import TraceRow
@@ -44,23 +44,38 @@ class Examples(NamedTuple):
     Attributes:
         seen: Features, [rows, features].
         chosen: Places of what would have been best in each head, [rows, heads].
+        times: How many searches each counts as, [rows].
         simulated: How many of them happened on no device.
     """
 
     seen: Array
     chosen: npt.NDArray[np.int64]
+    times: npt.NDArray[np.int64]
     simulated: int
+
+    def and_also(self, others: "Examples") -> "Examples":
+        """These, then others."""
+        return Examples(
+            np.concatenate([self.seen, others.seen]),
+            np.concatenate([self.chosen, others.chosen]),
+            np.concatenate([self.times, others.times]),
+            self.simulated + others.simulated,
+        )
 
 
 SIMULATED = "simulated"
 """Name of the device that simulated searches are said to have been on."""
 
 
-def examples(rows: Iterable[TraceRow]) -> Examples:
+def examples(rows: Iterable[TraceRow], times: int = 1) -> Examples:
     """What can be learned from searches.
 
     The best caps for a search are the sizes of its best model: capped by them, the search begins with it. A search that found
     nothing says nothing. One that tried a loss or a seed that no head chooses from says nothing either.
+
+    Args:
+        rows: The searches.
+        times: How many each counts as.
     """
     seen, chosen, simulated = [], [], 0
     for row in rows:
@@ -79,7 +94,42 @@ def examples(rows: Iterable[TraceRow]) -> Examples:
             seen.append(features(row.state, row.limits, row.reference))
             chosen.append([HEADS[name].index(wanted[name]) for name in HEADS])
             simulated += row.device == SIMULATED
-    return Examples(np.array(seen), np.array(chosen, np.int64), simulated)
+    return Examples(
+        np.array(seen).reshape(-1, len(NAMES)),
+        np.array(chosen, np.int64).reshape(-1, len(HEADS)),
+        np.full(len(seen), times),
+        simulated,
+    )
+
+
+def surprise(model: MetaModel, found: Examples) -> float:
+    """Mean negative log-likelihood of the best sizes, in nats: 0 where each is foretold with certainty.
+
+    Only of the sizes, as a search compares those alone: it trains with one loss and one seed.
+
+    Args:
+        model: A meta model.
+        found: What it never learned from: one search or more.
+    """
+    logits, targets = model.logits(found.seen), torch.from_numpy(found.chosen)
+    losses = [functional.cross_entropy(logits[name], targets[:, place]) for place, name in enumerate(HEADS) if name in ORDINAL]
+    return float(torch.stack(losses).mean())
+
+
+def agreement(model: MetaModel, found: Examples) -> dict[str, float]:
+    """Share of searches whose best choice a meta model holds the most likely one, by hyperparameter.
+
+    Args:
+        model: A meta model.
+        found: What it never learned from: one search or more.
+    """
+    return _agreement(model.logits(found.seen), torch.from_numpy(found.chosen))
+
+
+def _agreement(logits: Mapping[str, torch.Tensor], targets: torch.Tensor) -> dict[str, float]:
+    return {
+        name: float((each.argmax(1) == targets[:, place]).float().mean()) for place, (name, each) in enumerate(logits.items())
+    }
 
 
 def forms() -> Space[Form]:
@@ -87,7 +137,15 @@ def forms() -> Space[Form]:
     return Space({"layers": range(1, DEEPEST), "width": _WIDTHS}, Form)
 
 
-def train(learned: Examples, trained_on: str, *, seed: int = 0, trials: int = 10, steps: int = STEPS) -> MetaModel:
+def train(
+    learned: Examples,
+    trained_on: str,
+    *,
+    seed: int = 0,
+    trials: int = 10,
+    steps: int = STEPS,
+    say: Callable[[str], object] = lambda words: None,
+) -> MetaModel:
     """Search for the size of a meta model as models are searched for on a device, then train that one.
 
     Args:
@@ -96,6 +154,7 @@ def train(learned: Examples, trained_on: str, *, seed: int = 0, trials: int = 10
         seed: All chance follows from it: equal arguments give equal bytes.
         trials: Sizes that are tried, each with a quarter of the steps.
         steps: Of training, in batches of 128.
+        say: Called with how far it is.
 
     Raises:
         InvalidInput: there are too few searches to learn from, or Optuna is not installed.
@@ -105,7 +164,9 @@ def train(learned: Examples, trained_on: str, *, seed: int = 0, trials: int = 10
         raise InvalidInput(f"{rows} searches found a model; a meta model is trained on {LEAST_ROWS} or more. Collect more.")
     order = np.random.default_rng(derived_seed(seed, "held out")).permutation(rows)
     held, used = order[: int(rows * _HELD_OUT)], order[int(rows * _HELD_OUT) :]
-    about = statistics(learned.seen[used])
+    # Held out is a search; how many it counts as follows then, so that none is on both sides.
+    counted, judged = (np.repeat(each, learned.times[each]) for each in (used, held))
+    about = statistics(learned.seen[counted])
     mean, deviation = (np.array([getattr(each, name) for each in about]) for name in ("mean", "deviation"))
     inputs = torch.from_numpy((learned.seen - mean) / deviation).float()
     targets = torch.from_numpy(learned.chosen)
@@ -117,18 +178,15 @@ def train(learned: Examples, trained_on: str, *, seed: int = 0, trials: int = 10
         if size > _MOST_BYTES:
             tried.append(Known(form, None, beyond))
             continue
-        net = _trained(inputs[used], targets[used], form, seed, max(1, steps // 4))
+        net = _trained(inputs[counted], targets[counted], form, seed, max(1, steps // 4))
         with torch.no_grad():
-            loss = float(_loss(net(inputs[held]), targets[held]))
+            loss = float(_loss(net(inputs[judged]), targets[judged]))
         tried.append(Known(form, -loss, beyond))
+        say(f"A meta model of {form.layers} hidden layers of {form.width} neurons was tried: loss {loss:.3f}.")
     form = max(tried, key=lambda known: -math.inf if known.value is None else known.value).item
-    net = _trained(inputs[used], targets[used], form, seed, steps)
+    net = _trained(inputs[counted], targets[counted], form, seed, steps)
     with torch.no_grad():
         logits = by_head(net(inputs[held]))
-    agreement = {
-        name: float((each.argmax(1) == targets[held, place]).float().mean())
-        for place, (name, each) in enumerate(logits.items())
-    }
     card = Card(
         layers=form.layers,
         width=form.width,
@@ -137,7 +195,7 @@ def train(learned: Examples, trained_on: str, *, seed: int = 0, trials: int = 10
         trained_on=trained_on,
         rows=rows,
         simulated_rows=learned.simulated,
-        agreement=agreement,
+        agreement=_agreement(logits, targets[held]),
     )
     return MetaModel(card, net)
 

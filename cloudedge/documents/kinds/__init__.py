@@ -36,6 +36,8 @@ class Work(Part):
     """Names of the files that the work begins with; none: any."""
     outputs: ClassVar[frozenset[str]] = frozenset()
     """Names of the files that it makes, but for the `RESERVED` ones."""
+    may_lack: ClassVar[frozenset[str]] = frozenset()
+    """Those of the outputs that a result may come without, where there is nothing to be made."""
     in_order: ClassVar[bool] = False
     """Whether no order of the kind may overtake an earlier one, not even one that cannot go on for now."""
 

@@ -15,8 +15,8 @@ from cloudedge.names import NAME
 class Search(Work):
     """How to search. 'meta' is the meta model's weights, 'card' says what that is; 'search' is all that the search did.
 
-    'model' is the best network that keeps the limits, the ONNX file that will be deployed, 'deployable' its manifest; where there
-    is no such network there are neither.
+    'model' is the best network that keeps the limits, the ONNX file that will be deployed, 'deployable' its manifest; where
+    there is no such network there are neither.
     """
 
     inputs: ClassVar = frozenset({"meta", "card"})

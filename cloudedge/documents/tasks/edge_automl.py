@@ -68,8 +68,8 @@ class EdgeAutomlTask(Task):
     meta_model: str = Field(
         default="",
         pattern=r"^([a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?)?$",
-        description="Meta model that says how large a search may be: the id of the run that trained it, or 'shipped'; empty: the "
-        "newest that passed its gate, or else the one that comes with cloudedge.",
+        description="Meta model that says how large a search may be: the id of the run that trained it, or 'shipped'; empty: "
+        "the newest that passed its gate, or else the one that comes with cloudedge.",
     )
     model_name: str = Field(
         default="",

@@ -8,13 +8,14 @@ from typing import NamedTuple, TypeVar
 from cloud.orders.watch import OrderWatch
 from cloud.pages.words import natural
 from cloud.runs.run import OfAnOrder, Run
+from cloud.searches.meta_models import MetaModelRecord
 from cloud.tracking import Registered, registered_of
 from cloudedge.automl.screen import bounds, excess
 from cloudedge.documents.automl import Candidate, Costs, Limit, Limits, Prediction, SearchRecord, Trial
 from cloudedge.documents.kinds.search import Searched
 from cloudedge.documents.tasks.edge_automl import EdgeAutomlTask
 from cloudedge.errors import CloudedgeError
-from components.edge_automl.records import MODEL, SEARCH, UsedMetaModel, ranking_of, search_of, used_meta_model
+from components.edge_automl.records import MODEL, SEARCH, ranking_of, search_of, used_meta_model
 
 T = TypeVar("T")
 
@@ -112,7 +113,7 @@ class Findings:
     waited: bool = False
     best: str = ""
     ranked: bool = False
-    meta: UsedMetaModel | None = None
+    meta: MetaModelRecord | None = None
     registered: Registered | None = None
 
     def device(self, name: str) -> DeviceStory | None:
@@ -180,9 +181,9 @@ def reasons(task: EdgeAutomlTask, device: DeviceStory) -> Mapping[Limit, str]:
         return device.result.nothing.why if device.result and device.result.nothing else {}
     if record.nothing:
         return record.nothing.why
-    held = bounds(task.allowed.limits, record.row.state, task.backlog_share) if record.row else None
+    held = bounds(task.allowed.limits, record.state, task.backlog_share)
     # A device whose software has other rules says by its limits that these reasons are not its own.
-    return held.why if held and record.row and held.limits == record.row.limits else {}
+    return held.why if held.limits == record.limits else {}
 
 
 def _tried(trial: Trial, limits: Limits, best: bool, refusal: str) -> Tried:

@@ -213,17 +213,16 @@ def _device(found: Findings, device: DeviceStory) -> Markup:
     held = tables.held(device, reasons(found.task, device))
     if held.rows:
         parts += [element("h3", "Limits, and what they kept away"), held.markup(), remark(words.screening(device))]
-    row = device.record.row if device.record else None
-    if row and row.state.jobs:
-        parts.append(_queue(row.state.jobs))
+    if device.record and device.record.state.jobs:
+        parts.append(_queue(device.record.state.jobs))
     return section(device.name, *parts)
 
 
 def _about(found: Findings, device: DeviceStory) -> Markup:
-    result, row = device.result, device.record.row if device.record else None
-    facts = []
-    if row:
-        facts += [("Queue", words.queue(row.state.jobs)), *words.resources(row.state.resources)]
+    result, facts = device.result, []
+    if device.record:
+        state = device.record.state
+        facts += [("Queue", words.queue(state.jobs)), *words.resources(state.resources)]
     if result:
         facts += [("Processor", words.processor(result.processor))] if result.processor else []
         took = result.calibration_seconds

@@ -6,7 +6,7 @@ import re
 from cloud.runs.run import Run
 from cloud.step import Step, step
 from cloud.tracking import TrackingRecord
-from cloud.tracking.versions import run_of_version
+from cloud.tracking.versions import version_named
 from cloudedge.documents.deployable import Deployable
 from cloudedge.documents.line import SERVER
 from cloudedge.documents.tasks.inspection_deployment import InspectionDeploymentTask
@@ -35,8 +35,8 @@ def release_model(run_id: str) -> Release:
 def _released(work: Step, task: InspectionDeploymentTask) -> Release:
     from cloudedge.deployable.checking import check
 
-    source = _source(work, task.model)
-    offered = steps_of(source.task()).offer(source, work.scratch())
+    source, sha256 = _source(work, task.model)
+    offered = steps_of(source.task()).offer(source, work.scratch(), sha256)
     passed, verdict = _word(task, offered)
     if not passed and not task.override.by.strip():
         raise InvalidInput(
@@ -93,11 +93,12 @@ def _require_images(task: InspectionDeploymentTask, deployable: Deployable) -> N
         )
 
 
-def _source(work: Step, model: str) -> Run:
-    """The run that made a model: that of this id, or the one that a registered model's version is of."""
+def _source(work: Step, model: str) -> tuple[Run, str]:
+    """The run that made a model: that of this id, or the one that a registered model's version is of, with its digest."""
     if re.fullmatch(NAME, model) and Run(work.store, model).exists():
-        return Run(work.store, model)
+        return Run(work.store, model), ""
     address = work.settings.registry_uri or work.settings.tracking_uri
     if not address:
         raise NotFound(f"There is no run {model!r}, and no MLflow is named whose registry may have a model of this name.")
-    return Run(work.store, run_of_version(address, model))
+    version = version_named(address, model)
+    return Run(work.store, version.run), version.sha256

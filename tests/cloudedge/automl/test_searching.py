@@ -166,7 +166,7 @@ def test_what_is_measured_beyond_a_limit_or_not_measured_is_not_returned() -> No
 def test_without_optuna_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     search = Search(*begun(), 3)
-    with pytest.raises(InvalidInput, match="extra 'search'"):
+    with pytest.raises(InvalidInput, match="extra 'edge'"):
         search.ask()
 
 

@@ -13,8 +13,10 @@ from typing import Any
 
 from cloud.runs.run import Run
 from cloud.runs.step_records import Delivery, DispatchRecord, IssuedOrder, RunState, WaitRecord
+from cloud.searches import meta_models
 from cloudedge.automl.beginning import begin
-from cloudedge.automl.meta.model import SHIPPED, MetaModel
+from cloudedge.automl.meta.files import SHIPPED
+from cloudedge.automl.meta.model import MetaModel
 from cloudedge.automl.meta.shipping import read_table
 from cloudedge.automl.meta.simulating import Device, form
 from cloudedge.automl.screen import Screen, bounds, broken, in_words
@@ -38,7 +40,7 @@ from cloudedge.documents.kinds.search import Searched
 from cloudedge.documents.tasks.edge_automl import Allowed, EdgeAutomlTask
 from cloudedge.seeds import derived_seed
 from cloudedge.store import DirectoryStore
-from components.edge_automl.records import DEPLOYABLE, DONE, MODEL, SEARCH, RankedDevice, Ranking, UsedMetaModel
+from components.edge_automl.records import DEPLOYABLE, DONE, MODEL, SEARCH, RankedDevice, Ranking, meta_model_key
 from tests.cloudedge.automl.devices import BOARD
 from tests.cloudedge.deployable.graphs import DOUBLING
 
@@ -150,7 +152,7 @@ def searched(order: str, name: str, site: Site, asked: EdgeAutomlTask) -> tuple[
     )
     if isinstance(begun, NothingFeasible):
         done = Searched(by="nobody", nothing=begun, words=in_words(begun), **about)
-        return done, SearchRecord(nothing=begun, predictions=predictions)
+        return done, SearchRecord(state=state, limits=limits.limits, nothing=begun, predictions=predictions)
     search = Search(*begun, asked.trials)
     while trial := search.ask():
         search.tell(
@@ -167,7 +169,9 @@ def searched(order: str, name: str, site: Site, asked: EdgeAutomlTask) -> tuple[
         digest = hashlib.sha256(f"{name} {best.candidate}".encode()).hexdigest()
         about |= {"sha256": digest, "candidate": best.candidate, "loss": best.loss, "accuracy": best.accuracy}
         about["costs"] = best.measured
-    return Searched(by=row.by, why=row.why, **about), SearchRecord(row=row, predictions=predictions)
+    return Searched(by=row.by, why=row.why, **about), SearchRecord(
+        state=state, limits=limits.limits, row=row, predictions=predictions
+    )
 
 
 @dataclass
@@ -206,15 +210,7 @@ class Searches:
         )
         record = DispatchRecord(edges=tuple(sorted(self._names)), orders=orders, kind="search")
         self.run.put(self.run.step_key(SEARCH, "dispatch.json"), record)
-        used = UsedMetaModel(
-            weights_key="automl/w",
-            weights_sha256="1" * 64,
-            weights_size=9,
-            card_key="automl/c",
-            card_sha256="2" * 64,
-            card_size=9,
-        )
-        self.run.put(self.run.key("meta-model.json"), used)
+        self.run.put(meta_model_key(self.run), meta_models.shipped(self.store))
         return self
 
     def delivered(self, names: Sequence[str] | None = None) -> dict[str, Searched]:

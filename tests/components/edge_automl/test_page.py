@@ -8,7 +8,7 @@ import pytest
 
 from cloud.runs.step_records import Delivery
 from cloudedge.automl.screen import in_words
-from cloudedge.documents.automl import Limits, SearchRecord
+from cloudedge.documents.automl import Limits
 from cloudedge.documents.tasks.edge_automl import Allowed
 from cloudedge.errors import NotFound
 from cloudedge.store import DirectoryStore
@@ -316,7 +316,7 @@ def test_a_network_may_be_refused_before_it_is_trained_or_its_training_come_to_n
     failed = trial.model_copy(update={**bare, "measured": None, "fault": "The loss is not a number."})
     unmeasured = trial.model_copy(update={"measured": None})
     row = record.row.model_copy(update={"trials": (refused, failed, unmeasured), "best": None})
-    told = DeviceStory("gate-1", record=SearchRecord(row=row, predictions=record.predictions)).tried()
+    told = DeviceStory("gate-1", record=record.model_copy(update={"row": row})).tried()
     assert [one.outcome for one in told] == [
         "refused before it was trained: latency 10 times its limit",
         "training came to nothing: The loss is not a number.",

@@ -1,0 +1,1 @@
+"""Compare what the devices' searches found."""

@@ -1,0 +1,190 @@
+"""Ranking: the devices' results side by side, each believed only as far as its files bear it out."""
+
+from collections.abc import Iterator
+
+from cloud.runs.run import Run
+from cloud.runs.step_records import Delivery
+from cloud.searches import trace
+from cloud.step import Step, step
+from cloud.tracking import MetricPoint, TrackingRecord
+from cloud.tracking.mlflow_records import flat_params
+from cloudedge.automl.screen import broken
+from cloudedge.documents import parse
+from cloudedge.documents.automl import Costs, SearchRecord, Trial
+from cloudedge.documents.deployable import MAX_DEPLOYABLE_BYTES, MAX_DEPLOYABLE_MANIFEST_BYTES, Deployable
+from cloudedge.documents.kinds.search import Searched
+from cloudedge.errors import CloudedgeError, InvalidModel, NotFound, StoreFailed
+from cloudedge.files import atomic_write
+from components.edge_automl.records import DEPLOYABLE, MODEL, SEARCH, RankedDevice, Ranking, ranking_of, search_of
+from components.edge_automl.registration import registration_of
+
+_MOST_FAULT = 2000
+
+
+def rank_run(run_id: str) -> Ranking:
+    """Compare the models that the devices of a run have found.
+
+    Raises:
+        NotFound: no device has delivered.
+    """
+    with step(run_id, "rank") as work:
+        waited = work.run.waited(SEARCH)
+        if waited is None or not waited.delivered:
+            raise NotFound(f"No device of run {run_id} has delivered yet: run the steps before.")
+        searches = dict(_searches(work, waited.delivered))
+        ranking = ranking_of(work.run)
+        if ranking is None:
+            ranking = _ranked(work, waited.delivered)
+            work.run.put(work.run.key("ranking.json"), ranking)
+            best = ranking.devices[ranking.best].result if ranking.best else None
+            work.log("ranked", best=ranking.best, accuracy=best.accuracy if best else None, devices=sorted(ranking.devices))
+        for edge, device in sorted(ranking.devices.items()):
+            work.say(f"{edge}: {device.fault or device.result.words}")
+        trace.keep(work.store, (record.row for record in searches.values() if record.row))
+        _track(work, ranking, searches)
+        return ranking
+
+
+def figures_of(ranking: Ranking) -> dict[str, float]:
+    """What there is to compare, by name and device."""
+    found: dict[str, float] = {}
+    for edge, device in sorted(ranking.devices.items()):
+        result = device.result
+        if device.deployable is None or result.costs is None or result.accuracy is None:
+            continue
+        found[f"accuracy/{edge}"] = result.accuracy
+        found |= {f"{name}/{edge}": value for name, value in _costs(result.costs).items()}
+    return found
+
+
+def _searches(work: Step, delivered: tuple[Delivery, ...]) -> Iterator[tuple[str, SearchRecord]]:
+    for delivery in delivered:
+        try:
+            yield delivery.edge, search_of(work.run, delivery)
+        except StoreFailed:
+            raise
+        except CloudedgeError as error:
+            work.say(f"{delivery.edge}: what its search did cannot be read: {error}")
+
+
+def _ranked(work: Step, delivered: tuple[Delivery, ...]) -> Ranking:
+    devices = {}
+    for delivery in delivered:
+        result = work.run.manifest(delivery).result
+        if not isinstance(result, Searched):
+            work.say(f"{delivery.edge} delivered a result of another kind: {result.kind}.")
+            continue
+        devices[delivery.edge] = _device(work, delivery, result)
+    able = {edge: device.result for edge, device in devices.items() if device.deployable}
+
+    def key(edge: str) -> tuple[float, float, str]:
+        result = able[edge]
+        return -(result.accuracy or 0.0), result.costs.latency_bound_ms if result.costs else 0.0, edge
+
+    return Ranking(devices=devices, best=min(able, key=key, default=""))
+
+
+def _device(work: Step, delivery: Delivery, result: Searched) -> RankedDevice:
+    if not result.sha256:
+        return RankedDevice(result=result)
+    try:
+        return RankedDevice(result=result, deployable=_checked(work, delivery, result))
+    except StoreFailed:
+        raise
+    except CloudedgeError as error:
+        return RankedDevice(result=result, fault=f"Its model is not taken: {error}"[:_MOST_FAULT])
+
+
+def _checked(work: Step, delivery: Delivery, result: Searched) -> Deployable:
+    """The manifest of a device's model, which is what it says.
+
+    Raises:
+        CloudedgeError: it is not, or it breaks a limit.
+    """
+    from cloudedge.deployable.checking import check
+
+    manifest = work.run.manifest(delivery)
+    content = work.run.output(delivery, DEPLOYABLE, MAX_DEPLOYABLE_MANIFEST_BYTES, manifest)
+    deployable = parse(Deployable, content, f"The manifest of {delivery.edge}'s model", MAX_DEPLOYABLE_MANIFEST_BYTES)
+    if deployable.sha256 != result.sha256:
+        raise InvalidModel(f"{delivery.edge} describes another model than it found.")
+    path = work.scratch() / f"{delivery.edge}.onnx"
+    atomic_write(path, work.run.output(delivery, MODEL, MAX_DEPLOYABLE_BYTES, manifest))
+    check(path, deployable)
+    if result.costs is None or result.accuracy is None:
+        raise InvalidModel(f"{delivery.edge} says not what its model reaches and costs.")
+    if beyond := broken(result.costs, result.limits):
+        raise InvalidModel(f"{delivery.edge} measured its model above its limit of {' and '.join(beyond)}.")
+    return deployable
+
+
+def _track(work: Step, ranking: Ranking, searches: dict[str, SearchRecord]) -> None:
+    """Tell MLflow of the models, and of each trial as a run of its own; and have the models registered beside the best one."""
+    at = work.written_at(work.run.key("ranking.json"))
+    metrics = [MetricPoint(key=name, value=value, step=0, at=at) for name, value in figures_of(ranking).items()]
+    records = [TrackingRecord(at=at, metrics=tuple(metrics), tags={"cloudedge.best": ranking.best})]
+    for edge, search in sorted(searches.items()):
+        trials = search.row.trials if search.row else ()
+        for number, trial in enumerate((trial for trial in trials if trial.measured or trial.fault), start=1):
+            child = f"edge/{edge}/trial-{number:03d}"
+            points = (MetricPoint(key=name, value=value, step=0, at=at) for name, value in _figures(trial).items())
+            records.append(
+                TrackingRecord(
+                    child=child,
+                    edge=edge,
+                    at=at,
+                    params=flat_params({**trial.candidate.model_dump(), "loss": trial.loss, "seed": trial.seed}),
+                    metrics=tuple(points),
+                    tags={"cloudedge.trial": _became(trial, search, ranking.devices.get(edge))},
+                    status="failed" if trial.fault else "finished",
+                )
+            )
+    work.track("rank", *records)
+    for edge, device in sorted(ranking.devices.items()):
+        if device.deployable and edge != ranking.best:
+            work.track(f"rank-{edge}", registration=registration_of(work.run, ranking, edge))
+
+
+def _became(trial: Trial, search: SearchRecord, device: RankedDevice | None) -> str:
+    if trial.fault:
+        return "failed"
+    if trial.measured and broken(trial.measured, search.limits):
+        return "refused"
+    result = device.result if device else None
+    chosen = result is not None and (result.candidate, result.accuracy) == (trial.candidate, trial.accuracy)
+    return "chosen" if chosen else "kept"
+
+
+def _figures(trial: Trial) -> dict[str, float]:
+    found = {"epochs": float(trial.epochs), "seconds": trial.seconds}
+    if trial.accuracy is not None:
+        found["accuracy"] = trial.accuracy
+    if trial.measured:
+        found |= _costs(trial.measured)
+    return found | {f"predicted_{name}": value for name, value in _costs(trial.predicted).items()}
+
+
+def _costs(costs: Costs) -> dict[str, float]:
+    return {name: float(value) for name, value in costs.model_dump(exclude={"origin"}).items() if value is not None}
+
+
+def model_of(run: Run, sha256: str) -> tuple[Delivery, RankedDevice]:
+    """A model that a device has found.
+
+    Args:
+        run: The run.
+        sha256: Digest of its file; empty: the best one.
+
+    Raises:
+        NotFound: there is none, or the run was not ranked.
+    """
+    ranking, waited = ranking_of(run), run.waited(SEARCH)
+    if ranking is None or waited is None:
+        raise NotFound(f"Run {run.id} was not ranked yet: run that step first.")
+    for delivery in waited.delivered:
+        device = ranking.devices.get(delivery.edge)
+        wanted = device and device.deployable and (device.result.sha256 == sha256 if sha256 else delivery.edge == ranking.best)
+        if device and wanted:
+            return delivery, device
+    what = f"the model {sha256[:12]}" if sha256 else "a model"
+    raise NotFound(f"No device of run {run.id} has found {what}; its report says why.")

@@ -1,0 +1,163 @@
+"""Searches on this device for the best model that it can bear, and measures what it costs before anybody gets it.
+
+A candidate is measured with weights that have learned nothing before it costs a second of training, since what it costs does
+not depend on what it learned; and once more as the file that would be delivered, which is refused if it breaks a limit then.
+What a search did is kept before it goes on, so that another try goes on where this one ended: at the candidate that it was at,
+from the last epoch of that.
+"""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cloudedge import __version__
+from cloudedge.automl.beginning import Begun, begin, taken_up
+from cloudedge.automl.meta.files import CARD, WEIGHTS
+from cloudedge.automl.meta.model import MetaModel
+from cloudedge.automl.predicting import CalibratedPredictor
+from cloudedge.automl.screen import Screen, bounds, broken
+from cloudedge.automl.searching import Search as Searching
+from cloudedge.automl.space import networks
+from cloudedge.documents import Phase, Stream
+from cloudedge.documents.automl import (
+    Calibration,
+    NothingFeasible,
+    Prediction,
+    SearchRecord,
+    TraceRow,
+)
+from cloudedge.documents.kinds.search import Search
+from cloudedge.errors import InvalidDocument, InvalidModel, InvalidSamples
+from cloudedge.seeds import derived_seed
+from cloudedge.training import use_threads
+from edge.calibration.keeping import calibrated, description_of
+from edge.folders import Folders
+from edge.inputs import Collector, fetch
+from edge.messages import Job, Message, Say
+from edge.probes.state import state_of
+from edge.searches.delivery import Delivery
+from edge.searches.telling import Teller
+from edge.searches.trace import Searches
+from edge.searches.training import Data, Trainer
+
+_PROGRESS_SECONDS = 0.5
+
+_MOST_FAULT = 2000
+
+
+def work(job: Job, asked: Search, say: Say) -> None:
+    """Do an order to search.
+
+    Raises:
+        CloudedgeError: it cannot be done.
+    """
+    started, at = time.monotonic(), datetime.now(UTC)
+    order, folders = job.order, Folders(Path(job.state))
+    use_threads(asked.training.threads)
+    say(Message(phase=Phase.FETCHING))
+    meta, lacking = _meta_model(job)
+    samples = _samples(job, asked, say)
+    say(Message(phase=Phase.EVALUATING))
+    calibration = _calibration(folders, asked, say)
+    predictor, description = CalibratedPredictor(calibration), description_of(folders)
+    searches = Searches(folders.searches)
+    if not job.begun:  # The cloud may have issued the order again.
+        searches.forget(order.id)
+    row = searches.row(order.id)
+    if row is None:
+        state = state_of(folders, description, but=order.id)
+        begun = begin(
+            order.id,
+            order.edge,
+            state,
+            asked.limits,
+            predictor,
+            asked.data,
+            meta,
+            lacking=lacking,
+            seed=derived_seed(asked.seed, "search", order.edge) % 2**31,
+            loss=asked.training.loss,
+            share=asked.backlog_share,
+        )
+    else:
+        state, begun = row.state, taken_up(row, predictor, asked.data)
+    delivery = Delivery(job, asked, samples, calibration, calibration.seconds if calibration.at >= at else 0.0, started)
+    if isinstance(begun, NothingFeasible):
+        screen = Screen(predictor, asked.data, bounds(asked.limits, state, asked.backlog_share).limits)
+        record = SearchRecord(state=state, limits=screen.limits, nothing=begun, predictions=_predictions(screen))
+        delivery.deliver(record)
+        return
+    searches.keep(begun.row)
+    say(Message(phase=Phase.TRAINING))
+    teller = Teller(say, asked)
+    row = _searched(begun, asked, searches, Trainer(job, asked, samples, description, teller), teller)
+    say(Message(phase=Phase.EVALUATING))
+    predictions = _predictions(begun.screen)
+    delivery.deliver(SearchRecord(state=row.state, limits=row.limits, row=row, predictions=predictions))
+
+
+def _searched(begun: Begun, asked: Search, searches: Searches, trainer: Trainer, teller: Teller) -> TraceRow:
+    """A search to its end, kept step by step."""
+    search = Searching(*begun, asked.trials)
+    while not _met(search.row, asked) and (trial := search.ask()) is not None:
+        teller.begin(search.row)
+        costs = trainer.unlearned_costs(trial.candidate)
+        beyond = broken(costs, begun.screen.limits)
+        if beyond:
+            search.refuse(trial.model_copy(update={"measured": costs, "broken": beyond}))
+        else:
+            search.tell(trainer.trained(trial))
+        searches.keep(search.row)
+        trainer.clear(trial)
+    searches.keep(search.row)  # With what was screened out at the end.
+    return search.row
+
+
+def _meta_model(job: Job) -> tuple[MetaModel | None, str]:
+    """The meta model that the order brings; or none, and why it cannot be used here."""
+    folder = Folders(Path(job.state)).received(job.order.id)
+    fetch(job, job.order.inputs["meta"], folder / WEIGHTS)
+    fetch(job, job.order.inputs["card"], folder / CARD)
+    try:
+        return MetaModel.load(folder), ""
+    except (InvalidDocument, InvalidModel) as error:
+        words = f"The meta model that was sent cannot be used by cloudedge {__version__}: {' '.join(str(error).split())}"
+        return None, words[:_MOST_FAULT]
+
+
+def _samples(job: Job, asked: Search, say: Say) -> Data:
+    collector = Collector(job, asked.data, say)
+    collection = collector.first()
+    training = collector.require(collector.samples(collection, held_out=False))
+    held_out = collector.samples(collection, held_out=True)
+    if not len(held_out):
+        raise InvalidSamples(
+            f"None of the {len(training)} samples of this edge is held out, so that no two networks could be compared. Collect "
+            "more samples of each class."
+        )
+    return Data(training, held_out, collector.fingerprint(collection))
+
+
+def _calibration(folders: Folders, asked: Search, say: Say) -> Calibration:
+    told = 0.0
+
+    def tell(phase: str, done: int, total: int) -> None:
+        nonlocal told
+        if done == total or time.monotonic() >= told + _PROGRESS_SECONDS:
+            told = time.monotonic()
+            stream = Stream(name="calibration", done=done, total=total, unit=f"networks measured ({phase})")
+            say(Message(progress=(stream,)))
+
+    return calibrated(folders, asked.data, threads=asked.threads, seconds=asked.calibration_seconds, say=tell)
+
+
+def _predictions(screen: Screen) -> tuple[Prediction, ...]:
+    return tuple(
+        Prediction(candidate=each, predicted=screen.costs(each), broken=screen.broken(each)) for each in networks().everything
+    )
+
+
+def _met(row: TraceRow, asked: Search) -> bool:
+    """Whether a model that keeps the limits is as accurate as is asked for."""
+    target = asked.training.target_accuracy
+    return target > 0 and row.best is not None and (row.trials[row.best].accuracy or 0.0) >= target

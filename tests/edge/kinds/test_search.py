@@ -1,0 +1,173 @@
+"""The work of an order to search: from what the device can bear to the file that is delivered."""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cloudedge.automl.meta.files import CARD, SHIPPED
+from cloudedge.automl.screen import broken
+from cloudedge.deployable.checking import check
+from cloudedge.deployable.session import Session
+from cloudedge.documents import Phase, parse
+from cloudedge.documents.automl import Limits
+from cloudedge.documents.deployable import Deployable
+from cloudedge.errors import InvalidSamples
+from edge.folders import Folders
+from edge.searches.trace import Searches
+from tests.edge.searches.digits import (
+    SIZE,
+    TRAINING,
+    Searching,
+    calibration,
+    keep_calibration,
+    order_of,
+    write_digits,
+)
+from tests.edge.site import Site
+
+
+@pytest.fixture
+def searching(tmp_path: Path) -> Searching:
+    """A device that was calibrated, with samples."""
+    site = Site(tmp_path)
+    write_digits(site.samples)
+    keep_calibration(site)
+    return Searching(site)
+
+
+def test_the_best_candidate_that_keeps_the_limits_is_delivered_as_the_file_that_was_measured(searching: Searching) -> None:
+    order = order_of(searching.site, limits=Limits(latency_ms=1))
+    result = searching.do(order)
+    record = searching.record(order)
+    assert record.row is not None
+    assert record.row.best is not None
+    trained = [trial for trial in record.row.trials if trial.accuracy is not None]
+    best = record.row.trials[record.row.best]
+    assert result.trained == len(trained) == 3
+    assert result.accuracy == best.accuracy == max(trial.accuracy or 0 for trial in trained)
+    assert result.accuracy > 0.5  # By chance a tenth is right.
+    assert result.costs is not None
+    assert result.costs.origin == "measured"
+    assert not broken(result.costs, record.limits)
+    assert len(record.predictions) == len({prediction.candidate for prediction in record.predictions}) == 200
+    deployable = parse(Deployable, searching.made(order, "deployable.json").read_bytes(), "deployable")
+    check(searching.made(order, "model.onnx"), deployable)
+    assert (deployable.sha256, deployable.classes) == (result.sha256, tuple("0123456789"))
+    assert deployable.lineage.edge == "edge-1"
+    images = np.zeros((3, *deployable.inputs[0].shape[1:]), np.uint8)
+    outputs = Session(searching.made(order, "model.onnx"), deployable).infer({deployable.inputs[0].name: images})
+    assert outputs["probabilities"].shape == (3, 10)
+    assert deployable.image is not None
+    assert deployable.image.height == SIZE
+    assert searching.manifest(order).outputs.keys() == {"search", "model", "deployable"}
+
+
+def test_each_epoch_of_each_candidate_is_a_point(searching: Searching) -> None:
+    order = order_of(searching.site, trials=2)
+    searching.do(order)
+    points = [point for message in searching.said for point in message.points or ()]
+    epochs = TRAINING.epochs + 1
+    assert [point.sequence for point in points] == list(range(2 * epochs))
+    assert [point.values["trial"] for point in points] == [1.0] * epochs + [2.0] * epochs
+    assert points[-1].values["best"] == points[epochs - 1].values["accuracy"]
+    phases = [message.phase for message in searching.said if message.phase]
+    assert phases == [Phase.FETCHING, Phase.COLLECTING, Phase.EVALUATING, Phase.TRAINING, Phase.EVALUATING]
+
+
+def test_where_nothing_is_feasible_the_answer_comes_at_once_and_nothing_is_trained(searching: Searching) -> None:
+    order = order_of(searching.site, limits=Limits(latency_ms=1e-6, memory_bytes=10**9))
+    began = time.monotonic()
+    result = searching.do(order)
+    assert time.monotonic() - began < 30  # Whatever else this machine does; the fit of the calibration is most of it.
+    assert result.nothing is not None
+    assert (result.nothing.binding, result.trained, result.by) == ("latency", 0, "nobody")
+    assert result.words.startswith("Nothing was trained: none of the 200 networks keeps all limits. The latency binds.")
+    assert "It would fit if" in result.words
+    assert searching.manifest(order).outputs.keys() == {"search"}
+    assert not any(message.points for message in searching.said)
+    assert all("latency" in prediction.broken for prediction in searching.record(order).predictions)
+
+
+def test_what_is_measured_above_a_limit_is_not_trained_whatever_was_predicted(searching: Searching) -> None:
+    # As if the device had been ten times as fast when it was calibrated.
+    faster = [
+        each.model_copy(update={"latency_ms": each.latency_ms / 10, "busy_ms": each.busy_ms and each.busy_ms / 10})
+        for each in calibration().measurements
+    ]
+    keep_calibration(searching.site, measurements=tuple(faster))
+    middle = float(np.median([each.latency_ms for each in calibration().measurements]))
+    order = order_of(searching.site, limits=Limits(latency_ms=middle))
+    result = searching.do(order)
+    record = searching.record(order)
+    assert record.row is not None
+    refused = [trial for trial in record.row.trials if trial.measured is not None and trial.accuracy is None]
+    assert refused
+    for trial in refused:
+        assert "latency" in trial.broken
+        assert trial.measured is not None
+        assert "latency" in broken(trial.measured, record.limits)
+        assert not broken(trial.predicted, record.limits)
+    assert result.costs is None or not broken(result.costs, record.limits)
+
+
+def test_beyond_the_range_of_the_meta_model_optuna_leads_and_the_search_says_so(searching: Searching) -> None:
+    features = json.loads((SHIPPED / CARD).read_text())["features"]
+    narrow = [each | {"low": each["high"]} if each["name"] == "average_power" else each for each in features]
+    order = order_of(searching.site, card={"features": narrow}, trials=2)
+    result = searching.do(order)
+    assert (result.by, result.trained) == ("tpe", 2)
+    assert "average_power is" in result.why
+    assert result.sha256
+
+
+def test_a_meta_model_of_another_version_does_not_end_the_search(searching: Searching) -> None:
+    order = order_of(searching.site, card={"features": []}, trials=1)
+    result = searching.do(order)
+    assert (result.by, result.trained) == ("tpe", 1)
+    assert "cannot be used" in result.why
+
+
+def test_a_candidate_whose_training_comes_to_nothing_is_none_to_return(searching: Searching) -> None:
+    diverging = {"learning_rate": 100.0, "optimizer": "momentum", "weight_decay": 10.0}
+    order = order_of(searching.site, training=TRAINING.model_copy(update=diverging), trials=2)
+    result = searching.do(order)
+    record = searching.record(order)
+    assert record.row is not None
+    assert [bool(trial.fault) for trial in record.row.trials if trial.accuracy is not None] == [True, True]
+    assert result.words.startswith("No model is returned.")
+    assert "Training diverged in epoch 1" in result.words
+    assert (result.trained, result.sha256) == (2, "")
+    assert searching.manifest(order).outputs.keys() == {"search"}
+
+
+def test_a_model_that_is_as_accurate_as_was_asked_for_ends_the_search(searching: Searching) -> None:
+    order = order_of(searching.site, training=TRAINING.model_copy(update={"target_accuracy": 0.01}))
+    result = searching.do(order)
+    assert result.trained == 1
+    assert result.accuracy is not None
+    assert result.accuracy >= 0.01
+
+
+def test_a_search_that_was_begun_goes_on_and_one_that_is_issued_again_begins_anew(searching: Searching) -> None:
+    order = order_of(searching.site, trials=1)
+    first = searching.do(order)
+    trace = Searches(Folders(searching.site.state).searches)
+    row = trace.row(order.id)
+    said = len(searching.said)
+    again = searching.do(order, begun=True)
+    assert (again.sha256, trace.row(order.id)) == (first.sha256, row)
+    assert not any(message.points for message in searching.said[said:])
+    anew = searching.do(order)
+    assert (anew.sha256, len(trace.rows())) == (first.sha256, 1)
+    assert any(message.points for message in searching.said[said:])
+
+
+def test_without_samples_to_compare_networks_on_there_is_no_search(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    write_digits(site.samples, 10)
+    keep_calibration(site)
+    with pytest.raises(InvalidSamples, match="is held out"):
+        Searching(site).do(order_of(site))
