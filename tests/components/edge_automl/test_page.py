@@ -23,7 +23,7 @@ from tests.components.edge_automl.searches import BARREN, SITES, STRAIT, Searche
 
 HOSTILE = """<script>alert('x')</script> & <img src=x onerror="alert(1)"> | [a](b)"""
 
-BEST = " best model reaches an accuracy of 0.932 within its limits on gate-1"
+BEST = " best model reaches 93.2% within its limits on gate-1"
 
 NARROW = task(allowed=Allowed(latency_ms=2.8))
 """So narrow that a network that is predicted to keep it is measured above it."""
@@ -57,7 +57,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_the_page_says_first_what_was_found_and_where(whole: str) -> None:
-    assert headline(whole) == "The best model reaches an accuracy of 0.918 within its limits on gate-1."
+    assert headline(whole) == "The best model reaches 91.8% within its limits on gate-1."
     text = Page(whole).text
     assert "3 of 5 devices have a model. The best one has 2 layers of 32 filters with kernels of 5." in text
     assert "gate-3 cannot bear any network; what would have to change is below. gate-20 did not deliver." in text
@@ -178,9 +178,9 @@ def test_a_search_that_tpe_led_says_why(store: DirectoryStore) -> None:
         ("dispatched", "3 devices search for a model."),
         (
             "delivered",
-            "So far the best model reaches an accuracy of 0.932 within its limits on gate-1; 3 of 3 devices are done.",
+            "So far the best model reaches 93.2% within its limits on gate-1; 3 of 3 devices are done.",
         ),
-        ("waited", "The best model reaches an accuracy of 0.932 within its limits on gate-1."),
+        ("waited", "The best model reaches 93.2% within its limits on gate-1."),
     ],
 )
 def test_a_run_has_a_page_however_far_it_has_come(far: str, said: str, store: DirectoryStore) -> None:
@@ -267,7 +267,7 @@ def test_many_devices_leave_out_those_with_the_less_accurate_models(store: Direc
 def test_mlflow_has_the_same_in_short(store: DirectoryStore) -> None:
     searches = Searches(store, NARROW, {**SITES, "gate-3": BARREN})
     note = report_of(searches.ended()).note()
-    assert note.startswith("**Meters.** The best model reaches an accuracy of 0.918 within its limits on gate-1.")
+    assert note.startswith("**Meters.** The best model reaches 91.8% within its limits on gate-1.")
     assert (
         "| gate-1 &emsp;| 2 layers of 32 filters with kernels of 5 &emsp;| 0.918 &emsp;| 1.54 ms &emsp;| 2.31 ms; limit 2.8 ms"
         in note
