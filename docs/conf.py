@@ -31,6 +31,7 @@ NAVIGATION = {
         "/docs/guide-administrator",
         "/docs/guide-site-engineer",
         "/docs/guide-inspection",
+        "/docs/guide-automl",
         "/docs/meta-model",
     ],
     "Extend it": ["/docs/own-model", "/docs/own-fusion-rule", "/docs/own-system"],

@@ -13,6 +13,7 @@ READ = {
     DOCS / "guide-ml-engineer.md",
     DOCS / "guide-site-engineer.md",
     DOCS / "guide-inspection.md",
+    DOCS / "guide-automl.md",
     DOCS / "guide-administrator.md",  # These two by tests/cluster, as they need a cluster.
     DOCS / "kubeflow.md",
     DOCS / "own-model.md",
@@ -45,6 +46,10 @@ def test_a_fusion_rule_of_ones_own_is_one_file(tmp_path: Path) -> None:
 @pytest.mark.timeout(900)
 def test_an_engineer_gets_a_line_to_inspect(tmp_path: Path) -> None:
     Reader(tmp_path).read(DOCS / "guide-inspection.md")
+
+
+def test_a_search_on_devices_and_the_deployment_of_its_model_are_described_by_valid_tasks(tmp_path: Path) -> None:
+    Reader(tmp_path).read(DOCS / "guide-automl.md")
 
 
 def test_no_other_page_has_examples_to_run() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from cloud.pages.markup import element, joined, number, table
-from cloud.pages.words import MOST_EDGES, count, duration, share
+from cloud.pages.words import MOST_EDGES, count, duration
 from cloud.reports.report import Report, ReportedModel, Story, remark, section
 from cloud.runs.run import Run
 from cloudedge.automl.screen import candidate_in_words, in_words
@@ -48,7 +48,7 @@ def report_of(run: Run) -> Report:
 def _headline(found: Findings) -> str:
     winner, devices = found.winner, count(len(found.devices), "device")
     if winner and winner.model:
-        best = f"he best model reaches an accuracy of {share(winner.model.accuracy)} within its limits on {winner.name}"
+        best = f"he best model reaches {winner.model.accuracy or 0.0:.1%} within its limits on {winner.name}"
         done = sum(device.result is not None for device in found.devices)
         return f"T{best}." if found.waited else f"So far t{best}; {done} of {devices} {'is' if done == 1 else 'are'} done."
     if not found.devices:

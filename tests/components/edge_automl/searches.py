@@ -82,6 +82,9 @@ SITES: Mapping[str, Site] = {
 BARREN = Site(replace(BOARD, overhead=0.02))
 """A device on which even the smallest network takes 20 ms."""
 
+STRAIT = Site(replace(BOARD, layer=0.002))
+"""A device on which each layer takes 2 ms: a deep network takes long, and a shallow one has the larger last layer."""
+
 
 def data() -> DataFormat:
     """Format of the samples that the accuracies were reached on."""

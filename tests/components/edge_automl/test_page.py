@@ -19,11 +19,11 @@ from components.edge_automl.page.sections import report_of
 from components.edge_automl.records import DONE, SEARCH
 from tests.cloudedge.automl.devices import job
 from tests.components.collaborative_training.page.reading import Page
-from tests.components.edge_automl.searches import BARREN, SITES, Searches, Site, searched, task
+from tests.components.edge_automl.searches import BARREN, SITES, STRAIT, Searches, Site, searched, task
 
 HOSTILE = """<script>alert('x')</script> & <img src=x onerror="alert(1)"> | [a](b)"""
 
-BEST = " best model reaches an accuracy of 0.932 within its limits on gate-1"
+BEST = " best model reaches 93.2% within its limits on gate-1"
 
 NARROW = task(allowed=Allowed(latency_ms=2.8))
 """So narrow that a network that is predicted to keep it is measured above it."""
@@ -57,7 +57,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_the_page_says_first_what_was_found_and_where(whole: str) -> None:
-    assert headline(whole) == "The best model reaches an accuracy of 0.918 within its limits on gate-1."
+    assert headline(whole) == "The best model reaches 91.8% within its limits on gate-1."
     text = Page(whole).text
     assert "3 of 5 devices have a model. The best one has 2 layers of 32 filters with kernels of 5." in text
     assert "gate-3 cannot bear any network; what would have to change is below. gate-20 did not deliver." in text
@@ -134,14 +134,15 @@ def test_networks_that_break_two_limits_are_said_to(store: DirectoryStore) -> No
 
 
 def test_where_no_device_can_bear_any_it_says_so_with_what_would_have_to_change(store: DirectoryStore) -> None:
-    searches = Searches(store, task(allowed=Allowed(latency_ms=5, memory_bytes=3000)), {"gate-3": BARREN})
+    searches = Searches(store, task(allowed=Allowed(latency_ms=6.5, memory_bytes=2500)), {"gate-3": STRAIT})
     (result,) = searches.waited().values()
     assert result.nothing
     text = report_of(searches.ended()).page()
     assert headline(text) == "gate-3 cannot bear any network: nothing was trained."
     assert in_words(result.nothing) in Page(text).texts
-    rows = [row for name, found in Page(text).tables.items() if not name for row in found]
-    assert ["2 layers of 4 filters with kernels of 1", "latency", "30.1 ms", "5 ms", "6.01 times as much"] in rows
+    rows = Page(text).tables[""]
+    assert ["2 layers of 4 filters with kernels of 1", "latency", "9.17 ms", "6.5 ms", "1.41 times as much"] in rows
+    assert ["1 layer of 4 filters with kernels of 1", "memory", "3,920 bytes", "2,500 bytes", "1.56 times as much"] in rows
     assert "All 200 networks were screened out" in Page(text).text
 
 
@@ -177,9 +178,9 @@ def test_a_search_that_tpe_led_says_why(store: DirectoryStore) -> None:
         ("dispatched", "3 devices search for a model."),
         (
             "delivered",
-            "So far the best model reaches an accuracy of 0.932 within its limits on gate-1; 3 of 3 devices are done.",
+            "So far the best model reaches 93.2% within its limits on gate-1; 3 of 3 devices are done.",
         ),
-        ("waited", "The best model reaches an accuracy of 0.932 within its limits on gate-1."),
+        ("waited", "The best model reaches 93.2% within its limits on gate-1."),
     ],
 )
 def test_a_run_has_a_page_however_far_it_has_come(far: str, said: str, store: DirectoryStore) -> None:
@@ -266,7 +267,7 @@ def test_many_devices_leave_out_those_with_the_less_accurate_models(store: Direc
 def test_mlflow_has_the_same_in_short(store: DirectoryStore) -> None:
     searches = Searches(store, NARROW, {**SITES, "gate-3": BARREN})
     note = report_of(searches.ended()).note()
-    assert note.startswith("**Meters.** The best model reaches an accuracy of 0.918 within its limits on gate-1.")
+    assert note.startswith("**Meters.** The best model reaches 91.8% within its limits on gate-1.")
     assert (
         "| gate-1 &emsp;| 2 layers of 32 filters with kernels of 5 &emsp;| 0.918 &emsp;| 1.54 ms &emsp;| 2.31 ms; limit 2.8 ms"
         in note
