@@ -33,6 +33,7 @@ def test_every_step_has_one() -> None:
         "evaluate",
         "fuse",
         "gate",
+        "learn",
         "pretrain",
         "register",
         "release",
