@@ -13,12 +13,14 @@ from cloudedge.documents.base import Part
 from cloudedge.documents.deployable import Deployable
 from cloudedge.documents.detector import DetectorConfiguration, Verdict
 from cloudedge.documents.sweep import SweepFile
+from cloudedge.documents.tasks.automl_meta import AutomlMetaTask
 from cloudedge.documents.tasks.inspection_deployment import InspectionDeploymentTask
 from cloudedge.documents.tasks.inspection_training import InspectionTrainingTask
 
 FOLDER = Path("docs/schemas")
 
 DOCUMENTS: dict[str, type[Part]] = {
+    "automl-meta-task": AutomlMetaTask,
     "data-format": DataFormat,
     "calibration": Calibration,
     "detector": DetectorConfiguration,

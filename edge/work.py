@@ -19,6 +19,7 @@ from cloudedge.files import disk_errors
 from edge import kinds
 from edge.folders import Folders
 from edge.messages import Job, Message, Say
+from edge.probes.description import description_of, enter_control_groups
 from edge.samples.store import SampleStore
 
 
@@ -26,6 +27,7 @@ def run(job: Job, say: Say) -> bool:
     """Do a job and say how it ended; whether it is done, so that this process is fit for another."""
     try:
         folders = Folders(Path(job.state))
+        enter_control_groups(description_of(folders))
         if not job.begun:
             _put_away_former(job.order.id, folders)
         if not _heard_out(folders.manifest(job.order.id)):

@@ -203,6 +203,12 @@ class DeviceDescription(Document):
     cores: Nodes | None = Field(default=None, description="Cores that a search may count on; none: those that there are.")
     memory_bytes: Bytes | None = Field(default=None, description="Memory that a search may count on; none: what there is.")
     accelerators: tuple[Accelerator, ...] = Field(default=(), max_length=2, description="Accelerators; the first two count.")
+    control_groups: tuple[Annotated[str, Field(pattern=r"^/[^\x00-\x1f]+$", max_length=1000)], ...] = Field(
+        default=(),
+        max_length=8,
+        description="Folders of control groups that work on this device enters before it begins, so that it keeps their limits "
+        "and what it measures is measured within them.",
+    )
 
 
 class Processor(Part):

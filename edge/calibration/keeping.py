@@ -1,33 +1,18 @@
-"""Calibrations and the device's description, as they lie in the edge's state."""
+"""Calibrations, as they lie in the edge's state."""
 
 from collections.abc import Callable
 from contextlib import suppress
 
 from cloudedge.automl.predicting import is_for, why_stale
 from cloudedge.documents import DataFormat
-from cloudedge.documents.automl import Calibration, DeviceDescription
+from cloudedge.documents.automl import Calibration
 from cloudedge.documents.base import parse
-from cloudedge.errors import InvalidDocument, StoreFailed
+from cloudedge.errors import InvalidDocument
 from cloudedge.files import atomic_write
 from edge.calibration.calibrating import MOST_SECONDS, calibrate
 from edge.folders import Folders
+from edge.probes.description import description_of
 from edge.probes.processor import processor
-
-
-def description_of(folders: Folders) -> DeviceDescription | None:
-    """What cannot be measured on this device; none: nobody has described it.
-
-    Raises:
-        InvalidDocument: the file is no description.
-        StoreFailed: it cannot be read.
-    """
-    try:
-        content = folders.description.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise StoreFailed(f"Cannot read {folders.description}: {error.strerror}. Correct its rights, or the disk.") from None
-    return parse(DeviceDescription, content, str(folders.description))
 
 
 def kept(folders: Folders) -> list[Calibration]:

@@ -30,10 +30,11 @@ from cloudedge.documents.kinds.search import Search
 from cloudedge.errors import InvalidDocument, InvalidModel, InvalidSamples
 from cloudedge.seeds import derived_seed
 from cloudedge.training import use_threads
-from edge.calibration.keeping import calibrated, description_of
+from edge.calibration.keeping import calibrated
 from edge.folders import Folders
 from edge.inputs import Collector, fetch
 from edge.messages import Job, Message, Say
+from edge.probes.description import description_of
 from edge.probes.state import state_of
 from edge.searches.delivery import Delivery
 from edge.searches.telling import Teller

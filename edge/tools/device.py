@@ -14,8 +14,9 @@ from cloudedge.errors import InvalidInput
 from cloudedge.files import atomic_write
 from cloudedge.places import shown_path
 from edge.calibration.calibrating import MOST_SECONDS
-from edge.calibration.keeping import calibrated, description_of, kept
+from edge.calibration.keeping import calibrated, kept
 from edge.folders import Folders
+from edge.probes.description import description_of, enter_control_groups
 from edge.probes.processor import processor
 from edge.probes.state import state_of
 from edge.tools.formats import format_in
@@ -50,7 +51,9 @@ def device(
     folders = Folders(state)
     if describe is not None:
         atomic_write(folders.description, _described(describe).to_json())
-    description, computes = description_of(folders), processor()
+    description = description_of(folders)
+    enter_control_groups(description)
+    computes = processor()
     found = state_of(folders, description)
     source = found.resources
     calibrations = kept(folders)
@@ -85,8 +88,9 @@ def calibrate(
     as_json: AsJson = False,
 ) -> None:
     """Measure what networks cost on this device, for samples of one form; searches do so themselves where it is missing."""
-    data = format_in(form)
-    found = calibrated(Folders(state), data, threads=threads, anew=True, seconds=seconds, say=_progress)
+    data, folders = format_in(form), Folders(state)
+    enter_control_groups(description_of(folders))
+    found = calibrated(folders, data, threads=threads, anew=True, seconds=seconds, say=_progress)
     predictor = CalibratedPredictor(found)
     costs = [(each, predictor.costs(each, data)) for each in _SHOWN if each in networks().everything]
     if as_json:

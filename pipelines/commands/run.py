@@ -26,7 +26,7 @@ from pipelines.experiments.task import task_in_file
 from pipelines.laptop.home import Home
 from pipelines.systems import system_named, system_of
 
-_STORIES = {"inspection": "pipelines.inspection_demo.demo"}
+_STORIES = {"automl": "pipelines.automl_demo.demo", "inspection": "pipelines.inspection_demo.demo"}
 """Demos that show several systems, and where each is."""
 
 DataOption = Annotated[
@@ -56,9 +56,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def demo(
-    name: Annotated[str, typer.Argument(metavar="[SYSTEM]", help="What is shown: inspection, or a system's name.")] = next(
-        iter(SYSTEMS)
-    ),
+    name: Annotated[
+        str, typer.Argument(metavar="[SYSTEM]", help="What is shown: automl, inspection, or a system's name.")
+    ] = next(iter(SYSTEMS)),
     home: RunHomeOption = HOME_DEFAULT,
     edges: Annotated[int | None, typer.Option("--edges", min=1, max=200, help="Number of edges.")] = None,
     as_json: JsonOption = False,

@@ -7,9 +7,8 @@ from cloud.runs.run import Run
 from cloudedge.automl.layers import layers_of
 from cloudedge.automl.screen import REFERENCE, milliseconds
 from cloudedge.automl.space import spec
-from cloudedge.documents.kinds.search import Searched
 from cloudedge.documents.tasks.edge_automl import EdgeAutomlTask
-from components.edge_automl.records import RankedDevice, ranking_of
+from components.edge_automl.records import RankedDevice, Ranking, ranking_of
 from pipelines.frames import Frames
 from pipelines.systems import Place, System
 
@@ -99,8 +98,8 @@ class EdgeAutomlSystem(System[EdgeAutomlTask]):
         if ranking is None:
             return
         table = Table(box=None, pad_edge=False)
-        for title in ("device", "accuracy", "latency", "at most", "limit", "trained", "screened out", ""):
-            table.add_column(title, justify="left" if title in ("device", "") else "right")
+        for title in ("device", "accuracy", "latency", "at most", "limit", "trained", "screened out"):
+            table.add_column(title, justify="left" if title == "device" else "right")
         for edge, device in sorted(ranking.devices.items()):
             result = device.result
             costs = (
@@ -110,15 +109,21 @@ class EdgeAutomlSystem(System[EdgeAutomlTask]):
             )
             limit = "" if result.limits.latency_ms is None else milliseconds(result.limits.latency_ms)
             accuracy = "" if result.accuracy is None else f"{result.accuracy:.1%}"
-            words = device.fault or _in_brief(result)
-            table.add_row(edge, accuracy, *costs, limit, str(result.trained), str(result.screened_out), Text(words))
+            table.add_row(edge, accuracy, *costs, limit, str(result.trained), str(result.screened_out))
         console.print(table)
         console.print()
+        for words, edges in _without_model(ranking).items():
+            console.print(Text(f"{', '.join(edges)}: {words}"))
+            console.print()
 
 
-def _in_brief(result: Searched) -> str:
-    """What a table says of a device beside its figures: why it has no model."""
-    return "" if result.sha256 else result.words.partition("\n")[0]
+def _without_model(ranking: Ranking) -> dict[str, list[str]]:
+    """Why devices have no model; those that say the same together."""
+    found: dict[str, list[str]] = {}
+    for edge, device in sorted(ranking.devices.items()):
+        if device.deployable is None:
+            found.setdefault(device.fault or device.result.words, []).append(edge)
+    return found
 
 
 def _summary(device: RankedDevice) -> dict[str, Any]:

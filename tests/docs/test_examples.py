@@ -14,6 +14,7 @@ READ = {
     DOCS / "guide-site-engineer.md",
     DOCS / "guide-inspection.md",
     DOCS / "guide-automl.md",
+    DOCS / "meta-model.md",
     DOCS / "guide-administrator.md",  # These two by tests/cluster, as they need a cluster.
     DOCS / "kubeflow.md",
     DOCS / "own-model.md",
@@ -40,6 +41,11 @@ def test_a_fusion_rule_of_ones_own_is_one_file(tmp_path: Path) -> None:
     clone = copy_of_the_rooms(tmp_path)
 
     Reader(clone, rooms=clone).read(DOCS / "own-fusion-rule.md")
+
+
+@pytest.mark.timeout(300)
+def test_the_meta_model_of_searches_is_trained_anew_by_a_task(tmp_path: Path) -> None:
+    Reader(tmp_path).read(DOCS / "meta-model.md")
 
 
 @pytest.mark.e2e

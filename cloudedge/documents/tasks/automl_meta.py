@@ -21,7 +21,7 @@ class AutomlMetaTask(Task):
         default=6000, ge=0, le=100_000, description="Simulated searches that it learns from, too (0: none)."
     )
     row_weight: int = Field(
-        default=10, ge=1, le=1000, description="How many simulated searches one that happened counts as much as."
+        default=3, ge=1, le=1000, description="How many simulated searches one that happened counts as much as."
     )
     model_name: str = Field(
         default="automl-meta",

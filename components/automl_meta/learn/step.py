@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from cloud.pages.words import count
 from cloud.searches import meta_models
 from cloud.step import Step, step
 from cloud.tracking import MetricPoint, TrackingRecord
@@ -78,9 +79,9 @@ def _trained(work: Step, task: AutomlMetaTask, found: Searches) -> TrainedMetaMo
     held_out = examples(row for row in found.rows if is_held_out(row))
     happened = examples((row for row in found.rows if not is_held_out(row)), task.row_weight)
     simulated = examples(drawn(tables, task.simulated_searches, task.seed))
-    devices = len({row.device for row in found.rows})
+    devices = count(len({row.device for row in found.rows}), "device")
     words = [
-        f"{len(happened.seen)} searches on {devices} devices, each of which counts as {task.row_weight}",
+        f"{len(happened.seen)} searches on {devices}, each of which counts as {task.row_weight}",
         *([in_words(tables, len(simulated.seen))] if len(simulated.seen) else []),
     ]
 

@@ -5,18 +5,32 @@ from collections.abc import Sequence
 from cloudedge.automl.meta.shipping import read_table
 from cloudedge.automl.meta.simulating import simulated
 from cloudedge.documents import order_id
-from cloudedge.documents.automl import TraceRow
+from cloudedge.documents.automl import Candidate, TraceRow
+
+SMALLEST = Candidate(layers=1, filters=4, kernel=1)
+"""A network that is seldom the best one."""
 
 
-def happened(count: int, *, seed: int = 7, device: str = "hall-1", run: str = "search") -> Sequence[TraceRow]:
-    """Searches of a run's attempts on a device, one after the other."""
+def happened(
+    count: int, *, seed: int = 7, device: str = "hall-1", run: str = "search", best: Candidate | None = None
+) -> Sequence[TraceRow]:
+    """Searches of a run's attempts on a device, one after the other.
+
+    Args:
+        count: How many.
+        seed: They follow from it.
+        device: Its name.
+        run: The run's id.
+        best: The network that each of them found; none: what such a search finds.
+    """
+    found = {"accuracy": 0.9, "epochs": 3} | ({"candidate": best} if best else {})
     return [
         row.model_copy(
             update={
                 "id": order_id(run, "search", device, number),
                 "device": device,
                 "by": "meta",
-                "trials": tuple(trial.model_copy(update={"accuracy": 0.9, "epochs": 3}) for trial in row.trials),
+                "trials": tuple(trial.model_copy(update=found) for trial in row.trials),
             }
         )
         for number, row in enumerate(simulated(read_table("dials"), count, seed), 1)

@@ -19,6 +19,7 @@ from edge.calibration.footprint import footprints
 from edge.calibration.measuring import Measured
 from edge.calibration.neighbour import busy_neighbour
 from edge.folders import Folders
+from edge.probes.description import description_of
 from edge.probes.processor import processor
 from tests.cloudedge.automl.test_graph import a_format
 from tests.cloudedge.automl.test_predicting import calibration
@@ -125,10 +126,10 @@ def test_a_calibration_is_made_once_and_anew_where_it_is_asked_for_or_the_thread
 
 def test_a_description_that_is_none_is_refused_with_its_faults(tmp_path: Path) -> None:
     folders = Folders(tmp_path)
-    assert keeping.description_of(folders) is None
+    assert description_of(folders) is None
     folders.description.write_text('{"busy_wats": 3}')
     with pytest.raises(InvalidDocument, match="busy_wats"):
-        keeping.description_of(folders)
+        description_of(folders)
 
 
 def test_samples_that_are_no_images_are_refused_before_anything_is_measured() -> None:

@@ -56,7 +56,7 @@ def test_the_package_in_the_repository_is_its_sources(name: str) -> None:
 def test_all_that_a_form_asks_for_is_explained_on_it() -> None:
     packages = sorted(FOLDER.glob("*/*.yaml"))
 
-    assert {path.stem for path in packages} >= {*PIPELINES, "inspection_training", "inspection_deployment"}
+    assert {path.stem for path in packages} >= {*PIPELINES, "inspection_training", "inspection_deployment", "automl_meta"}
     silent = {
         path.stem: [name for name, asked in form(path.read_bytes()).items() if not asked.get("description")]
         for path in packages
@@ -256,7 +256,8 @@ def test_check_says_which_package_is_out_of_date(tmp_path: Path, monkeypatch: py
 
     assert compiling.main() == 1
     assert (
-        "Out of date: collaborative_training_compact.yaml, inspection_training.yaml, inspection_deployment.yaml. "
+        "Out of date: collaborative_training_compact.yaml, inspection_training.yaml, inspection_deployment.yaml, "
+        "edge_automl.yaml, automl_meta.yaml. "
         "Run: python -m pipelines.kubeflow.compile" in capsys.readouterr().err
     )
     assert not (tmp_path / "collaborative_training" / "collaborative_training_compact.yaml").exists()

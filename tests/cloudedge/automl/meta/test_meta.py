@@ -11,7 +11,7 @@ from cloudedge.automl.meta.features import MOST_ROWS, NAMES, features, rows
 from cloudedge.automl.meta.model import DEEPEST, HEADS, WIDEST, MetaModel
 from cloudedge.automl.meta.shipping import TABLES, read_table
 from cloudedge.automl.meta.simulating import Device, drawn_state, form, simulated
-from cloudedge.automl.meta.training import SIMULATED, examples, train
+from cloudedge.automl.meta.training import SIMULATED, agreement, examples, surprise, train
 from cloudedge.automl.screen import REFERENCE, Screen, bounds
 from cloudedge.automl.searching import Search
 from cloudedge.automl.space import networks
@@ -145,6 +145,35 @@ def test_each_feature_beyond_its_range_is_named(small: MetaModel) -> None:
             (told,) = small.outside(moved)
             assert told.startswith(f"{feature.name} is ")
             assert f"{feature.low:.3g} to {feature.high:.3g}" in told
+
+
+def test_a_search_counts_as_many_as_it_is_said_to_but_is_held_out_or_not_as_one(table_rows: list[TraceRow]) -> None:
+    once, more = examples(table_rows[:80]), examples(table_rows[80:], times=9)
+    both = once.and_also(more)
+    assert both.times.tolist() == [1] * 80 + [9] * 40
+    assert (len(both.seen), both.simulated) == (120, 120)
+    model = train(both, "a test", trials=1, steps=20)
+    assert (model.card.rows, model.card.simulated_rows) == (120, 120)
+    held_out = 24
+    assert {round(share * held_out, 3) % 1 for share in model.card.agreement.values()} == {0}
+    assert model.card.features[0] != train(examples(table_rows), "a test", trials=1, steps=20).card.features[0]
+
+
+def test_a_meta_model_is_less_surprised_by_what_it_learned_than_one_that_learned_something_else(
+    table_rows: list[TraceRow],
+) -> None:
+    found = examples(table_rows)
+    learned = train(found, "a test", trials=1, steps=200)
+    other = train(found._replace(chosen=np.zeros_like(found.chosen)), "a test", trials=1, steps=200)
+    assert surprise(learned, found) < surprise(other, found)
+    assert agreement(other, found)["layers"] == pytest.approx((found.chosen[:, 0] == 0).mean())
+
+
+def test_it_says_how_far_its_training_is(table_rows: list[TraceRow]) -> None:
+    said: list[str] = []
+    train(examples(table_rows), "a test", trials=2, steps=20, say=said.append)
+    assert len(said) == 2
+    assert "hidden layers of" in said[0]
 
 
 def test_too_few_searches_are_refused(table_rows: list[TraceRow]) -> None:

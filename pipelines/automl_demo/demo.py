@@ -1,0 +1,159 @@
+"""The demo of searching for models at the edge: meters are read on three devices, each of which can bear something else."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cloud.keys import run_key
+from cloudedge.documents import DataFormat, Training
+from cloudedge.documents.automl import DeviceDescription
+from cloudedge.documents.data import SampleField
+from cloudedge.documents.tasks.edge_automl import Allowed, EdgeAutomlTask
+from cloudedge.files import atomic_write, disk_errors
+from edge.folders import Folders
+from pipelines.automl_demo.dials import DIGITS, Dials
+from pipelines.automl_demo.groups import control_groups
+from pipelines.experiments.laptop import Laptop
+from pipelines.experiments.task import Task
+from pipelines.laptop.home import Home
+
+SIZE = 16
+SAMPLES = 1200
+LIMIT_MS = 0.25
+_PERIOD_MS = 10.0
+_WRITTEN = ".written"
+
+DATA = DataFormat(
+    storage="npz",
+    fields=(SampleField(name="image", dtype="uint8", shape=(1, SIZE, SIZE), scale=1 / 255),),
+    classes=DIGITS,
+)
+
+
+@dataclass(frozen=True)
+class Device:
+    """One of the demo's devices.
+
+    Attributes:
+        cores: Cores that work on it gets.
+        memory_bytes: Memory.
+        watts: Power with nothing to do, and at work.
+    """
+
+    cores: float
+    memory_bytes: int
+    watts: tuple[float, float]
+
+
+DEVICES: Mapping[str, Device] = {
+    "gateway": Device(0.9, 1024 * 2**20, (4.0, 12.0)),
+    "controller": Device(0.5, 768 * 2**20, (2.0, 5.0)),
+    "meter": Device(0.25, 512 * 2**20, (0.5, 1.5)),
+}
+
+
+def show(home: Path, say: Callable[[str], None], stay: Callable[[str], None]) -> dict[str, Any]:
+    """Have three devices search, each within its limits.
+
+    Args:
+        home: Folder that everything lives in.
+        say: Tells what happens.
+        stay: Not called: nothing of the demo goes on.
+
+    Returns:
+        What came of it, for programs.
+
+    Raises:
+        CloudedgeError: something went wrong; the same command begins anew.
+    """
+    del stay
+    began, home = time.monotonic(), home.absolute()
+    opened = Home(home)
+    data, stamp = _data(home / "data" / "meters", say), f"{int(time.time()):x}"
+    with contextlib.ExitStack() as limits:
+        # The laptop ends first, and with it all that is in the groups.
+        limited = {name: limits.enter_context(_limited(name, device)) for name, device in DEVICES.items()}
+        for name, device in DEVICES.items():
+            _describe(opened, name, device, limited[name])
+        say(_in_words(limited))
+        with Laptop(home) as laptop:
+            run = laptop.run(Task.of(_task(f"meters-{stamp}")), data)
+    devices = run.summary["devices"]
+    summary = {
+        "best": run.summary["best"],
+        "devices": devices,
+        "limited_by": "control groups" if all(limited.values()) else "description",
+        "run": run.id,
+        "report": str(opened.store.root / run_key(run.id, "report.html")),
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    say(f"Report    {summary['report']}")
+    return summary
+
+
+def _data(folder: Path, say: Callable[[str], None]) -> Path:
+    """The demo's samples, which are drawn if they are not there."""
+    if (folder / _WRITTEN).exists():
+        return folder
+    say("The meters are drawn.")
+    for number, name in enumerate(DEVICES):
+        images, labels = Dials(number, SIZE).images(SAMPLES)
+        place = folder / "edges" / name
+        with disk_errors(place):
+            place.mkdir(parents=True, exist_ok=True)
+            np.savez(place / "meters.npz", image=images[:, np.newaxis], label=labels.astype(str))
+    with disk_errors(folder):
+        (folder / _WRITTEN).touch()
+    return folder
+
+
+@contextlib.contextmanager
+def _limited(name: str, device: Device) -> Iterator[list[Path]]:
+    """The control groups of a device; none where they cannot be had here."""
+    with contextlib.ExitStack() as stack:
+        groups: list[Path] = []
+        with contextlib.suppress(OSError):
+            groups = stack.enter_context(
+                control_groups(f"cloudedge-demo-{name}", device.cores, device.memory_bytes, _PERIOD_MS)
+            )
+        yield groups
+
+
+def _describe(home: Home, name: str, device: Device, groups: list[Path]) -> None:
+    idle, busy = device.watts
+    description = DeviceDescription(
+        idle_watts=idle,
+        busy_watts=busy,
+        cores=device.cores,
+        memory_bytes=device.memory_bytes,
+        control_groups=tuple(map(str, groups)),
+    )
+    atomic_write(Folders(home.edge_state(name)).description, description.to_json())
+
+
+def _in_words(limited: Mapping[str, list[Path]]) -> str:
+    devices = ", ".join(
+        f"{name} ({device.cores:g} cores, {device.memory_bytes // 2**20} MiB)" for name, device in DEVICES.items()
+    )
+    how = "by control groups" if all(limited.values()) else "by their descriptions alone, as no control groups can be had here"
+    return (
+        f"Three devices, limited {how}: {devices}. Each searches for the model that reads its meters best within {LIMIT_MS} ms."
+    )
+
+
+def _task(run: str) -> EdgeAutomlTask:
+    return EdgeAutomlTask(
+        name="Reading meters",
+        id=run,
+        edges=tuple(DEVICES),
+        data=DATA,
+        allowed=Allowed(latency_ms=LIMIT_MS),
+        training=Training(epochs=10, batch_size=25, learning_rate=0.005, optimizer="adam"),
+        calibration_seconds=15,
+        model_name="meter-reading",
+    )
