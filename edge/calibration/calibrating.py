@@ -45,6 +45,9 @@ _LEAST_ENDS = 0.6
 _LONGEST_SHARE = 0.1
 """Of a phase's time that one candidate may take: one that is expected to take more is left out."""
 
+_LEAST_WEIGHED = 3
+"""Candidates whose memory is measured, however little time there is."""
+
 _MOST_RUNS = 40
 """Inferences that it takes to measure a candidate whose inferences are long."""
 
@@ -235,7 +238,7 @@ def _weighed(
     total = min(_MEMORY, len(found))
     with suppress(WorkFailed), footprints(threads) as memory:
         for place in range(total):
-            if phase.over:
+            if phase.over and place >= _LEAST_WEIGHED:
                 break
             each = found[-1 - place]
             found[-1 - place] = each.model_copy(update={"memory_bytes": memory.of(_file(each.candidate, data))})
