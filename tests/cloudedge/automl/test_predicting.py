@@ -93,7 +93,8 @@ def test_a_calibration_that_was_kept_tells_the_same() -> None:
 
 
 def test_without_meter_and_measured_memory_energy_is_not_known_and_memory_is_by_rule() -> None:
-    predictor = CalibratedPredictor(calibration(watts=None, watts_origin="absent", memory=None))
+    unweighed = tuple(each.model_copy(update={"memory_bytes": None}) for each in calibration().measurements)
+    predictor = CalibratedPredictor(calibration(measurements=unweighed, watts=None, watts_origin="absent", memory=None))
     one = Candidate(layers=3, filters=16, kernel=3)
     found = predictor.costs(one, DATA)
     assert found.energy_joules is None
