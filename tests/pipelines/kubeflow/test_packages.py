@@ -256,8 +256,8 @@ def test_check_says_which_package_is_out_of_date(tmp_path: Path, monkeypatch: py
 
     assert compiling.main() == 1
     assert (
-        "Out of date: collaborative_training_compact.yaml, inspection_training.yaml, inspection_deployment.yaml, edge_automl.yaml, "
-        "automl_meta.yaml. "
+        "Out of date: collaborative_training_compact.yaml, inspection_training.yaml, inspection_deployment.yaml, "
+        "edge_automl.yaml, automl_meta.yaml. "
         "Run: python -m pipelines.kubeflow.compile" in capsys.readouterr().err
     )
     assert not (tmp_path / "collaborative_training" / "collaborative_training_compact.yaml").exists()
