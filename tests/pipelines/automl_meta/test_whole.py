@@ -24,7 +24,7 @@ def test_searches_in_the_store_become_the_meta_model_that_leads_and_a_version_in
     home, store = tmp_path / "home", DirectoryStore(tmp_path / "home" / "store")
     trace.keep(store, happened(55, best=SMALLEST))
     for number in (1, 2):
-        task = AutomlMetaTask(name="Meta model", id=f"meta-{number}", simulated_searches=100)
+        task = AutomlMetaTask(name="Meta model", id=f"meta-{number}", simulated_searches=100, row_weight=10)
         (tmp_path / f"meta-{number}.json").write_bytes(task.to_json())
 
     first = cloudedge("run", tmp_path / "meta-1.json", "--home", home, "--json")
