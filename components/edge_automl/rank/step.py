@@ -9,8 +9,8 @@ from cloud.step import Step, step
 from cloud.tracking import MetricPoint, TrackingRecord
 from cloud.tracking.mlflow_records import flat_params
 from cloudedge.automl.screen import broken
-from cloudedge.documents import parse
-from cloudedge.documents.automl import Costs, SearchRecord, Trial
+from cloudedge.documents import order_id, parse
+from cloudedge.documents.automl import Costs, SearchRecord, TraceRow, Trial
 from cloudedge.documents.deployable import MAX_DEPLOYABLE_BYTES, MAX_DEPLOYABLE_MANIFEST_BYTES, Deployable
 from cloudedge.documents.kinds.search import Searched
 from cloudedge.errors import CloudedgeError, InvalidModel, NotFound, StoreFailed
@@ -40,7 +40,7 @@ def rank_run(run_id: str) -> Ranking:
             work.log("ranked", best=ranking.best, accuracy=best.accuracy if best else None, devices=sorted(ranking.devices))
         for edge, device in sorted(ranking.devices.items()):
             work.say(f"{edge}: {device.fault or device.result.words}")
-        trace.keep(work.store, (record.row for record in searches.values() if record.row))
+        trace.keep(work.store, _rows(work.run, waited.delivered, searches))
         _track(work, ranking, searches)
         return ranking
 
@@ -65,6 +65,14 @@ def _searches(work: Step, delivered: tuple[Delivery, ...]) -> Iterator[tuple[str
             raise
         except CloudedgeError as error:
             work.say(f"{delivery.edge}: what its search did cannot be read: {error}")
+
+
+def _rows(run: Run, delivered: tuple[Delivery, ...], searches: dict[str, SearchRecord]) -> Iterator[TraceRow]:
+    """The searches, but for one that a device says was another order's."""
+    for delivery in delivered:
+        row = searches[delivery.edge].row if delivery.edge in searches else None
+        if row and (row.id, row.device) == (order_id(run.id, delivery.step, delivery.edge, delivery.attempt), delivery.edge):
+            yield row
 
 
 def _ranked(work: Step, delivered: tuple[Delivery, ...]) -> Ranking:

@@ -1,5 +1,6 @@
 """Ranking what devices found: their files decide, whatever they say."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,13 @@ from cloud.runs.run import Run
 from cloud.runs.step_records import Delivery
 from cloud.searches import trace
 from cloud.tracking import TrackingLog
-from cloudedge.documents import Evaluated, Manifest, Scores, parse
+from cloudedge.documents import Evaluated, Manifest, OutputFile, Scores, parse
 from cloudedge.documents.automl import Limits
 from cloudedge.documents.manifest import MAX_MANIFEST_BYTES
 from cloudedge.errors import NotFound
 from cloudedge.store import DirectoryStore
 from components.edge_automl.rank.step import figures_of, rank_run
-from components.edge_automl.records import DONE, MODEL, SEARCH, ranking_of
+from components.edge_automl.records import DONE, MODEL, SEARCH, ranking_of, search_of
 from components.edge_automl.registration import registration_of
 from components.edge_automl.steps import STEPS
 from components.register.step import register_model
@@ -98,6 +99,18 @@ def test_what_is_no_search_is_passed_over_and_what_cannot_be_read_is_not_kept(se
     ranking = rank_run(run.id)
     assert ranking.devices.keys() == {"gate-2", "gate-10"}
     assert {row.device for row in trace.rows(run.store)} == {"gate-1", "gate-10"}
+
+
+def test_a_search_that_is_said_to_be_another_orders_is_not_kept(searches: Searches) -> None:
+    run = searches.run
+    record = search_of(run, delivery("gate-1"))
+    assert record.row
+    content = record.model_copy(update={"row": record.row.model_copy(update={"id": "other.search.gate-1.1"})}).to_json()
+    run.store.put(run.output_key(delivery("gate-1"), DONE), content)
+    file = OutputFile(file="search.json", sha256=hashlib.sha256(content).hexdigest(), size=len(content))
+    alter(run, "gate-1", lambda found: found.model_copy(update={"outputs": {**found.outputs, DONE: file}}))
+    rank_run(run.id)
+    assert {row.device for row in trace.rows(run.store)} == {"gate-2", "gate-10"}
 
 
 def test_where_no_device_has_a_model_nothing_is_registered_and_the_run_goes_on(tmp_path: Path, searches: Searches) -> None:
