@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
+from cloud.pages.words import count
 from cloud.runs.run import Run
 from cloudedge.automl.layers import layers_of
 from cloudedge.automl.screen import REFERENCE, milliseconds
@@ -38,8 +39,8 @@ class EdgeAutomlSystem(System[EdgeAutomlTask]):
 
     def in_words(self, task: EdgeAutomlTask) -> str:
         """See `System.in_words`."""
-        where = f"{len(task.edges)} devices" if task.edges else "all devices"
-        return f"a search on {where}, {task.trials} trials each"
+        where = count(len(task.edges), "device") if task.edges else "all devices"
+        return f"a search on {where}, {count(task.trials, 'trial')} each"
 
     def check(self, task: EdgeAutomlTask) -> None:
         """See `System.check`: the samples have to be images."""
