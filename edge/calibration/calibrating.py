@@ -98,8 +98,8 @@ def calibrate(
     measured = _alone(order, data, threads, phase, began + seconds * _LEAST_ENDS, say)
     if len(measured) < LEAST_MEASUREMENTS:
         raise WorkFailed(
-            f"Only {len(measured)} networks could be measured within {seconds * _LEAST_ENDS:.0f} s; "
-            f"{LEAST_MEASUREMENTS} are needed. Calibrate while nothing else is at work on the device, or take smaller images."
+            f"Only {len(measured)} networks could be measured within {seconds * _LEAST_ENDS:.0f} s; {LEAST_MEASUREMENTS} are "
+            "needed. Allow more time, calibrate while nothing else is at work on the device, or take smaller images."
         )
     measured = _again(measured, data, threads, phase)
     watts, origin = inference_watts(meter, description, processor().cores, threads)
@@ -230,12 +230,12 @@ def _beside(
 def _weighed(
     measured: Sequence[Measurement], data: DataFormat, threads: int, phase: _Phase, say: Callable[[str, int, int], object]
 ) -> list[Measurement]:
-    """The same, with the memory of some of them; without, where it cannot be measured here."""
+    """The same, with the memory of some of them, and of as many as are needed; without, where it cannot be measured here."""
     found = list(measured)
     total = min(_MEMORY, len(found))
     with suppress(WorkFailed), footprints(threads) as memory:
         for place in range(total):
-            if phase.over:
+            if phase.over and place >= LEAST_MEASUREMENTS:
                 break
             each = found[-1 - place]
             found[-1 - place] = each.model_copy(update={"memory_bytes": memory.of(_file(each.candidate, data))})
