@@ -29,12 +29,14 @@ from cloudedge.documents import (
     Work,
     order_id,
 )
+from cloudedge.documents.automl import Costs
 from cloudedge.documents.data import LEAST_SCALE
 from cloudedge.documents.deployable import Deployable, Tensor
 from cloudedge.documents.detector import Mqtt, ServingPorts
 from cloudedge.documents.inspection import NORMAL, Classifier, Gathering
 from cloudedge.documents.kinds.deploy import Deploy, Deployed
 from cloudedge.documents.kinds.inspect_train import InspectTrain, InspectTrained
+from cloudedge.documents.kinds.search import Search, Searched
 from cloudedge.documents.sweep import Range
 from cloudedge.documents.tasks.inspection_deployment import InspectionDeploymentTask, Override
 from cloudedge.names import folded
@@ -198,6 +200,10 @@ def _classifier(values: Values) -> Values:
     return values | {"classes": tuple(name for name in dict.fromkeys(values["classes"]) if name != NORMAL)}
 
 
+def _costs(values: Values) -> Values:
+    return values | {"latency_bound_ms": max(values["latency_ms"], values["latency_bound_ms"])}
+
+
 def _mqtt(values: Values) -> Values:
     return values | {
         "password_file": values["password_file"] if values["user"] else "",
@@ -227,14 +233,15 @@ def _deployable(values: Values) -> Values:
 
 
 KINDS: dict[type, tuple[type[BaseModel], ...]] = {
-    Work: (Train, Evaluate, InspectTrain, Deploy),
-    Result: (Trained, Evaluated, InspectTrained, Deployed),
+    Work: (Train, Evaluate, InspectTrain, Deploy, Search),
+    Result: (Trained, Evaluated, InspectTrained, Deployed, Searched),
 }
 """What an order asks for, and what comes of it, by kind."""
 
 AGREEMENTS: dict[type[BaseModel], Callable[[Values], Values]] = {
     Collaboration: _collaboration,
     Classifier: _classifier,
+    Costs: _costs,
     DataFormat: _data_format,
     Deploy: _detectors,
     Deployable: _deployable,

@@ -183,7 +183,7 @@ class Runs:
                 tags[ROUND_TAG] = str(news.round)
             if news.edge is not None:
                 tags[EDGE_TAG] = news.edge
-            called = f"{self._run}/{news.edge if news.edge and news.round is None else name}"
+            called = f"{self._run}/{name.removeprefix('edge/')}"
             try:
                 self._children[name] = self._create(self._experiment_of_children, called, news.began, tags)
             except MlflowException as error:

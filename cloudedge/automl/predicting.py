@@ -59,6 +59,10 @@ class CalibratedPredictor:
         self._inflation = _Inflation(measurements, self._latency.left_out)
         weighed = [each for each in measurements if each.memory_bytes]
         self._memory = None
+        # Fewer tell what the runtime takes beside what the rule counts: no network less than the one that takes most of it.
+        self._runtime_bytes = max(
+            ((each.memory_bytes or 0) - costs.memory_bytes(self._layers(each.candidate)) for each in weighed), default=0
+        )
         if calibration.memory is not None and len(weighed) >= LEAST_MEASUREMENTS:
             self._memory = Regression(
                 [self._memory_of(each.candidate) for each in weighed],
@@ -84,7 +88,7 @@ class CalibratedPredictor:
     def _costs(self, candidate: Candidate) -> Costs:
         latency = float(self._latency.predict([self._latency_of(candidate)])[0])
         layers = self._layers(candidate)
-        memory = costs.memory_bytes(layers)
+        memory = costs.memory_bytes(layers) + max(0, self._runtime_bytes)
         if self._memory is not None:
             memory = round(float(self._memory.predict([self._memory_of(candidate)])[0]))
         watts = self.calibration.watts

@@ -45,6 +45,9 @@ _LEAST_ENDS = 0.6
 _LONGEST_SHARE = 0.1
 """Of a phase's time that one candidate may take: one that is expected to take more is left out."""
 
+_LEAST_WEIGHED = 3
+"""Candidates whose memory is measured, however little time there is."""
+
 _MOST_RUNS = 40
 """Inferences that it takes to measure a candidate whose inferences are long."""
 
@@ -230,12 +233,12 @@ def _beside(
 def _weighed(
     measured: Sequence[Measurement], data: DataFormat, threads: int, phase: _Phase, say: Callable[[str, int, int], object]
 ) -> list[Measurement]:
-    """The same, with the memory of some of them, and of as many as are needed; without, where it cannot be measured here."""
+    """The same, with the memory of some of them; without, where it cannot be measured here."""
     found = list(measured)
     total = min(_MEMORY, len(found))
     with suppress(WorkFailed), footprints(threads) as memory:
         for place in range(total):
-            if phase.over and place >= LEAST_MEASUREMENTS:
+            if phase.over and place >= _LEAST_WEIGHED:
                 break
             each = found[-1 - place]
             found[-1 - place] = each.model_copy(update={"memory_bytes": memory.of(_file(each.candidate, data))})

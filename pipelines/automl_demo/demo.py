@@ -1,6 +1,7 @@
 """The demo of searching for models at the edge: meters are read on three devices, each of which can bear something else."""
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -119,7 +120,7 @@ def _limited(name: str, device: Device) -> Iterator[list[Path]]:
         groups: list[Path] = []
         with contextlib.suppress(OSError):
             groups = stack.enter_context(
-                control_groups(f"cloudedge-demo-{name}", device.cores, device.memory_bytes, _PERIOD_MS)
+                control_groups(f"cloudedge-demo-{os.getpid()}-{name}", device.cores, device.memory_bytes, _PERIOD_MS)
             )
         yield groups
 

@@ -43,6 +43,7 @@ def control_groups(name: str, cores: float, memory_bytes: int, period_ms: float 
     finally:
         for group in made:
             for process in (group / "cgroup.procs").read_text().split():
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError):  # It may have ended just now.
                     (group.parent / "cgroup.procs").write_text(process)
-            group.rmdir()
+            with contextlib.suppress(OSError):  # One that is left limits nobody.
+                group.rmdir()

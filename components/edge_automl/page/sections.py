@@ -32,10 +32,11 @@ def report_of(run: Run) -> Report:
         _elsewhere(found),
         *(_device(found, device) for device in shown if device.result),
     )
+    story = Story.of(run)
     return Report(
-        Story.of(run),
+        story,
         headline=_headline(found),
-        sentences=_sentences(found),
+        sentences=_sentences(found, story),
         facts=_facts(found),
         sections=[one for one in sections if one],
         tables=[about.markdown()] if shown else [],
@@ -65,7 +66,7 @@ def _headline(found: Findings) -> str:
     return "No device has delivered what can be read."
 
 
-def _sentences(found: Findings) -> list[str]:
+def _sentences(found: Findings, story: Story) -> list[str]:
     devices = len(found.devices)
     models = sum(device.model is not None for device in found.devices)
     said = []
@@ -81,6 +82,8 @@ def _sentences(found: Findings) -> list[str]:
         said.append(f"{_names(absent)} did not deliver.")
     if found.registered:
         said.append(f"Registered as {found.registered.registered_model}, version {found.registered.version}.")
+    elif any(event.action == "registered" for event in story.events):  # MLflow is told of it, and has not answered yet.
+        said.append(f"Registered as {found.task.registered_model}.")
     return said
 
 

@@ -24,7 +24,7 @@ class Cell(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table.
+    """A table. A column in which nothing is known is left out.
 
     Attributes:
         titles: Of its columns.
@@ -38,14 +38,21 @@ class Table(NamedTuple):
 
     def markup(self, class_: str = "") -> Markup:
         """For the page, as a table of a class."""
-        head = [title if title in self.texts else element("th", title, class_="number") for title in self.titles]
-        rows = [[self._cell(title, cell) for title, cell in zip(self.titles, row, strict=True)] for row in self.rows]
+        head = [title if title in self.texts else element("th", title, class_="number") for title in self._known]
+        rows = [[self._cell(title, cell) for title, cell in self._cells(row)] for row in self.rows]
         return table(head, rows, class_)
 
     def markdown(self) -> str:
         """For MLflow."""
-        rows = [["; ".join(filter(None, cell)) for cell in row] for row in self.rows]
-        return markdown.table(self.titles, [[markdown.plain(text) for text in row] for row in rows])
+        rows = [[markdown.plain("; ".join(filter(None, cell))) for _, cell in self._cells(row)] for row in self.rows]
+        return markdown.table(self._known, rows)
+
+    @property
+    def _known(self) -> list[str]:
+        return [title for place, title in enumerate(self.titles) if any(any(row[place]) for row in self.rows)]
+
+    def _cells(self, row: Sequence[Cell]) -> list[tuple[str, Cell]]:
+        return [(title, cell) for title, cell in zip(self.titles, row, strict=True) if title in self._known]
 
     def _cell(self, title: str, cell: Cell) -> Markup:
         content = [cell.text, *([element("br"), element("span", cell.remark, class_="note")] if cell.remark else [])]

@@ -93,7 +93,8 @@ def test_a_calibration_that_was_kept_tells_the_same() -> None:
 
 
 def test_without_meter_and_measured_memory_energy_is_not_known_and_memory_is_by_rule() -> None:
-    predictor = CalibratedPredictor(calibration(watts=None, watts_origin="absent", memory=None))
+    unweighed = tuple(each.model_copy(update={"memory_bytes": None}) for each in calibration().measurements)
+    predictor = CalibratedPredictor(calibration(measurements=unweighed, watts=None, watts_origin="absent", memory=None))
     one = Candidate(layers=3, filters=16, kernel=3)
     found = predictor.costs(one, DATA)
     assert found.energy_joules is None
@@ -130,3 +131,15 @@ def test_a_calibration_holds_for_the_processor_that_it_was_made_on(changes: dict
 
 def test_a_calibration_holds_for_its_number_of_threads() -> None:
     assert "compute with 2 threads" in (why_stale(calibration(10), PROCESSOR, 2) or "")
+
+
+def test_where_the_memory_of_few_networks_was_measured_no_network_is_thought_to_take_less_than_the_runtime_does() -> None:
+    measured = calibration()
+    few = [
+        each if place < 3 else each.model_copy(update={"memory_bytes": None})
+        for place, each in enumerate(measured.measurements)
+    ]
+    predictor = CalibratedPredictor(measured.model_copy(update={"measurements": tuple(few), "memory": None}))
+    for candidate in networks().everything:
+        least = costs.memory_bytes(layers_of(spec(candidate), DATA)) + 200_000
+        assert predictor.costs(candidate, DATA).memory_bytes >= least

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from cloud.runs.events import record
 from cloud.runs.step_records import Delivery
+from cloud.tracking import Registered
 from cloudedge.automl.screen import in_words
 from cloudedge.documents.automl import Limits
 from cloudedge.documents.tasks.edge_automl import Allowed
@@ -16,6 +18,7 @@ from components.edge_automl.page.charts import Dot, ends_of, front
 from components.edge_automl.page.description import description
 from components.edge_automl.page.findings import DeviceStory, beyond, in_times
 from components.edge_automl.page.sections import report_of
+from components.edge_automl.page.tables import Cell, Table
 from components.edge_automl.records import DONE, SEARCH
 from tests.cloudedge.automl.devices import job
 from tests.components.collaborative_training.page.reading import Page
@@ -103,6 +106,12 @@ def test_a_table_says_what_each_model_costs_beside_the_limits_and_why_a_device_h
     assert (trained, screened) == ("5 1 refused", "24")
     assert rows["gate-3"][0] == "none it can bear no network"
     assert rows["gate-20"][0] == "no sign of life since the order was issued; is the edge online?"
+
+
+def test_a_column_in_which_nothing_is_known_is_left_out() -> None:
+    about = Table(("Device", "Energy", "Trained"), frozenset(("Device",)), [[Cell("a"), Cell(""), Cell("1", "<none> refused")]])
+    assert Page(about.markup()).tables[""] == [["Device", "Trained"], ["a", "1 <none> refused"]]
+    assert "Energy" not in about.markdown()
 
 
 def test_each_trial_is_told_with_what_was_predicted_and_what_became_of_it(whole: str) -> None:
@@ -284,6 +293,16 @@ def test_a_version_says_what_its_model_costs_on_which_device(store: DirectorySto
     assert re.search(r"\| gate-10 .*predicted .*latency 9\.36 times its limit \|", said)
     with pytest.raises(NotFound, match="'gate-7' has no model; there are models of gate-1, gate-10, gate-2"):
         description(searches.run, NARROW, ranking, "gate-7")
+
+
+def test_a_model_that_was_registered_is_said_to_be(store: DirectoryStore) -> None:
+    run = Searches(store).ended()
+    assert "Registered" not in report_of(run).note()
+    record(store, run.id, "anna/register", "registered", model="meters-1")
+    assert "Registered as meters-1. Run finished." in report_of(run).note()
+    version = {"registered_model": "meters-1", "version": 3, "aliases": [], "sha256": "1" * 64, "model_id": "m", "run_id": "r"}
+    run.put(run.key("tracking", "registered.json"), Registered.model_validate(version))
+    assert "Registered as meters-1, version 3. Run finished." in report_of(run).note()
 
 
 def test_the_front_has_only_what_keeps_the_limits_and_is_faster_or_more_accurate_than_the_others() -> None:

@@ -88,15 +88,6 @@ def test_a_device_is_calibrated_by_candidates_that_it_may_measure_and_within_its
     assert all(each.latency_bound_ms >= each.latency_ms for each in (small, large))
 
 
-def test_a_calibration_without_time_measures_as_much_memory_as_is_needed_to_tell_that_of_others(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(calibrating, "_MEMORY_ENDS", 0.0)
-    found = calibrate(DATA, candidates=list(networks().everything)[1::14], seconds=100)
-    assert sum(each.memory_bytes is not None for each in found.measurements) == 10
-    assert found.memory is not None
-
-
 def test_a_device_that_is_too_slow_is_no_device_that_is_calibrated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibrating, "LEAST_MEASUREMENTS", 1000)
     with pytest.raises(WorkFailed, match=r"networks could be measured within 1 s; 1000 are needed\."):
