@@ -27,6 +27,9 @@ from cloudedge.errors import InvalidInput
 BACKLOG_SHARE = 0.1
 """Share of the queue's work that an inference has to wait for, where nothing else is said."""
 
+_LEAST_EXPONENT = -300
+"""Of a number that is rounded; nothing costs so little."""
+
 REFERENCE = Candidate(layers=3, filters=16, kernel=3)
 """A network of middle size, whose expected costs say how fast a device is."""
 
@@ -210,7 +213,11 @@ def in_words(found: NothingFeasible) -> str:
     for change in first.changes:
         source = f" ({found.why[change.limit]})" if change.limit in found.why else ""
         allowed = f"the limit of {amount(change.limit, change.allowed)}{source}"
-        by = f"{change.needed / change.allowed:.3g} times {allowed}" if change.allowed else f"where nothing is allowed{source}"
+        by = (
+            f"{times(change.needed / change.allowed)} times {allowed}"
+            if change.allowed
+            else f"where nothing is allowed{source}"
+        )
         needs.append(f"{amount(change.limit, change.needed)} of {change.limit}, {by}")
     lines = [
         f"Nothing was trained: none of the {found.candidates} networks keeps all limits. The {names} {binds}.",
@@ -234,10 +241,15 @@ def milliseconds(value: float) -> str:
     return f"{value:.3g} ms" if value < 1000 else f"{value / 1000:.3g} s"
 
 
+def times(factor: float) -> str:
+    """How many times."""
+    return f"{factor:.3g}" if factor < 1000 else f"{factor:,.0f}"
+
+
 def amount(limit: Limit, value: float) -> str:
     """A cost, rounded up, so that a limit that is set to it is kept."""
     if value > 0:
-        step = 10.0 ** (math.floor(math.log10(value)) - 2)
+        step = 10.0 ** max(_LEAST_EXPONENT, math.floor(math.log10(value)) - 2)
         value = math.ceil(value / step * (1 - 1e-9)) * step
     if limit == "latency":
         return milliseconds(value)
@@ -269,5 +281,5 @@ def _device(remedy: Remedy) -> str:
     """What a device would have to be for the same limit."""
     match remedy.changes:
         case [Change(limit="latency", needed=needed, allowed=allowed)] if allowed:
-            return f", or on a device {needed / allowed:.3g} times as fast"
+            return f", or on a device {times(needed / allowed)} times as fast"
     return ""

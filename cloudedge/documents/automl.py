@@ -2,11 +2,11 @@
 
 from typing import Annotated, ClassVar, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from cloudedge.documents.base import Document, Part
 from cloudedge.documents.data import Dtype
-from cloudedge.documents.report import Count, Seconds, Share, Time
+from cloudedge.documents.report import Count, Seconds, Share, Text, Time
 from cloudedge.names import NAME
 
 MOST_LAYERS = 6
@@ -20,6 +20,9 @@ Watts = Annotated[float, Field(ge=0, le=1e6)]
 Bytes = Annotated[int, Field(ge=0, le=2**50)]
 Nodes = Annotated[float, Field(ge=0, le=1e6)]
 MOST_MILLISECONDS = 1e9
+_MOST_AMOUNT = 2.0**50
+"""Of a cost, whatever its unit."""
+
 Milliseconds = Annotated[float, Field(ge=0, le=MOST_MILLISECONDS)]
 Loss = Literal["cross-entropy", "label-smoothing", "focal", "mse"]
 
@@ -113,8 +116,10 @@ class Change(Part):
     """A limit that would have to be another one."""
 
     limit: Limit = Field(description="Which.")
-    allowed: float = Field(ge=0, description="What is allowed: milliseconds, bytes or joules.")
-    needed: float = Field(ge=0, description="What the candidate needs, in the same unit: the least that would do.")
+    allowed: float = Field(ge=0, le=_MOST_AMOUNT, description="What is allowed: milliseconds, bytes or joules.")
+    needed: float = Field(
+        ge=0, le=_MOST_AMOUNT, description="What the candidate needs, in the same unit: the least that would do."
+    )
 
 
 class Remedy(Part):
@@ -133,7 +138,7 @@ class NothingFeasible(Part):
     remedies: tuple[Remedy, ...] = Field(
         min_length=1, description="What would help, the smallest change first; any one is enough."
     )
-    why: dict[Limit, str] = Field(default_factory=dict, description="Where the limits come from, by name.")
+    why: dict[Limit, Text] = Field(default_factory=dict, description="Where the limits come from, by name.")
 
 
 class Trial(Part):
@@ -150,7 +155,7 @@ class Trial(Part):
     epochs: Count = Field(default=0, description="Epochs that it was trained for.")
     seconds: Seconds = Field(default=0, description="How long that took.")
     measured: Costs | None = Field(default=None, description="What it costs when measured; none: it was not.")
-    fault: str = Field(default="", max_length=2000, description="Why its training came to nothing; empty: it did not.")
+    fault: Text = Field(default="", max_length=2000, description="Why its training came to nothing; empty: it did not.")
 
 
 class TraceRow(Part):
@@ -170,7 +175,7 @@ class TraceRow(Part):
     by: Literal["meta", "tpe"] = Field(
         description="What led it: the meta model, or constrained TPE outside of that one's range."
     )
-    why: str = Field(default="", max_length=2000, description="Why it was TPE; empty where the meta model led.")
+    why: Text = Field(default="", max_length=2000, description="Why it was TPE; empty where the meta model led.")
     trials: tuple[Trial, ...] = Field(max_length=1000, description="What was tried, and what was screened out.")
     best: int | None = Field(
         default=None, ge=0, description="Place of the best one among the trials; none: nothing is feasible."
@@ -202,7 +207,7 @@ class DeviceDescription(Document):
     busy_watts: Watts | None = Field(default=None, description="Power of the device with all cores at work.")
     cores: Nodes | None = Field(default=None, description="Cores that a search may count on; none: those that there are.")
     memory_bytes: Bytes | None = Field(default=None, description="Memory that a search may count on; none: what there is.")
-    accelerators: tuple[Accelerator, ...] = Field(default=(), max_length=2, description="Accelerators; the first two count.")
+    accelerators: tuple[Accelerator, ...] = Field(default=(), max_length=2, description="Accelerators.")
     control_groups: tuple[Annotated[str, Field(pattern=r"^/[^\x00-\x1f]+$", max_length=1000)], ...] = Field(
         default=(),
         max_length=8,
@@ -210,11 +215,19 @@ class DeviceDescription(Document):
         "and what it measures is measured within them.",
     )
 
+    @field_validator("busy_watts")
+    @classmethod
+    def _busy_takes_more(cls, busy: float | None, others: ValidationInfo) -> float | None:
+        idle = others.data.get("idle_watts")
+        if busy is not None and idle is not None and busy < idle:
+            raise ValueError(f"a device at work takes no less than one with nothing to do; give {idle:g} or more")
+        return busy
+
 
 class Processor(Part):
     """What computes. What was measured on one holds for no other."""
 
-    model: str = Field(max_length=200, description="What it is called; empty: it does not say.")
+    model: Text = Field(max_length=200, description="What it is called; empty: it does not say.")
     cores: Nodes = Field(description="Cores that this software may use, within the limits of its control group.")
     clock_mhz: float | None = Field(default=None, ge=0, le=1e6, description="Highest clock that it is allowed; none: not told.")
 

@@ -4,11 +4,12 @@ from pydantic import Field
 
 from cloud.runs.run import OfAnOrder, Run
 from cloud.searches.meta_models import MetaModelRecord
-from cloudedge.documents import parse
+from cloudedge.documents import order_id, parse
 from cloudedge.documents.automl import MAX_SEARCH_BYTES, SearchRecord
 from cloudedge.documents.base import Document, Part
 from cloudedge.documents.deployable import Deployable
 from cloudedge.documents.kinds.search import Searched
+from cloudedge.errors import InvalidInput
 
 SEARCH = "search"
 """Name of the step in which devices search."""
@@ -52,8 +53,11 @@ def search_of(run: Run, order: OfAnOrder) -> SearchRecord:
 
     Raises:
         NotFound: it has not delivered.
-        InvalidModel: the file is another than its manifest says.
-        InvalidDocument: it is none.
+        InvalidInput: the file is another than its manifest says, or no search, or that of another order.
     """
     content = run.output(order, DONE, MAX_SEARCH_BYTES)
-    return parse(SearchRecord, content, f"The search of {order.edge}", MAX_SEARCH_BYTES)
+    found = parse(SearchRecord, content, f"The search of {order.edge}", MAX_SEARCH_BYTES)
+    wanted = order_id(run.id, order.step, order.edge, order.attempt)
+    if found.row and (found.row.id, found.row.device) != (wanted, order.edge):
+        raise InvalidInput(f"The search of {order.edge} is {found.row.id} on {found.row.device}, not {wanted}.")
+    return found

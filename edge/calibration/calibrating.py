@@ -101,8 +101,8 @@ def calibrate(
     measured = _alone(order, data, threads, phase, began + seconds * _LEAST_ENDS, say)
     if len(measured) < LEAST_MEASUREMENTS:
         raise WorkFailed(
-            f"Only {len(measured)} networks could be measured within {seconds * _LEAST_ENDS:.0f} s; "
-            f"{LEAST_MEASUREMENTS} are needed. Calibrate while nothing else is at work on the device, or take smaller images."
+            f"Only {len(measured)} networks could be measured within {seconds * _LEAST_ENDS:.0f} s; {LEAST_MEASUREMENTS} are "
+            "needed. Allow more time, calibrate while nothing else is at work on the device, or take smaller images."
         )
     measured = _again(measured, data, threads, phase)
     watts, origin = inference_watts(meter, description, processor().cores, threads)

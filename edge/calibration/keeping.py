@@ -5,13 +5,14 @@ from contextlib import suppress
 
 from cloudedge.automl.predicting import is_for, why_stale
 from cloudedge.documents import DataFormat
-from cloudedge.documents.automl import Calibration
+from cloudedge.documents.automl import Calibration, DeviceDescription
 from cloudedge.documents.base import parse
 from cloudedge.errors import InvalidDocument
 from cloudedge.files import atomic_write
 from edge.calibration.calibrating import MOST_SECONDS, calibrate
 from edge.folders import Folders
 from edge.probes.description import description_of
+from edge.probes.power import estimated_inference_watts
 from edge.probes.processor import processor
 
 
@@ -48,13 +49,22 @@ def calibrated(
         WorkFailed: the device is too slow.
         StoreFailed: the disk refuses.
     """
+    description = description_of(folders)
     if not anew:
         for found in kept(folders):
             if is_for(found, data) and why_stale(found, processor(), threads) is None:
-                return found
-    calibration = calibrate(data, threads=threads, description=description_of(folders), seconds=seconds, say=say)
+                return _with_power(found, description)
+    calibration = calibrate(data, threads=threads, description=description, seconds=seconds, say=say)
     atomic_write(folders.calibrations / f"{_name(calibration)}.json", calibration.to_json())
     return calibration
+
+
+def _with_power(found: Calibration, description: DeviceDescription | None) -> Calibration:
+    """A calibration with what the device's description says of its power by now, unless that was measured."""
+    if found.watts_origin == "measured":
+        return found
+    watts, origin = estimated_inference_watts(description, found.processor.cores, found.threads)
+    return found.model_copy(update={"watts": watts, "watts_origin": origin})
 
 
 def _name(calibration: Calibration) -> str:

@@ -111,6 +111,7 @@ def _searched(begun: Begun, asked: Search, searches: Searches, trainer: Trainer,
         searches.keep(search.row)
         trainer.clear(trial)
     searches.keep(search.row)  # With what was screened out at the end.
+    teller.end(search.row)
     return search.row
 
 
@@ -135,6 +136,12 @@ def _samples(job: Job, asked: Search, say: Say) -> Data:
         raise InvalidSamples(
             f"None of the {len(training)} samples of this edge is held out, so that no two networks could be compared. Collect "
             "more samples of each class."
+        )
+    classes = sorted(set(training.labels.tolist()))
+    if len(classes) < 2:
+        raise InvalidSamples(
+            f"All {len(training)} samples of this edge are of the class {asked.data.classes[classes[0]]!r}, so that a network "
+            "would learn to say nothing else. Collect samples of other classes, too."
         )
     return Data(training, held_out, collector.fingerprint(collection))
 

@@ -34,7 +34,8 @@ def enter_control_groups(description: DeviceDescription | None) -> None:
     for group in description.control_groups if description else ():
         members = Path(group) / "cgroup.procs"
         try:
-            members.write_text(str(os.getpid()))
+            with members.open("r+", encoding="ascii") as file:  # It makes no file where there is no group.
+                file.write(str(os.getpid()))
         except OSError as error:
             raise StoreFailed(
                 f"Cannot enter the control group {group}: {error.strerror}. Make it, with the right for this user to write to "

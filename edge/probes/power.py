@@ -45,12 +45,7 @@ def device_watts(meter: EnergyMeter, description: DeviceDescription | None, busy
         busy: Share of the processor that was used.
     """
     measured = meter.watts()
-    if measured is not None:
-        return measured, "measured"
-    if description is None or description.busy_watts is None:
-        return 0.0, "absent"
-    idle = description.idle_watts or 0.0
-    return idle + max(0.0, description.busy_watts - idle) * min(1.0, max(0.0, busy)), "estimated"
+    return (measured, "measured") if measured is not None else _estimated_watts(description, busy)
 
 
 def inference_watts(
@@ -64,8 +59,21 @@ def inference_watts(
         cores: That may be used.
         threads: That an inference computes with.
     """
-    watts, origin = device_watts(meter, description, min(1.0, threads / cores))
+    measured = meter.watts()
+    return (measured, "measured") if measured is not None else estimated_inference_watts(description, cores, threads)
+
+
+def estimated_inference_watts(description: DeviceDescription | None, cores: float, threads: int) -> tuple[float | None, Origin]:
+    """The same by the description alone, where nothing was measured."""
+    watts, origin = _estimated_watts(description, threads / cores)
     return (None if origin == "absent" else watts), origin
+
+
+def _estimated_watts(description: DeviceDescription | None, busy: float) -> tuple[float, Origin]:
+    if description is None or description.busy_watts is None:
+        return 0.0, "absent"
+    idle = description.idle_watts or 0.0
+    return idle + (description.busy_watts - idle) * min(1.0, max(0.0, busy)), "estimated"
 
 
 def _zones(root: Path) -> list[Path]:

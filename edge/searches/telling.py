@@ -27,12 +27,20 @@ class Teller:
 
     def begin(self, row: TraceRow) -> None:
         """Go on with another candidate, behind those in the row."""
+        self._count(row)
+        self._say(Message(progress=self._streams(), gauges={"best": self._best}))
+
+    def end(self, row: TraceRow) -> None:
+        """Tell of all candidates that are in the row, and that none follows."""
+        self._count(row)
+        self._say(Message(progress=self._streams()[:1], gauges={"best": self._best}))
+
+    def _count(self, row: TraceRow) -> None:
         done = [trial for trial in row.trials if trial.accuracy is not None]
         self._trial, self._first = len(done), sum(trial.epochs + 1 for trial in done)
         self._seconds = sum(trial.seconds for trial in done)
         self._best = 0.0 if row.best is None else row.trials[row.best].accuracy or 0.0
         self.epoch, self._points = 0, []
-        self._say(Message(progress=self._streams(), gauges={"best": self._best}))
 
     def on_epoch(self, record: EpochRecord) -> None:
         """Remember an epoch; its checkpoint is written next."""

@@ -49,10 +49,10 @@ def device(
 ) -> None:
     """Show what this device has to give now, where each figure comes from, what waits for it, and its calibrations."""
     folders = Folders(state)
-    if describe is not None:
-        atomic_write(folders.description, _described(describe).to_json())
-    description = description_of(folders)
+    description = description_of(folders) if describe is None else _described(describe)
     enter_control_groups(description)
+    if describe is not None and description is not None:
+        atomic_write(folders.description, description.to_json())
     computes = processor()
     found = state_of(folders, description)
     source = found.resources

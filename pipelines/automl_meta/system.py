@@ -93,6 +93,9 @@ class AutomlMetaSystem(System[AutomlMetaTask]):
         if record is None:
             return
         console.print(record.verdict, soft_wrap=True, markup=False)
+        if record.passed_over:
+            passed_over = f"Of the trace's entries {record.passed_over:,} cannot be believed and did not count"
+            console.print(f"{passed_over}; the log of the step 'learn' names them and says why.", soft_wrap=True, markup=False)
         if record.devices:
             table = Table("device", "searches", "by a meta model", "by TPE", box=None, title_justify="left")
             for name, each in record.devices.items():

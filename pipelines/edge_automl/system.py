@@ -3,12 +3,13 @@
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
+from cloud.pages.words import count
 from cloud.runs.run import Run
 from cloudedge.automl.layers import layers_of
 from cloudedge.automl.screen import REFERENCE, milliseconds
 from cloudedge.automl.space import spec
 from cloudedge.documents.tasks.edge_automl import EdgeAutomlTask
-from components.edge_automl.records import RankedDevice, Ranking, ranking_of
+from components.edge_automl.records import SEARCH, RankedDevice, Ranking, ranking_of
 from pipelines.frames import Frames
 from pipelines.systems import Place, System
 
@@ -38,8 +39,8 @@ class EdgeAutomlSystem(System[EdgeAutomlTask]):
 
     def in_words(self, task: EdgeAutomlTask) -> str:
         """See `System.in_words`."""
-        where = f"{len(task.edges)} devices" if task.edges else "all devices"
-        return f"a search on {where}, {task.trials} trials each"
+        where = count(len(task.edges), "device") if task.edges else "all devices"
+        return f"a search on {where}, {count(task.trials, 'trial')} each"
 
     def check(self, task: EdgeAutomlTask) -> None:
         """See `System.check`: the samples have to be images."""
@@ -85,9 +86,9 @@ class EdgeAutomlSystem(System[EdgeAutomlTask]):
         """See `System.summary`."""
         ranking = ranking_of(run)
         if ranking is None:
-            return {"best": None, "devices": {}}
+            return {"best": None, "devices": {}, "missing": _missing(run)}
         devices = {edge: _summary(device) for edge, device in sorted(ranking.devices.items())}
-        return {"best": ranking.best or None, "devices": devices}
+        return {"best": ranking.best or None, "devices": devices, "missing": _missing(run)}
 
     def print_outcome(self, console: "Console", run: Run) -> None:
         """See `System.print_outcome`."""
@@ -112,14 +113,22 @@ class EdgeAutomlSystem(System[EdgeAutomlTask]):
             table.add_row(edge, accuracy, *costs, limit, str(result.trained), str(result.screened_out))
         console.print(table)
         console.print()
-        for words, edges in _without_model(ranking).items():
-            console.print(Text(f"{', '.join(edges)}: {words}"))
+        for words, edges in _without_model(run, ranking).items():
+            console.print(Text(f"{', '.join(edges)}: {words}"), soft_wrap=True)
             console.print()
 
 
-def _without_model(ranking: Ranking) -> dict[str, list[str]]:
+def _missing(run: Run) -> dict[str, str]:
+    """Why devices did not deliver."""
+    waited = run.waited(SEARCH)
+    return {one.edge: one.reason for one in waited.missing} if waited else {}
+
+
+def _without_model(run: Run, ranking: Ranking) -> dict[str, list[str]]:
     """Why devices have no model; those that say the same together."""
     found: dict[str, list[str]] = {}
+    for edge, reason in sorted(_missing(run).items()):
+        found.setdefault(f"no result: {reason}", []).append(edge)
     for edge, device in sorted(ranking.devices.items()):
         if device.deployable is None:
             found.setdefault(device.fault or device.result.words, []).append(edge)

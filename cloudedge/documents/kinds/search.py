@@ -1,6 +1,6 @@
 """Searching for a model on an edge device, within what its queue and its resources leave for it."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -46,7 +46,7 @@ class Searched(Result):
 
     kind: Literal["search"] = Field(default="search", description="Kind of work.")
     by: Literal["meta", "tpe", "nobody"] = Field(description="What led the search; nobody: there was nothing to search.")
-    why: Annotated[str, Field(max_length=2000)] = Field(default="", description="Why it was not the meta model.")
+    why: Text = Field(default="", max_length=2000, description="Why it was not the meta model.")
     limits: Limits = Field(description="What a model might cost, the queue and the resources taken into account.")
     trained: Count = Field(default=0, description="Candidates that were trained.")
     refused: Count = Field(default=0, description="How many of these were measured above a limit, and are never returned.")

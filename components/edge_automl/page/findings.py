@@ -10,7 +10,7 @@ from cloud.pages.words import natural
 from cloud.runs.run import OfAnOrder, Run
 from cloud.searches.meta_models import MetaModelRecord
 from cloud.tracking import Registered, registered_of
-from cloudedge.automl.screen import bounds, excess
+from cloudedge.automl.screen import bounds, excess, times
 from cloudedge.documents.automl import Candidate, Costs, Limit, Limits, Prediction, SearchRecord, Trial
 from cloudedge.documents.kinds.search import Searched
 from cloudedge.documents.tasks.edge_automl import EdgeAutomlTask
@@ -169,8 +169,8 @@ def beyond(costs: Costs, limits: Limits) -> dict[Limit, float]:
 def in_times(broken: Mapping[Limit, float]) -> str:
     """The same in words: 'latency 1.3 times its limit'."""
     return ", ".join(
-        f"{limit} {f'{times:.3g} times its limit' if times != float('inf') else 'where none is allowed'}"
-        for limit, times in broken.items()
+        f"{limit} {f'{times(by)} times its limit' if by != float('inf') else 'where none is allowed'}"
+        for limit, by in broken.items()
     )
 
 

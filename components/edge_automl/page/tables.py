@@ -8,7 +8,7 @@ from markupsafe import Markup
 from cloud.pages import markdown
 from cloud.pages.markup import element, table
 from cloud.pages.words import count, duration, share
-from cloudedge.automl.screen import amount, candidate_in_words
+from cloudedge.automl.screen import amount, candidate_in_words, times
 from cloudedge.documents.automl import Limit, NothingFeasible
 from components.edge_automl.page.findings import DeviceStory, Findings, beyond, in_times
 from components.edge_automl.page.words import costs, limits
@@ -94,9 +94,9 @@ def remedies(nothing: NothingFeasible) -> Table:
     for remedy in nothing.remedies:
         for place, change in enumerate(remedy.changes):
             network = candidate_in_words(remedy.candidate) if place == 0 else "and, for the same one,"
-            times = f"{change.needed / change.allowed:.3g} times as much" if change.allowed else ""
+            factor = f"{times(change.needed / change.allowed)} times as much" if change.allowed else ""
             needed, allowed = amount(change.limit, change.needed), amount(change.limit, change.allowed)
-            rows.append([Cell(network), Cell(change.limit), Cell(needed), Cell(allowed), Cell(times)])
+            rows.append([Cell(network), Cell(change.limit), Cell(needed), Cell(allowed), Cell(factor)])
     return Table(titles, frozenset(titles[:2]), rows)
 
 

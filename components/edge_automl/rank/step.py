@@ -9,12 +9,14 @@ from cloud.step import Step, step
 from cloud.tracking import MetricPoint, TrackingRecord
 from cloud.tracking.mlflow_records import flat_params
 from cloudedge.automl.screen import broken
-from cloudedge.documents import order_id, parse
-from cloudedge.documents.automl import Costs, SearchRecord, TraceRow, Trial
+from cloudedge.documents import parse
+from cloudedge.documents.automl import Costs, SearchRecord, Trial
 from cloudedge.documents.deployable import MAX_DEPLOYABLE_BYTES, MAX_DEPLOYABLE_MANIFEST_BYTES, Deployable
 from cloudedge.documents.kinds.search import Searched
+from cloudedge.documents.tasks.edge_automl import EdgeAutomlTask
 from cloudedge.errors import CloudedgeError, InvalidModel, NotFound, StoreFailed
 from cloudedge.files import atomic_write
+from components.edge_automl.page.findings import beyond
 from components.edge_automl.records import DEPLOYABLE, MODEL, SEARCH, RankedDevice, Ranking, ranking_of, search_of
 from components.edge_automl.registration import registration_of
 
@@ -40,7 +42,7 @@ def rank_run(run_id: str) -> Ranking:
             work.log("ranked", best=ranking.best, accuracy=best.accuracy if best else None, devices=sorted(ranking.devices))
         for edge, device in sorted(ranking.devices.items()):
             work.say(f"{edge}: {device.fault or device.result.words}")
-        trace.keep(work.store, _rows(work.run, waited.delivered, searches))
+        trace.keep(work.store, (record.row for record in searches.values() if record.row))
         _track(work, ranking, searches)
         return ranking
 
@@ -67,18 +69,16 @@ def _searches(work: Step, delivered: tuple[Delivery, ...]) -> Iterator[tuple[str
             work.say(f"{delivery.edge}: what its search did cannot be read: {error}")
 
 
-def _rows(run: Run, delivered: tuple[Delivery, ...], searches: dict[str, SearchRecord]) -> Iterator[TraceRow]:
-    """The searches, but for one that a device says was another order's."""
-    for delivery in delivered:
-        row = searches[delivery.edge].row if delivery.edge in searches else None
-        if row and (row.id, row.device) == (order_id(run.id, delivery.step, delivery.edge, delivery.attempt), delivery.edge):
-            yield row
-
-
 def _ranked(work: Step, delivered: tuple[Delivery, ...]) -> Ranking:
     devices = {}
     for delivery in delivered:
-        result = work.run.manifest(delivery).result
+        try:
+            result = work.run.manifest(delivery).result
+        except StoreFailed:
+            raise
+        except CloudedgeError as error:
+            work.say(f"{delivery.edge}: what it delivered cannot be read: {error}")
+            continue
         if not isinstance(result, Searched):
             work.say(f"{delivery.edge} delivered a result of another kind: {result.kind}.")
             continue
@@ -116,13 +116,15 @@ def _checked(work: Step, delivery: Delivery, result: Searched) -> Deployable:
     deployable = parse(Deployable, content, f"The manifest of {delivery.edge}'s model", MAX_DEPLOYABLE_MANIFEST_BYTES)
     if deployable.sha256 != result.sha256:
         raise InvalidModel(f"{delivery.edge} describes another model than it found.")
+    if result.costs is None or result.accuracy is None:
+        raise InvalidModel(f"{delivery.edge} says not what its model reaches and costs.")
+    # The limits that a device says it kept may be wider than those that it was asked to keep.
+    for limits in (result.limits, work.run.task_for(EdgeAutomlTask).allowed.limits):
+        if exceeded := broken(result.costs, limits):
+            raise InvalidModel(f"{delivery.edge} measured its model above its limit of {' and '.join(exceeded)}.")
     path = work.scratch() / f"{delivery.edge}.onnx"
     atomic_write(path, work.run.output(delivery, MODEL, MAX_DEPLOYABLE_BYTES, manifest))
     check(path, deployable)
-    if result.costs is None or result.accuracy is None:
-        raise InvalidModel(f"{delivery.edge} says not what its model reaches and costs.")
-    if beyond := broken(result.costs, result.limits):
-        raise InvalidModel(f"{delivery.edge} measured its model above its limit of {' and '.join(beyond)}.")
     return deployable
 
 
@@ -156,7 +158,7 @@ def _track(work: Step, ranking: Ranking, searches: dict[str, SearchRecord]) -> N
 def _became(trial: Trial, search: SearchRecord, device: RankedDevice | None) -> str:
     if trial.fault:
         return "failed"
-    if trial.measured and broken(trial.measured, search.limits):
+    if trial.measured and beyond(trial.measured, search.limits):
         return "refused"
     result = device.result if device else None
     chosen = result is not None and (result.candidate, result.accuracy) == (trial.candidate, trial.accuracy)

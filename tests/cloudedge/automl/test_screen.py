@@ -3,11 +3,12 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from cloudedge.automl.meta.simulating import Device
 from cloudedge.automl.screen import Screen, bounds, broken, deadline, in_words
 from cloudedge.automl.space import networks
-from cloudedge.documents.automl import Limit, Limits, NothingFeasible, QueuedJob
+from cloudedge.documents.automl import Change, Limit, Limits, NothingFeasible, QueuedJob
 from cloudedge.errors import InvalidInput
 from tests.cloudedge.automl.devices import BOARD, DATA, DEVICES, JOBS, LIMITS, NoMeter, job, state
 
@@ -58,6 +59,7 @@ def test_it_names_the_latency_that_binds_by_how_much_and_what_would_do() -> None
     assert "Nothing was trained: none of the 200 networks keeps all limits. The latency binds." in text
     assert "of latency, 4 times the limit of 0.0593 ms (asked for)." in text
     assert "or on a device 4 times as fast" in text
+    assert "1,200 times the limit" in in_words(answer(Limits(latency_ms=SMALLEST.latency_bound_ms / 1200)) or found)
 
 
 def test_it_names_the_memory_that_binds() -> None:
@@ -113,3 +115,17 @@ def test_energy_that_nobody_can_tell_is_no_limit_to_be_screened_by() -> None:
     with pytest.raises(InvalidInput, match="Give idle_watts and busy_watts in its description"):
         Screen(NoMeter(), DATA, Limits(energy_joules=1)).feasible()
     assert Screen(NoMeter(), DATA, Limits(latency_ms=1000)).feasible()
+
+
+@pytest.mark.parametrize("needed", [5e-324, 2.0**50])
+def test_whatever_a_device_says_it_needs_can_be_told(needed: float) -> None:
+    found = answer(Limits(latency_ms=SMALLEST.latency_bound_ms / 4))
+    assert found is not None
+    first, change = found.remedies[0], found.remedies[0].changes[0]
+    remedy = first.model_copy(update={"changes": (change.model_copy(update={"needed": needed}),)})
+    assert "needs" in in_words(found.model_copy(update={"remedies": (remedy,)}))
+
+
+def test_a_cost_that_is_infinite_is_none() -> None:
+    with pytest.raises(ValidationError, match="less than or equal to"):
+        Change(limit="latency", allowed=1, needed=float("inf"))

@@ -12,9 +12,9 @@ from cloudedge.automl.screen import broken
 from cloudedge.deployable.checking import check
 from cloudedge.deployable.session import Session
 from cloudedge.documents import Phase, parse
-from cloudedge.documents.automl import Limits
+from cloudedge.documents.automl import DeviceDescription, Limits
 from cloudedge.documents.deployable import Deployable
-from cloudedge.errors import InvalidSamples
+from cloudedge.errors import InvalidInput, InvalidSamples
 from edge.folders import Folders
 from edge.searches.trace import Searches
 from tests.edge.searches.digits import (
@@ -47,6 +47,9 @@ def test_the_best_candidate_that_keeps_the_limits_is_delivered_as_the_file_that_
     trained = [trial for trial in record.row.trials if trial.accuracy is not None]
     best = record.row.trials[record.row.best]
     assert result.trained == len(trained) == 3
+    *_, (progress, gauges) = ((said.progress, said.gauges) for said in searching.said if said.progress)
+    assert [(stream.name, stream.done, stream.total) for stream in progress] == [("trials", 3, 3)]
+    assert gauges == {"best": result.accuracy}
     assert result.accuracy == best.accuracy == max(trial.accuracy or 0 for trial in trained)
     assert result.accuracy > 0.5  # By chance a tenth is right.
     assert result.costs is not None
@@ -171,3 +174,26 @@ def test_without_samples_to_compare_networks_on_there_is_no_search(tmp_path: Pat
     keep_calibration(site)
     with pytest.raises(InvalidSamples, match="is held out"):
         Searching(site).do(order_of(site))
+
+
+def test_samples_of_one_class_teach_nothing_that_could_be_compared(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.samples.mkdir(parents=True, exist_ok=True)
+    np.savez(site.samples / "fives.npz", image=np.ones((40, 1, SIZE, SIZE), np.uint8), label=np.full(40, "5"))
+    keep_calibration(site)
+    with pytest.raises(InvalidSamples, match=r"samples of this edge are of the class '5', .* Collect samples of other classes"):
+        Searching(site).do(order_of(site))
+
+
+def test_a_device_that_is_described_after_its_calibration_keeps_a_limit_of_energy(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    write_digits(site.samples)
+    keep_calibration(site, watts=None, watts_origin="absent")
+    searching, order = Searching(site), order_of(site, limits=Limits(energy_joules=1), trials=1)
+    with pytest.raises(InvalidInput, match="Give idle_watts and busy_watts in its description"):
+        searching.do(order)
+    described = DeviceDescription(idle_watts=1, busy_watts=3)
+    Folders(site.state).description.write_bytes(described.to_json())
+    result = searching.do(order)
+    assert result.costs is not None
+    assert 0 < (result.costs.energy_joules or 0) < 1

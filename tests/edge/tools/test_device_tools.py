@@ -50,6 +50,29 @@ def test_a_description_with_a_fault_is_not_kept(tmp_path: Path) -> None:
     assert "Give a device description" in missing.err
 
 
+def test_a_description_whose_control_groups_cannot_be_entered_is_not_kept_and_the_former_one_holds(tmp_path: Path) -> None:
+    state, description, folder = tmp_path / "state", tmp_path / "device.json", tmp_path / "folder"
+    folder.mkdir()
+    description.write_text(json.dumps(DESCRIPTION))
+    assert edge("device", "--state", state, "--describe", description).code == 0
+    before = Folders(state).description.read_bytes()
+    for group in (folder, tmp_path / "none"):
+        description.write_text(json.dumps({"control_groups": [str(group)]}))
+        refused = edge("device", "--state", state, "--describe", description)
+        assert refused.code == 5
+        assert f"Cannot enter the control group {group}: No such file or directory." in refused.err
+    assert Folders(state).description.read_bytes() == before
+    assert not list(folder.iterdir())
+
+
+def test_a_device_that_takes_less_at_work_than_with_nothing_to_do_is_described_wrong(tmp_path: Path) -> None:
+    description = tmp_path / "device.json"
+    description.write_text('{"idle_watts": 5, "busy_watts": 2}')
+    refused = edge("device", "--state", tmp_path / "state", "--describe", description)
+    assert refused.code == 2
+    assert "busy_watts: found 2; a device at work takes no less than one with nothing to do; give 5 or more" in refused.err
+
+
 def test_a_device_is_calibrated_and_shows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for many in ("_ALONE", "_MEMORY", "_BUSY"):
         monkeypatch.setattr(calibrating, many, 12)
