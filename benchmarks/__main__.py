@@ -25,6 +25,7 @@ BENCHMARKS = {
     "training": [],
     "automl_costs": [],
     "automl_search": [],
+    "automl_meta": [],
 }
 """By module, with what each is run with."""
 

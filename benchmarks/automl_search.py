@@ -118,17 +118,18 @@ def ours(task: Task, model: MetaModel, trials: int, seed: int) -> Outcome:
     begun = begin("task", "simulated", task.state, task.asked, task, task.data, model, seed=seed)
     if isinstance(begun, NothingFeasible):
         return Outcome(0.0, broken=False, infeasible=0, trained=0)
-    return _done(task, Search(begun.row, begun.screen, trials))
+    return done(task, Search(begun.row, begun.screen, trials))
 
 
 def screened_tpe(task: Task, trials: int, seed: int) -> Outcome:
     """The search without a meta model."""
     row = _row(task, seed)
     caps = row.hyperparameters.model_copy(update={"loss": task.loss})
-    return _done(task, Search(row.model_copy(update={"hyperparameters": caps}), task.screen, trials))
+    return done(task, Search(row.model_copy(update={"hyperparameters": caps}), task.screen, trials))
 
 
-def _done(task: Task, search: Search) -> Outcome:
+def done(task: Task, search: Search) -> Outcome:
+    """Search to the end, and look at what it returns."""
     while trial := search.ask():
         accuracy, measured = task.accuracy(trial.candidate, trial.loss), task.measured(trial.candidate)
         search.tell(trial.model_copy(update={"accuracy": accuracy, "measured": measured}))

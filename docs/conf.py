@@ -50,6 +50,7 @@ NAVIGATION = {
         "/benchmarks/results/scale",
         "/benchmarks/results/nudge",
         "/benchmarks/results/automl_search",
+        "/benchmarks/results/automl_meta",
     ],
     "The project": ["/CONTRIBUTING", "/CHANGELOG", "/SECURITY"],
 }

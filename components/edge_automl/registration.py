@@ -34,7 +34,9 @@ def registration_of(run: Run, ranking: Ranking, edge: str) -> Registration:
         tags["cloudedge.accuracy"] = f"{result.accuracy:.4f}"
     if result.costs is not None:
         measured = result.costs.model_dump(exclude={"origin"}, exclude_none=True)
-        tags |= {f"cloudedge.{name}": f"{value:g}" if isinstance(value, float) else str(value) for name, value in measured.items()}
+        tags |= {
+            f"cloudedge.{name}": f"{value:g}" if isinstance(value, float) else str(value) for name, value in measured.items()
+        }
     return Registration(
         model_key=run.output_key(delivery, MODEL),
         sha256=result.sha256,

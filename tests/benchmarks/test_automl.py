@@ -22,6 +22,15 @@ def test_the_benchmark_of_searching_returns_no_model_that_breaks_a_limit(tmp_pat
         assert all(figures["accuracy"] <= oracle for figures in found.values())
 
 
+def test_the_benchmark_of_a_meta_model_trained_anew_compares_it_with_the_one_before(tmp_path: Path) -> None:
+    out = tmp_path / "meta.json"
+    command = python("benchmarks.automl_meta", "--tasks", "3", "--searches", "5", "--quick", "--out", out)
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    for found in json.loads(out.read_text())["tables"].values():
+        assert list(found)[:2] == ["the meta model of other samples", "one trained anew from 5 of its searches"]
+        assert max(found.values()) == found["oracle"]
+
+
 def test_a_table_that_was_cut_goes_on_and_trains_as_those_that_come_along(tmp_path: Path) -> None:
     out = tmp_path / "digits.json"
     asked = ["digits", out, "--seeds", "0", "--losses", "cross-entropy"]

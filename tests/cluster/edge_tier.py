@@ -26,6 +26,8 @@ from tests.waiting import until
 SYNC = "10s"
 """How often nodes look after what is mounted, in these tests; users' do every minute."""
 
+_CTR = ("ctr", "--namespace", "k8s.io")
+
 
 class EdgeTier:
     """A control plane, a MinIO, KubeEdge's cloud and its nodes."""
@@ -139,13 +141,22 @@ class EdgeSite(Site):
 
     def inside(self, name: str, *command: str) -> str:
         """Run a program in the container of an edge's runner, as its user."""
+        execute = ("tasks", "exec", "--user", str(USER), "--exec-id", secrets.token_hex(4))
+        return self.node_of(name).run(*_CTR, *execute, self._container(name), *command)
+
+    def kill(self, name: str) -> None:
+        """End all processes in the container of an edge's runner, as a crash would."""
+        self.node_of(name).run(*_CTR, "tasks", "kill", "--signal", "SIGKILL", self._container(name))
+
+    def _container(self, name: str) -> str:
+        """Id of the container in which an edge's runner is at work."""
         (pod,) = self._pods_of(name)
         which = f'labels."io.kubernetes.pod.name"=={pod.metadata.name},labels."io.kubernetes.container.name"==runner'
-        node, ctr = self.node_of(name), ("ctr", "--namespace", "k8s.io")
-        found = node.run(*ctr, "containers", "list", "--quiet", which).split()
-        running = {line.split()[0] for line in node.run(*ctr, "tasks", "list").splitlines()[1:] if "RUNNING" in line}
+        node = self.node_of(name)
+        found = node.run(*_CTR, "containers", "list", "--quiet", which).split()
+        running = {line.split()[0] for line in node.run(*_CTR, "tasks", "list").splitlines()[1:] if "RUNNING" in line}
         (container,) = running.intersection(found)
-        return node.run(*ctr, "tasks", "exec", "--user", str(USER), "--exec-id", secrets.token_hex(4), container, *command)
+        return container
 
     def _pods_of(self, name: str) -> list[Any]:
         labels = f"{RUNNERS},{EDGE_LABEL}={name}"

@@ -1,5 +1,6 @@
 """Runs that Kubeflow itself executes: their steps as Argo's pods on a node in the cloud, their edges on KubeEdge nodes."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -15,12 +16,21 @@ from cloud.cluster.api import Namespace
 from cloud.faults import Faults
 from cloud.inboxes import usable
 from cloud.inboxes.config_maps import ConfigMapInboxes
+from cloud.searches import trace
 from cloud.tracking.registry import SHA256_TAG
 from cloud.tracking.runs import RUN_TAG
 from cloud.tracking.sweeps import CHAMPION
+from cloudedge.automl.screen import broken
 from cloudedge.documents import Task
-from cloudedge.documents.deployable import Deployable
+from cloudedge.documents.automl import SearchRecord
+from cloudedge.documents.deployable import MAX_DEPLOYABLE_BYTES, Deployable
+from cloudedge.documents.kinds.search import Searched
+from cloudedge.documents.tasks.automl_meta import AutomlMetaTask
+from cloudedge.documents.tasks.edge_automl import EdgeAutomlTask
 from cloudedge.documents.tasks.inspection_deployment import InspectionDeploymentTask
+from components.automl_meta.records import learning_of
+from components.edge_automl.rank.step import model_of
+from components.edge_automl.records import MODEL
 from pipelines.kubeflow.nodes import node
 from pipelines.kubeflow.pods import NODE_NAME
 from tests.cloud.tracking.server import MlflowServer
@@ -28,6 +38,7 @@ from tests.cluster.argo import KubeflowTier
 from tests.cluster.edge_tier import EdgeSite
 from tests.cluster.kubeflow import NAMESPACE as KUBEFLOW
 from tests.cluster.line import FIRST, TEST_DATA, Line, a_line, deployment, training
+from tests.cluster.searching import found, search
 from tests.cluster.site import MANIFESTS, NAMESPACE
 from tests.digits import EDGES, digits_task
 from tests.e2e.conftest import Finished
@@ -155,7 +166,30 @@ def deploying(site: KubeflowSite, trained: Deployable) -> InspectionDeploymentTa
     return task
 
 
-@pytest.mark.usefixtures("line")
+@pytest.fixture(scope="module")
+def searching(site: KubeflowSite) -> EdgeAutomlTask:
+    """A search on a device that has begun; it goes on beside other tests, too."""
+    task = search("search", EDGES[0])
+    site.submit(task)
+    return task
+
+
+@pytest.fixture(scope="module")
+def searched(site: KubeflowSite, searching: EdgeAutomlTask) -> tuple[Searched, SearchRecord]:
+    """What the device has found."""
+    site.succeeded(searching)
+    return found(site.run(searching))
+
+
+@pytest.fixture(scope="module")
+def relearning(site: KubeflowSite, searched: tuple[Searched, SearchRecord]) -> AutomlMetaTask:
+    """A training of the meta model that has begun, for which one search is too few."""
+    task = AutomlMetaTask(name="Meta model", id="relearn", every_rows=2)
+    site.submit(task)
+    return task
+
+
+@pytest.mark.usefixtures("line", "searching")
 def test_a_run_that_is_terminated_leaves_its_edges_idle_and_goes_on_when_it_is_submitted_again(
     site: KubeflowSite, flat: Finished
 ) -> None:
@@ -190,7 +224,24 @@ def test_a_line_trains_in_a_run_of_kubeflows(kubeflow_tier: KubeflowTier, site: 
     assert "the model may be deployed" in site.report_shown(kubeflow_tier, task)
 
 
-@pytest.mark.usefixtures("deploying")
+def test_a_device_gets_its_model_in_a_run_of_kubeflows(
+    kubeflow_tier: KubeflowTier, site: KubeflowSite, searching: EdgeAutomlTask, searched: tuple[Searched, SearchRecord]
+) -> None:
+    result, record = searched
+    run = site.run(searching)
+
+    assert result.by == "meta", result.why
+    assert result.costs is not None
+    assert not broken(result.costs, record.limits)
+    (version,) = site.mlflow.search_model_versions(f"tags.`{RUN_TAG}` = '{searching.id}'")
+    assert version.tags[SHA256_TAG] == result.sha256
+    delivery, _ = model_of(run, "")
+    assert hashlib.sha256(run.output(delivery, MODEL, MAX_DEPLOYABLE_BYTES)).hexdigest() == result.sha256
+    assert list(trace.rows(run.store)) == [record.row]
+    assert f"{result.accuracy:.1%}" in site.report_shown(kubeflow_tier, searching)
+
+
+@pytest.mark.usefixtures("deploying", "relearning")
 def test_a_run_of_kubeflows_gives_the_laptops_bytes(site: KubeflowSite, flat: Finished) -> None:
     task = digits_task()
 
@@ -224,3 +275,15 @@ def test_a_line_gets_its_model_in_a_run_of_kubeflows(
     until(lambda: line.judging() == trained.sha256, what="parts that are judged by it")
     said = f"1 of 1 detector on {deploying.line} judges {deploying.brand} by the model."
     assert said in site.report_shown(kubeflow_tier, deploying)
+
+
+def test_a_meta_model_is_not_trained_anew_of_too_few_searches_in_a_run_of_kubeflows(
+    kubeflow_tier: KubeflowTier, site: KubeflowSite, relearning: AutomlMetaTask
+) -> None:
+    site.succeeded(relearning)
+
+    learned = learning_of(site.run(relearning))
+    assert learned is not None
+    assert (learned.searches, learned.trained) == (1, None)
+    assert not site.mlflow.search_model_versions(f"name = '{relearning.model_name}'")
+    assert learned.verdict in site.report_shown(kubeflow_tier, relearning)

@@ -5,23 +5,27 @@ cloudedge; what networks cost follows from a drawn device, and is measured some 
 """
 
 import hashlib
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from cloud.runs.run import Run
 from cloud.runs.step_records import Delivery, DispatchRecord, IssuedOrder, RunState, WaitRecord
 from cloud.searches import meta_models
 from cloudedge.automl.beginning import begin
+from cloudedge.automl.graph import drawn, written
 from cloudedge.automl.meta.files import SHIPPED
 from cloudedge.automl.meta.model import MetaModel
 from cloudedge.automl.meta.shipping import read_table
 from cloudedge.automl.meta.simulating import Device, form
 from cloudedge.automl.screen import Screen, bounds, broken, in_words
 from cloudedge.automl.searching import Search
-from cloudedge.automl.space import networks
+from cloudedge.automl.space import networks, spec
+from cloudedge.deployable.checking import described
 from cloudedge.documents import DataFormat, History, LeftOut, Manifest, OutputFile, Point, order_id
 from cloudedge.documents.automl import (
     Candidate,
@@ -35,14 +39,13 @@ from cloudedge.documents.automl import (
     SearchRecord,
     Trial,
 )
-from cloudedge.documents.deployable import Deployable
+from cloudedge.documents.deployable import Deployable, Lineage
 from cloudedge.documents.kinds.search import Searched
 from cloudedge.documents.tasks.edge_automl import Allowed, EdgeAutomlTask
 from cloudedge.seeds import derived_seed
 from cloudedge.store import DirectoryStore
 from components.edge_automl.records import DEPLOYABLE, DONE, MODEL, SEARCH, RankedDevice, Ranking, meta_model_key
 from tests.cloudedge.automl.devices import BOARD
-from tests.cloudedge.deployable.graphs import DOUBLING
 
 AT = datetime(2026, 7, 1, 12, tzinfo=UTC)
 SAMPLES = 1200
@@ -166,7 +169,7 @@ def searched(order: str, name: str, site: Site, asked: EdgeAutomlTask) -> tuple[
     about["refused"] = sum(bool(trial.measured and broken(trial.measured, row.limits)) for trial in trained)
     if row.best is not None:
         best = row.trials[row.best]
-        digest = hashlib.sha256(f"{name} {best.candidate}".encode()).hexdigest()
+        digest = hashlib.sha256(network_file(best.candidate, name)).hexdigest()
         about |= {"sha256": digest, "candidate": best.candidate, "loss": best.loss, "accuracy": best.accuracy}
         about["costs"] = best.measured
     return Searched(by=row.by, why=row.why, **about), SearchRecord(
@@ -232,7 +235,7 @@ class Searches:
     def ranked(self) -> Ranking:
         """They were compared."""
         devices = {
-            name: RankedDevice(result=result, deployable=_deployable(self.asked, result), fault=self.faults.get(name, ""))
+            name: RankedDevice(result=result, deployable=_deployable(self.asked, result, name), fault=self.faults.get(name, ""))
             for name, result in self.waited().items()
         }
         taken = {
@@ -263,9 +266,10 @@ class Searches:
             for number in range(3 * result.trained)
         )
         files = {DONE: record.to_json(), "history": History(order=self._order(name), points=points).to_json()}
-        deployable = _deployable(self.asked, result)
+        deployable = _deployable(self.asked, result, name)
         if deployable:
-            files |= {MODEL: b"x" * deployable.size, DEPLOYABLE: deployable.to_json()}
+            assert result.candidate
+            files |= {MODEL: network_file(result.candidate, name), DEPLOYABLE: deployable.to_json()}
         outputs = {}
         for output, content in files.items():
             self.store.put(self.run.output_key(order, output), content)
@@ -276,9 +280,28 @@ class Searches:
         return result
 
 
-def _deployable(asked: EdgeAutomlTask, result: Searched) -> Deployable | None:
+@cache
+def network_file(candidate: Candidate, name: str) -> bytes:
+    """A network's ONNX file, as a device would deliver it: another one at each."""
+    network = spec(candidate)
+    return written(network, data(), drawn(network, data(), seed=derived_seed(0, name)))
+
+
+def _deployable(asked: EdgeAutomlTask, result: Searched, device: str) -> Deployable | None:
     if not result.sha256:
         return None
+    assert result.candidate
+    content = network_file(result.candidate, device)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(content)
+        inputs, outputs = described(path)
     return Deployable(
-        name=asked.registered_model, sha256=result.sha256, size=20_480, inputs=DOUBLING["inputs"], outputs=DOUBLING["outputs"]
+        name=asked.registered_model,
+        sha256=result.sha256,
+        size=len(content),
+        inputs=inputs,
+        outputs=outputs,
+        classes=asked.data.classes,
+        lineage=Lineage(edge=device),
     )
