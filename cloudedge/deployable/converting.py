@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
 from cloudedge import __version__, weights
 from cloudedge.deployable.checking import described
+from cloudedge.deployable.runtime import onnxruntime
 from cloudedge.deployable.session import NUMPY_TYPES
 from cloudedge.documents import DataFormat, ModelSpec
 from cloudedge.documents.data import SampleField

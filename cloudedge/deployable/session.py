@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from cloudedge.deployable.checking import check
+from cloudedge.deployable.runtime import onnxruntime
 from cloudedge.documents.deployable import Datatype, Deployable, Tensor
 from cloudedge.errors import InvalidInput, InvalidModel, WorkFailed
 from cloudedge.inspection.images import Pixels, prepared

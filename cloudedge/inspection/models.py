@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from cloudedge.deployable.runtime import onnxruntime
 from cloudedge.documents.deployable import ImageForm
 from cloudedge.documents.inspection import Preprocessing
 from cloudedge.inspection.anomaly import Features, Normal, counted, directions_in
@@ -86,8 +87,6 @@ class Extractor:
             graph.add("GlobalAveragePool", [found[STAGES]], "averages.4")
             graph.add("Flatten", ["averages.4"], "averages")
             outputs["averages"] = [channels(STAGES)]
-        import onnxruntime  # It starts a thread, which a fork server must not have.
-
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

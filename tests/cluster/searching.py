@@ -21,7 +21,7 @@ def search(task_id: str, edge: str, **changes: Any) -> EdgeAutomlTask:
         "allowed": Allowed(latency_ms=20),
         "trials": 2,
         "training": Training(epochs=EPOCHS, batch_size=8, learning_rate=0.005, optimizer="adam"),
-        "calibration_seconds": 20,
+        "calibration_seconds": 15,
     }
     return EdgeAutomlTask(name="Digits", id=task_id, **{**asked, **changes})
 

@@ -256,7 +256,7 @@ def test_a_runner_without_a_kind_refuses_its_order_alone(site: Site) -> None:
         site.finish(other)
     assert report.error is not None
     assert "work: found {'kind': 'tally'" in report.error.message
-    assert "give one that is known here: 'deploy', 'evaluate', 'inspect-train', 'train'" in report.error.message
+    assert "give one that is known here: 'deploy', 'evaluate', 'inspect-train', 'search', 'train'" in report.error.message
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_a_package_that_does_not_offer_what_it_should_is_named(site: Site, offer
 @pytest.mark.usefixtures("tally")
 def test_who_asks_for_an_unknown_kind_is_told_of_all_that_are_known(site: Site) -> None:
     said = json.loads(site.order().to_json()) | {"work": {"kind": "split"}}
-    known = "'deploy', 'evaluate', 'inspect-train', 'tally', 'train'"
+    known = "'deploy', 'evaluate', 'inspect-train', 'search', 'tally', 'train'"
     with pytest.raises(InvalidDocument, match=f"give one that is known here: {known}"):
         parse(Order, json.dumps(said), "order")
 
@@ -305,7 +305,7 @@ def test_who_asks_for_an_unknown_kind_is_told_of_all_that_are_known(site: Site) 
     [
         ("train", "work: found 'train'; give an object in braces"),
         ({"model": MODEL.model_dump()}, "; add its kind"),
-        ({"kind": ["train"]}, "give one that is known here: 'deploy', 'evaluate', 'inspect-train', 'train'"),
+        ({"kind": ["train"]}, "give one that is known here: 'deploy', 'evaluate', 'inspect-train', 'search', 'train'"),
         ({"kind": "train", "seed": -1}, "work.train.seed: found -1; give 0 or more"),
     ],
 )
