@@ -11,11 +11,12 @@ from cloud.runs.run import Run
 from cloud.runs.step_records import Delivery
 from cloud.searches import trace
 from cloud.tracking import TrackingLog
-from cloudedge.documents import Evaluated, Manifest, OutputFile, Scores, parse
-from cloudedge.documents.automl import Limits
+from cloudedge.documents import Evaluated, Manifest, OutputFile, Scores, order_id, parse
+from cloudedge.documents.automl import Costs, Limits
 from cloudedge.documents.manifest import MAX_MANIFEST_BYTES
 from cloudedge.errors import NotFound
 from cloudedge.store import DirectoryStore
+from components.edge_automl.page.sections import report_of
 from components.edge_automl.rank.step import figures_of, rank_run
 from components.edge_automl.records import DONE, MODEL, SEARCH, ranking_of, search_of
 from components.edge_automl.registration import registration_of
@@ -48,6 +49,14 @@ def alter(run: Run, name: str, change: Change) -> None:
     """Have a device say something else."""
     key = run.manifest_key(delivery(name))
     run.store.put(key, change(parse(Manifest, run.store.get(key, MAX_MANIFEST_BYTES), key)).to_json())
+
+
+def retell(run: Run, name: str, **changes: Any) -> None:
+    """Have a device say something else of what its search did."""
+    content = search_of(run, delivery(name)).model_copy(update=changes).to_json()
+    run.store.put(run.output_key(delivery(name), DONE), content)
+    file = OutputFile(file="search.json", sha256=hashlib.sha256(content).hexdigest(), size=len(content))
+    alter(run, name, lambda found: found.model_copy(update={"outputs": {**found.outputs, DONE: file}}))
 
 
 def saying(**changes: Any) -> Change:
@@ -103,14 +112,45 @@ def test_what_is_no_search_is_passed_over_and_what_cannot_be_read_is_not_kept(se
 
 def test_a_search_that_is_said_to_be_another_orders_is_not_kept(searches: Searches) -> None:
     run = searches.run
-    record = search_of(run, delivery("gate-1"))
-    assert record.row
-    content = record.model_copy(update={"row": record.row.model_copy(update={"id": "other.search.gate-1.1"})}).to_json()
-    run.store.put(run.output_key(delivery("gate-1"), DONE), content)
-    file = OutputFile(file="search.json", sha256=hashlib.sha256(content).hexdigest(), size=len(content))
-    alter(run, "gate-1", lambda found: found.model_copy(update={"outputs": {**found.outputs, DONE: file}}))
+    row = search_of(run, delivery("gate-1")).row
+    assert row
+    others = order_id(run.id, SEARCH, "gate-2", 1)
+    retell(run, "gate-1", row=row.model_copy(update={"id": others, "device": "gate-2", "best": None}))
     rank_run(run.id)
-    assert {row.device for row in trace.rows(run.store)} == {"gate-2", "gate-10"}
+    kept = {row.id: row for row in trace.rows(run.store)}
+    assert {row.device for row in kept.values()} == {"gate-2", "gate-10"}
+    assert kept[others].best is not None
+    assert "What its search did cannot be read" in report_of(run).page()
+
+
+def test_a_model_that_keeps_wider_limits_than_were_asked_for_is_not_taken(searches: Searches) -> None:
+    costs = Costs(latency_ms=1, latency_bound_ms=900, memory_bytes=1000, origin="measured")
+    alter(searches.run, "gate-1", saying(limits=Limits(latency_ms=1000), costs=costs))
+    device = rank_run(searches.run.id).devices["gate-1"]
+    assert device.deployable is None
+    assert "measured its model above its limit of latency" in device.fault
+
+
+def test_a_device_that_limits_energy_and_measured_none_keeps_no_other_from_being_ranked(searches: Searches) -> None:
+    record = search_of(searches.run, delivery("gate-1"))
+    assert record.row
+    unmetered = (
+        trial.model_copy(update={"measured": trial.measured and trial.measured.model_copy(update={"energy_joules": None})})
+        for trial in record.row.trials
+    )
+    limits = record.limits.model_copy(update={"energy_joules": 1.0})
+    retell(searches.run, "gate-1", limits=limits, row=record.row.model_copy(update={"trials": tuple(unmetered)}))
+    assert rank_run(searches.run.id).devices.keys() == SITES.keys()
+    records = TrackingLog(searches.store, searches.run.id).read("rank").records
+    assert {record.edge for record in records if record.child} == SITES.keys()
+
+
+def test_a_device_whose_manifest_was_tampered_with_keeps_no_other_from_being_ranked(
+    searches: Searches, capsys: pytest.CaptureFixture[str]
+) -> None:
+    searches.store.put(searches.run.manifest_key(delivery("gate-1")), b"{}")
+    assert rank_run(searches.run.id).devices.keys() == SITES.keys() - {"gate-1"}
+    assert "gate-1: what it delivered cannot be read" in capsys.readouterr().out
 
 
 def test_where_no_device_has_a_model_nothing_is_registered_and_the_run_goes_on(tmp_path: Path, searches: Searches) -> None:
@@ -154,6 +194,9 @@ def test_mlflow_is_told_of_each_trial_and_each_devices_model(searches: Searches)
     assert best.aliases == ("champion", f"on-{ranking.best}")
     assert best.sha256 == ranking.devices[ranking.best].result.sha256
     assert "cloudedge.latency_bound_ms" in best.tags
+    costs = ranking.devices[ranking.best].result.costs
+    assert costs is not None
+    assert best.tags["cloudedge.memory_bytes"] == str(costs.memory_bytes)
 
 
 def test_a_run_that_nobody_has_delivered_to_is_not_ranked(searches: Searches) -> None:
