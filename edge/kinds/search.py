@@ -39,11 +39,20 @@ from edge.probes.state import state_of
 from edge.searches.delivery import Delivery
 from edge.searches.telling import Teller
 from edge.searches.trace import Searches
-from edge.searches.training import Data, Trainer
+from edge.searches.training import Data, Trainer, name_of
 
 _PROGRESS_SECONDS = 0.5
 
 _MOST_FAULT = 2000
+
+_MOST_BEGUN = 2
+"""Times that a candidate's training begins from nothing. One that takes the process with it, as when memory runs out, is given
+up before the runner gives up the whole order."""
+
+_DIED = (
+    f"Its training ended the process {_MOST_BEGUN} times before an epoch was over, as happens when memory runs out. Lower the "
+    "batch size, or give the device more memory."
+)
 
 
 def work(job: Job, asked: Search, say: Say) -> None:
@@ -106,6 +115,8 @@ def _searched(begun: Begun, asked: Search, searches: Searches, trainer: Trainer,
         beyond = broken(costs, begun.screen.limits)
         if beyond:
             search.refuse(trial.model_copy(update={"measured": costs, "broken": beyond}))
+        elif trainer.begins(trial) and searches.begin(search.row.id, name_of(trial)) > _MOST_BEGUN:
+            search.tell(trial.model_copy(update={"accuracy": 0.0, "fault": _DIED}))
         else:
             search.tell(trainer.trained(trial))
         searches.keep(search.row)

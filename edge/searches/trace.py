@@ -12,7 +12,10 @@ from edge.database import connect, disk_trouble, transaction
 MOST = 1000
 """Searches that are kept, the newest ones."""
 
-_SCHEMA = "CREATE TABLE searches (id TEXT PRIMARY KEY, number INTEGER NOT NULL, document TEXT NOT NULL) WITHOUT ROWID"
+_SCHEMA = """
+CREATE TABLE searches (id TEXT PRIMARY KEY, number INTEGER NOT NULL, document TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE begun (id TEXT NOT NULL, trial TEXT NOT NULL, times INTEGER NOT NULL, PRIMARY KEY (id, trial)) WITHOUT ROWID
+"""
 _VERSION = 1
 
 
@@ -67,6 +70,25 @@ class Searches:
             database.execute(
                 "DELETE FROM searches WHERE number NOT IN (SELECT number FROM searches ORDER BY number DESC LIMIT ?)", (MOST,)
             )
+            database.execute("DELETE FROM begun WHERE id NOT IN (SELECT id FROM searches)")
+
+    def begin(self, identity: str, trial: str) -> int:
+        """Note that a training begins from nothing.
+
+        Returns:
+            How often that one has begun so, this time included.
+
+        Raises:
+            StoreFailed: the disk refuses.
+            Conflict: the database was written by another version.
+        """
+        with self._open() as database:
+            found = database.execute(
+                "INSERT INTO begun (id, trial, times) VALUES (?, ?, 1) "
+                "ON CONFLICT (id, trial) DO UPDATE SET times = times + 1 RETURNING times",
+                (identity, trial),
+            ).fetchall()
+        return int(found[0]["times"])
 
     def forget(self, identity: str) -> None:
         """Begin a search anew that may have been begun before.
@@ -75,8 +97,9 @@ class Searches:
             StoreFailed: the disk refuses.
             Conflict: the database was written by another version.
         """
-        with self._open() as database:
-            database.execute("DELETE FROM searches WHERE id = ?", (identity,))
+        with self._open() as database, transaction(database):
+            for table in ("searches", "begun"):
+                database.execute(f"DELETE FROM {table} WHERE id = ?", (identity,))  # noqa: S608  # one of these two
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

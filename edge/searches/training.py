@@ -51,6 +51,10 @@ class Trainer:
         network = spec(candidate)
         return self._costs(written(network, self._asked.data, drawn(network, self._asked.data)))
 
+    def begins(self, trial: Trial) -> bool:
+        """Whether the candidate's training would begin from nothing."""
+        return not _checkpoint(Folders(Path(self._job.state)), self._job, trial).exists()
+
     def trained(self, trial: Trial) -> Trial:
         """Train a candidate, and measure the file that would be delivered; that lies at `file_of`."""
         asked, samples, folders = self._asked, self._samples, Folders(Path(self._job.state))
@@ -103,14 +107,15 @@ class Trainer:
 
 def file_of(job: Job, trial: Trial) -> Path:
     """Where the file of a trained candidate lies."""
-    return place_for(job, f"trial-{_slug(trial)}.onnx")
+    return place_for(job, f"trial-{name_of(trial)}.onnx")
 
 
 def _checkpoint(folders: Folders, job: Job, trial: Trial) -> Path:
-    return folders.received(job.order.id) / f"trial-{_slug(trial)}.safetensors"
+    return folders.received(job.order.id) / f"trial-{name_of(trial)}.safetensors"
 
 
-def _slug(trial: Trial) -> str:
+def name_of(trial: Trial) -> str:
+    """Tells a candidate, with its loss and seed, from the others of a search."""
     candidate = trial.candidate
     form = "growing" if candidate.growing else "even"
     return f"{candidate.layers}-{candidate.filters}-{candidate.kernel}-{form}-{trial.loss}-{trial.seed}"

@@ -67,13 +67,13 @@ class Device:
     @classmethod
     def drawn(cls, chance: np.random.Generator) -> "Device":
         """Anything between a microcontroller and a server."""
-        speed = _between(chance, 1e6, 5e10)
+        speed = _between(chance, 1e6, 3e11)
         idle = _between(chance, 0.01, 60)
         return cls(
             speed=speed,
             fill=chance.uniform(0, 16),
-            overhead=_between(chance, 1e3, 1e5) / speed + _between(chance, 1e-6, 1e-4),
-            layer=_between(chance, 1e-6, 3e-5),
+            overhead=_between(chance, 1e3, 1e5) / speed + _between(chance, 2e-7, 1e-4),
+            layer=_between(chance, 2e-7, 3e-5),
             busy=chance.uniform(1.05, 2),
             idle_watts=idle,
             busy_watts=idle * chance.uniform(1.2, 6),

@@ -1,6 +1,7 @@
 """Real searches in processes of their own that are killed: what they did is never done again."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -19,8 +20,8 @@ from tests.edge.site import Site
 TRIALS = 2
 
 
-def main(root: Path, order_file: Path, begun: str) -> None:
-    """Do the order, and tell each point."""
+def main(root: Path, order_file: Path, begun: str, dies: str = "") -> None:
+    """Do the order, and tell each point; or die as the first epoch of the first candidate begins."""
     site, order = Site(root), Order.model_validate_json(order_file.read_bytes())
     job = Job(
         order=order,
@@ -34,6 +35,8 @@ def main(root: Path, order_file: Path, begun: str) -> None:
 
     def say(message: Message) -> None:
         for point in message.points or ():
+            if dies and point.sequence == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
             print(point.model_dump_json(), flush=True)
 
     work(job, order.work, say)
@@ -74,5 +77,29 @@ def test_killed_after_any_epoch_it_goes_on_there_and_trains_no_candidate_twice(t
     assert Folders(site.state).manifest(order.id).exists()
 
 
+def test_a_candidate_whose_training_takes_the_process_with_it_is_given_up_and_the_search_goes_on(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    write_digits(site.samples)
+    keep_calibration(site)
+    order = order_of(site, trials=TRIALS)
+    file = tmp_path / "order.json"
+    file.write_bytes(order.to_json())
+    trace = Searches(Folders(site.state).searches)
+    for number, ends in enumerate((-signal.SIGKILL, -signal.SIGKILL, 0)):
+        command = python(
+            "tests.edge.searches.test_killed", tmp_path, file, "begun" if number else "new", "dies" if ends else ""
+        )
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            process.communicate()
+        assert process.returncode == ends
+    row = trace.row(order.id)
+    assert row is not None
+    first, second = (trial for trial in row.trials if trial.accuracy is not None)
+    assert "Its training ended the process 2 times" in first.fault
+    assert second.fault == ""
+    assert row.best is not None
+    assert row.trials[row.best] == second
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])
