@@ -9,7 +9,7 @@ import typer
 from cloudedge.automl.predicting import CalibratedPredictor, why_stale
 from cloudedge.automl.space import networks
 from cloudedge.documents import parse
-from cloudedge.documents.automl import Calibration, Candidate, DeviceDescription
+from cloudedge.documents.automl import Calibration, Candidate, DeviceDescription, TraceRow
 from cloudedge.errors import InvalidInput
 from cloudedge.files import atomic_write
 from cloudedge.places import shown_path
@@ -19,6 +19,7 @@ from edge.folders import Folders
 from edge.probes.description import description_of, enter_control_groups
 from edge.probes.processor import processor
 from edge.probes.state import state_of
+from edge.searches.trace import Searches
 from edge.tools.formats import format_in
 from edge.tools.printing import AsJson, State, print_json, print_table
 
@@ -28,6 +29,9 @@ _SHOWN = (
     Candidate(layers=6, filters=64, kernel=7),
 )
 """The smallest network, one of middle size, and the largest."""
+
+_MOST_SEARCHES = 20
+"""In the table: the newest ones."""
 
 _UNITS = {
     "free_nodes_cpu": "cores",
@@ -56,13 +60,14 @@ def device(
     computes = processor()
     found = state_of(folders, description)
     source = found.resources
-    calibrations = kept(folders)
+    calibrations, searches = kept(folders), Searches(folders.searches).rows()
     if as_json:
         print_json(
             {
                 "processor": computes.model_dump(mode="json"),
                 "state": found.model_dump(mode="json"),
                 "calibrations": [_told(each) | {"stale": why_stale(each, computes, each.threads)} for each in calibrations],
+                "searches": [_searched(row) for row in searches],
             }
         )
         return
@@ -78,6 +83,8 @@ def device(
         for each in calibrations
     ]
     print_table("calibrations", ["SAMPLES", "MEASURED", "AT", "HOLDS NO MORE, AS"], rows)
+    header = ["ORDER", "AT", "LED BY", "TRAINED", "ACCURACY", "AT MOST MS", "LIMIT MS"]
+    print_table("searches", header, [list(_searched(row).values()) for row in searches[-_MOST_SEARCHES:]])
 
 
 def calibrate(
@@ -113,6 +120,20 @@ def calibrate(
     print_table("expected", ["LAYERS", "FILTERS", "KERNEL", "MS", "AT MOST MS", "MEMORY BYTES", "ENERGY J"], rows)
     if found.watts is None:
         print("Energy is not known: the power meter cannot be read. Describe the device (device --describe) to estimate it.")
+
+
+def _searched(row: TraceRow) -> dict[str, Any]:
+    """A search that is over, or under way, in brief."""
+    best = None if row.best is None else row.trials[row.best]
+    return {
+        "order": row.id,
+        "at": row.state.at.isoformat(timespec="seconds"),
+        "by": row.by,
+        "trained": sum(trial.accuracy is not None for trial in row.trials),
+        "accuracy": best and best.accuracy,
+        "latency_bound_ms": best and best.measured and best.measured.latency_bound_ms,
+        "limit_ms": row.limits.latency_ms,
+    }
 
 
 def _progress(phase: str, done: int, total: int) -> None:

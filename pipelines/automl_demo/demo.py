@@ -16,7 +16,6 @@ from cloudedge.documents.automl import DeviceDescription
 from cloudedge.documents.data import SampleField
 from cloudedge.documents.tasks.edge_automl import Allowed, EdgeAutomlTask
 from cloudedge.files import atomic_write, disk_errors
-from edge.folders import Folders
 from pipelines.automl_demo.dials import DIGITS, Dials
 from pipelines.automl_demo.groups import control_groups
 from pipelines.experiments.laptop import Laptop
@@ -28,6 +27,8 @@ SAMPLES = 1200
 LIMIT_MS = 0.25
 _PERIOD_MS = 10.0
 _WRITTEN = ".written"
+_DESCRIPTION = "device.json"
+"""Where an edge looks for it in its state."""
 
 DATA = DataFormat(
     storage="npz",
@@ -82,8 +83,12 @@ def show(home: Path, say: Callable[[str], None], stay: Callable[[str], None]) ->
         for name, device in DEVICES.items():
             _describe(opened, name, device, limited[name])
         say(_in_words(limited))
-        with Laptop(home) as laptop:
-            run = laptop.run(Task.of(_task(f"meters-{stamp}")), data)
+        try:
+            with Laptop(home) as laptop:
+                run = laptop.run(Task.of(_task(f"meters-{stamp}")), data)
+        finally:
+            for name, device in DEVICES.items():  # Their groups end now; whoever looks at a device later need not enter them.
+                _describe(opened, name, device, [])
     devices = run.summary["devices"]
     summary = {
         "best": run.summary["best"],
@@ -134,7 +139,7 @@ def _describe(home: Home, name: str, device: Device, groups: list[Path]) -> None
         memory_bytes=device.memory_bytes,
         control_groups=tuple(map(str, groups)),
     )
-    atomic_write(Folders(home.edge_state(name)).description, description.to_json())
+    atomic_write(home.edge_state(name) / _DESCRIPTION, description.to_json())
 
 
 def _in_words(limited: Mapping[str, list[Path]]) -> str:

@@ -17,10 +17,12 @@ from cloud.entrypoints.form import form_of
 from cloud.fleet.enrolment import USER, RunnerSpec, deployment
 from cloudedge import __version__
 from cloudedge.documents import Manifest, Trained, TrainingTask, parse
+from cloudedge.documents.tasks import SYSTEMS
 from cloudedge.errors import InvalidInput
 from cloudedge.names import sha256_of
 from components.collaborative_training.pretrain.step import pretrain
 from pipelines.kubeflow.compile import package_of
+from pipelines.systems import system_named
 from tests.cluster import images
 from tests.cluster.containers import Container, Containerd
 from tests.cluster.processes import free_port
@@ -92,6 +94,15 @@ def test_both_say_what_they_can_do(containerd: Containerd) -> None:
 
     assert "The runner of an edge, and the site engineer's tools." in edge.stdout
     assert (edge.returncode, cloud.returncode, cloud.stdout) == (0, 0, f"{__version__}\n")
+
+
+def test_the_clouds_image_has_all_that_the_systems_steps_import(containerd: Containerd) -> None:
+    modules = sorted({module for name in SYSTEMS for module in system_named(name).modules})
+    mounts = {"/opt/pytorch": images.pytorch()}
+
+    done = containerd.run(Container(images.name("cloud"), ["python", "-c", f"import {', '.join(modules)}"], mounts))
+
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_the_edges_image_starts_the_runner_when_nothing_else_is_asked(containerd: Containerd, tmp_path: Path) -> None:

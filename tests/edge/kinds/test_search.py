@@ -27,6 +27,7 @@ from tests.edge.searches.digits import (
     write_digits,
 )
 from tests.edge.site import Site
+from tests.edge.tools.test_device_tools import edge
 
 
 @pytest.fixture
@@ -66,6 +67,16 @@ def test_the_best_candidate_that_keeps_the_limits_is_delivered_as_the_file_that_
     assert deployable.image is not None
     assert deployable.image.height == SIZE
     assert searching.manifest(order).outputs.keys() == {"search", "model", "deployable"}
+
+
+def test_a_site_engineer_sees_the_searches_of_a_device(searching: Searching) -> None:
+    order = order_of(searching.site, limits=Limits(latency_ms=1), trials=1)
+    result = searching.do(order)
+    (told,) = edge("device", "--state", searching.site.state, "--json").json["searches"]
+    assert (told["order"], told["by"], told["trained"], told["limit_ms"]) == (order.id, "meta", 1, 1.0)
+    assert result.costs is not None
+    assert (told["accuracy"], told["latency_bound_ms"]) == (result.accuracy, result.costs.latency_bound_ms)
+    assert order.id in edge("device", "--state", searching.site.state).out
 
 
 def test_each_epoch_of_each_candidate_is_a_point(searching: Searching) -> None:
