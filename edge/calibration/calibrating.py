@@ -40,7 +40,7 @@ _SUSPECT = 1.02
 """A candidate that took so many times what the others tell is measured once more."""
 
 _LEAST_ENDS = 0.6
-"""By when the fewest candidates by which anything can be told must have been measured."""
+"""By when the fewest candidates by which anything can be told must have been measured, as a share of the most time."""
 
 _LONGEST_SHARE = 0.1
 """Of a phase's time that one candidate may take: one that is expected to take more is left out."""
@@ -87,7 +87,8 @@ def calibrate(
         threads: That an inference computes with.
         description: What cannot be measured on the device.
         candidates: Those that may be measured; all, unless some are kept to judge the calibration by.
-        seconds: How long it may take; a device that is fast takes less.
+        seconds: How long it may take; a device that is fast takes less, and one that needs longer for the fewest measurements by
+            which anything can be told has three minutes for these.
         say: Told how far it has come: what is measured now, how many candidates are, and how many are to be.
 
     Raises:
@@ -98,11 +99,12 @@ def calibrate(
     ends = began + seconds * _ALL_ENDS
     order = _order(data, networks().everything if candidates is None else candidates)
     meter, phase = EnergyMeter(), _Phase.until(began + seconds * _ALONE_ENDS)
-    measured = _alone(order, data, threads, phase, began + seconds * _LEAST_ENDS, say)
+    least_seconds = max(seconds, MOST_SECONDS) * _LEAST_ENDS
+    measured = _alone(order, data, threads, phase, began + least_seconds, say)
     if len(measured) < LEAST_MEASUREMENTS:
         raise WorkFailed(
-            f"Only {len(measured)} networks could be measured within {seconds * _LEAST_ENDS:.0f} s; {LEAST_MEASUREMENTS} are "
-            "needed. Allow more time, calibrate while nothing else is at work on the device, or take smaller images."
+            f"Only {len(measured)} networks could be measured within {least_seconds:.0f} s; {LEAST_MEASUREMENTS} are "
+            "needed. Calibrate while nothing else is at work on the device, or take smaller images."
         )
     measured = _again(measured, data, threads, phase)
     watts, origin = inference_watts(meter, description, processor().cores, threads)

@@ -90,6 +90,7 @@ def test_a_device_is_calibrated_by_candidates_that_it_may_measure_and_within_its
 
 def test_a_device_that_is_too_slow_is_no_device_that_is_calibrated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibrating, "LEAST_MEASUREMENTS", 1000)
+    monkeypatch.setattr(calibrating, "MOST_SECONDS", 2)
     with pytest.raises(WorkFailed, match=r"networks could be measured within 1 s; 1000 are needed\."):
         calibrate(DATA, seconds=2)
 
