@@ -87,8 +87,8 @@ def calibrate(
         threads: That an inference computes with.
         description: What cannot be measured on the device.
         candidates: Those that may be measured; all, unless some are kept to judge the calibration by.
-        seconds: How long it may take; a device that is fast takes less, and one that needs longer for the fewest measurements by
-            which anything can be told has three minutes for these.
+        seconds: How long it may take; a device that is fast takes less, and one that needs longer for the fewest measurements
+            by which anything can be told has three minutes for these.
         say: Told how far it has come: what is measured now, how many candidates are, and how many are to be.
 
     Raises:
