@@ -84,7 +84,8 @@ class Watched:
             return f"{self.report.phase}: {reason}"
         if self.report.phase == Phase.DONE and self.manifest is None:
             return "says it is done, but its manifest is not there"
-        return f"still {self.report.words()}"
+        held_up = f"; held up: {self.report.error.message}" if self.report.error else ""
+        return f"still {self.report.words()}{held_up}"
 
 
 @dataclass

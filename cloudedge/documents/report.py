@@ -226,7 +226,7 @@ class Report(Versioned, Told):
     )
     heartbeat_at: Time = Field(description="When this was written, by the edge's clock.")
     runner_version: Text = Field(default="", max_length=100, description="Version of the runner's software.")
-    error: WorkError | None = Field(default=None, description="Why it failed, if it did.")
+    error: WorkError | None = Field(default=None, description="Why it failed, if it did; or what holds it up.")
 
     @model_validator(mode="before")
     @classmethod

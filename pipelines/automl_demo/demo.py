@@ -98,7 +98,9 @@ def show(home: Path, say: Callable[[str], None], stay: Callable[[str], None]) ->
         "report": str(opened.store.root / run_key(run.id, "report.html")),
         "seconds": round(time.monotonic() - began, 1),
     }
-    say(f"Report    {summary['report']}")
+    for name, device in devices.items():
+        say(f"\n{name}: {device['words']}")
+    say(f"\nReport    {summary['report']}")
     return summary
 
 

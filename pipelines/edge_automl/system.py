@@ -157,6 +157,7 @@ def _summary(device: RankedDevice) -> dict[str, Any]:
         else None,
         "nothing_feasible": result.nothing.model_dump(mode="json") if result.nothing else None,
         "fault": device.fault,
+        "words": device.fault or result.words,
     }
 
 

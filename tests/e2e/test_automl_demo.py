@@ -140,3 +140,5 @@ def test_the_report_draws_each_device(shown: Shown) -> None:
     for name in DEVICES:
         assert name in page
     assert "Three devices, limited by" in shown.said
+    for name, device in shown.summary["devices"].items():
+        assert f"{name}: {device['words']}" in shown.said

@@ -75,6 +75,19 @@ def test_with_its_quorum_a_round_does_not_wait_for_stragglers(cloud: Cloud) -> N
     assert record.late == {"edge-3": "1"}
 
 
+def test_what_holds_a_straggler_up_is_said(cloud: Cloud) -> None:
+    cloud.pretrained(quorum=2).dispatched()
+    cloud.deliver("edge-1")
+    cloud.deliver("edge-2")
+    cloud.report("edge-3", Phase.ACCEPTED, error="Cannot enter the control group /line.", kind="StoreFailed")
+
+    cloud.waited()
+
+    record = cloud.run.waited("1")
+    assert record is not None
+    assert record.missing[0].reason == "still accepted, 0 of 40 epochs; held up: Cannot enter the control group /line."
+
+
 def test_in_the_grace_time_stragglers_may_still_deliver(cloud: Cloud) -> None:
     cloud.pretrained(quorum=2, straggler_grace_seconds=300).dispatched()
     cloud.deliver("edge-1")
