@@ -92,6 +92,9 @@ class EdgeAutomlSteps(SystemSteps[EdgeAutomlTask]):
             raise NotFound(f"Run {work.run.id} was not ranked yet: run that step first.")
         if not ranking.best:
             return Refused("", "No device has found a model within its limits; the report says what is in the way.")
+        task, best = work.run.task_for(EdgeAutomlTask), ranking.devices[ranking.best].result
+        if (best.accuracy or 0.0) <= task.least:
+            return Refused(best.sha256, too_inaccurate(task, best.accuracy or 0.0))
         return registration_of(work.run, ranking, ranking.best)
 
     def offer(self, run: Run, folder: Path, sha256: str = "") -> Offered:
@@ -102,6 +105,9 @@ class EdgeAutomlSteps(SystemSteps[EdgeAutomlTask]):
         path = folder / "model.onnx"
         with recorded(run.store, run.output_key(delivery, MODEL), device.result.sha256) as file, disk_errors(path):
             shutil.copyfile(file, path)
+        task, accuracy = run.task_for(EdgeAutomlTask), device.result.accuracy or 0.0
+        if accuracy <= task.least:
+            return Offered(device.deployable, path, passed=False, verdict=too_inaccurate(task, accuracy))
         verdict = f"Within its limits on {delivery.edge}, as measured there: {device.result.words}"
         return Offered(device.deployable, path, passed=True, verdict=verdict)
 
@@ -113,6 +119,12 @@ class EdgeAutomlSteps(SystemSteps[EdgeAutomlTask]):
     def report(self, run: Run) -> Report:
         """See `SystemSteps.report`."""
         return report_of(run)
+
+
+def too_inaccurate(task: EdgeAutomlTask, accuracy: float) -> str:
+    """Why a model within its limits is not registered all the same."""
+    why = "no more often than chance" if accuracy <= 1 / len(task.data.classes) else f"below {task.least_accuracy:.1%}"
+    return f"The model is right in {accuracy:.1%} of the held-out samples, {why}. Train longer, or on more samples."
 
 
 def _meta_model(work: Step, task: EdgeAutomlTask) -> MetaModelRecord:

@@ -46,6 +46,10 @@ class Delivery:
         atomic_write(files["search"], record.to_json())
         if row is None:
             words = in_words(record.nothing) if record.nothing else ""
+            words += (
+                f"\nThat is told from what was measured on {self.calibration.at:%Y-%m-%d %H:%M} UTC. If the device had much "
+                "else to do then, calibrate it anew: cloudedge-edge calibrate."
+            )
             result = Searched(by="nobody", nothing=record.nothing, words=words, **known)
         else:
             trained = [trial for trial in row.trials if trial.accuracy is not None]

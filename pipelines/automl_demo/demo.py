@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from cloud.keys import run_key
-from cloudedge.documents import DataFormat, Training
+from cloudedge.documents import DataFormat
 from cloudedge.documents.automl import DeviceDescription
 from cloudedge.documents.data import SampleField
-from cloudedge.documents.tasks.edge_automl import Allowed, EdgeAutomlTask
+from cloudedge.documents.tasks.edge_automl import Allowed, CandidateTraining, EdgeAutomlTask
 from cloudedge.files import atomic_write, disk_errors
 from pipelines.automl_demo.dials import DIGITS, Dials
 from pipelines.automl_demo.groups import control_groups
@@ -161,7 +161,7 @@ def _task(run: str) -> EdgeAutomlTask:
         edges=tuple(DEVICES),
         data=DATA,
         allowed=Allowed(latency_ms=LIMIT_MS),
-        training=Training(epochs=10, batch_size=25, learning_rate=0.005, optimizer="adam"),
+        training=CandidateTraining(epochs=10),
         calibration_seconds=15,
         model_name="meter-reading",
     )

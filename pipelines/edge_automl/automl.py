@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cloudedge.documents import DataFormat, Training
+from cloudedge.documents import DataFormat
 from cloudedge.documents.data import SampleField
 from cloudedge.documents.tasks.edge_automl import Allowed, EdgeAutomlTask
 from components.begin.component import begin
@@ -25,7 +25,6 @@ FIRST = FirstStep(
             classes=tuple("0123456789"),
         ),
         allowed=Allowed(latency_ms=1),
-        training=Training(epochs=10, batch_size=25, learning_rate=0.005, optimizer="adam"),
     ),
     given=("system",),
 )

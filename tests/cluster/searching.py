@@ -3,10 +3,9 @@
 from typing import Any
 
 from cloud.runs.run import Run
-from cloudedge.documents import Training
 from cloudedge.documents.automl import SearchRecord
 from cloudedge.documents.kinds.search import Searched
-from cloudedge.documents.tasks.edge_automl import Allowed, EdgeAutomlTask
+from cloudedge.documents.tasks.edge_automl import Allowed, CandidateTraining, EdgeAutomlTask
 from components.edge_automl.records import SEARCH, search_of
 from tests.digits import DATA
 
@@ -20,7 +19,7 @@ def search(task_id: str, edge: str, **changes: Any) -> EdgeAutomlTask:
         "data": DATA,
         "allowed": Allowed(latency_ms=20),
         "trials": 2,
-        "training": Training(epochs=EPOCHS, batch_size=8, learning_rate=0.005, optimizer="adam"),
+        "training": CandidateTraining(epochs=EPOCHS, batch_size=8),
         "calibration_seconds": 15,
     }
     return EdgeAutomlTask(name="Digits", id=task_id, **{**asked, **changes})

@@ -1,5 +1,6 @@
 """AutoML at the edge: each device gets the best model that it can bear, found on its own samples."""
 
+import math
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
@@ -41,6 +42,15 @@ class Allowed(Part):
         )
 
 
+class CandidateTraining(Training):
+    """How a candidate is trained: as small networks with batch normalisation learn."""
+
+    epochs: int = Field(default=15, ge=1, le=100_000, description="Largest number of passes over the samples.")
+    batch_size: int = Field(default=25, ge=1, le=65_536, description="Samples per step.")
+    learning_rate: float = Field(default=0.005, gt=0, le=100, description="Step size of the optimizer.")
+    optimizer: Literal["sgd", "momentum", "adam", "adamw"] = Field(default="adam", description="Optimizer.")
+
+
 class EdgeAutomlTask(Task):
     """A search for a model on some edge devices, each by itself."""
 
@@ -53,10 +63,15 @@ class EdgeAutomlTask(Task):
     data: DataFormat = Field(description="Format of the samples on the devices: images.")
     allowed: Allowed = Field(default_factory=Allowed, description="Allowed.")
     trials: int = Field(default=3, ge=1, le=200, description="Candidates that a device trains, at most.")
-    training: Training = Field(
-        default_factory=Training,
+    training: CandidateTraining = Field(
+        default_factory=CandidateTraining,
         description="Training of a candidate. Its loss counts where no meta model chooses one. A model that reaches the target "
         "accuracy and keeps the limits ends the device's search.",
+    )
+    least_accuracy: Share = Field(
+        default=0.0,
+        description="A model that is right less often on a device's held-out samples is not registered; neither is one that is "
+        "right no more often than chance.",
     )
     backlog_share: Share = Field(
         default=0.1, description="Share of the work in a device's queue that an inference has to wait for there."
@@ -94,6 +109,11 @@ class EdgeAutomlTask(Task):
         if edges and quorum > len(edges):
             raise ValueError(f"name more edges, or give at most {len(edges)}, their number")
         return quorum
+
+    @property
+    def least(self) -> float:
+        """Accuracy that a model has to exceed to be registered: chance, or a little less than what is asked for."""
+        return max(1 / len(self.data.classes), math.nextafter(self.least_accuracy, 0))
 
     @property
     def registered_model(self) -> str:

@@ -130,7 +130,7 @@ def _checked(work: Step, delivery: Delivery, result: Searched) -> Deployable:
 
 def _track(work: Step, ranking: Ranking, searches: dict[str, SearchRecord]) -> None:
     """Tell MLflow of the models, and of each trial as a run of its own; and have the models registered beside the best one."""
-    at = work.written_at(work.run.key("ranking.json"))
+    at, task = work.written_at(work.run.key("ranking.json")), work.run.task_for(EdgeAutomlTask)
     metrics = [MetricPoint(key=name, value=value, step=0, at=at) for name, value in figures_of(ranking).items()]
     records = [TrackingRecord(at=at, metrics=tuple(metrics), tags={"cloudedge.best": ranking.best})]
     for edge, search in sorted(searches.items()):
@@ -151,7 +151,8 @@ def _track(work: Step, ranking: Ranking, searches: dict[str, SearchRecord]) -> N
             )
     work.track("rank", *records)
     for edge, device in sorted(ranking.devices.items()):
-        if device.deployable and edge != ranking.best:
+        accurate = (device.result.accuracy or 0.0) > task.least
+        if device.deployable and accurate and edge != ranking.best:
             work.track(f"rank-{edge}", registration=registration_of(work.run, ranking, edge))
 
 

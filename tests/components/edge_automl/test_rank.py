@@ -164,6 +164,21 @@ def test_where_no_device_has_a_model_nothing_is_registered_and_the_run_goes_on(t
         STEPS.offer(barren.run, tmp_path)
 
 
+def test_a_model_that_is_right_too_seldom_is_not_registered(tmp_path: Path, searches: Searches) -> None:
+    for name in SITES:
+        alter(searches.run, name, saying(accuracy=0.1))
+    rank_run(searches.run.id)
+    assert register_model(searches.run.id) == ""
+    offered = STEPS.offer(searches.run, tmp_path)
+    assert not offered.passed
+    assert offered.verdict.startswith("The model is right in 10.0% of the held-out samples, no more often than chance.")
+    asked = Searches(searches.store, task(id="asked", least_accuracy=0.999))
+    asked.waited()
+    rank_run("asked")
+    assert register_model("asked") == ""
+    assert "below 99.9%" in STEPS.offer(asked.run, tmp_path).verdict
+
+
 def test_each_devices_model_is_offered_by_its_digest_and_without_one_the_best(tmp_path: Path, searches: Searches) -> None:
     ranking = rank_run(searches.run.id)
     assert STEPS.offer(searches.run, tmp_path).deployable == ranking.devices[ranking.best].deployable
