@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 
 from cloudedge.documents import DataFormat, Event, FusionRecord, History, Inbox, Manifest, Order, Report, TrainingTask
-from cloudedge.documents.automl import Calibration, DeviceDescription
+from cloudedge.documents.automl import Calibration, DeviceDescription, SearchRecord
 from cloudedge.documents.base import Part
 from cloudedge.documents.deployable import Deployable
 from cloudedge.documents.detector import DetectorConfiguration, Verdict
 from cloudedge.documents.sweep import SweepFile
 from cloudedge.documents.tasks.automl_meta import AutomlMetaTask
+from cloudedge.documents.tasks.edge_automl import EdgeAutomlTask
 from cloudedge.documents.tasks.inspection_deployment import InspectionDeploymentTask
 from cloudedge.documents.tasks.inspection_training import InspectionTrainingTask
 
@@ -26,6 +27,7 @@ DOCUMENTS: dict[str, type[Part]] = {
     "detector": DetectorConfiguration,
     "deployable": Deployable,
     "device": DeviceDescription,
+    "edge-automl-task": EdgeAutomlTask,
     "event": Event,
     "fusion-record": FusionRecord,
     "history": History,
@@ -35,6 +37,7 @@ DOCUMENTS: dict[str, type[Part]] = {
     "manifest": Manifest,
     "order": Order,
     "report": Report,
+    "search": SearchRecord,
     "sweep": SweepFile,
     "task": TrainingTask,
     "verdict": Verdict,

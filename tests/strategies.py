@@ -29,7 +29,7 @@ from cloudedge.documents import (
     Work,
     order_id,
 )
-from cloudedge.documents.automl import Costs
+from cloudedge.documents.automl import Candidate, Change, Costs, NothingFeasible, Remedy, SearchRecord
 from cloudedge.documents.data import LEAST_SCALE
 from cloudedge.documents.deployable import Deployable, Tensor
 from cloudedge.documents.detector import Mqtt, ServingPorts
@@ -38,6 +38,7 @@ from cloudedge.documents.kinds.deploy import Deploy, Deployed
 from cloudedge.documents.kinds.inspect_train import InspectTrain, InspectTrained
 from cloudedge.documents.kinds.search import Search, Searched
 from cloudedge.documents.sweep import Range
+from cloudedge.documents.tasks.edge_automl import EdgeAutomlTask
 from cloudedge.documents.tasks.inspection_deployment import InspectionDeploymentTask, Override
 from cloudedge.names import folded
 
@@ -48,6 +49,17 @@ JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
     max_leaves=3,
+)
+NOTHING = NothingFeasible(
+    candidates=1,
+    binding="latency",
+    remedies=(
+        Remedy(
+            candidate=Candidate(layers=1, filters=4, kernel=1),
+            predicted=Costs(latency_ms=1, latency_bound_ms=1, memory_bytes=1),
+            changes=(Change(limit="latency", allowed=0, needed=1),),
+        ),
+    ),
 )
 ZONES = st.integers(-12 * 60, 14 * 60).map(lambda minutes: datetime.timezone(datetime.timedelta(minutes=minutes)))
 MOST_ITEMS = 2
@@ -204,6 +216,10 @@ def _costs(values: Values) -> Values:
     return values | {"latency_bound_ms": max(values["latency_ms"], values["latency_bound_ms"])}
 
 
+def _search_record(values: Values) -> Values:
+    return values | {"nothing": None if values["row"] else values["nothing"] or NOTHING}
+
+
 def _mqtt(values: Values) -> Values:
     return values | {
         "password_file": values["password_file"] if values["user"] else "",
@@ -244,6 +260,7 @@ AGREEMENTS: dict[type[BaseModel], Callable[[Values], Values]] = {
     Costs: _costs,
     DataFormat: _data_format,
     Deploy: _detectors,
+    EdgeAutomlTask: _collaboration,
     Deployable: _deployable,
     SampleField: _field,
     Gathering: _detectors,
@@ -256,5 +273,6 @@ AGREEMENTS: dict[type[BaseModel], Callable[[Values], Values]] = {
     Override: _override,
     Range: _range,
     Report: _in_order,
+    SearchRecord: _search_record,
     ServingPorts: _serving,
 }
