@@ -22,8 +22,8 @@ targets = pytest.mark.parametrize("target", images.TARGETS)
 EDGE_MIB = 395
 """The most that the edge image may add to its base, PyTorch aside.
 
-Half of it is what a production line needs (onnxruntime, onnx, gRPC), and an edge without one does not load it; a tenth is Optuna
-with its database, which leads a search where no meta model may.
+Half of it is what a production line needs (onnxruntime, onnx, gRPC), and an edge without one does not load it; a tenth is
+Optuna with its database, which leads a search where no meta model may.
 """
 
 
