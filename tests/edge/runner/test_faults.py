@@ -18,7 +18,7 @@ from edge.runner.ledger import Ledger
 from tests.edge.site import RunnerProcess, Site, gone, write_samples
 from tests.waiting import until
 
-WORK = Training(epochs=40, batch_size=4, learning_rate=0.02, optimizer="adam")
+WORK = Training(epochs=120, batch_size=4, learning_rate=0.02, optimizer="adam")
 SLOW = Training(epochs=3, batch_size=1, learning_rate=0.01)
 
 
