@@ -25,7 +25,7 @@ from pipelines.laptop.home import Home
 SIZE = 16
 SAMPLES = 1200
 LIMIT_MS = 0.25
-_PERIOD_MS = 10.0
+_PERIOD_MS = 20.0
 _WRITTEN = ".written"
 _DESCRIPTION = "device.json"
 """Where an edge looks for it in its state."""
@@ -55,7 +55,7 @@ class Device:
 DEVICES: Mapping[str, Device] = {
     "gateway": Device(0.9, 1024 * 2**20, (4.0, 12.0)),
     "controller": Device(0.5, 768 * 2**20, (2.0, 5.0)),
-    "meter": Device(0.25, 512 * 2**20, (0.5, 1.5)),
+    "meter": Device(0.3, 512 * 2**20, (0.5, 1.5)),
 }
 
 
