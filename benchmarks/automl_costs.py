@@ -17,8 +17,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -38,12 +37,12 @@ from edge.calibration.calibrating import MOST_SECONDS, calibrate
 from edge.calibration.footprint import footprints
 from edge.calibration.measuring import Measured
 from edge.calibration.neighbour import busy_neighbour
+from pipelines.automl_demo.groups import control_groups
 
 LIMITS: dict[str, tuple[float, int]] = {"one core, 512 MiB": (1.0, 512), "half a core, 256 MiB": (0.5, 256)}
 """Cores and MiB of memory of the control groups."""
 
 UNLIMITED = "whole machine"
-GROUPS = Path("/sys/fs/cgroup")
 
 MEDIAN_ERROR, WITHIN_15, COVERAGE, MEMORY_WITHIN_10 = 0.05, 0.95, 0.90, 0.90
 """What is asked for."""
@@ -199,7 +198,8 @@ def _on(name: str, options: argparse.Namespace) -> dict[str, Any] | None:
     if name == UNLIMITED:
         return _said(command, [])
     try:
-        with _groups(*LIMITS[name]) as groups:
+        cores, mebibytes = LIMITS[name]
+        with control_groups(f"cloudedge-bench-{os.getpid()}", cores, mebibytes * 2**20) as groups:
             return _said(command, groups)
     except OSError as error:
         print(f"{name}: no control group can be made here: {error}", file=sys.stderr)
@@ -214,34 +214,6 @@ def _said(command: list[str], groups: Sequence[Path]) -> dict[str, Any]:
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, preexec_fn=enter)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
-
-
-@contextmanager
-def _groups(cores: float, mebibytes: int) -> Iterator[list[Path]]:
-    """Control groups with these limits, of whichever version there is.
-
-    Raises:
-        OSError: there are none, or they are not for this user.
-    """
-    name, memory = f"cloudedge-bench-{os.getpid()}", str(mebibytes * 2**20)
-    if (GROUPS / "cgroup.controllers").exists():
-        wanted = {GROUPS / name: {"cpu.max": f"{round(cores * 100_000)} 100000", "memory.max": memory}}
-    else:
-        wanted = {
-            GROUPS / "cpu" / name: {"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": str(round(cores * 100_000))},
-            GROUPS / "memory" / name: {"memory.limit_in_bytes": memory},
-        }
-    made: list[Path] = []
-    try:
-        for group, limits in wanted.items():
-            group.mkdir()
-            made.append(group)
-            for file, value in limits.items():
-                (group / file).write_text(value)
-        yield made
-    finally:
-        for group in made:
-            group.rmdir()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from cloudedge.documents import ModelSpec, Training
+from cloudedge.store import DirectoryStore
 from tests.components.cloud import Cloud
 from tests.digits import digits_task, write_digits
 from tests.once import made_once
@@ -33,3 +34,15 @@ def cloud(tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch) -> Clou
     for name in ("CLOUDEDGE_TRACKING_URI", "CLOUDEDGE_PARENT_PID", "KFP_MLFLOW_CONFIG"):
         monkeypatch.delenv(name, raising=False)
     return cloud
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DirectoryStore:
+    """A cloud's store, found through the environment."""
+    store = DirectoryStore(tmp_path / "store")
+    monkeypatch.setenv("CLOUDEDGE_STORE", store.root.as_uri())
+    monkeypatch.setenv("CLOUDEDGE_INBOXES", (tmp_path / "inboxes").as_uri())
+    monkeypatch.setenv("CLOUDEDGE_SCRATCH", str(tmp_path / "scratch"))
+    for name in ("CLOUDEDGE_TRACKING_URI", "CLOUDEDGE_REGISTRY_URI", "CLOUDEDGE_PARENT_PID", "KFP_MLFLOW_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    return store

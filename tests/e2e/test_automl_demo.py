@@ -1,7 +1,5 @@
 """The demo of searching for models, whole: three devices with limits of their own, and all that comes of them."""
 
-import json
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +12,11 @@ from cloud.tracking.client import connect
 from cloud.tracking.versions import version_named
 from cloudedge.automl.screen import broken
 from cloudedge.documents.kinds.search import Searched
-from cloudedge.interpreter import environment, python
 from cloudedge.store import DirectoryStore
 from components.edge_automl.records import SEARCH, ranking_of, search_of
 from components.systems import steps_of
 from tests.cloud.tracking.told import WARNINGS_OF_MLFLOW, runs_of
-from tests.once import made_once
+from tests.e2e.demos import ended_demo
 
 pytestmark = [
     pytest.mark.e2e,
@@ -54,15 +51,7 @@ class Shown:
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
-    def make(folder: Path) -> None:
-        command = python("pipelines.cli", "demo", "automl", "--home", folder / "home", "--json")
-        done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=800, check=False)
-        assert done.returncode == 0, done.stderr
-        (folder / "summary.json").write_text(done.stdout)
-        (folder / "said.txt").write_text(done.stderr)
-
-    folder = made_once(tmp_path_factory, "automl", make)
-    return Shown(folder / "home", json.loads((folder / "summary.json").read_text()), (folder / "said.txt").read_text())
+    return Shown(*ended_demo(tmp_path_factory, "automl"))
 
 
 def test_no_device_gets_a_model_that_breaks_a_limit_as_measured_there(shown: Shown) -> None:

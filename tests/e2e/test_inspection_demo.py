@@ -2,7 +2,6 @@
 
 import io
 import json
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,9 @@ from PIL import Image, UnidentifiedImageError
 
 from cloud.runs.events import events
 from cloud.runs.run import Run
-from cloudedge.interpreter import environment, python
 from cloudedge.store import DirectoryStore
 from components.inspection_training.records import gate_of
-from tests.once import made_once
+from tests.e2e.demos import ended_demo
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -41,15 +39,7 @@ class Shown:
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
-    def make(folder: Path) -> None:
-        command = python("pipelines.cli", "demo", "inspection", "--home", folder / "home", "--json")
-        done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=800, check=False)
-        assert done.returncode == 0, done.stderr
-        (folder / "summary.json").write_text(done.stdout)
-        (folder / "said.txt").write_text(done.stderr)
-
-    folder = made_once(tmp_path_factory, "inspection", make)
-    return Shown(folder / "home", json.loads((folder / "summary.json").read_text()), (folder / "said.txt").read_text())
+    return Shown(*ended_demo(tmp_path_factory, "inspection"))
 
 
 def test_the_new_model_tells_what_the_old_one_does_not(shown: Shown) -> None:

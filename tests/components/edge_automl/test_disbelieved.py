@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,18 +17,6 @@ from components.edge_automl.page.sections import report_of
 from components.edge_automl.rank.step import rank_run
 from components.edge_automl.records import DONE, SEARCH
 from tests.components.edge_automl.searches import SITES, Searches, task
-
-
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DirectoryStore:
-    """A cloud's store, found through the environment."""
-    store = DirectoryStore(tmp_path / "store")
-    monkeypatch.setenv("CLOUDEDGE_STORE", store.root.as_uri())
-    monkeypatch.setenv("CLOUDEDGE_INBOXES", (tmp_path / "inboxes").as_uri())
-    monkeypatch.setenv("CLOUDEDGE_SCRATCH", str(tmp_path / "scratch"))
-    for name in ("CLOUDEDGE_TRACKING_URI", "CLOUDEDGE_REGISTRY_URI", "CLOUDEDGE_PARENT_PID", "KFP_MLFLOW_CONFIG"):
-        monkeypatch.delenv(name, raising=False)
-    return store
 
 
 def retold(searches: Searches, edge: str, change: Callable[[Any], object]) -> None:

@@ -28,14 +28,8 @@ Change = Callable[[Manifest], Manifest]
 
 
 @pytest.fixture
-def searches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Searches:
+def searches(store: DirectoryStore) -> Searches:
     """A run whose devices have delivered."""
-    store = DirectoryStore(tmp_path / "store")
-    monkeypatch.setenv("CLOUDEDGE_STORE", store.root.as_uri())
-    monkeypatch.setenv("CLOUDEDGE_INBOXES", (tmp_path / "inboxes").as_uri())
-    monkeypatch.setenv("CLOUDEDGE_SCRATCH", str(tmp_path / "scratch"))
-    for name in ("CLOUDEDGE_TRACKING_URI", "CLOUDEDGE_REGISTRY_URI", "CLOUDEDGE_PARENT_PID", "KFP_MLFLOW_CONFIG"):
-        monkeypatch.delenv(name, raising=False)
     searches = Searches(store)
     searches.waited()
     return searches
