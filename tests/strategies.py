@@ -29,7 +29,7 @@ from cloudedge.documents import (
     Work,
     order_id,
 )
-from cloudedge.documents.automl import Candidate, Change, Costs, NothingFeasible, Remedy, SearchRecord
+from cloudedge.documents.automl import Candidate, Change, Costs, DeviceDescription, NothingFeasible, Remedy, SearchRecord
 from cloudedge.documents.data import LEAST_SCALE
 from cloudedge.documents.deployable import Deployable, Tensor
 from cloudedge.documents.detector import Mqtt, ServingPorts
@@ -216,6 +216,11 @@ def _costs(values: Values) -> Values:
     return values | {"latency_bound_ms": max(values["latency_ms"], values["latency_bound_ms"])}
 
 
+def _device(values: Values) -> Values:
+    idle, busy = values["idle_watts"], values["busy_watts"]
+    return values | {"busy_watts": busy if idle is None or busy is None else max(idle, busy)}
+
+
 def _search_record(values: Values) -> Values:
     return values | {"nothing": None if values["row"] else values["nothing"] or NOTHING}
 
@@ -260,6 +265,7 @@ AGREEMENTS: dict[type[BaseModel], Callable[[Values], Values]] = {
     Costs: _costs,
     DataFormat: _data_format,
     Deploy: _detectors,
+    DeviceDescription: _device,
     EdgeAutomlTask: _collaboration,
     Deployable: _deployable,
     SampleField: _field,

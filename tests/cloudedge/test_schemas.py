@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from cloudedge.documents import TrainingTask
-from cloudedge.documents.base import Part
 from cloudedge.schemas import DOCUMENTS, main, schema_files
-from tests.cloudedge.test_documents import ANY_DOCUMENT, slow_to_make, task
+from tests.cloudedge.test_documents import slow_to_make, task
+from tests.strategies import documents
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = {name: json.loads(schema_files()[f"{name}.schema.json"]) for name in DOCUMENTS}
@@ -43,10 +44,11 @@ def test_a_stale_missing_or_left_over_schema_is_named_and_writing_mends_it(
     assert main(["--check"]) == 0
 
 
+@pytest.mark.parametrize("name", DOCUMENTS)
 @slow_to_make
-@given(ANY_DOCUMENT)
-def test_every_document_is_valid_by_its_schema(document: Part) -> None:
-    name = next(name for name, kind in DOCUMENTS.items() if type(document) is kind)
+@given(st.data())
+def test_every_document_is_valid_by_its_schema(name: str, data: st.DataObject) -> None:
+    document = data.draw(documents(DOCUMENTS[name]))
 
     Draft202012Validator(SCHEMAS[name]).validate(json.loads(document.model_dump_json()))
 
