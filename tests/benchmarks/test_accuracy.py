@@ -22,7 +22,6 @@ def quick_task(edges: int, rounds: int) -> TrainingTask:
     return task.model_copy(update={"pretraining": task.pretraining.model_copy(update={"epochs": 5})})
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.filterwarnings(*WARNINGS_OF_MLFLOW)
 def test_the_benchmark_and_a_real_run_give_the_same_models(tmp_path: Path) -> None:
     task = quick_task(edges=2, rounds=2)

@@ -36,8 +36,6 @@ from tests.waiting import until
 
 __all__ = ["cloudedge"]
 
-pytestmark = pytest.mark.timeout(300)
-
 
 class Terminal:
     """An engineer's terminal: commands, the cluster's store, and one Kubeflow."""

@@ -16,7 +16,7 @@ from tests.cluster.site import Site
 from tests.digits import EDGES, digits_task
 from tests.waiting import until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.e2e
 
 
 def test_orders_whose_urls_have_ended_get_new_ones_from_whoever_waits_for_them(

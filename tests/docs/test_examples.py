@@ -36,14 +36,12 @@ def test_a_newcomer_gets_from_the_readme_through_both_guides_to_a_model_of_their
     reader.read(own)
 
 
-@pytest.mark.timeout(300)
 def test_a_fusion_rule_of_ones_own_is_one_file(tmp_path: Path) -> None:
     clone = copy_of_the_rooms(tmp_path)
 
     Reader(clone, rooms=clone).read(DOCS / "own-fusion-rule.md")
 
 
-@pytest.mark.timeout(300)
 def test_the_meta_model_of_searches_is_trained_anew_by_a_task(tmp_path: Path) -> None:
     Reader(tmp_path).read(DOCS / "meta-model.md")
 

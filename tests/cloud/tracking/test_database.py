@@ -65,7 +65,6 @@ def test_every_database_that_was_cut_is_known_by_its_tables(client: "MlflowClien
     assert not database.is_whole(tmp_path / "none.db")
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("statements", [3, 60])
 def test_a_database_that_a_kill_left_half_made_gets_every_figure(
     store: DirectoryStore, tmp_path: Path, statements: int
@@ -97,7 +96,6 @@ def test_a_database_that_somebody_else_is_making_is_waited_for(
     assert file.stat().st_ino == inode
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("kept", ["as it was", "damaged", "unwritable", "nowhere"])
 def test_an_empty_database_is_made_once_for_all_homes_of_a_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: str

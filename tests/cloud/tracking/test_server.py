@@ -35,7 +35,6 @@ def server(tracking_uri: str, client: "MlflowClient", tmp_path: Path) -> Iterato
         server.kill()
 
 
-@pytest.mark.timeout(300)  # The server takes 10 s of CPU to start, twice.
 def test_a_server_killed_in_the_middle_and_started_again_has_every_point_once(
     client: "MlflowClient", store: DirectoryStore, experiment: str, server: MlflowServer, capfd: pytest.CaptureFixture[str]
 ) -> None:

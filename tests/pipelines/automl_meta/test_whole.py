@@ -12,8 +12,6 @@ from tests.cloud.searches.rows import SMALLEST, happened
 from tests.cloud.tracking.told import WARNINGS_OF_MLFLOW
 from tests.terminal import Cloudedge
 
-pytestmark = pytest.mark.timeout(300)
-
 
 @pytest.mark.filterwarnings(*WARNINGS_OF_MLFLOW)
 def test_searches_in_the_store_become_the_meta_model_that_leads_and_a_version_in_mlflow(
