@@ -4,7 +4,7 @@ automl/trace/<order id>.json    one search
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from cloudedge.documents import parse
 from cloudedge.documents.automl import MAX_SEARCH_BYTES, TraceRow
@@ -15,21 +15,15 @@ from cloudedge.store import Store, checked_key
 _ROOT = "automl/trace"
 
 
-def keep(store: Store, rows: Iterable[TraceRow]) -> None:
-    """Keep searches, each once: one that is kept already stays as it is.
+def keep(store: Store, row: TraceRow) -> None:
+    """Keep a search, once: one that is kept already stays as it is.
 
     Devices say what a row is. One that is not named after an order to its own device is not kept.
     """
-    for row in rows:
-        key = _key_of(row)
-        if key:
-            with contextlib.suppress(Conflict):
-                store.put(key, row.model_dump_json().encode(), once=True)
-
-
-def rows(store: Store) -> Iterator[TraceRow]:
-    """All searches that are kept, by their ids; one that cannot be read is passed over."""
-    return (row for _, row in entries(store) if row)
+    key = _key_of(row)
+    if key:
+        with contextlib.suppress(Conflict):
+            store.put(key, row.model_dump_json().encode(), once=True)
 
 
 def entries(store: Store) -> Iterator[tuple[str, TraceRow | None]]:
