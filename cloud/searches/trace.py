@@ -5,6 +5,7 @@ automl/trace/<order id>.json    one search
 
 import contextlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from cloudedge.documents import parse
 from cloudedge.documents.automl import MAX_SEARCH_BYTES, TraceRow
@@ -13,6 +14,9 @@ from cloudedge.errors import Conflict, InvalidInput, NotFound
 from cloudedge.store import Store, checked_key
 
 _ROOT = "automl/trace"
+
+_AT_ONCE = 16
+"""Searches read at a time."""
 
 
 def keep(store: Store, row: TraceRow) -> None:
@@ -28,7 +32,9 @@ def keep(store: Store, row: TraceRow) -> None:
 
 def entries(store: Store) -> Iterator[tuple[str, TraceRow | None]]:
     """Keys of the trace, sorted, each with its search; none: it cannot be read, or is not the one that belongs there."""
-    return ((entry.key, _read(store, entry.key)) for entry in store.list(_ROOT))
+    keys = [entry.key for entry in store.list(_ROOT)]
+    with ThreadPoolExecutor(_AT_ONCE) as others:  # The time goes into waiting for the store.
+        yield from zip(keys, others.map(lambda key: _read(store, key), keys), strict=True)
 
 
 def _read(store: Store, key: str) -> TraceRow | None:
