@@ -12,6 +12,7 @@ from cloudedge.documents.data import DataFormat
 from cloudedge.documents.report import Share
 from cloudedge.documents.task import EdgeNames, Quorum, Task
 from cloudedge.documents.training import Training
+from cloudedge.names import MAYBE_NAME
 
 
 class Allowed(Part):
@@ -82,13 +83,13 @@ class EdgeAutomlTask(Task):
     )
     meta_model: str = Field(
         default="",
-        pattern=r"^([a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?)?$",
+        pattern=MAYBE_NAME,
         description="Meta model that says how large a search may be: the id of the run that trained it, or 'shipped'; empty: "
         "the newest that passed its gate, or else the one that comes with cloudedge.",
     )
     model_name: str = Field(
         default="",
-        pattern=r"^([a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?)?$",
+        pattern=MAYBE_NAME,
         description="Name of the registered model; empty: the task's id.",
     )
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="All randomness of the run follows from it.")

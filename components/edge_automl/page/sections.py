@@ -204,7 +204,7 @@ def _device(found: Findings, device: DeviceStory) -> Markup:
         parts.append(element("p", device.fault, class_="alert"))
     if result.nothing:
         parts += [
-            element("p", in_words(result.nothing), class_="alert"),
+            element("p", result.words or in_words(result.nothing), class_="alert"),
             element("h3", "What would have to change"),
             tables.remedies(result.nothing).markup(),
         ]
