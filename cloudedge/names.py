@@ -17,6 +17,9 @@ NAME = rf"^[a-z0-9]([a-z0-9-]{{0,{LONGEST_NAME - 2}}}[a-z0-9])?$"
 """Task ids and edge names: lower-case letters, digits and inner hyphens, at most 53 characters (a DNS label with room
 for the prefixes that Kubernetes objects get)."""
 
+MAYBE_NAME = rf"^({NAME[1:-1]})?$"
+"""The same, or nothing."""
+
 FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 """A file's name without folders."""
 
@@ -47,6 +50,7 @@ _SYSTEM = frozenset(
 
 IN_WORDS = {
     NAME: "use lower-case letters, digits and inner hyphens, at most 53 characters",
+    MAYBE_NAME: "use lower-case letters, digits and inner hyphens, at most 53 characters, or leave it empty",
     FILE_NAME: "use a file name without folders: letters, digits, dots, underscores and hyphens, at most 100 characters",
     FIELD_NAME: "use a letter or underscore, then letters, digits, dots, underscores and hyphens, at most 100 characters; what "
     'the files call it goes, as it stands there, into "column" (of the label: "label_column")',

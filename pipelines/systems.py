@@ -14,6 +14,7 @@ from cloudedge.documents import Task
 from cloudedge.documents.task import TaskT
 from cloudedge.documents.tasks import SYSTEMS, package_of, part_of, systems
 from cloudedge.errors import NotFound
+from cloudedge.files import disk_errors
 from pipelines.frames import Frames
 
 if TYPE_CHECKING:
@@ -33,12 +34,10 @@ class Demo(ABC, Generic[TaskT]):
     Attributes:
         name: Of its data and its task's file.
         edges: Number of edges, where nobody names another.
-        written_last: Folder in the data's that is there once all of it is.
     """
 
     name: str
     edges: int
-    written_last: str = "cloud"
 
     @abstractmethod
     def task(self, edges: int) -> TaskT:
@@ -50,7 +49,7 @@ class Demo(ABC, Generic[TaskT]):
 
     @abstractmethod
     def write_data(self, folder: Path, edges: int) -> None:
-        """Lay out the data as `cloudedge run --data` reads it.
+        """Lay out the data as `cloudedge run --data` reads it, the cloud's last.
 
         Raises:
             InvalidInput: the data is not enough for so many edges.
@@ -70,7 +69,7 @@ class Demo(ABC, Generic[TaskT]):
         """
         count = edges or self.edges
         found = home / "data" / f"{self.name}-{count}"
-        if not (found / self.written_last).exists():
+        if not (found / "cloud").exists():
             self.write_data(found, count)
         return found
 
@@ -89,6 +88,7 @@ class System(ABC, Generic[TaskT]):
         instead_of_edges: How a task does without any; empty: it does not.
         curve: What the figures of `newest` are, for people; empty: there are none.
         demo: Its demo, if it has one.
+        reads_samples: Whether its steps or edges read samples.
     """
 
     document: type[TaskT]
@@ -97,6 +97,7 @@ class System(ABC, Generic[TaskT]):
     instead_of_edges: str = ""
     curve: str = ""
     demo: Demo[TaskT] | None = None
+    reads_samples: bool = True
 
     @property
     def frames(self) -> Frames:
@@ -123,6 +124,8 @@ class System(ABC, Generic[TaskT]):
     def demo_data(self, task: TaskT, home: Path, edges: int | None) -> Path | None:
         """Folder of the demo's samples in a home, laid out if it is not there; None: a task is about other samples.
 
+        Of a system that reads none it is an empty one.
+
         Args:
             task: The task.
             home: The home.
@@ -132,6 +135,12 @@ class System(ABC, Generic[TaskT]):
             InvalidInput: the samples are not enough for so many edges.
             StoreFailed: the disk does not take them.
         """
+        if not self.reads_samples:
+            empty = home / "data" / "no-samples"
+            with disk_errors(empty):
+                for folder in (empty, *(empty / "edges" / edge for edge in self.edges_of(task) or ())):
+                    folder.mkdir(parents=True, exist_ok=True)
+            return empty
         if self.demo is None or not self.demo.suits(task):
             return None
         return self.demo.folder(home, edges or len(self.edges_of(task) or ()) or None)

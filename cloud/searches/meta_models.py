@@ -71,15 +71,17 @@ def of_run(store: Store, run_id: str) -> MetaModelRecord:
         NotFound: the run has trained none that passed its gate.
     """
     found = _find(store, _key_of(run_id))
-    if found is None or not found.passed:
-        why = "did not pass its gate" if found else "is not in the store"
-        there = newest(store)
-        known = f", {there.run!r} for the newest one" if there else ""
-        raise NotFound(
-            f"A meta model of the run {run_id!r} {why}. Give 'shipped' for the one that comes with cloudedge{known}, or "
-            "nothing: then the newest one that passed leads, or else the shipped one."
-        )
-    return found
+    if found and found.passed:
+        return found
+    there = newest(store)
+    if there and there.run == run_id:
+        return there  # Its run was deleted, and it leads all the same.
+    why = "did not pass its gate" if found else "is not in the store"
+    known = f", {there.run!r} for the newest one" if there else ""
+    raise NotFound(
+        f"A meta model of the run {run_id!r} {why}. Give 'shipped' for the one that comes with cloudedge{known}, or "
+        "nothing: then the newest one that passed leads, or else the shipped one."
+    )
 
 
 def shipped(store: Store) -> MetaModelRecord:

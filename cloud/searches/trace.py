@@ -4,7 +4,8 @@ automl/trace/<order id>.json    one search
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from cloudedge.documents import parse
 from cloudedge.documents.automl import MAX_SEARCH_BYTES, TraceRow
@@ -14,27 +15,26 @@ from cloudedge.store import Store, checked_key
 
 _ROOT = "automl/trace"
 
+_AT_ONCE = 16
+"""Searches read at a time."""
 
-def keep(store: Store, rows: Iterable[TraceRow]) -> None:
-    """Keep searches, each once: one that is kept already stays as it is.
+
+def keep(store: Store, row: TraceRow) -> None:
+    """Keep a search, once: one that is kept already stays as it is.
 
     Devices say what a row is. One that is not named after an order to its own device is not kept.
     """
-    for row in rows:
-        key = _key_of(row)
-        if key:
-            with contextlib.suppress(Conflict):
-                store.put(key, row.model_dump_json().encode(), once=True)
-
-
-def rows(store: Store) -> Iterator[TraceRow]:
-    """All searches that are kept, by their ids; one that cannot be read is passed over."""
-    return (row for _, row in entries(store) if row)
+    key = _key_of(row)
+    if key:
+        with contextlib.suppress(Conflict):
+            store.put(key, row.model_dump_json().encode(), once=True)
 
 
 def entries(store: Store) -> Iterator[tuple[str, TraceRow | None]]:
     """Keys of the trace, sorted, each with its search; none: it cannot be read, or is not the one that belongs there."""
-    return ((entry.key, _read(store, entry.key)) for entry in store.list(_ROOT))
+    keys = [entry.key for entry in store.list(_ROOT)]
+    with ThreadPoolExecutor(_AT_ONCE) as others:  # The time goes into waiting for the store.
+        yield from zip(keys, others.map(lambda key: _read(store, key), keys), strict=True)
 
 
 def _read(store: Store, key: str) -> TraceRow | None:

@@ -40,6 +40,8 @@ _SHARE = 0.1
 
 _REGISTRATION = "did not register the model"
 _FILES = "did not take the run's files"
+_OWN_MODEL = "register"
+"""Name of what the step of this name says: its model is the run's. What others say registers models beside it."""
 _NO_FILES = "takes the run's figures, but neither its model nor its report"
 
 FoundT = TypeVar("FoundT", bound=Document)
@@ -184,7 +186,7 @@ class Relay:
                 parts.append((name, _FILES, partial(self._upload, client, runs.parent, called, key)))
         for name, batch in batches.items():
             if batch.registration is not None:
-                parts.append((name, _REGISTRATION, partial(self._register, client, runs, batch.registration)))
+                parts.append((name, _REGISTRATION, partial(self._register, client, runs, name, batch.registration)))
         if fault := unwritable(runs.artifacts, self._tracking_uri):
             return points, [failure(self._tracking_uri, fault, _NO_FILES)], {name for name, _, _ in parts}
         left: list[MlflowFailed] = []
@@ -201,7 +203,7 @@ class Relay:
                 withheld.add(name)
         return points, left, withheld
 
-    def _register(self, client: "MlflowClient", runs: Runs, registration: Registration) -> None:
+    def _register(self, client: "MlflowClient", runs: Runs, name: str, registration: Registration) -> None:
         try:
             registered = register(client, self._store, self._run, runs, registration)
         except NotFound as error:
@@ -209,7 +211,8 @@ class Relay:
         except InvalidModel as error:
             _log.warning("The model is not registered: %s", error)
         else:
-            self._store.put(_registered_key(self._run), registered.to_json())
+            if name == _OWN_MODEL:
+                self._store.put(_registered_key(self._run), registered.to_json())
 
     def _upload(self, client: "MlflowClient", run_id: str, name: str, key: str) -> None:
         with tempfile.TemporaryDirectory(prefix="cloudedge-file-") as folder:

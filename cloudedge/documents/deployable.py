@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from cloudedge.documents.base import Document, Part, Told, each_once
 from cloudedge.documents.data import ClassName, DataFormat
 from cloudedge.documents.report import Count
-from cloudedge.names import FIELD_NAME, NAME, SHA256
+from cloudedge.names import FIELD_NAME, MAYBE_NAME, NAME, SHA256
 
 MAX_DEPLOYABLE_BYTES = 512 * 1024 * 1024
 """Of the ONNX file."""
@@ -60,7 +60,7 @@ class Deployable(Document, Told):
     name: str = Field(pattern=NAME, description="Name of the registered model.")
     brand: str = Field(
         default="",
-        pattern=r"^([a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?)?$",
+        pattern=MAYBE_NAME,
         description="Product variety that it judges; empty: any.",
     )
     sha256: str = Field(pattern=SHA256, description="Digest of the ONNX file.")

@@ -13,7 +13,7 @@ from cloudedge.documents.data import ClassName
 from cloudedge.documents.deployable import Deployable
 from cloudedge.documents.inspection import NORMAL, Bounds
 from cloudedge.documents.report import Count, Seconds, Share, Text, Time
-from cloudedge.names import NAME, SHA256
+from cloudedge.names import MAYBE_NAME, NAME, SHA256
 
 SERVER = "server"
 """Name by which a deployment means the line's edge server itself; no detector may have it."""
@@ -33,7 +33,7 @@ DEPLOYMENT_ID = r"^[a-z0-9.-]{1,200}$"
 Phase = Literal["waiting", "transferring", "loading", "watching", "serving", "failed", "rolled-back"]
 Digest = Annotated[str, Field(pattern=SHA256)]
 NoneOrDigest = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
-Brand = Annotated[str, Field(pattern=r"^([a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?)?$")]
+Brand = Annotated[str, Field(pattern=MAYBE_NAME)]
 """A product variety; empty: none."""
 
 

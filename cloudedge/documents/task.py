@@ -3,13 +3,27 @@
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, TypeVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
-from cloudedge.documents.base import Document
+from cloudedge.documents.base import Document, each_once
 from cloudedge.names import NAME
 
 EdgeName = Annotated[str, Field(pattern=NAME)]
 """Name of an edge that a task names."""
+
+EdgeNames = Annotated[tuple[EdgeName, ...], AfterValidator(each_once)]
+"""The edges that a task names, each once."""
+
+
+def _can_be_met(quorum: int, others: ValidationInfo) -> int:
+    edges = others.data.get("edges")
+    if edges and quorum > len(edges):
+        raise ValueError(f"name more edges, or give at most {len(edges)}, their number")
+    return quorum
+
+
+Quorum = Annotated[int, Field(ge=0), AfterValidator(_can_be_met)]
+"""How many of the edges in the field `edges` must deliver; 0: all."""
 
 
 class Task(Document):

@@ -25,6 +25,11 @@ class RankedDevice(Part):
     deployable: Deployable | None = Field(default=None, description="Its model's manifest; none: it has no model.")
     fault: str = Field(default="", max_length=2000, description="Why its model is not taken; empty: it is, or there is none.")
 
+    @property
+    def words(self) -> str:
+        """What came of it, in words."""
+        return f"Its model is not taken: {self.fault}" if self.fault else self.result.words
+
 
 class Ranking(Document):
     """The devices' results side by side."""

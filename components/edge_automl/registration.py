@@ -1,25 +1,41 @@
 """A device's model as it is registered, with what it costs on which device."""
 
+from cloud.pages import markdown
+from cloud.pages.words import count, share
 from cloud.runs.run import Run
 from cloud.tracking import Ancestor, Registration
 from cloud.tracking.sweeps import CHAMPION
-from cloudedge.documents.tasks.edge_automl import EdgeAutomlTask
+from cloudedge.automl.screen import candidate_in_words
+from cloudedge.documents.automl import Candidate
+from cloudedge.documents.kinds.search import Searched
 from cloudedge.errors import NotFound
-from components.edge_automl.page.description import description
+from components.edge_automl.page.findings import Findings
+from components.edge_automl.page.tables import elsewhere
 from components.edge_automl.records import MODEL, SEARCH, Ranking
 
+_MOST_DEVICES = 20
+"""Rows of the table of a version's page, whose length MLflow bounds."""
 
-def registration_of(run: Run, ranking: Ranking, edge: str) -> Registration:
+
+def registration_of(run: Run, ranking: Ranking, edge: str, found: Findings) -> Registration:
     """A device's model as a version of the run's registered model, under the device's name; the best one is the champion.
+
+    Args:
+        run: The run.
+        ranking: Its devices' results.
+        edge: The device.
+        found: What is known of the run's searches.
 
     Raises:
         NotFound: the device has no model.
     """
-    task, waited = run.task_for(EdgeAutomlTask), run.waited(SEARCH)
-    device = ranking.devices.get(edge)
+    device, waited = ranking.devices.get(edge), run.waited(SEARCH)
     delivery = next((each for each in waited.delivered if each.edge == edge), None) if waited else None
-    if device is None or device.deployable is None or delivery is None:
-        raise NotFound(f"The device {edge} of run {run.id} has no model.")
+    if device is None or device.deployable is None or device.result.candidate is None or delivery is None:
+        there = sorted(name for name, one in ranking.devices.items() if one.deployable)
+        raise NotFound(
+            f"The device {edge!r} of run {run.id} has no model; there are models of {', '.join(there) or 'no device'}."
+        )
     result, deployable = device.result, device.deployable
     ancestor = Ancestor(
         role="edge",
@@ -40,11 +56,27 @@ def registration_of(run: Run, ranking: Ranking, edge: str) -> Registration:
     return Registration(
         model_key=run.output_key(delivery, MODEL),
         sha256=result.sha256,
-        registered_model=task.registered_model,
+        registered_model=found.task.registered_model,
         aliases=(*([CHAMPION] if edge == ranking.best else []), f"on-{edge}"),
         tags=tags,
-        description=description(run, task, ranking, edge),
+        description=_description(run.id, found, edge, result, device.result.candidate),
         ancestors=(ancestor,),
         classes=deployable.classes,
         deployable=deployable,
+    )
+
+
+def _description(run: str, found: Findings, edge: str, result: Searched, candidate: Candidate) -> str:
+    """What a person reads on the version's page, in Markdown: what the model is, and what it costs on which device."""
+    costs, hidden = elsewhere(found, edge, _MOST_DEVICES)
+    return "\n\n".join(
+        [
+            f"{found.task.name}: the best network that keeps the limits of the device {markdown.code(edge)}, "
+            f"{candidate_in_words(candidate)}, found on its own samples in run {markdown.code(run)}. "
+            f"Accuracy on held-out samples: {share(result.accuracy)}; loss: {result.loss}.",
+            costs.markdown(),
+            *([f"And {count(hidden, 'more device')}."] if hidden else []),
+            f"`model.onnx` (sha256 {markdown.code(result.sha256)}) is the file that was measured; `deployable.json` has all to "
+            "run it.",
+        ]
     )

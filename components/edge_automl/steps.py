@@ -1,6 +1,7 @@
 """The part of AutoML at the edge in the steps that several systems use."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from cloud.orders.dispatch import Participants
@@ -11,7 +12,7 @@ from cloud.orders.watch import Watched
 from cloud.pages.words import share
 from cloud.reports.report import Report
 from cloud.runs.run import Run
-from cloud.searches import meta_models
+from cloud.searches import meta_models, trace
 from cloud.searches.meta_models import MetaModelRecord
 from cloud.step import Step
 from cloud.stores.recorded import recorded
@@ -25,9 +26,10 @@ from cloudedge.documents.kinds.search import Search, Searched
 from cloudedge.documents.tasks.edge_automl import EdgeAutomlTask
 from cloudedge.errors import InvalidInput, NotFound
 from cloudedge.files import disk_errors
+from components.edge_automl.page.findings import gather
 from components.edge_automl.page.sections import report_of
 from components.edge_automl.rank.step import model_of
-from components.edge_automl.records import MODEL, SEARCH, meta_model_key, ranking_of, used_meta_model
+from components.edge_automl.records import MODEL, SEARCH, meta_model_key, ranking_of, search_of, used_meta_model
 from components.edge_automl.registration import registration_of
 from components.systems import Offered, Refused, SystemSteps
 
@@ -61,12 +63,18 @@ class EdgeAutomlSteps(SystemSteps[EdgeAutomlTask]):
             {"search": MAX_SEARCH_BYTES, "model": MAX_DEPLOYABLE_BYTES, "deployable": MAX_DEPLOYABLE_MANIFEST_BYTES},
             task.deadline_seconds,
         )
+        figures = Figures(work, step)
+
+        def keep(changed: Sequence[Watched]) -> None:
+            figures.keep(changed)
+            _keep_searches(work, changed)
+
         # A device that searches keeps nobody else from it: all have their time, however many have delivered.
         return StepOrders(
             assignment,
             Participants(task.edges, quorum=task.quorum),
             grace_seconds=task.deadline_seconds,
-            keep=Figures(work, step).keep,
+            keep=keep,
         )
 
     def figures(self, watched: Watched) -> dict[str, str]:
@@ -95,7 +103,7 @@ class EdgeAutomlSteps(SystemSteps[EdgeAutomlTask]):
         task, best = work.run.task_for(EdgeAutomlTask), ranking.devices[ranking.best].result
         if (best.accuracy or 0.0) <= task.least:
             return Refused(best.sha256, too_inaccurate(task, best.accuracy or 0.0))
-        return registration_of(work.run, ranking, ranking.best)
+        return registration_of(work.run, ranking, ranking.best, gather(work.run))
 
     def offer(self, run: Run, folder: Path, sha256: str = "") -> Offered:
         """See `SystemSteps.offer`."""
@@ -127,9 +135,22 @@ def too_inaccurate(task: EdgeAutomlTask, accuracy: float) -> str:
     return f"The model is right in {accuracy:.1%} of the held-out samples, {why}. Train longer, or on more samples."
 
 
+def _keep_searches(work: Step, changed: Sequence[Watched]) -> None:
+    """Keep the searches that are over for the next meta model, as they come: whatever becomes of the run, they happened."""
+    for watched in changed:
+        if watched.delivered:
+            try:
+                row = search_of(work.run, watched.order).row
+            except (InvalidInput, NotFound):  # Whoever ranks it says so.
+                continue
+            if row:
+                trace.keep(work.store, row)
+
+
 def _meta_model(work: Step, task: EdgeAutomlTask) -> MetaModelRecord:
-    """The meta model that leads the run's searches: settled as the first order is issued, and the same from then on."""
-    known = used_meta_model(work.run)
+    """The meta model that leads the run's searches: settled before the first order is issued, and the same from then on."""
+    # Of a run that asked nobody yet the task may have been mended since, and name another one.
+    known = used_meta_model(work.run) if work.run.dispatched(SEARCH) else None
     if known is None:
         if task.meta_model == "shipped":
             known = meta_models.shipped(work.store)

@@ -1,13 +1,11 @@
 """What training a meta model is to the command line, to the places where it runs, and to whoever looks at its runs."""
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloud.runs.run import Run
 from cloudedge.documents.tasks.automl_meta import AutomlMetaTask
 from cloudedge.errors import InvalidInput
-from cloudedge.files import disk_errors
 from components.automl_meta.records import learning_of
 from pipelines.systems import Place, System
 
@@ -21,6 +19,7 @@ class AutomlMetaSystem(System[AutomlMetaTask]):
     """A meta model of the searches that happened."""
 
     document = AutomlMetaTask
+    reads_samples = False  # What is learned from is in the store.
     modules = (
         "cloudedge.automl.meta.training",
         "cloudedge.training",
@@ -45,13 +44,6 @@ class AutomlMetaSystem(System[AutomlMetaTask]):
         from pipelines.automl_meta.training import pipeline
 
         return {"automl_meta": pipeline()}
-
-    def demo_data(self, task: AutomlMetaTask, home: Path, edges: int | None) -> Path | None:
-        """See `System.demo_data`: what is learned from is in the store."""
-        folder = home / "data" / "no-samples"
-        with disk_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        return folder
 
     def edges_of(self, task: AutomlMetaTask) -> Collection[str] | None:
         """See `System.edges_of`."""
@@ -97,7 +89,7 @@ class AutomlMetaSystem(System[AutomlMetaTask]):
             passed_over = f"Of the trace's entries {record.passed_over:,} cannot be believed and did not count"
             console.print(f"{passed_over}; the log of the step 'learn' names them and says why.", soft_wrap=True, markup=False)
         if record.devices:
-            table = Table("device", "searches", "by a meta model", "by TPE", box=None, title_justify="left")
+            table = Table("device", "searches", "by a meta model", "by TPE", box=None)
             for name, each in record.devices.items():
                 table.add_row(name, f"{each.searches:,}", f"{each.meta:,}", f"{each.tpe:,}")
             console.print()

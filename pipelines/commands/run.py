@@ -128,10 +128,8 @@ def demo_folder(task: Task, home: Path, edges: int | None, file: Path) -> Path:
     system = system_of(task)
     folder = system.demo_data(task, home, edges)
     if folder is None:
-        raise InvalidInput(
-            f"{file} is about other samples than the demo's{f' {system.demo.name}' if system.demo else ''}: "
-            "name the folder that has yours with --data FOLDER."
-        )
+        why = f"is about other samples than the demo's {system.demo.name}" if system.demo else "is about samples of yours"
+        raise InvalidInput(f"{file} {why}: name the folder that has them with --data FOLDER.")
     return folder
 
 

@@ -9,6 +9,7 @@ from cloudedge.automl.layers import layers_of
 from cloudedge.automl.screen import REFERENCE, milliseconds
 from cloudedge.automl.space import spec
 from cloudedge.documents.tasks.edge_automl import EdgeAutomlTask
+from components.edge_automl.page.findings import beyond
 from components.edge_automl.records import SEARCH, RankedDevice, Ranking, ranking_of
 from pipelines.frames import Frames
 from pipelines.systems import Place, System
@@ -131,13 +132,11 @@ def _without_model(run: Run, ranking: Ranking) -> dict[str, list[str]]:
         found.setdefault(f"no result: {reason}", []).append(edge)
     for edge, device in sorted(ranking.devices.items()):
         if device.deployable is None:
-            found.setdefault(device.fault or device.result.words, []).append(edge)
+            found.setdefault(device.words, []).append(edge)
     return found
 
 
 def _summary(device: RankedDevice) -> dict[str, Any]:
-    from cloudedge.automl.screen import broken
-
     result, costs = device.result, device.result.costs
     return {
         "accuracy": result.accuracy,
@@ -147,7 +146,7 @@ def _summary(device: RankedDevice) -> dict[str, Any]:
         "limit_ms": result.limits.latency_ms,
         "memory_bytes": costs.memory_bytes if costs else None,
         "energy_joules": costs.energy_joules if costs else None,
-        "broken_limits": list(broken(costs, result.limits)) if costs else [],
+        "broken_limits": list(beyond(costs, result.limits)) if costs else [],
         "screened_out": result.screened_out,
         "refused": result.refused,
         "by": result.by,
@@ -157,7 +156,7 @@ def _summary(device: RankedDevice) -> dict[str, Any]:
         else None,
         "nothing_feasible": result.nothing.model_dump(mode="json") if result.nothing else None,
         "fault": device.fault,
-        "words": device.fault or result.words,
+        "words": device.words,
     }
 
 

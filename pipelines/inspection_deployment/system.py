@@ -1,13 +1,11 @@
 """What deployment on production lines is to the command line, to the places where it runs, and to whoever looks at its runs."""
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloud.runs.run import Run
 from cloudedge.documents.tasks.inspection_deployment import InspectionDeploymentTask
 from cloudedge.errors import InvalidInput
-from cloudedge.files import disk_errors
 from components.inspection_deployment.page import deployed_by
 from components.inspection_deployment.records import release_of
 from pipelines.systems import Place, System
@@ -28,6 +26,7 @@ class InspectionDeploymentSystem(System[InspectionDeploymentTask]):
         "components.inspection_deployment.steps",
     )
     edges_in_task = "line"
+    reads_samples = False
 
     def in_words(self, task: InspectionDeploymentTask) -> str:
         """See `System.in_words`."""
@@ -47,13 +46,6 @@ class InspectionDeploymentSystem(System[InspectionDeploymentTask]):
         from pipelines.inspection_deployment.deployment import pipeline
 
         return {"inspection_deployment": pipeline()}
-
-    def demo_data(self, task: InspectionDeploymentTask, home: Path, edges: int | None) -> Path | None:
-        """See `System.demo_data`: a deployment needs no samples, only the line's edge server."""
-        folder = home / "data" / "no-samples"
-        with disk_errors(folder):
-            (folder / "edges" / task.line).mkdir(parents=True, exist_ok=True)
-        return folder
 
     def edges_of(self, task: InspectionDeploymentTask) -> Collection[str] | None:
         """See `System.edges_of`."""

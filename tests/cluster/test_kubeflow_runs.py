@@ -16,7 +16,6 @@ from cloud.cluster.api import Namespace
 from cloud.faults import Faults
 from cloud.inboxes import usable
 from cloud.inboxes.config_maps import ConfigMapInboxes
-from cloud.searches import trace
 from cloud.tracking.registry import SHA256_TAG
 from cloud.tracking.runs import RUN_TAG
 from cloud.tracking.sweeps import CHAMPION
@@ -33,6 +32,7 @@ from components.edge_automl.rank.step import model_of
 from components.edge_automl.records import MODEL
 from pipelines.kubeflow.nodes import node
 from pipelines.kubeflow.pods import NODE_NAME
+from tests.cloud.searches.rows import kept
 from tests.cloud.tracking.server import MlflowServer
 from tests.cluster.argo import KubeflowTier
 from tests.cluster.edge_tier import EdgeSite
@@ -236,7 +236,7 @@ def test_a_device_gets_its_model_in_a_run_of_kubeflows(
     assert version.tags[SHA256_TAG] == result.sha256
     delivery, _ = model_of(run, "")
     assert hashlib.sha256(run.output(delivery, MODEL, MAX_DEPLOYABLE_BYTES)).hexdigest() == result.sha256
-    assert list(trace.rows(run.store)) == [record.row]
+    assert kept(run.store) == [record.row]
     assert f"{result.accuracy:.1%}" in site.report_shown(kubeflow_tier, searching)
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from cloud.orders.points import points_of_step
-from cloud.searches import trace
 from cloudedge.documents.automl import DeviceDescription
 from components.edge_automl.records import SEARCH
 from edge.folders import Folders
+from tests.cloud.searches.rows import kept
 from tests.cluster.edge_tier import EdgeSite, EdgeTier
 from tests.cluster.searching import EPOCHS, found, search
 from tests.digits import EDGES
@@ -38,7 +38,7 @@ def test_a_search_goes_on_after_its_pods_death_and_trains_no_network_twice(
     assert record.row is not None
     trials = record.row.trials
     assert len({trial.candidate for trial in trials}) == len(trials) >= TRIALS
-    assert [row.id for row in trace.rows(run.store)] == [record.row.id]
+    assert [row.id for row in kept(run.store)] == [record.row.id]
     points = points_of_step(run, SEARCH)[EDGE]
     assert [point.sequence for point in points] == list(range(TRIALS * (EPOCHS + 1)))
     assert EPOCHS + 1 < len(before) < len(points)

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from cloud.runs.run import Run
-from cloud.searches import trace
 from cloud.tracking.client import connect
 from cloud.tracking.versions import version_named
 from cloudedge.automl.screen import broken
@@ -15,6 +14,7 @@ from cloudedge.documents.kinds.search import Searched
 from cloudedge.store import DirectoryStore
 from components.edge_automl.records import SEARCH, ranking_of, search_of
 from components.systems import steps_of
+from tests.cloud.searches.rows import kept
 from tests.cloud.tracking.told import WARNINGS_OF_MLFLOW, runs_of
 from tests.e2e.demos import ended_demo
 
@@ -89,7 +89,7 @@ def test_each_device_is_what_its_description_says(shown: Shown) -> None:
 
 
 def test_the_searches_are_kept_for_the_next_meta_model_and_each_trial_is_a_run_in_mlflow(shown: Shown) -> None:
-    rows = {row.device: row for row in trace.rows(shown.run.store)}
+    rows = {row.device: row for row in kept(shown.run.store)}
     searched = {name for name in DEVICES if shown.result(name).by != "nobody"}
     assert rows.keys() == searched
     runs = runs_of(connect(shown.mlflow), "cloudedge")

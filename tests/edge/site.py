@@ -40,6 +40,7 @@ from cloudedge.documents import (
 from cloudedge.documents.data import SampleField
 from cloudedge.models import build
 from cloudedge.mount import write_mount
+from edge.messages import Job
 from tests.waiting import until
 
 DATA = DataFormat(storage="json-lines", fields=(SampleField(name="x", shape=(4,)),), classes=("low", "high"), held_out=0.25)
@@ -120,6 +121,17 @@ class Site:
             "manifest": self.target(name, "manifest.json"),
         }
         return Order(**{**values, **changes})
+
+    def job(self, order: Order, *, begun: bool = False) -> Job:
+        """An order as the runner gives it to the work."""
+        return Job(
+            order=order,
+            begun=begun,
+            state=str(self.state),
+            samples=str(self.samples),
+            mirror_samples=False,
+            file_roots=(str(self.cloud),),
+        )
 
     def want(self, *orders: Order, generation: int | None = None) -> None:
         """Let the cloud want these orders, as its carrier writes them."""

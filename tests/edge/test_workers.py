@@ -15,17 +15,7 @@ from tests.waiting import until
 
 
 def job(site: Site) -> bytes:
-    roots = (str(site.cloud),)
-    return line(
-        Job(
-            order=site.order(),
-            begun=False,
-            state=str(site.state),
-            samples=str(site.samples),
-            mirror_samples=False,
-            file_roots=roots,
-        )
-    )
+    return line(site.job(site.order()))
 
 
 def messages(connection: socket.socket) -> list[dict[str, object]]:

@@ -1,17 +1,15 @@
 """Training the meta model of AutoML at the edge anew, from the searches that happened since."""
 
-from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from cloudedge.documents.task import Task
+from cloudedge.names import NAME
 
 
 class AutomlMetaTask(Task):
     """A training of the meta model, where enough searches happened since the last one."""
-
-    form_names: ClassVar[Mapping[str, str]] = {**Task.form_names}
 
     kind: Literal["automl-meta"] = Field(default="automl-meta", description="System that the task is for.")
     every_rows: int = Field(
@@ -25,7 +23,7 @@ class AutomlMetaTask(Task):
     )
     model_name: str = Field(
         default="automl-meta",
-        pattern=r"^[a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?$",
+        pattern=NAME,
         description="Name of the registered model.",
     )
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="All randomness of the training follows from it.")

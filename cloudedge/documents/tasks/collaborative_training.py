@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 
-from cloudedge.documents.base import Part, each_once
+from cloudedge.documents.base import Part
 from cloudedge.documents.data import DataFormat
-from cloudedge.documents.task import EdgeName, Task
+from cloudedge.documents.task import EdgeNames, Quorum, Task
 from cloudedge.documents.training import ModelSpec, Recollection, Training
 from cloudedge.names import FILE_NAME, NAME
 
@@ -44,12 +44,12 @@ class Collaboration(Part):
         "recollection": "edge",
     }
 
-    edges: tuple[EdgeName, ...] = Field(
+    edges: EdgeNames = Field(
         default=(), max_length=100_000, description="Names of the participating edges; empty: all enrolled ones."
     )
     rounds: int = Field(default=3, ge=1, le=100_000, description="Largest number of rounds.")
-    quorum: int = Field(
-        default=0, ge=0, le=100_000, description="Results that a round needs; 0: all. Below it at the deadline the run fails."
+    quorum: Quorum = Field(
+        default=0, le=100_000, description="Results that a round needs; 0: all. Below it at the deadline the run fails."
     )
     round_deadline_seconds: float = Field(
         default=3600, gt=0, le=2_592_000, description="How long a round waits for results, in seconds."
@@ -71,19 +71,6 @@ class Collaboration(Part):
         description="Rounds end early when the round's base model reaches this mean accuracy on the edges' held-out samples "
         "(0: run all).",
     )
-
-    @field_validator("edges")
-    @classmethod
-    def _each_once(cls, edges: tuple[str, ...]) -> tuple[str, ...]:
-        return each_once(edges)
-
-    @field_validator("quorum")
-    @classmethod
-    def _can_be_met(cls, quorum: int, others: ValidationInfo) -> int:
-        edges = others.data.get("edges")
-        if edges and quorum > len(edges):
-            raise ValueError(f"name more edges, or give at most {len(edges)}, their number")
-        return quorum
 
 
 class TrainingTask(Task):

@@ -4,14 +4,15 @@ import math
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 
 from cloudedge.documents.automl import MOST_MILLISECONDS, Limits
-from cloudedge.documents.base import Part, each_once
+from cloudedge.documents.base import Part
 from cloudedge.documents.data import DataFormat
 from cloudedge.documents.report import Share
-from cloudedge.documents.task import EdgeName, Task
+from cloudedge.documents.task import EdgeNames, Quorum, Task
 from cloudedge.documents.training import Training
+from cloudedge.names import MAYBE_NAME
 
 
 class Allowed(Part):
@@ -57,7 +58,7 @@ class EdgeAutomlTask(Task):
     form_names: ClassVar[Mapping[str, str]] = {**Task.form_names, "data": "data_format", "allowed": ""}
 
     kind: Literal["edge-automl"] = Field(default="edge-automl", description="System that the task is for.")
-    edges: tuple[EdgeName, ...] = Field(
+    edges: EdgeNames = Field(
         default=(), max_length=1000, description="Names of the devices that search; empty: all enrolled edges."
     )
     data: DataFormat = Field(description="Format of the samples on the devices: images.")
@@ -82,33 +83,20 @@ class EdgeAutomlTask(Task):
     )
     meta_model: str = Field(
         default="",
-        pattern=r"^([a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?)?$",
+        pattern=MAYBE_NAME,
         description="Meta model that says how large a search may be: the id of the run that trained it, or 'shipped'; empty: "
         "the newest that passed its gate, or else the one that comes with cloudedge.",
     )
     model_name: str = Field(
         default="",
-        pattern=r"^([a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?)?$",
+        pattern=MAYBE_NAME,
         description="Name of the registered model; empty: the task's id.",
     )
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="All randomness of the run follows from it.")
-    quorum: int = Field(default=1, ge=0, le=1000, description="Devices that must deliver; 0: all.")
+    quorum: Quorum = Field(default=1, le=1000, description="Devices that must deliver; 0: all.")
     deadline_seconds: float = Field(
         default=3600, gt=0, le=2_592_000, description="How long a device may work, in seconds; then those count that delivered."
     )
-
-    @field_validator("edges")
-    @classmethod
-    def _each_once(cls, edges: tuple[str, ...]) -> tuple[str, ...]:
-        return each_once(edges)
-
-    @field_validator("quorum")
-    @classmethod
-    def _can_be_met(cls, quorum: int, others: ValidationInfo) -> int:
-        edges = others.data.get("edges")
-        if edges and quorum > len(edges):
-            raise ValueError(f"name more edges, or give at most {len(edges)}, their number")
-        return quorum
 
     @property
     def least(self) -> float:

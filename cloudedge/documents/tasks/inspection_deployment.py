@@ -1,7 +1,6 @@
 """Deployment on a production line: a model that passed its gate replaces the one that its detectors judge by."""
 
-from collections.abc import Mapping
-from typing import ClassVar, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, ValidationInfo, model_validator
 
@@ -26,8 +25,6 @@ class Override(Part):
 
 class InspectionDeploymentTask(Task):
     """A deployment to some detectors of a production line."""
-
-    form_names: ClassVar[Mapping[str, str]] = {**Task.form_names}
 
     kind: Literal["inspection-deployment"] = Field(default="inspection-deployment", description="System that the task is for.")
     line: str = Field(pattern=NAME, description="Edge that is the production line's edge server.")

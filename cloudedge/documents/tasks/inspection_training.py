@@ -8,7 +8,7 @@ from pydantic import Field
 from cloudedge.documents.base import Part
 from cloudedge.documents.inspection import InspectionTraining, Share
 from cloudedge.documents.task import Task
-from cloudedge.names import NAME
+from cloudedge.names import MAYBE_NAME, NAME
 
 
 class GateBounds(Part):
@@ -29,7 +29,7 @@ class InspectionTrainingTask(Task):
     line: str = Field(pattern=NAME, description="Edge that is the production line's edge server.")
     model_name: str = Field(
         default="",
-        pattern=r"^([a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?)?$",
+        pattern=MAYBE_NAME,
         description="Name of the registered model; empty: the brand's.",
     )
     weights: str = Field(

@@ -14,7 +14,7 @@ from cloudedge.automl.screen import bounds, excess, times
 from cloudedge.documents.automl import Candidate, Costs, Limit, Limits, Prediction, SearchRecord, Trial
 from cloudedge.documents.kinds.search import Searched
 from cloudedge.documents.tasks.edge_automl import EdgeAutomlTask
-from cloudedge.errors import CloudedgeError
+from cloudedge.errors import CloudedgeError, StoreFailed
 from components.edge_automl.records import MODEL, SEARCH, ranking_of, search_of, used_meta_model
 
 T = TypeVar("T")
@@ -69,12 +69,15 @@ class DeviceStory:
         return tuple(each for each in self.record.predictions if each.broken) if self.record else ()
 
     @property
+    def spared(self) -> tuple[Prediction, ...]:
+        """Those that would fit by what was predicted of them, but cost no less than one that was measured above a limit."""
+        return self._would_fit({trial.candidate for trial in self._trials if _is_spared(trial)}.__contains__)
+
+    @property
     def untried(self) -> tuple[Prediction, ...]:
         """The networks that would fit and were not tried."""
-        if self.record is None:
-            return ()
-        tried = {trial.candidate for trial in self.record.row.trials} if self.record.row else set()
-        return tuple(each for each in self.record.predictions if not each.broken and each.candidate not in tried)
+        tried = {trial.candidate for trial in self._trials}
+        return self._would_fit(lambda candidate: candidate not in tried)
 
     @property
     def by_limit(self) -> Mapping[Limit, int]:
@@ -87,6 +90,14 @@ class DeviceStory:
         if row is None:
             return []
         return [_tried(trial, row.limits, place == row.best, self.refusal) for place, trial in enumerate(row.trials)]
+
+    @property
+    def _trials(self) -> tuple[Trial, ...]:
+        return self.record.row.trials if self.record and self.record.row else ()
+
+    def _would_fit(self, wanted: Callable[[Candidate], bool]) -> tuple[Prediction, ...]:
+        predictions = self.record.predictions if self.record else ()
+        return tuple(each for each in predictions if not each.broken and wanted(each.candidate))
 
     def predicted(self, candidate: Candidate) -> Prediction | None:
         """What a network is expected to cost here."""
@@ -186,13 +197,20 @@ def reasons(task: EdgeAutomlTask, device: DeviceStory) -> Mapping[Limit, str]:
     return held.why if held.limits == record.limits else {}
 
 
+def _is_spared(trial: Trial) -> bool:
+    return bool(trial.broken) and trial.accuracy is None and trial.measured is None
+
+
 def _tried(trial: Trial, limits: Limits, best: bool, refusal: str) -> Tried:
     broken = beyond(trial.measured or trial.predicted, limits)
     if trial.fault:
         return Tried(trial, f"training came to nothing: {trial.fault}", kept=False, chosen=False)
     if trial.accuracy is None:
         how = "refused before it was trained" if trial.measured else "screened out"
-        return Tried(trial, f"{how}: {in_times(broken)}" if broken else how, kept=False, chosen=False)
+        # What is predicted to fit was screened out all the same where one that costs no more was measured above a limit.
+        spared = f"it costs no less than one that was measured above its limit of {' and '.join(trial.broken)}"
+        why = in_times(broken) or (spared if _is_spared(trial) else "")
+        return Tried(trial, f"{how}: {why}" if why else how, kept=False, chosen=False)
     if trial.measured is None:
         return Tried(trial, "not measured, so not to be chosen", kept=False, chosen=False)
     if broken:
@@ -206,6 +224,8 @@ def _delivered(run: Run, order: OfAnOrder) -> DeviceStory:
     """What a device delivered, as far as it can be read."""
     try:
         manifest = run.manifest(order)
+    except StoreFailed:
+        raise
     except CloudedgeError as error:
         return DeviceStory(order.edge, fault=f"What it says cannot be read: {error}")
     if not isinstance(manifest.result, Searched):
@@ -213,6 +233,8 @@ def _delivered(run: Run, order: OfAnOrder) -> DeviceStory:
     size = manifest.outputs[MODEL].size if MODEL in manifest.outputs else 0
     try:
         record, fault = search_of(run, order), ""
+    except StoreFailed:
+        raise
     except CloudedgeError as error:
         record, fault = None, f"What its search did cannot be read: {error}"
     return DeviceStory(order.edge, result=manifest.result, record=record, fault=fault, size=size)
@@ -223,6 +245,8 @@ def _under_way(run: Run) -> list[DeviceStory]:
     try:
         watch = OrderWatch.of(run, SEARCH)
         watch.look()
+    except StoreFailed:
+        raise
     except CloudedgeError:  # They are not asked yet, or the record of it cannot be read.
         return []
     return [
@@ -239,5 +263,7 @@ def _best(devices: list[DeviceStory]) -> str:
 def _if_readable(read: Callable[[], T | None]) -> T | None:
     try:
         return read()
+    except StoreFailed:
+        raise
     except CloudedgeError:
         return None

@@ -49,16 +49,18 @@ def report_of(run: Run) -> Report:
 def _headline(found: Findings) -> str:
     winner, devices = found.winner, count(len(found.devices), "device")
     if winner and winner.model:
-        best = f"he best model reaches {winner.model.accuracy or 0.0:.1%} within its limits on {winner.name}"
+        reaches = f"best model reaches {winner.model.accuracy or 0.0:.1%} within its limits on {winner.name}"
+        if found.waited:
+            return f"The {reaches}."
         done = sum(device.result is not None for device in found.devices)
-        return f"T{best}." if found.waited else f"So far t{best}; {done} of {devices} {'is' if done == 1 else 'are'} done."
+        return f"So far the {reaches}; {done} of {devices} {'is' if done == 1 else 'are'} done."
     if not found.devices:
         asked = count(len(found.task.edges), "device") if found.task.edges else "all enrolled edges"
         return f"A search for a model on {asked}."
     barren = [device for device in found.devices if device.result and device.result.nothing]
     if len(barren) == len(found.devices):
-        who = "No device" if len(barren) > 1 else f"{barren[0].name} cannot bear any network"
-        return f"{who}{' can bear any network' if len(barren) > 1 else ''}: nothing was trained."
+        who = "No device can bear" if len(barren) > 1 else f"{barren[0].name} cannot bear"
+        return f"{who} any network: nothing was trained."
     if not found.waited:
         return f"{devices} {'searches' if len(found.devices) == 1 else 'search'} for a model."
     if any(device.result for device in found.devices):
@@ -112,14 +114,13 @@ def _pictures(found: Findings) -> Markup:
     bounds, wide = ends_of(values or [0.0, 1.0]), len(shown) == 1
     planes = [plane_of(device) for device in shown]
     dots = [dot for plane in planes for dot in plane.measured]
-    kinds = {
-        "fused": "measured, keeps the limits" if any(dot.kept for dot in dots) else "",
-        "bad": "refused, or screened out"
-        if not all(dot.kept for dot in dots) or any(plane.screened for plane in planes)
-        else "",
-        "muted": "would fit, not tried" if any(plane.fitting for plane in planes) else "",
-    }
-    legend = [element("span", element("i", class_=kind), name) for kind, name in kinds.items() if name]
+    kept, refused = any(dot.kept for dot in dots), not all(dot.kept for dot in dots)
+    kinds = (
+        ("fused", "measured, keeps the limits", kept),
+        ("bad", "refused, or screened out", refused or any(plane.screened for plane in planes)),
+        ("muted", "would fit, not tried", any(plane.fitting for plane in planes)),
+    )
+    legend = [element("span", element("i", class_=kind), name) for kind, name, there in kinds if there]
     figures = [
         element("figure", element("figcaption", device.name), pareto_chart(f"pareto-{place}", plane, bounds, wide=wide))
         for place, (device, plane) in enumerate(zip(shown, planes, strict=True))
@@ -128,14 +129,12 @@ def _pictures(found: Findings) -> Markup:
     return section(
         "Accuracy against latency",
         element("p", *legend, class_="legend"),
-        element("div", *figures, class_="wide") if wide else element("div", *figures, class_="panels"),
+        element("div", *figures, class_="wide" if wide else "panels"),
         remark(
             "A dot is a network that was trained, where it was measured; the one in a ring was chosen (layers/filters/kernel)."
-            if any(dot.kept for dot in dots)
+            if kept
             else "",
-            "A cross was measured above a limit and refused; at the bottom edge, before it was trained."
-            if not all(dot.kept for dot in dots)
-            else "",
+            "A cross was measured above a limit and refused; at the bottom edge, before it was trained." if refused else "",
             "The line is the Pareto front: of the networks on it none is both faster and more accurate than another."
             if any(len(front(plane.measured)) > 1 for plane in planes)
             else "",
@@ -161,7 +160,7 @@ def plane_of(device: DeviceStory) -> Plane:
         limits.latency_ms if limits else None,
         dots,
         [each.predicted.latency_bound_ms for each in device.untried],
-        [each.predicted.latency_bound_ms for each in device.screened],
+        [each.predicted.latency_bound_ms for each in (*device.screened, *device.spared)],
     )
 
 
@@ -175,19 +174,22 @@ def _devices(found: Findings, about: tables.Table) -> Markup:
         remark(
             "Each device's own model, as it was measured there. Beside a neighbour: 95% of the inferences take no longer while "
             "another process keeps the processor busy.",
-            f"{count(hidden, 'device')} more {'is' if hidden == 1 else 'are'} not shown." if hidden else "",
+            _not_shown(hidden),
         ),
     )
 
 
 def _elsewhere(found: Findings) -> Markup:
-    there = tables.elsewhere(found, found.best)
+    there, hidden = tables.elsewhere(found, found.best, MOST_EDGES)
     if len(there.rows) < 2:
         return Markup()
     return section(
         "The best model on each device",
         there.markup(),
-        remark("Predicted from what was measured on each device when it was calibrated. It learned from one device's samples."),
+        remark(
+            "Predicted from what was measured on each device when it was calibrated. It learned from one device's samples.",
+            _not_shown(hidden),
+        ),
     )
 
 
@@ -202,7 +204,7 @@ def _device(found: Findings, device: DeviceStory) -> Markup:
         parts.append(element("p", device.fault, class_="alert"))
     if result.nothing:
         parts += [
-            element("p", in_words(result.nothing), class_="alert"),
+            element("p", result.words or in_words(result.nothing), class_="alert"),
             element("h3", "What would have to change"),
             tables.remedies(result.nothing).markup(),
         ]
@@ -261,6 +263,10 @@ def _shown(found: Findings, most: int) -> list[DeviceStory]:
     accuracy = {device.name: device.model.accuracy or 0.0 for device in found.devices if device.model}
     chosen = {device.name for device in sorted(found.devices, key=lambda device: -accuracy.get(device.name, -1.0))[:most]}
     return [device for device in found.devices if device.name in chosen]
+
+
+def _not_shown(devices: int) -> str:
+    return f"{count(devices, 'device')} more {'is' if devices == 1 else 'are'} not shown." if devices else ""
 
 
 def _names(names: Sequence[str]) -> str:

@@ -111,21 +111,31 @@ def held(device: DeviceStory, why: Mapping[Limit, str]) -> Table:
     return Table(titles, frozenset((titles[0], titles[2])), rows)
 
 
-def elsewhere(found: Findings, edge: str) -> Table:
-    """What a device's model costs on each device: measured on its own, predicted on the others."""
+def elsewhere(found: Findings, edge: str, most: int) -> tuple[Table, int]:
+    """What a device's model costs on each device: measured on its own, predicted on the others.
+
+    Args:
+        found: What is known of the searches.
+        edge: The device.
+        most: Devices that are told of, its own first.
+
+    Returns:
+        The table, and how many devices more there are.
+    """
     titles = ("Device", *_COSTS, "Known", "Limits there")
     rows: list[list[Cell]] = []
     own = found.device(edge)
     if own is None or own.model is None or own.model.candidate is None:
-        return Table(titles, frozenset(), rows)
-    for device in found.devices:
+        return Table(titles, frozenset(), rows), 0
+    devices = [own, *(device for device in found.devices if device is not own and device.result)]
+    for device in devices[:most]:
         there = device.predicted(own.model.candidate)
         known = own.model.costs if device is own else there.predicted if there else None
         if known is not None and device.result is not None:
             broken = in_times(beyond(known, device.result.limits))
             how = "measured" if device is own else "predicted"
             rows.append([Cell(device.name), *map(Cell, costs(known)), Cell(how), Cell(broken or "kept")])
-    return Table(titles, frozenset((titles[0], *titles[-2:])), rows)
+    return Table(titles, frozenset((titles[0], *titles[-2:])), rows), max(0, len(devices) - most)
 
 
 def _device(device: DeviceStory) -> list[Cell]:

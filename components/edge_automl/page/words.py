@@ -1,12 +1,14 @@
 """What the report says of networks, limits and costs, in words."""
 
+from typing import get_args
+
 from cloud.pages.words import count, duration, size
 from cloudedge.automl.screen import milliseconds
 from cloudedge.automl.space import channels
 from cloudedge.documents.automl import Candidate, Costs, Limit, Limits, Processor, QueuedJob, Resources
 from components.edge_automl.page.findings import DeviceStory, Findings
 
-LIMITS: tuple[Limit, ...] = ("latency", "memory", "energy")
+LIMITS: tuple[Limit, ...] = get_args(Limit)
 
 
 def in_short(candidate: Candidate) -> str:
@@ -113,6 +115,8 @@ def screening(device: DeviceStory) -> str:
     within = len(device.untried) - above
     if above:
         said += f" {above:,} would fit and {'is' if above == 1 else 'are'} larger than what the meta model named."
+    if spared := len(device.spared):
+        said += f" {spared:,} would fit, and {'costs' if spared == 1 else 'cost'} no less than one measured above a limit."
     if within:
         said += f" {within:,} would fit, and their turn did not come."
     return said

@@ -9,7 +9,7 @@ from cloud.image import CLOUD_IMAGE
 
 @dsl.component(base_image=CLOUD_IMAGE, install_kfp_package=False)
 def rank(rank_metrics: dsl.Output[dsl.Metrics], run: str) -> NamedTuple("Outputs", [("run", str), ("found", bool)]):
-    """Compare what the devices' searches found, and keep the searches for the next meta model.
+    """Compare what the devices' searches found.
 
     Args:
         rank_metrics: Accuracy and costs of each device's model.

@@ -1,23 +1,20 @@
 """Ranking: the devices' results side by side, each believed only as far as its files bear it out."""
 
-from collections.abc import Iterator
-
 from cloud.runs.run import Run
 from cloud.runs.step_records import Delivery
-from cloud.searches import trace
 from cloud.step import Step, step
 from cloud.tracking import MetricPoint, TrackingRecord
 from cloud.tracking.mlflow_records import flat_params
 from cloudedge.automl.screen import broken
 from cloudedge.documents import parse
-from cloudedge.documents.automl import Costs, SearchRecord, Trial
-from cloudedge.documents.deployable import MAX_DEPLOYABLE_BYTES, MAX_DEPLOYABLE_MANIFEST_BYTES, Deployable
+from cloudedge.documents.automl import Costs, Trial
+from cloudedge.documents.deployable import MAX_DEPLOYABLE_BYTES, MAX_DEPLOYABLE_MANIFEST_BYTES, Deployable, image_form
 from cloudedge.documents.kinds.search import Searched
 from cloudedge.documents.tasks.edge_automl import EdgeAutomlTask
 from cloudedge.errors import CloudedgeError, InvalidModel, NotFound, StoreFailed
 from cloudedge.files import atomic_write
-from components.edge_automl.page.findings import beyond
-from components.edge_automl.records import DEPLOYABLE, MODEL, SEARCH, RankedDevice, Ranking, ranking_of, search_of
+from components.edge_automl.page.findings import Findings, Tried, gather
+from components.edge_automl.records import DEPLOYABLE, MODEL, SEARCH, RankedDevice, Ranking, ranking_of
 from components.edge_automl.registration import registration_of
 
 _MOST_FAULT = 2000
@@ -33,7 +30,6 @@ def rank_run(run_id: str) -> Ranking:
         waited = work.run.waited(SEARCH)
         if waited is None or not waited.delivered:
             raise NotFound(f"No device of run {run_id} has delivered yet: run the steps before.")
-        searches = dict(_searches(work, waited.delivered))
         ranking = ranking_of(work.run)
         if ranking is None:
             ranking = _ranked(work, waited.delivered)
@@ -41,9 +37,12 @@ def rank_run(run_id: str) -> Ranking:
             best = ranking.devices[ranking.best].result if ranking.best else None
             work.log("ranked", best=ranking.best, accuracy=best.accuracy if best else None, devices=sorted(ranking.devices))
         for edge, device in sorted(ranking.devices.items()):
-            work.say(f"{edge}: {device.fault or device.result.words}")
-        trace.keep(work.store, (record.row for record in searches.values() if record.row))
-        _track(work, ranking, searches)
+            work.say(f"{edge}: {device.words}")
+        found = gather(work.run)
+        for story in found.devices:
+            if story.fault:
+                work.say(f"{story.name}: {story.fault}")
+        _track(work, ranking, found)
         return ranking
 
 
@@ -57,16 +56,6 @@ def figures_of(ranking: Ranking) -> dict[str, float]:
         found[f"accuracy/{edge}"] = result.accuracy
         found |= {f"{name}/{edge}": value for name, value in _costs(result.costs).items()}
     return found
-
-
-def _searches(work: Step, delivered: tuple[Delivery, ...]) -> Iterator[tuple[str, SearchRecord]]:
-    for delivery in delivered:
-        try:
-            yield delivery.edge, search_of(work.run, delivery)
-        except StoreFailed:
-            raise
-        except CloudedgeError as error:
-            work.say(f"{delivery.edge}: what its search did cannot be read: {error}")
 
 
 def _ranked(work: Step, delivered: tuple[Delivery, ...]) -> Ranking:
@@ -100,7 +89,7 @@ def _device(work: Step, delivery: Delivery, result: Searched) -> RankedDevice:
     except StoreFailed:
         raise
     except CloudedgeError as error:
-        return RankedDevice(result=result, fault=f"Its model is not taken: {error}"[:_MOST_FAULT])
+        return RankedDevice(result=result, fault=str(error)[:_MOST_FAULT])
 
 
 def _checked(work: Step, delivery: Delivery, result: Searched) -> Deployable:
@@ -116,10 +105,14 @@ def _checked(work: Step, delivery: Delivery, result: Searched) -> Deployable:
     deployable = parse(Deployable, content, f"The manifest of {delivery.edge}'s model", MAX_DEPLOYABLE_MANIFEST_BYTES)
     if deployable.sha256 != result.sha256:
         raise InvalidModel(f"{delivery.edge} describes another model than it found.")
-    if result.costs is None or result.accuracy is None:
-        raise InvalidModel(f"{delivery.edge} says not what its model reaches and costs.")
+    if result.candidate is None or result.costs is None or result.accuracy is None:
+        raise InvalidModel(f"{delivery.edge} does not say which network its model is, and what that reaches and costs.")
+    task, of = work.run.task_for(EdgeAutomlTask), deployable.lineage
+    asked = (task.registered_model, task.data.classes, image_form(task.data), work.run.id, delivery.edge)
+    if (deployable.name, deployable.classes, deployable.image, of.run, of.edge) != asked:
+        raise InvalidModel(f"{delivery.edge} describes a model of another name, form or origin than it was asked for.")
     # The limits that a device says it kept may be wider than those that it was asked to keep.
-    for limits in (result.limits, work.run.task_for(EdgeAutomlTask).allowed.limits):
+    for limits in (result.limits, task.allowed.limits):
         if exceeded := broken(result.costs, limits):
             raise InvalidModel(f"{delivery.edge} measured its model above its limit of {' and '.join(exceeded)}.")
     path = work.scratch() / f"{delivery.edge}.onnx"
@@ -128,42 +121,40 @@ def _checked(work: Step, delivery: Delivery, result: Searched) -> Deployable:
     return deployable
 
 
-def _track(work: Step, ranking: Ranking, searches: dict[str, SearchRecord]) -> None:
+def _track(work: Step, ranking: Ranking, found: Findings) -> None:
     """Tell MLflow of the models, and of each trial as a run of its own; and have the models registered beside the best one."""
     at, task = work.written_at(work.run.key("ranking.json")), work.run.task_for(EdgeAutomlTask)
     metrics = [MetricPoint(key=name, value=value, step=0, at=at) for name, value in figures_of(ranking).items()]
     records = [TrackingRecord(at=at, metrics=tuple(metrics), tags={"cloudedge.best": ranking.best})]
-    for edge, search in sorted(searches.items()):
-        trials = search.row.trials if search.row else ()
-        for number, trial in enumerate((trial for trial in trials if trial.measured or trial.fault), start=1):
-            child = f"edge/{edge}/trial-{number:03d}"
+    for device in found.devices:
+        tried = (one for one in device.tried() if one.trial.measured or one.trial.fault)
+        for number, one in enumerate(tried, start=1):
+            trial = one.trial
             points = (MetricPoint(key=name, value=value, step=0, at=at) for name, value in _figures(trial).items())
             records.append(
                 TrackingRecord(
-                    child=child,
-                    edge=edge,
+                    child=f"edge/{device.name}/trial-{number:03d}",
+                    edge=device.name,
                     at=at,
                     params=flat_params({**trial.candidate.model_dump(), "loss": trial.loss, "seed": trial.seed}),
                     metrics=tuple(points),
-                    tags={"cloudedge.trial": _became(trial, search, ranking.devices.get(edge))},
+                    tags={"cloudedge.trial": _became(one)},
                     status="failed" if trial.fault else "finished",
                 )
             )
     work.track("rank", *records)
-    for edge, device in sorted(ranking.devices.items()):
-        accurate = (device.result.accuracy or 0.0) > task.least
-        if device.deployable and accurate and edge != ranking.best:
-            work.track(f"rank-{edge}", registration=registration_of(work.run, ranking, edge))
+    for edge, ranked in sorted(ranking.devices.items()):
+        accurate = (ranked.result.accuracy or 0.0) > task.least
+        if ranked.deployable and accurate and edge != ranking.best:
+            work.track(f"rank-{edge}", registration=registration_of(work.run, ranking, edge, found))
 
 
-def _became(trial: Trial, search: SearchRecord, device: RankedDevice | None) -> str:
-    if trial.fault:
+def _became(tried: Tried) -> str:
+    if tried.trial.fault:
         return "failed"
-    if trial.measured and beyond(trial.measured, search.limits):
-        return "refused"
-    result = device.result if device else None
-    chosen = result is not None and (result.candidate, result.accuracy) == (trial.candidate, trial.accuracy)
-    return "chosen" if chosen else "kept"
+    if tried.chosen:
+        return "chosen"
+    return "kept" if tried.kept else "refused"
 
 
 def _figures(trial: Trial) -> dict[str, float]:

@@ -1,11 +1,13 @@
 """Searches that look as if they had happened."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from cloud.searches import trace
 from cloudedge.automl.meta.shipping import read_table
 from cloudedge.automl.meta.simulating import simulated
 from cloudedge.documents import order_id
 from cloudedge.documents.automl import Candidate, TraceRow
+from cloudedge.store import Store
 
 SMALLEST = Candidate(layers=1, filters=4, kernel=1)
 """A network that is seldom the best one."""
@@ -35,3 +37,14 @@ def happened(
         )
         for number, row in enumerate(simulated(read_table("dials"), count, seed), 1)
     ]
+
+
+def keep(store: Store, rows: Iterable[TraceRow]) -> None:
+    """Keep searches, as a run does that waits for them."""
+    for row in rows:
+        trace.keep(store, row)
+
+
+def kept(store: Store) -> list[TraceRow]:
+    """The searches that are kept and can be read, by their ids."""
+    return [row for _, row in trace.entries(store) if row]

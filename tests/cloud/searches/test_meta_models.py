@@ -59,7 +59,7 @@ def test_one_that_passed_is_the_newest_one_and_stays_when_its_run_is_deleted(
     record = settled(store, trained, "meta-1")
     assert meta_models.newest(store) == record == meta_models.of_run(store, "meta-1")
     store.delete_below("runs/meta-1")
-    assert meta_models.newest(store) == record
+    assert meta_models.newest(store) == record == meta_models.of_run(store, "meta-1")
     assert read(store, record, tmp_path / "read").card.trained_on == "searches"
 
 

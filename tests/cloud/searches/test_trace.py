@@ -8,7 +8,7 @@ import pytest
 from cloud.searches import trace
 from cloudedge.documents.automl import TraceRow
 from cloudedge.store import DirectoryStore
-from tests.cloud.searches.rows import happened
+from tests.cloud.searches.rows import happened, keep, kept
 
 
 @pytest.fixture
@@ -18,20 +18,20 @@ def store(tmp_path: Path) -> DirectoryStore:
 
 def test_what_is_kept_is_read(store: DirectoryStore) -> None:
     rows = happened(3)
-    trace.keep(store, rows[:2])
-    trace.keep(store, rows[2:])
-    assert list(trace.rows(store)) == rows
+    keep(store, rows[:2])
+    keep(store, rows[2:])
+    assert kept(store) == rows
 
 
 def test_a_store_without_searches_has_none(store: DirectoryStore) -> None:
-    assert list(trace.rows(store)) == []
+    assert kept(store) == []
 
 
 def test_a_search_counts_once_and_stays_as_it_was_first_told(store: DirectoryStore) -> None:
     (row,) = happened(1)
-    trace.keep(store, [row, row.model_copy(update={"trials": (), "best": None})])
-    trace.keep(store, [row.model_copy(update={"why": "another"})])
-    assert list(trace.rows(store)) == [row]
+    keep(store, [row, row.model_copy(update={"trials": (), "best": None})])
+    keep(store, [row.model_copy(update={"why": "another"})])
+    assert kept(store) == [row]
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,8 @@ def test_a_search_counts_once_and_stays_as_it_was_first_told(store: DirectorySto
 )
 def test_a_search_that_is_not_named_after_an_order_to_its_device_is_not_kept(store: DirectoryStore, id: str) -> None:
     one, other = happened(2)
-    trace.keep(store, [one.model_copy(update={"id": id}), other])
-    assert list(trace.rows(store)) == [other]
+    keep(store, [one.model_copy(update={"id": id}), other])
+    assert kept(store) == [other]
 
 
 def stored(row: TraceRow, **changes: Any) -> bytes:
@@ -58,7 +58,7 @@ def stored(row: TraceRow, **changes: Any) -> bytes:
 
 def test_what_cannot_be_read_is_passed_over_and_named(store: DirectoryStore) -> None:
     one, two = happened(2)
-    trace.keep(store, [one])
+    keep(store, [one])
     strange = {
         "automl/trace/another.json": stored(two),
         "automl/trace/search.search.hall-1.2.json": b"{",
@@ -68,13 +68,13 @@ def test_what_cannot_be_read_is_passed_over_and_named(store: DirectoryStore) -> 
     }
     for key, content in strange.items():
         store.put(key, content)
-    assert list(trace.rows(store)) == [one]
+    assert kept(store) == [one]
     assert {key for key, row in trace.entries(store) if row is None} == set(strange)
 
 
 def test_a_deleted_run_leaves_its_searches(store: DirectoryStore) -> None:
     rows = happened(1)
-    trace.keep(store, rows)
+    keep(store, rows)
     store.put("runs/search/task.json", b"{}")
     store.delete_below("runs/search")
-    assert list(trace.rows(store)) == rows
+    assert kept(store) == rows

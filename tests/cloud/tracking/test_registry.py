@@ -143,13 +143,36 @@ def test_the_same_file_is_registered_once_however_often_it_is_asked(
 def test_an_alias_moves_to_the_newest_file_that_is_given_it(
     client: "MlflowClient", store: DirectoryStore, experiment: str, log: TrackingLog, relay: Relay
 ) -> None:
-    for number, value in enumerate((0.5, 0.75), start=1):
-        log.append([TrackingRecord(at=START)], f"register-{number}", fused_model(store, value, experiment, "champion"))
+    for value in (0.5, 0.75):
+        log.append([TrackingRecord(at=START)], "register", fused_model(store, value, experiment, "champion"))
         relay.push()
     assert str(client.get_model_version_by_alias(experiment, "champion").version) == "2"
     registered = registered_of(store, "digits")
     assert registered is not None
     assert registered.version == 2
+
+
+def test_a_model_that_is_registered_beside_the_runs_own_is_not_taken_for_it(
+    client: "MlflowClient", store: DirectoryStore, experiment: str, log: TrackingLog, relay: Relay
+) -> None:
+    beside = fused_model(store, 0.5, experiment, "on-gate-1")
+    log.append([], "rank-gate-1", beside)
+    relay.push()
+    assert registered_of(store, "digits") is None
+    store.put("runs/digits/best", content := save({"layer.weight": np.full((2, 64), 0.75, np.float32)}))
+    own = beside.model_copy(
+        update={"model_key": "runs/digits/best", "sha256": hashlib.sha256(content).hexdigest(), "aliases": ("champion",)}
+    )
+    log.append([TrackingRecord(at=START)], "register", own)
+    relay.push()
+    log.append([TrackingRecord(at=START)], "rank-gate-1", beside)
+    relay.push()
+
+    assert _registered(store).sha256 == own.sha256
+    assert {str(client.get_model_version_by_alias(experiment, alias).version) for alias in ("on-gate-1", "champion")} == {
+        "1",
+        "2",
+    }
 
 
 def test_an_older_version_that_is_told_again_does_not_take_an_alias_back(

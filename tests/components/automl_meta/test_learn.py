@@ -13,7 +13,7 @@ from cloud.inboxes import DirectoryInboxes
 from cloud.runs.events import events
 from cloud.runs.lifecycle import cancel
 from cloud.runs.run import Run
-from cloud.searches import meta_models, trace
+from cloud.searches import meta_models
 from cloud.step import Step
 from cloud.tracking import TrackingLog
 from cloudedge.automl.meta.files import SHIPPED
@@ -31,7 +31,7 @@ from components.automl_meta.steps import STEPS
 from components.begin.step import begin_run
 from components.register.step import register_model
 from components.report.step import report_run
-from tests.cloud.searches.rows import SMALLEST, happened
+from tests.cloud.searches.rows import SMALLEST, happened, keep
 
 
 def surprising(count: int, device: str = "hall-1") -> Sequence[TraceRow]:
@@ -56,7 +56,7 @@ def tracked(store: DirectoryStore, run: str = "meta-1") -> dict[str, float]:
 
 
 def test_before_enough_searches_were_added_nothing_is_trained_and_the_run_ends_well(store: DirectoryStore) -> None:
-    trace.keep(store, happened(49))
+    keep(store, happened(49))
 
     record = learned()
 
@@ -80,7 +80,7 @@ def test_without_any_search_there_is_a_report_too(store: DirectoryStore) -> None
 
 def test_enough_searches_make_a_meta_model_that_leads(store: DirectoryStore, tmp_path: Path) -> None:
     rows = surprising(60)
-    trace.keep(store, rows)
+    keep(store, rows)
 
     record = learned()
 
@@ -104,7 +104,7 @@ def test_enough_searches_make_a_meta_model_that_leads(store: DirectoryStore, tmp
 
 
 def test_one_that_foretells_held_out_searches_worse_is_refused(store: DirectoryStore) -> None:
-    trace.keep(store, happened(60))  # Which the one that comes with cloudedge knows far better.
+    keep(store, happened(60))  # Which the one that comes with cloudedge knows far better.
 
     record = learned()
 
@@ -122,7 +122,7 @@ def test_one_that_foretells_held_out_searches_worse_is_refused(store: DirectoryS
 
 def test_the_gate_compares_likelihoods_on_what_none_learned_from(store: DirectoryStore) -> None:
     rows = happened(60)
-    trace.keep(store, rows)
+    keep(store, rows)
 
     record = learned()
 
@@ -135,7 +135,7 @@ def test_the_gate_compares_likelihoods_on_what_none_learned_from(store: Director
 
 def test_of_too_few_held_out_searches_the_gate_says_so_and_lets_it_pass(store: DirectoryStore) -> None:
     rows = [row for row in happened(40) if not is_held_out(row)][:12]
-    trace.keep(store, rows)
+    keep(store, rows)
 
     record = learned(every_rows=12)
 
@@ -146,12 +146,12 @@ def test_of_too_few_held_out_searches_the_gate_says_so_and_lets_it_pass(store: D
 
 
 def test_the_next_one_is_due_after_as_many_more_and_is_compared_with_the_newest(store: DirectoryStore) -> None:
-    trace.keep(store, surprising(60))
+    keep(store, surprising(60))
     assert learned().passed
-    trace.keep(store, happened(49, device="hall-2"))
+    keep(store, happened(49, device="hall-2"))
     second = learned(id="meta-2")
     assert (second.added, second.trained) == (49, None)
-    trace.keep(store, happened(50, device="hall-2"))
+    keep(store, happened(50, device="hall-2"))
 
     record = learned(id="meta-3")
 
@@ -165,7 +165,7 @@ def test_the_next_one_is_due_after_as_many_more_and_is_compared_with_the_newest(
 
 
 def test_a_newest_one_that_cannot_be_used_here_leads_nothing(store: DirectoryStore, capsys: Any) -> None:
-    trace.keep(store, happened(60))
+    keep(store, happened(60))
     first = meta_models.put(store, SHIPPED, run="meta-0")
     meta_models.settle(store, first)
     store.put(first.card.key, b"{}")
@@ -178,13 +178,13 @@ def test_a_newest_one_that_cannot_be_used_here_leads_nothing(store: DirectorySto
 
 
 def test_repeated_it_changes_nothing_and_finishes_what_was_interrupted(store: DirectoryStore, monkeypatch: Any) -> None:
-    trace.keep(store, surprising(60))
+    keep(store, surprising(60))
     with monkeypatch.context() as patched:
         patched.setattr(meta_models, "settle", interrupted)
         with pytest.raises(KeyboardInterrupt):
             learned()
     assert meta_models.newest(store) is None
-    trace.keep(store, happened(5, device="hall-2"))
+    keep(store, happened(5, device="hall-2"))
 
     record = learn("meta-1")
 
@@ -199,7 +199,7 @@ def interrupted(*_: Any) -> None:
 
 
 def test_a_run_that_is_cancelled_trains_no_further(store: DirectoryStore, tmp_path: Path, monkeypatch: Any) -> None:
-    trace.keep(store, happened(60))
+    keep(store, happened(60))
     real = Step.say
 
     def say(work: Step, text: str) -> None:
@@ -216,7 +216,7 @@ def test_a_run_that_is_cancelled_trains_no_further(store: DirectoryStore, tmp_pa
 
 
 def test_the_same_searches_give_the_same_bytes(store: DirectoryStore) -> None:
-    trace.keep(store, happened(60))
+    keep(store, happened(60))
     first, second = learned(every_rows=0), learned(id="meta-2", every_rows=0)
 
     assert first.trained is not None
@@ -238,14 +238,14 @@ def test_what_is_passed_over_is_named_and_counted(store: DirectoryStore, capsys:
 
 
 def test_too_few_searches_to_learn_from_are_an_error_with_the_way_out(store: DirectoryStore) -> None:
-    trace.keep(store, happened(10))
+    keep(store, happened(10))
 
     with pytest.raises(InvalidInput, match="a meta model is trained on 50 or more"):
         learned(every_rows=0, simulated_searches=0)
 
 
 def test_a_device_that_is_called_as_the_simulated_ones_has_searches_that_happened(store: DirectoryStore) -> None:
-    trace.keep(store, happened(60, device="simulated"))
+    keep(store, happened(60, device="simulated"))
 
     record = learned()
 
@@ -255,7 +255,7 @@ def test_a_device_that_is_called_as_the_simulated_ones_has_searches_that_happene
 
 
 def test_what_passed_is_registered_with_its_figures(store: DirectoryStore) -> None:
-    trace.keep(store, surprising(60))
+    keep(store, surprising(60))
     record = learned(model_name="sizes")
     assert record.trained is not None
     assert record.trained.judged is not None
@@ -291,7 +291,7 @@ def test_what_passed_is_registered_with_its_figures(store: DirectoryStore) -> No
 
 
 def test_the_report_tells_the_searches_the_gate_and_what_was_learned(store: DirectoryStore) -> None:
-    trace.keep(store, [*surprising(40), *surprising(25, device="hall-2")])
+    keep(store, [*surprising(40), *surprising(25, device="hall-2")])
     record = learned()
     assert record.trained is not None
     assert record.trained.judged is not None

@@ -4,17 +4,16 @@ from typing import Any
 
 import pytest
 
-from cloud.searches import trace
 from cloudedge.documents.automl import Limits, TraceRow
 from cloudedge.store import DirectoryStore
 from components.automl_meta.learn.searches import is_held_out, read
-from tests.cloud.searches.rows import happened
+from tests.cloud.searches.rows import happened, keep
 
 
 def test_searches_are_counted_by_device_and_by_what_led_them(store: DirectoryStore) -> None:
     one, two, three = happened(3)
     (other,) = happened(1, device="hall-2")
-    trace.keep(store, [one, two.model_copy(update={"by": "tpe"}), three.model_copy(update={"best": None}), other])
+    keep(store, [one, two.model_copy(update={"by": "tpe"}), three.model_copy(update={"best": None}), other])
 
     found = read(store)
 
@@ -47,7 +46,7 @@ def best(row: TraceRow, **changes: Any) -> dict[str, Any]:
 )
 def test_a_search_that_cannot_have_been_as_it_says_is_passed_over(store: DirectoryStore, changed: Any, why: str) -> None:
     one, two = happened(2)
-    trace.keep(store, [one.model_copy(update=changed(one)), two])
+    keep(store, [one.model_copy(update=changed(one)), two])
 
     found = read(store)
 
@@ -57,7 +56,7 @@ def test_a_search_that_cannot_have_been_as_it_says_is_passed_over(store: Directo
 
 
 def test_what_is_no_search_is_passed_over(store: DirectoryStore) -> None:
-    trace.keep(store, happened(1))
+    keep(store, happened(1))
     store.put("automl/trace/search.search.hall-1.2.json", b"{")
 
     found = read(store)

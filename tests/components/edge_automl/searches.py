@@ -5,8 +5,9 @@ cloudedge; what networks cost follows from a drawn device, and is measured some 
 """
 
 import hashlib
+import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -225,7 +226,7 @@ class Searches:
         """All devices are done."""
         results = self.delivered()
         record = WaitRecord(
-            delivered=tuple(Delivery(edge=name, step=SEARCH, attempt=1) for name in sorted(results)),
+            delivered=tuple(map(delivery, sorted(results))),
             missing=tuple(LeftOut(edge=name, reason=why) for name, why in self.missing.items()),
             seconds=60,
         )
@@ -235,7 +236,9 @@ class Searches:
     def ranked(self) -> Ranking:
         """They were compared."""
         devices = {
-            name: RankedDevice(result=result, deployable=_deployable(self.asked, result, name), fault=self.faults.get(name, ""))
+            name: RankedDevice(result=result, fault=self.faults[name])
+            if name in self.faults
+            else RankedDevice(result=result, deployable=_deployable(self.asked, result, name))
             for name, result in self.waited().items()
         }
         taken = {
@@ -259,7 +262,7 @@ class Searches:
         return order_id(self.asked.id, SEARCH, name, 1)
 
     def _deliver(self, name: str) -> Searched:
-        order = Delivery(edge=name, step=SEARCH, attempt=1)
+        order = delivery(name)
         result, record = searched(self._order(name), name, self.sites[name], self.asked)
         points = tuple(
             Point(sequence=number, seconds=float(number), values={"trial": number // 3, "accuracy": 0.3 * (number % 3)})
@@ -278,6 +281,31 @@ class Searches:
         manifest = Manifest(order=self._order(name), edge=name, outputs=outputs, result=result, seconds=60, points=len(points))
         self.store.put(self.run.manifest_key(order), manifest.to_json())
         return result
+
+
+def delivery(edge: str) -> Delivery:
+    """A device's only one."""
+    return Delivery(edge=edge, step=SEARCH, attempt=1)
+
+
+def claimed(searches: Searches, edge: str, **result: Any) -> None:
+    """A device says something else of its result."""
+    key = searches.run.manifest_key(delivery(edge))
+    manifest = json.loads(searches.store.get(key, 1 << 24))
+    manifest["result"] |= result
+    searches.store.put(key, json.dumps(manifest).encode())
+
+
+def retold(searches: Searches, edge: str, change: Callable[[Any], object], output: str = DONE) -> None:
+    """A device says something else of its search or its model, and its manifest has the digest of that."""
+    key, manifest_key = searches.run.output_key(delivery(edge), output), searches.run.manifest_key(delivery(edge))
+    said = json.loads(searches.store.get(key, 1 << 24))
+    change(said)
+    content = json.dumps(said).encode()
+    searches.store.put(key, content)
+    manifest = json.loads(searches.store.get(manifest_key, 1 << 24))
+    manifest["outputs"][output] |= {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    searches.store.put(manifest_key, json.dumps(manifest).encode())
 
 
 @cache
@@ -303,5 +331,5 @@ def _deployable(asked: EdgeAutomlTask, result: Searched, device: str) -> Deploya
         inputs=inputs,
         outputs=outputs,
         classes=asked.data.classes,
-        lineage=Lineage(edge=device),
+        lineage=Lineage(run=asked.id, edge=device),
     )

@@ -3,28 +3,28 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cloud.runs.events import record
-from cloud.runs.step_records import Delivery
 from cloud.tracking import Registered
 from cloudedge.automl.screen import candidate_in_words, in_words
 from cloudedge.documents.automl import Limits
 from cloudedge.documents.kinds.search import Searched
 from cloudedge.documents.tasks.edge_automl import Allowed
-from cloudedge.errors import NotFound
+from cloudedge.errors import NotFound, StoreFailed
 from cloudedge.store import DirectoryStore
 from components.edge_automl.page.charts import Dot, ends_of, front
-from components.edge_automl.page.description import description
-from components.edge_automl.page.findings import DeviceStory, beyond, in_times
-from components.edge_automl.page.sections import report_of
+from components.edge_automl.page.findings import DeviceStory, beyond, gather, in_times
+from components.edge_automl.page.sections import plane_of, report_of
 from components.edge_automl.page.tables import Cell, Table
 from components.edge_automl.page.words import in_short
 from components.edge_automl.records import DONE, SEARCH
+from components.edge_automl.registration import registration_of
 from tests.cloudedge.automl.devices import job
 from tests.components.collaborative_training.page.reading import Page
-from tests.components.edge_automl.searches import BARREN, SITES, STRAIT, Searches, Site, searched, task
+from tests.components.edge_automl.searches import BARREN, SITES, STRAIT, Searches, Site, delivery, retold, searched, task
 
 HOSTILE = """<script>alert('x')</script> & <img src=x onerror="alert(1)"> | [a](b)"""
 
@@ -238,7 +238,7 @@ def test_what_cannot_be_read_is_missing_and_the_page_is_a_page_all_the_same(
 ) -> None:
     searches = Searches(store)
     run = searches.ended()
-    order = Delivery(edge="gate-1", step=SEARCH, attempt=1)
+    order = delivery("gate-1")
     keys = {
         "wait": run.step_key(SEARCH, "wait.json"),
         "dispatch": run.step_key(SEARCH, "dispatch.json"),
@@ -303,12 +303,53 @@ def test_a_version_says_what_its_model_costs_on_which_device(store: DirectorySto
     assert best.costs
     searches = Searches(store, NARROW)
     ranking = searches.ranked()
-    said = description(searches.run, NARROW, ranking, ranking.best)
+    said = registration_of(searches.run, ranking, ranking.best, gather(searches.run)).description
     assert f"keeps the limits of the device `gate-1`, {network_of(best)}" in said
     assert re.search(rf"\| gate-1 .*{best.costs.latency_bound_ms:.3g} ms .*measured .*kept \|", said)
     assert re.search(r"\| gate-10 .*predicted .*latency \d+(\.\d+)? times its limit \|", said)
-    with pytest.raises(NotFound, match="'gate-7' has no model; there are models of gate-1, gate-10, gate-2"):
-        description(searches.run, NARROW, ranking, "gate-7")
+    with pytest.raises(NotFound, match="'gate-7' of run meters-1 has no model; there are models of gate-1, gate-10, gate-2"):
+        registration_of(searches.run, ranking, "gate-7", gather(searches.run))
+
+
+def test_a_version_of_a_run_on_many_devices_says_of_some_what_its_model_costs_there(store: DirectoryStore) -> None:
+    sites = {f"a-device-with-a-name-as-long-as-it-may-be-{number:03d}": Site() for number in range(1, 60)}
+    searches = Searches(store, task(trials=1, name="n" * 200), sites)
+    ranking = searches.ranked()
+    said = registration_of(searches.run, ranking, ranking.best, gather(searches.run)).description
+    assert said.count("predicted") == 19
+    assert "And 39 more devices." in said
+    assert "29 devices more are not shown." in report_of(searches.run).page()
+
+
+def test_a_network_that_costs_no_less_than_one_that_was_measured_above_a_limit_is_counted_and_drawn(
+    store: DirectoryStore,
+) -> None:
+    searches = Searches(store)
+    searches.delivered(["gate-1"])
+
+    def another_is_spared(said: Any) -> None:
+        fits = next(each for each in said["predictions"] if not each["broken"])
+        said["row"]["trials"].append({**fits, "broken": ["latency"]})
+
+    before = gather(searches.run).devices[0]
+    retold(searches, "gate-1", another_is_spared)
+    after = gather(searches.run).devices[0]
+    assert after.tried()[-1].outcome == "screened out: it costs no less than one that was measured above its limit of latency"
+    assert len(plane_of(after).screened) == len(plane_of(before).screened) + 1
+    assert " 1 would fit, and costs no less than one measured above a limit." in report_of(searches.run).page()
+
+
+def test_a_store_that_does_not_answer_is_not_taken_for_searches_that_cannot_be_read(
+    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Searches(store).ended()
+
+    def away(*_: object) -> None:
+        raise StoreFailed("The store is away.")
+
+    monkeypatch.setattr(DirectoryStore, "get", away)
+    with pytest.raises(StoreFailed):
+        gather(run)
 
 
 def test_a_model_that_was_registered_is_said_to_be(store: DirectoryStore) -> None:

@@ -28,7 +28,7 @@ from cloudedge.names import sha256_of
 from edge.folders import Folders
 from edge.kinds.inspect_train import work
 from edge.line.history import Arrived, History
-from edge.messages import Job, Message
+from edge.messages import Message
 from tests.cloudedge.inspection.parts import SIZE, hole, normal, weights
 from tests.edge.line.site import LineSite
 from tests.edge.site import Site
@@ -77,16 +77,8 @@ class Worked:
     said: list[Message] = field(default_factory=list)
 
     def do(self, order: Order, *, begun: bool = False) -> InspectTrained:
-        job = Job(
-            order=order,
-            begun=begun,
-            state=str(self.site.state),
-            samples=str(self.site.samples),
-            mirror_samples=False,
-            file_roots=(str(self.site.cloud),),
-        )
         assert isinstance(order.work, InspectTrain)
-        work(job, order.work, self.said.append)
+        work(self.site.job(order, begun=begun), order.work, self.said.append)
         manifest = parse(Manifest, Folders(self.site.state).manifest(order.id).read_bytes(), "manifest")
         assert isinstance(manifest.result, InspectTrained)
         return manifest.result

@@ -20,7 +20,7 @@ from cloudedge.names import sha256_of
 from edge.calibration.calibrating import calibrate
 from edge.folders import Folders
 from edge.kinds.search import work
-from edge.messages import Job, Message
+from edge.messages import Message
 from tests.edge.site import Site
 
 SIZE = 8
@@ -87,16 +87,8 @@ class Searching:
     said: list[Message] = field(default_factory=list)
 
     def do(self, order: Order, *, begun: bool = False) -> Searched:
-        job = Job(
-            order=order,
-            begun=begun,
-            state=str(self.site.state),
-            samples=str(self.site.samples),
-            mirror_samples=False,
-            file_roots=(str(self.site.cloud),),
-        )
         assert isinstance(order.work, Search)
-        work(job, order.work, self.said.append)
+        work(self.site.job(order, begun=begun), order.work, self.said.append)
         result = self.manifest(order).result
         assert isinstance(result, Searched)
         return result

@@ -12,7 +12,7 @@ from cloudedge.documents.kinds.search import Search
 from cloudedge.interpreter import python
 from edge.folders import Folders
 from edge.kinds.search import work
-from edge.messages import Job, Message
+from edge.messages import Message
 from edge.searches.trace import Searches
 from tests.edge.searches.digits import TRAINING, keep_calibration, order_of, write_digits
 from tests.edge.site import Site
@@ -23,14 +23,6 @@ TRIALS = 2
 def main(root: Path, order_file: Path, begun: str, dies: str = "") -> None:
     """Do the order, and tell each point; or die as the first epoch of the first candidate begins."""
     site, order = Site(root), Order.model_validate_json(order_file.read_bytes())
-    job = Job(
-        order=order,
-        begun=begun == "begun",
-        state=str(site.state),
-        samples=str(site.samples),
-        mirror_samples=False,
-        file_roots=(str(site.cloud),),
-    )
     assert isinstance(order.work, Search)
 
     def say(message: Message) -> None:
@@ -39,7 +31,7 @@ def main(root: Path, order_file: Path, begun: str, dies: str = "") -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             print(point.model_dump_json(), flush=True)
 
-    work(job, order.work, say)
+    work(site.job(order, begun=begun == "begun"), order.work, say)
 
 
 def test_killed_after_any_epoch_it_goes_on_there_and_trains_no_candidate_twice(tmp_path: Path) -> None:

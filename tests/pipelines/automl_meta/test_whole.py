@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from cloud.searches import meta_models, trace
+from cloud.searches import meta_models
 from cloudedge.automl.meta.model import MetaModel
 from cloudedge.documents.tasks.automl_meta import AutomlMetaTask
 from cloudedge.store import DirectoryStore
-from tests.cloud.searches.rows import SMALLEST, happened
+from tests.cloud.searches.rows import SMALLEST, happened, keep
 from tests.cloud.tracking.told import WARNINGS_OF_MLFLOW
 from tests.terminal import Cloudedge
 
@@ -20,7 +20,7 @@ def test_searches_in_the_store_become_the_meta_model_that_leads_and_a_version_in
     from mlflow import MlflowClient
 
     home, store = tmp_path / "home", DirectoryStore(tmp_path / "home" / "store")
-    trace.keep(store, happened(55, best=SMALLEST))
+    keep(store, happened(55, best=SMALLEST))
     for number in (1, 2):
         task = AutomlMetaTask(name="Meta model", id=f"meta-{number}", simulated_searches=100, row_weight=10)
         (tmp_path / f"meta-{number}.json").write_bytes(task.to_json())
@@ -53,7 +53,7 @@ def test_the_outcome_is_told_in_words_and_for_programs(tmp_path: Path, cloudedge
     task = AutomlMetaTask(name="Meta model", id="meta-1", every_rows=10)
     (tmp_path / "meta.json").write_bytes(task.to_json())
     store = DirectoryStore(tmp_path / "home" / "store")
-    trace.keep(store, happened(3))
+    keep(store, happened(3))
     store.put("automl/trace/rubbish.json", b"{}")
 
     said = cloudedge("validate", tmp_path / "meta.json")

@@ -50,7 +50,7 @@ def test_a_task_about_other_samples_than_the_demos_without_a_folder_of_them(clou
 
     assert ended.code == 2
     assert ended.err == (
-        f"{task_file} is about other samples than the demo's digits: name the folder that has yours with --data FOLDER.\n"
+        f"{task_file} is about other samples than the demo's digits: name the folder that has them with --data FOLDER.\n"
     )
     assert not (tmp_path / "home").exists()
 
