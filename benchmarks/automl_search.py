@@ -115,17 +115,17 @@ def _returned(task: Task, trained: Sequence[tuple[Candidate, str]], *, refuse: b
 
 def ours(task: Task, model: MetaModel, trials: int, seed: int) -> Outcome:
     """The search as it is: caps, order and loss by the meta model, or by TPE beyond its range."""
-    begun = begin("task", "simulated", task.state, task.asked, task, task.data, model, seed=seed)
+    begun = begin("task", "simulated", task.state, task.asked, task, task.data, model)
     if isinstance(begun, NothingFeasible):
         return Outcome(0.0, broken=False, infeasible=0, trained=0)
-    return done(task, Search(begun.row, begun.screen, trials))
+    return done(task, Search(begun.row, begun.screen, trials, seed))
 
 
 def screened_tpe(task: Task, trials: int, seed: int) -> Outcome:
     """The search without a meta model."""
-    row = _row(task, seed)
+    row = _row(task)
     caps = row.hyperparameters.model_copy(update={"loss": task.loss})
-    return done(task, Search(row.model_copy(update={"hyperparameters": caps}), task.screen, trials))
+    return done(task, Search(row.model_copy(update={"hyperparameters": caps}), task.screen, trials, seed))
 
 
 def done(task: Task, search: Search) -> Outcome:
@@ -141,8 +141,8 @@ def done(task: Task, search: Search) -> Outcome:
     return outcome
 
 
-def _row(task: Task, seed: int) -> TraceRow:
-    begun = begin("task", "simulated", task.state, task.asked, task, task.data, None, seed=seed)
+def _row(task: Task) -> TraceRow:
+    begun = begin("task", "simulated", task.state, task.asked, task, task.data, None)
     if isinstance(begun, NothingFeasible):
         raise AssertionError("tasks are drawn so that something is feasible")
     return begun.row
