@@ -7,7 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from cloudedge.documents.base import Document, Part
 from cloudedge.documents.data import Dtype
 from cloudedge.documents.report import Count, Seconds, Share, Text, Time
-from cloudedge.names import NAME
+from cloudedge.names import FOLDER, NAME
 
 MOST_LAYERS = 6
 Filters = Literal[4, 8, 16, 32, 64]
@@ -215,7 +215,7 @@ class DeviceDescription(Document):
     cores: Nodes | None = Field(default=None, description="Cores that a search may count on; none: those that there are.")
     memory_bytes: Bytes | None = Field(default=None, description="Memory that a search may count on; none: what there is.")
     accelerators: tuple[Accelerator, ...] = Field(default=(), max_length=2, description="Accelerators.")
-    control_groups: tuple[Annotated[str, Field(pattern=r"^/[^\x00-\x1f]+$", max_length=1000)], ...] = Field(
+    control_groups: tuple[Annotated[str, Field(pattern=FOLDER, max_length=1000)], ...] = Field(
         default=(),
         max_length=8,
         description="Folders of control groups that work on this device enters before it begins, so that it keeps their limits "
