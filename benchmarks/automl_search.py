@@ -15,8 +15,6 @@ average, which nobody knows beforehand; ours takes the meta model's. The oracle 
 """
 
 import argparse
-import contextlib
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.tables import say, write
+from benchmarks.tables import page, write
 from cloudedge.automl.beginning import begin
 from cloudedge.automl.meta.model import MetaModel
 from cloudedge.automl.meta.shipping import TABLES, learned, read_table
@@ -229,25 +227,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 outcomes_of.setdefault(name, []).extend(outcomes)
                 by_seed.setdefault(name, []).append(float(np.mean([outcome.accuracy for outcome in outcomes])))
         figures[words] = {name: _figures(outcomes, by_seed[name]) for name, outcomes in outcomes_of.items()}
-    shown = io.StringIO()
-    with contextlib.redirect_stdout(shown):
-        for words, found in figures.items():
-            _say(f"{words.capitalize()}, {len(asked.seeds)} seeds of {asked.tasks} tasks", found)
-    print(shown.getvalue())
-    if asked.out:
-        text = shown.getvalue().replace("### ", "## ")
-        asked.out.parent.mkdir(parents=True, exist_ok=True)
-        asked.out.with_suffix(".md").write_text(f"# Searching for a model on a device\n{text.rstrip()}\n")
+    what = f"{len(asked.seeds)} seeds of {asked.tasks} tasks"
+    tables = {f"{words.capitalize()}, {what}": _rows(found) for words, found in figures.items()}
+    page(asked.out, "Searching for a model on a device", tables)
     write(asked.out, {"seeds": asked.seeds, "tasks": asked.tasks, "trained_on": model.card.trained_on, "tables": figures})
 
 
-def _say(title: str, found: dict[str, dict[str, float]]) -> None:
+def _rows(found: dict[str, dict[str, float]]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("search", "accuracy", "by seed", "trainings", "in vain", "broken limits")]
     for name, each in found.items():
         spread = f"{each['least_seed']:.3f} to {each['most_seed']:.3f}"
         trainings = f"{each['trained']:.1f}", f"{each['infeasible']:.2f}", f"{each['broken']:.0%}"
         rows.append((name, f"{each['accuracy']:.3f}", spread, *trainings))
-    say(title, rows)
+    return rows
 
 
 def _figures(outcomes: Sequence[Outcome], by_seed: Sequence[float]) -> dict[str, float]:

@@ -189,12 +189,6 @@ class TraceRow(Part):
     )
 
 
-class Trace(Document):
-    """Searches that are over."""
-
-    rows: tuple[TraceRow, ...] = Field(default=(), max_length=100_000, description="The searches, oldest first.")
-
-
 class Accelerator(Part):
     """An accelerator that no driver here tells of."""
 

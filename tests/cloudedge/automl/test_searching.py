@@ -139,6 +139,13 @@ def test_beyond_its_range_tpe_leads_and_it_says_so() -> None:
     assert begun().row.why == "There is no meta model here."
 
 
+def test_what_optuna_proposes_follows_from_the_seed_and_the_weights_do_not() -> None:
+    one, again, other = (finished(Search(*begun(), 6, seed)) for seed in (1, 1, 2))
+    assert one == again
+    assert [trial.candidate for trial in one.trials] != [trial.candidate for trial in other.trials]
+    assert {trial.seed for trial in (*one.trials, *other.trials)} == {0}
+
+
 def test_tpe_learns_what_is_good() -> None:
     row, screen = begun(limits=Limits(latency_ms=1e6))
     search = Search(row, screen, 25)
