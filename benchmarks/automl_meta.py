@@ -9,8 +9,6 @@ them saw, beside the one that comes along, which knows the samples, and beside a
 """
 
 import argparse
-import contextlib
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +16,7 @@ import numpy as np
 import torch
 
 from benchmarks.automl_search import WORDS, Outcome, Task, done, oracle, ours
-from benchmarks.tables import say, write
+from benchmarks.tables import page, write
 from cloudedge.automl.beginning import begin
 from cloudedge.automl.meta.model import MetaModel
 from cloudedge.automl.meta.shipping import SEARCHES, TABLES, drawn, read_table
@@ -43,16 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
     figures = {WORDS[known]: _compared(known, asked.tasks, asked.searches, quick=asked.quick) for known in TABLES}
-    shown = io.StringIO()
-    with contextlib.redirect_stdout(shown):
-        for words, found in figures.items():
-            rows = [("three trials led by", "accuracy"), *((name, f"{value:.3f}") for name, value in found.items())]
-            say(f"{words.capitalize()}, {asked.tasks} tasks", rows)
-    print(shown.getvalue())
-    if asked.out:
-        text = shown.getvalue().replace("### ", "## ")
-        asked.out.parent.mkdir(parents=True, exist_ok=True)
-        asked.out.with_suffix(".md").write_text(f"# A meta model trained anew from its own searches\n{text.rstrip()}\n")
+    titles = "three trials led by", "accuracy"
+    tables = {
+        f"{words.capitalize()}, {asked.tasks} tasks": [titles, *((name, f"{value:.3f}") for name, value in found.items())]
+        for words, found in figures.items()
+    }
+    page(asked.out, "A meta model trained anew from its own searches", tables)
     write(asked.out, {"tasks": asked.tasks, "tables": figures})
 
 

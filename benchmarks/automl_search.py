@@ -15,8 +15,6 @@ average, which nobody knows beforehand; ours takes the meta model's. The oracle 
 """
 
 import argparse
-import contextlib
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.tables import say, write
+from benchmarks.tables import page, write
 from cloudedge.automl.beginning import begin
 from cloudedge.automl.meta.model import MetaModel
 from cloudedge.automl.meta.shipping import TABLES, learned, read_table
@@ -115,17 +113,17 @@ def _returned(task: Task, trained: Sequence[tuple[Candidate, str]], *, refuse: b
 
 def ours(task: Task, model: MetaModel, trials: int, seed: int) -> Outcome:
     """The search as it is: caps, order and loss by the meta model, or by TPE beyond its range."""
-    begun = begin("task", "simulated", task.state, task.asked, task, task.data, model, seed=seed)
+    begun = begin("task", "simulated", task.state, task.asked, task, task.data, model)
     if isinstance(begun, NothingFeasible):
         return Outcome(0.0, broken=False, infeasible=0, trained=0)
-    return done(task, Search(begun.row, begun.screen, trials))
+    return done(task, Search(begun.row, begun.screen, trials, seed))
 
 
 def screened_tpe(task: Task, trials: int, seed: int) -> Outcome:
     """The search without a meta model."""
-    row = _row(task, seed)
+    row = _row(task)
     caps = row.hyperparameters.model_copy(update={"loss": task.loss})
-    return done(task, Search(row.model_copy(update={"hyperparameters": caps}), task.screen, trials))
+    return done(task, Search(row.model_copy(update={"hyperparameters": caps}), task.screen, trials, seed))
 
 
 def done(task: Task, search: Search) -> Outcome:
@@ -141,8 +139,8 @@ def done(task: Task, search: Search) -> Outcome:
     return outcome
 
 
-def _row(task: Task, seed: int) -> TraceRow:
-    begun = begin("task", "simulated", task.state, task.asked, task, task.data, None, seed=seed)
+def _row(task: Task) -> TraceRow:
+    begun = begin("task", "simulated", task.state, task.asked, task, task.data, None)
     if isinstance(begun, NothingFeasible):
         raise AssertionError("tasks are drawn so that something is feasible")
     return begun.row
@@ -229,25 +227,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 outcomes_of.setdefault(name, []).extend(outcomes)
                 by_seed.setdefault(name, []).append(float(np.mean([outcome.accuracy for outcome in outcomes])))
         figures[words] = {name: _figures(outcomes, by_seed[name]) for name, outcomes in outcomes_of.items()}
-    shown = io.StringIO()
-    with contextlib.redirect_stdout(shown):
-        for words, found in figures.items():
-            _say(f"{words.capitalize()}, {len(asked.seeds)} seeds of {asked.tasks} tasks", found)
-    print(shown.getvalue())
-    if asked.out:
-        text = shown.getvalue().replace("### ", "## ")
-        asked.out.parent.mkdir(parents=True, exist_ok=True)
-        asked.out.with_suffix(".md").write_text(f"# Searching for a model on a device\n{text.rstrip()}\n")
+    what = f"{len(asked.seeds)} seeds of {asked.tasks} tasks"
+    tables = {f"{words.capitalize()}, {what}": _rows(found) for words, found in figures.items()}
+    page(asked.out, "Searching for a model on a device", tables)
     write(asked.out, {"seeds": asked.seeds, "tasks": asked.tasks, "trained_on": model.card.trained_on, "tables": figures})
 
 
-def _say(title: str, found: dict[str, dict[str, float]]) -> None:
+def _rows(found: dict[str, dict[str, float]]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("search", "accuracy", "by seed", "trainings", "in vain", "broken limits")]
     for name, each in found.items():
         spread = f"{each['least_seed']:.3f} to {each['most_seed']:.3f}"
         trainings = f"{each['trained']:.1f}", f"{each['infeasible']:.2f}", f"{each['broken']:.0%}"
         rows.append((name, f"{each['accuracy']:.3f}", spread, *trainings))
-    say(title, rows)
+    return rows
 
 
 def _figures(outcomes: Sequence[Outcome], by_seed: Sequence[float]) -> dict[str, float]:

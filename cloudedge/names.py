@@ -32,6 +32,9 @@ SHA256 = r"^[0-9a-f]{64}$"
 ORDER_ID = r"^[a-z0-9-]{1,53}\.[a-z0-9-]{1,53}\.[a-z0-9-]{1,53}\.[0-9]{1,4}$"
 """run.step.edge.attempt"""
 
+FOLDER = r"^/[^\x00-\x1f]+$"
+"""A folder of a machine's own, by its whole path."""
+
 ATTEMPTS = 9_999
 """The largest number that has a place in it."""
 
@@ -56,6 +59,7 @@ IN_WORDS = {
     'the files call it goes, as it stands there, into "column" (of the label: "label_column")',
     SHA256: "give 64 lower-case hexadecimal digits",
     ORDER_ID: "give run.step.edge.attempt",
+    FOLDER: "give the whole path of a folder, from / on",
 }
 """What to say to a person whose text does not match a pattern."""
 

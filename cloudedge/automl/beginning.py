@@ -45,7 +45,6 @@ def begin(
     model: Caps | None,
     *,
     lacking: str = "There is no meta model here.",
-    seed: int = 0,
     loss: Loss = "cross-entropy",
     share: float = BACKLOG_SHARE,
 ) -> Begun | NothingFeasible:
@@ -60,8 +59,7 @@ def begin(
         data: What the candidates learn from.
         model: The meta model; none: Optuna leads.
         lacking: Why there is none, where there is none.
-        seed: Of a search that Optuna leads.
-        loss: The same.
+        loss: Of a search that Optuna leads.
         share: Of the queue's backlog that an inference has to wait for.
 
     Returns:
@@ -78,7 +76,7 @@ def begin(
     reference = screen.costs(REFERENCE)
     seen = features(state, holding.limits, reference)
     proposed, why = (None, lacking) if model is None else _proposed(model, seen, screen)
-    caps, preferences = proposed or (everything().model_copy(update={"seed": seed, "loss": loss}), {})
+    caps, preferences = proposed or (everything().model_copy(update={"loss": loss}), {})
     row = TraceRow(
         id=identity,
         device=device,

@@ -30,6 +30,9 @@ BACKLOG_SHARE = 0.1
 _LEAST_EXPONENT = -300
 """Of a number that is rounded; nothing costs so little."""
 
+_THOUSAND = 999.5
+"""From here on three digits round to a thousand, which is written out."""
+
 REFERENCE = Candidate(layers=3, filters=16, kernel=3)
 """A network of middle size, whose expected costs say how fast a device is."""
 
@@ -238,12 +241,12 @@ def candidate_in_words(candidate: Candidate) -> str:
 
 def milliseconds(value: float) -> str:
     """A time."""
-    return f"{value:.3g} ms" if value < 1000 else f"{value / 1000:.3g} s"
+    return f"{times(value)} ms" if value < _THOUSAND else f"{times(value / 1000)} s"
 
 
 def times(factor: float) -> str:
     """How many times."""
-    return f"{factor:.3g}" if factor < 1000 else f"{factor:,.0f}"
+    return f"{factor:.3g}" if factor < _THOUSAND else f"{factor:,.0f}"
 
 
 def amount(limit: Limit, value: float) -> str:
@@ -253,7 +256,7 @@ def amount(limit: Limit, value: float) -> str:
         value = math.ceil(value / step * (1 - 1e-9)) * step
     if limit == "latency":
         return milliseconds(value)
-    return f"{value:.3g} J" if limit == "energy" else f"{value:,.0f} bytes"
+    return f"{times(value)} J" if limit == "energy" else f"{value:,.0f} bytes"
 
 
 def _compared(costs: Costs, limits: Limits) -> dict[Limit, tuple[float, float]]:

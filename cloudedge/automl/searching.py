@@ -152,13 +152,14 @@ class Search:
         row: All of it: what it set out with, and what was tried. Kept after each `tell`, a search is taken up again from it.
     """
 
-    def __init__(self, row: TraceRow, screen: Screen, most: int) -> None:
+    def __init__(self, row: TraceRow, screen: Screen, most: int, seed: int = 0) -> None:
         """Begin a search, or take one up.
 
         Args:
             row: What it sets out with; its trials are those that are over.
             screen: Of the device, with the row's limits.
             most: Candidates that are trained, at most.
+            seed: What Optuna proposes follows from it, where that leads; the same one each time that a search is taken up.
 
         Raises:
             InvalidInput: none may be trained.
@@ -166,7 +167,8 @@ class Search:
         if most < 1:
             raise InvalidInput(f"The search may train {most} candidates: give 1 or more.")
         self.row = row
-        self._screen, self._most = screen, most
+        self._screen, self._most, self._seed = screen, most, seed
+        self._asked: Trial | None = None
 
     @property
     def left(self) -> int:
@@ -181,8 +183,11 @@ class Search:
         Raises:
             InvalidInput: Optuna is needed and not installed, or energy is limited and not known.
         """
-        if not self.left:
-            return None
+        if self._asked is None and self.left:
+            self._asked = self._next()
+        return self._asked
+
+    def _next(self) -> Trial | None:
         caps, too_much = self.row.hyperparameters, self._too_much()
         chooser = self._chooser()
         for candidate in chooser:
@@ -226,6 +231,7 @@ class Search:
             raise Conflict(f"The candidate {trial.candidate.model_dump()} was told of before; each is trained once.")
 
     def _note(self, trial: Trial) -> None:
+        self._asked = None
         trials = (*self.row.trials, trial)
         self.row = self.row.model_copy(update={"trials": trials, "best": best(trials, self._screen.limits)})
 
@@ -246,14 +252,12 @@ class Search:
     def _chooser(self) -> Chooser[Candidate]:
         known = [self._known(trial) for trial in self.row.trials]
         if self.row.by == "tpe":
-            return Tpe(networks(), self.row.hyperparameters.seed, known)
+            return Tpe(networks(), self._seed, known)
         return Downward(below(self.row.hyperparameters, self.row.preferences), known)
 
     def _known(self, trial: Trial) -> Known[Candidate]:
-        beyond = self._screen.excess(trial.candidate)
-        if trial.accuracy is None and trial.measured is not None:
-            beyond = excess(trial.measured, self._screen.limits)
-        return Known(trial.candidate, trial.accuracy, beyond)
+        costs = trial.measured or self._screen.costs(trial.candidate)
+        return Known(trial.candidate, trial.accuracy, excess(costs, self._screen.limits))
 
 
 def best(trials: Sequence[Trial], limits: Limits) -> int | None:

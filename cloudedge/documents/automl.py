@@ -7,7 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from cloudedge.documents.base import Document, Part
 from cloudedge.documents.data import Dtype
 from cloudedge.documents.report import Count, Seconds, Share, Text, Time
-from cloudedge.names import NAME
+from cloudedge.names import FOLDER, NAME
 
 MOST_LAYERS = 6
 Filters = Literal[4, 8, 16, 32, 64]
@@ -15,7 +15,12 @@ Kernel = Literal[1, 3, 5, 7]
 FILTERS: tuple[Filters, ...] = get_args(Filters)
 KERNELS: tuple[Kernel, ...] = get_args(Kernel)
 
-Joules = Annotated[float, Field(ge=0, le=1e12)]
+MOST_FAULT = 2000
+"""Characters of why something came to nothing."""
+
+Joules = Annotated[float, Field(ge=0, le=1e14)]
+"""As many as the most watts come to in the longest time."""
+
 Watts = Annotated[float, Field(ge=0, le=1e6)]
 Bytes = Annotated[int, Field(ge=0, le=2**50)]
 Nodes = Annotated[float, Field(ge=0, le=1e6)]
@@ -155,7 +160,9 @@ class Trial(Part):
     epochs: Count = Field(default=0, description="Epochs that it was trained for.")
     seconds: Seconds = Field(default=0, description="How long that took.")
     measured: Costs | None = Field(default=None, description="What it costs when measured; none: it was not.")
-    fault: Text = Field(default="", max_length=2000, description="Why its training came to nothing; empty: it did not.")
+    fault: Text = Field(
+        default="", max_length=MOST_FAULT, description="Why its training or measuring came to nothing; empty: it did not."
+    )
 
 
 class TraceRow(Part):
@@ -175,17 +182,11 @@ class TraceRow(Part):
     by: Literal["meta", "tpe"] = Field(
         description="What led it: the meta model, or constrained TPE outside of that one's range."
     )
-    why: Text = Field(default="", max_length=2000, description="Why it was TPE; empty where the meta model led.")
+    why: Text = Field(default="", max_length=MOST_FAULT, description="Why it was TPE; empty where the meta model led.")
     trials: tuple[Trial, ...] = Field(max_length=1000, description="What was tried, and what was screened out.")
     best: int | None = Field(
         default=None, ge=0, description="Place of the best one among the trials; none: nothing is feasible."
     )
-
-
-class Trace(Document):
-    """Searches that are over."""
-
-    rows: tuple[TraceRow, ...] = Field(default=(), max_length=100_000, description="The searches, oldest first.")
 
 
 class Accelerator(Part):
@@ -208,7 +209,7 @@ class DeviceDescription(Document):
     cores: Nodes | None = Field(default=None, description="Cores that a search may count on; none: those that there are.")
     memory_bytes: Bytes | None = Field(default=None, description="Memory that a search may count on; none: what there is.")
     accelerators: tuple[Accelerator, ...] = Field(default=(), max_length=2, description="Accelerators.")
-    control_groups: tuple[Annotated[str, Field(pattern=r"^/[^\x00-\x1f]+$", max_length=1000)], ...] = Field(
+    control_groups: tuple[Annotated[str, Field(pattern=FOLDER, max_length=1000)], ...] = Field(
         default=(),
         max_length=8,
         description="Folders of control groups that work on this device enters before it begins, so that it keeps their limits "

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cloudedge import __version__
-from cloudedge.automl.beginning import Begun, begin, taken_up
+from cloudedge.automl.beginning import begin, taken_up
 from cloudedge.automl.meta.files import CARD, WEIGHTS
 from cloudedge.automl.meta.model import MetaModel
 from cloudedge.automl.predicting import CalibratedPredictor
@@ -19,15 +19,9 @@ from cloudedge.automl.screen import Screen, bounds, broken
 from cloudedge.automl.searching import Search as Searching
 from cloudedge.automl.space import networks
 from cloudedge.documents import Phase, Stream
-from cloudedge.documents.automl import (
-    Calibration,
-    NothingFeasible,
-    Prediction,
-    SearchRecord,
-    TraceRow,
-)
+from cloudedge.documents.automl import MOST_FAULT, Calibration, NothingFeasible, Prediction, SearchRecord, TraceRow
 from cloudedge.documents.kinds.search import Search
-from cloudedge.errors import InvalidDocument, InvalidModel, InvalidSamples
+from cloudedge.errors import InvalidDocument, InvalidModel, InvalidSamples, WorkFailed
 from cloudedge.seeds import derived_seed
 from cloudedge.training import use_threads
 from edge.calibration.keeping import calibrated
@@ -39,11 +33,9 @@ from edge.probes.state import state_of
 from edge.searches.delivery import Delivery
 from edge.searches.telling import Teller
 from edge.searches.trace import Searches
-from edge.searches.training import Data, Trainer, name_of
+from edge.searches.training import Data, Trainer, failed, forget_checkpoints, name_of
 
 _PROGRESS_SECONDS = 0.5
-
-_MOST_FAULT = 2000
 
 _MOST_BEGUN = 2
 """Times that a candidate's training begins from nothing. One that takes the process with it, as when memory runs out, is given
@@ -63,6 +55,10 @@ def work(job: Job, asked: Search, say: Say) -> None:
     """
     started, at = time.monotonic(), datetime.now(UTC)
     order, folders = job.order, Folders(Path(job.state))
+    searches = Searches(folders.searches)
+    if not job.begun:  # The cloud may have issued the order again. Once anything is said, it is begun.
+        searches.forget(order.id)
+        forget_checkpoints(job)
     use_threads(asked.training.threads)
     say(Message(phase=Phase.FETCHING))
     meta, lacking = _meta_model(job)
@@ -70,9 +66,6 @@ def work(job: Job, asked: Search, say: Say) -> None:
     say(Message(phase=Phase.EVALUATING))
     calibration = _calibration(folders, asked, say)
     predictor, description = CalibratedPredictor(calibration), description_of(folders)
-    searches = Searches(folders.searches)
-    if not job.begun:  # The cloud may have issued the order again.
-        searches.forget(order.id)
     row = searches.row(order.id)
     if row is None:
         state = state_of(folders, description, but=order.id)
@@ -85,7 +78,6 @@ def work(job: Job, asked: Search, say: Say) -> None:
             asked.data,
             meta,
             lacking=lacking,
-            seed=derived_seed(asked.seed, "search", order.edge) % 2**31,
             loss=asked.training.loss,
             share=asked.backlog_share,
         )
@@ -100,25 +92,29 @@ def work(job: Job, asked: Search, say: Say) -> None:
     searches.keep(begun.row)
     say(Message(phase=Phase.TRAINING))
     teller = Teller(say, asked)
-    row = _searched(begun, asked, searches, Trainer(job, asked, samples, description, teller), teller)
+    search = Searching(*begun, asked.trials, derived_seed(asked.seed, "search", order.edge))
+    row = _searched(search, asked, searches, Trainer(job, asked, samples, description, teller), teller)
     say(Message(phase=Phase.EVALUATING))
     predictions = _predictions(begun.screen)
     delivery.deliver(SearchRecord(state=row.state, limits=row.limits, row=row, predictions=predictions))
 
 
-def _searched(begun: Begun, asked: Search, searches: Searches, trainer: Trainer, teller: Teller) -> TraceRow:
+def _searched(search: Searching, asked: Search, searches: Searches, trainer: Trainer, teller: Teller) -> TraceRow:
     """A search to its end, kept step by step."""
-    search = Searching(*begun, asked.trials)
     while not _met(search.row, asked) and (trial := search.ask()) is not None:
         teller.begin(search.row)
-        costs = trainer.unlearned_costs(trial.candidate)
-        beyond = broken(costs, begun.screen.limits)
-        if beyond:
-            search.refuse(trial.model_copy(update={"measured": costs, "broken": beyond}))
-        elif trainer.begins(trial) and searches.begin(search.row.id, name_of(trial)) > _MOST_BEGUN:
-            search.tell(trial.model_copy(update={"accuracy": 0.0, "fault": _DIED}))
+        try:
+            costs = trainer.unlearned_costs(trial.candidate)
+        except WorkFailed as error:
+            search.tell(failed(trial, str(error)))
         else:
-            search.tell(trainer.trained(trial))
+            beyond = broken(costs, search.row.limits)
+            if beyond:
+                search.refuse(trial.model_copy(update={"measured": costs, "broken": beyond}))
+            elif trainer.begins(trial) and searches.begin(search.row.id, name_of(trial)) > _MOST_BEGUN:
+                search.tell(failed(trial, _DIED))
+            else:
+                search.tell(trainer.trained(trial))
         searches.keep(search.row)
         trainer.clear(trial)
     searches.keep(search.row)  # With what was screened out at the end.
@@ -135,7 +131,7 @@ def _meta_model(job: Job) -> tuple[MetaModel | None, str]:
         return MetaModel.load(folder), ""
     except (InvalidDocument, InvalidModel) as error:
         words = f"The meta model that was sent cannot be used by cloudedge {__version__}: {' '.join(str(error).split())}"
-        return None, words[:_MOST_FAULT]
+        return None, words[:MOST_FAULT]
 
 
 def _samples(job: Job, asked: Search, say: Say) -> Data:

@@ -1,7 +1,6 @@
 """Accelerators: those whose drivers answer, and those that only the device's description knows."""
 
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -52,11 +51,12 @@ def _nvidia() -> list[Accelerator]:
         nvml.nvmlInit()
         try:
             for number_of in range(nvml.nvmlDeviceGetCount()):
-                device = nvml.nvmlDeviceGetHandleByIndex(number_of)
-                busy = nvml.nvmlDeviceGetUtilizationRates(device).gpu / 100
-                nodes = nvml.nvmlDeviceGetNumGpuCores(device) * (1 - busy)
-                memory = nvml.nvmlDeviceGetMemoryInfo(device).free
-                found.append(Accelerator(str(nvml.nvmlDeviceGetName(device)), nodes, int(memory), "measured"))
+                with suppress(Exception):  # One that does not tell hides no other one.
+                    device = nvml.nvmlDeviceGetHandleByIndex(number_of)
+                    busy = nvml.nvmlDeviceGetUtilizationRates(device).gpu / 100
+                    nodes = nvml.nvmlDeviceGetNumGpuCores(device) * (1 - busy)
+                    memory = nvml.nvmlDeviceGetMemoryInfo(device).free
+                    found.append(Accelerator(str(nvml.nvmlDeviceGetName(device)), nodes, int(memory), "measured"))
         finally:
             nvml.nvmlShutdown()
     return found
@@ -76,17 +76,14 @@ def _amd(root: Path) -> list[Accelerator]:
 
 def _intel(root: Path, period: float) -> list[Accelerator]:
     """Neural processors that ivpu drives, which compute in main memory."""
-    busy: list[tuple[Callable[[], int | None], int | None]] = []
-    for device in _devices(root / "sys/class/accel", "accel"):
-        path = device / "npu_busy_time_us"
-        if number(path) is not None:
-            busy.append((lambda path=path: number(path), number(path)))  # type: ignore[misc]
-    if not busy:
+    paths = [device / "npu_busy_time_us" for device in _devices(root / "sys/class/accel", "accel")]
+    before = [(path, busy) for path in paths if (busy := number(path)) is not None]
+    if not before:
         return []
     began = time.monotonic()
     time.sleep(period)
-    seconds = time.monotonic() - began
-    free = [1 - ((now() or 0) - (before or 0)) / 1e6 / seconds for now, before in busy]
+    microseconds = (time.monotonic() - began) * 1e6
+    free = [1 - ((number(path) or busy) - busy) / microseconds for path, busy in before]
     return [Accelerator("Intel NPU", min(1.0, max(0.0, each)), 0, "measured") for each in free]
 
 

@@ -38,6 +38,6 @@ def enter_control_groups(description: DeviceDescription | None) -> None:
                 file.write(str(os.getpid()))
         except OSError as error:
             raise StoreFailed(
-                f"Cannot enter the control group {group}: {error.strerror}. Make it, with the right for this user to write to "
-                f"its cgroup.procs, or take it out of the device's description."
+                f"Cannot enter the control group {group}: {error.strerror or error}. Make it, with the right for this user to "
+                "write to its cgroup.procs, or take it out of the device's description."
             ) from None

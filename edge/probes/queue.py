@@ -1,17 +1,19 @@
 """Job: what waits on this device, seven numbers a task. The runner's queue is the queue, and its open orders are the tasks.
 
-How long an order takes is told by what it or the last order of its kind has taken so far. The ledger is only read.
+How long an order takes is told by what it or the last order of its kind has taken so far, and what it would take on an
+accelerator by how somebody has described that. The ledger is only read.
 """
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from cloudedge.documents.automl import QueuedJob
+from cloudedge.documents.automl import Accelerator, QueuedJob
+from cloudedge.documents.report import MOST_SECONDS
 from edge.clock import Moment, now
 from edge.database import disk_trouble
 
@@ -29,13 +31,14 @@ class _Taken(NamedTuple):
     epochs: int
 
 
-def queue(ledger: Path, watts: float = 0.0, but: str = "") -> tuple[QueuedJob, ...]:
+def queue(ledger: Path, watts: float = 0.0, but: str = "", accelerators: Sequence[Accelerator] = ()) -> tuple[QueuedJob, ...]:
     """What waits, first one first; empty without a runner.
 
     Args:
         ledger: The runner's database.
         watts: Power of the device at work, by which the energy of a task is estimated; 0: not known.
         but: Id of an order that is not counted: the one that asks.
+        accelerators: Those that are described; the fastest one counts.
 
     Raises:
         StoreFailed: the ledger cannot be read.
@@ -55,15 +58,26 @@ def queue(ledger: Path, watts: float = 0.0, but: str = "") -> tuple[QueuedJob, .
             continue
         left = order["time_limit_seconds"] - Moment(row["boot"], row["up"], row["wall"]).seconds_until(now())
         runtime = min(max(0.0, left), _runtime(order["work"], row, before, max(0.0, left)))
+        cores = _threads(order["work"])
         found.append(
             QueuedJob(
                 runtime_cpu=runtime,
                 energy_cpu=watts * runtime,
-                nodes_cpu=_threads(order["work"]),
+                nodes_cpu=cores,
                 latency_limit=max(0.0, left),
+                **_accelerated(accelerators, runtime * cores),
             )
         )
     return tuple(found)
+
+
+def _accelerated(accelerators: Sequence[Accelerator], seconds: float) -> dict[str, float]:
+    """What work that takes one core some seconds would take on the fastest accelerator; empty: there is none."""
+    if not accelerators:
+        return {}
+    fastest = max(accelerators, key=lambda each: each.speed)
+    runtime = min(seconds / fastest.speed, MOST_SECONDS)
+    return {"runtime_npu": runtime, "energy_npu": fastest.watts * runtime, "nodes_npu": fastest.nodes}
 
 
 def _runtime(work: dict[str, Any], row: Any, before: dict[str, _Taken], left: float) -> float:
@@ -89,8 +103,8 @@ def _taken(rows: list[Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any
 
 
 def _epochs(work: dict[str, Any]) -> int:
-    """Most epochs that are asked for; 0: it counts none."""
-    return int((work.get("training") or {}).get("epochs", 0))
+    """Most epochs that are asked for, of a search those of all its trials; 0: it counts none."""
+    return int((work.get("training") or {}).get("epochs", 0)) * int(work.get("trials", 1))
 
 
 def _threads(work: dict[str, Any]) -> float:

@@ -21,4 +21,5 @@ def state_of(folders: Folders, description: DeviceDescription | None, but: str =
     """
     source = resources(description)
     watts = source.average_power if description is None else description.busy_watts or source.average_power
-    return DeviceState(jobs=queue(folders.ledger, watts, but), resources=source, at=datetime.now(UTC))
+    jobs = queue(folders.ledger, watts, but, description.accelerators if description else ())
+    return DeviceState(jobs=jobs, resources=source, at=datetime.now(UTC))

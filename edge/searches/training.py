@@ -6,7 +6,7 @@ from pathlib import Path
 from cloudedge.automl.graph import drawn, written
 from cloudedge.automl.space import spec
 from cloudedge.data import Samples
-from cloudedge.documents.automl import Candidate, Costs, DeviceDescription, Trial
+from cloudedge.documents.automl import MOST_FAULT, Candidate, Costs, DeviceDescription, Trial
 from cloudedge.documents.kinds.search import Search
 from cloudedge.errors import Diverged, WorkFailed
 from cloudedge.files import atomic_write, disk_errors
@@ -19,8 +19,6 @@ from edge.inputs import seed_of
 from edge.messages import Job
 from edge.results import place_for
 from edge.searches.telling import Teller
-
-_MOST_FAULT = 2000
 
 
 @dataclass(frozen=True)
@@ -79,21 +77,21 @@ class Trainer:
                 on_epoch=teller.on_epoch,
             )
         except (Diverged, WorkFailed) as error:
-            nothing = {"accuracy": 0.0, "measured": None, "fault": str(error)[:_MOST_FAULT]}
-            return trial.model_copy(update={**nothing, "epochs": teller.epoch})
+            return failed(trial, str(error)).model_copy(update={"epochs": teller.epoch})
         teller.flush()
         model.load_state_dict(outcome.state)
         accuracy = evaluate(model, samples.held_out, settings.loss).accuracy
         content = written(network, asked.data, {name: tensor.numpy() for name, tensor in outcome.state.items()})
         atomic_write(file_of(self._job, trial), content)
-        return trial.model_copy(
-            update={
-                "accuracy": accuracy,
-                "epochs": outcome.history[-1].epoch,
-                "seconds": sum(record.seconds for record in outcome.history),
-                "measured": self._costs(content),
-            }
-        )
+        found = {
+            "accuracy": accuracy,
+            "epochs": outcome.history[-1].epoch,
+            "seconds": sum(record.seconds for record in outcome.history),
+        }
+        try:
+            return trial.model_copy(update={**found, "measured": self._costs(content)})
+        except WorkFailed as error:
+            return failed(trial, str(error)).model_copy(update=found)
 
     def clear(self, trial: Trial) -> None:
         """Remove what a training would go on from, which is over."""
@@ -103,6 +101,19 @@ class Trainer:
 
     def _costs(self, content: bytes) -> Costs:
         return measured_costs(content, threads=self._asked.threads, description=self._description)
+
+
+def failed(trial: Trial, fault: str) -> Trial:
+    """A trial that came to nothing, and why: there is no model of it to return."""
+    return trial.model_copy(update={"accuracy": 0.0, "fault": fault[:MOST_FAULT]})
+
+
+def forget_checkpoints(job: Job) -> None:
+    """Have no training go on from where one of an earlier issue of the order was."""
+    folder = Folders(Path(job.state)).received(job.order.id)
+    for path in folder.glob("trial-*.safetensors"):
+        with disk_errors(path):
+            path.unlink(missing_ok=True)
 
 
 def file_of(job: Job, trial: Trial) -> Path:

@@ -1,9 +1,5 @@
 """Searches that happened on no device: drawn devices, queues and limits, and accuracies from a table of real trainings.
 
-    python -m cloudedge.automl.meta.simulating [--searches 6000] [--seed 0] [--out FOLDER]
-
-trains the meta model that comes with cloudedge anew, to the same bytes on the same processor type.
-
 A device is drawn by its speed, its overheads, how well it fills its vector units, and its power; what a network costs on it is
 its multiplications by that. Limits are drawn between what the smallest and the largest network take, so that each binds at
 times. What such a search should have chosen is the most accurate network of those that keep the limits, by its mean over seeds,

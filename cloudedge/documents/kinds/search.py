@@ -49,7 +49,10 @@ class Searched(Result):
     why: Text = Field(default="", max_length=2000, description="Why it was not the meta model.")
     limits: Limits = Field(description="What a model might cost, the queue and the resources taken into account.")
     trained: Count = Field(default=0, description="Candidates that were trained.")
-    refused: Count = Field(default=0, description="How many of these were measured above a limit, and are never returned.")
+    refused: Count = Field(
+        default=0,
+        description="Candidates that were measured above a limit, before or after a training, and are never returned.",
+    )
     screened_out: Count = Field(default=0, description="Candidates that are expected to break a limit: none was trained.")
     sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$", description="Digest of the model's ONNX file; empty: none.")
     candidate: Candidate | None = Field(default=None, description="The network that it is.")

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from cloudedge.automl.meta.simulating import Device
-from cloudedge.automl.screen import Screen, bounds, broken, deadline, in_words
+from cloudedge.automl.screen import Screen, amount, bounds, broken, deadline, in_words, milliseconds
 from cloudedge.automl.space import networks
 from cloudedge.documents.automl import Change, Limit, Limits, NothingFeasible, QueuedJob
 from cloudedge.errors import InvalidInput
@@ -75,12 +75,11 @@ def test_two_limits_that_exclude_each_other_give_two_ways_out() -> None:
     costs = {candidate: BOARD.costs(candidate, DATA) for candidate in networks().everything}
     small = min(costs.values(), key=lambda each: (each.memory_bytes, each.latency_bound_ms))
     fast = min(costs.values(), key=lambda each: (each.latency_bound_ms, each.memory_bytes))
-    if small.latency_bound_ms > fast.latency_bound_ms:
-        limits = Limits(latency_ms=fast.latency_bound_ms, memory_bytes=small.memory_bytes)
-        found = answer(limits)
-        assert found is not None
-        assert {change.limit for remedy in found.remedies for change in remedy.changes} == {"latency", "memory"}
-        assert "Or if " in in_words(found)
+    assert small.latency_bound_ms > fast.latency_bound_ms
+    found = answer(Limits(latency_ms=fast.latency_bound_ms, memory_bytes=small.memory_bytes))
+    assert found is not None
+    assert {change.limit for remedy in found.remedies for change in remedy.changes} == {"latency", "memory"}
+    assert "Or if " in in_words(found)
 
 
 def test_where_nothing_at_all_is_allowed_the_smallest_need_is_named() -> None:
@@ -124,6 +123,19 @@ def test_whatever_a_device_says_it_needs_can_be_told(needed: float) -> None:
     first, change = found.remedies[0], found.remedies[0].changes[0]
     remedy = first.model_copy(update={"changes": (change.model_copy(update={"needed": needed}),)})
     assert "needs" in in_words(found.model_copy(update={"remedies": (remedy,)}))
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0.01234, "0.0123 ms"), (999.4, "999 ms"), (999.7, "1 s"), (3_600_000, "3,600 s"), (1e9, "1,000,000 s")],
+)
+def test_a_time_is_told_by_three_digits_and_never_by_a_power_of_ten(value: float, words: str) -> None:
+    assert milliseconds(value) == words
+
+
+def test_a_cost_is_told_rounded_up() -> None:
+    assert [amount("energy", value) for value in (0.00123401, 999.6, 123_456)] == ["0.00124 J", "1,000 J", "124,000 J"]
+    assert (amount("latency", 9.161), amount("memory", 3916)) == ("9.17 ms", "3,920 bytes")
 
 
 def test_a_cost_that_is_infinite_is_none() -> None:

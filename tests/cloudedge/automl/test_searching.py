@@ -4,11 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cloudedge.automl import searching
 from cloudedge.automl.beginning import Begun, begin, taken_up
 from cloudedge.automl.meta.features import Array
 from cloudedge.automl.meta.simulating import Device
 from cloudedge.automl.screen import Screen
-from cloudedge.automl.searching import Search, best
+from cloudedge.automl.searching import Known, Search, best
 from cloudedge.automl.space import Preferences, below, networks
 from cloudedge.documents.automl import Candidate, Hyperparameters, Limits, NothingFeasible, TraceRow, Trial
 from cloudedge.errors import Conflict, InvalidInput
@@ -93,9 +94,11 @@ def test_a_search_that_was_cut_anywhere_goes_on_to_the_same_end(model: Named | N
 
 @pytest.mark.parametrize("model", [CAPPED, None], ids=["meta", "tpe"])
 def test_asked_again_it_names_the_same_candidate(model: Named | None) -> None:
-    search = Search(*begun(model=model), 3)
+    # So tight that some are screened out on the way.
+    search = Search(*begun(model=model, limits=Limits(latency_ms=0.3)), 3)
     first = search.ask()
     assert first is not None
+    assert search.row.trials
     assert search.ask() == first
     search.tell(trained(first))
     with pytest.raises(Conflict, match="each is trained once"):
@@ -136,6 +139,13 @@ def test_beyond_its_range_tpe_leads_and_it_says_so() -> None:
     assert begun().row.why == "There is no meta model here."
 
 
+def test_what_optuna_proposes_follows_from_the_seed_and_the_weights_do_not() -> None:
+    one, again, other = (finished(Search(*begun(), 6, seed)) for seed in (1, 1, 2))
+    assert one == again
+    assert [trial.candidate for trial in one.trials] != [trial.candidate for trial in other.trials]
+    assert {trial.seed for trial in (*one.trials, *other.trials)} == {0}
+
+
 def test_tpe_learns_what_is_good() -> None:
     row, screen = begun(limits=Limits(latency_ms=1e6))
     search = Search(row, screen, 25)
@@ -144,6 +154,26 @@ def test_tpe_learns_what_is_good() -> None:
         search.tell(trained(trial).model_copy(update={"accuracy": max(0.0, good)}))
     filters = [trial.candidate.filters for trial in search.row.trials]
     assert sum(filters[-10:]) > sum(filters[:10])
+
+
+def test_tpe_hears_that_what_was_trained_is_beyond_a_limit_as_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    row, screen = begun()
+    search = Search(row, screen, 2)
+    trial = search.ask()
+    assert trial is not None
+    slow = trial.predicted.model_copy(update={"latency_bound_ms": 2 * (MODERATE.latency_ms or 0)})
+    search.tell(trial.model_copy(update={"accuracy": 1.0, "measured": slow}))
+    heard: list[Known[Candidate]] = []
+
+    def heard_by_tpe(_space: object, _seed: int, known: list[Known[Candidate]]) -> list[Candidate]:
+        heard.extend(known)
+        return []
+
+    monkeypatch.setattr(searching, "Tpe", heard_by_tpe)
+    search.ask()
+    (known,) = heard
+    assert known.item == trial.candidate
+    assert known.excess["latency"] == pytest.approx(1.0)
 
 
 def test_what_is_measured_beyond_a_limit_or_not_measured_is_not_returned() -> None:

@@ -151,13 +151,11 @@ def searched(order: str, name: str, site: Site, asked: EdgeAutomlTask) -> tuple[
         "data_fingerprint": hashlib.sha256(name.encode()).hexdigest(),
         "calibration_seconds": 42.0,
     }
-    begun = begin(
-        order, name, state, asked.allowed.limits, site.device, asked.data, shipped(), seed=asked.seed, share=asked.backlog_share
-    )
+    begun = begin(order, name, state, asked.allowed.limits, site.device, asked.data, shipped(), share=asked.backlog_share)
     if isinstance(begun, NothingFeasible):
         done = Searched(by="nobody", nothing=begun, words=in_words(begun), **about)
         return done, SearchRecord(state=state, limits=limits.limits, nothing=begun, predictions=predictions)
-    search = Search(*begun, asked.trials)
+    search = Search(*begun, asked.trials, asked.seed)
     while trial := search.ask():
         search.tell(
             trial.model_copy(

@@ -3,19 +3,24 @@
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from cloudedge.automl.meta.files import CARD, SHIPPED
+from cloudedge.automl.meta.training import examples
 from cloudedge.automl.screen import broken
 from cloudedge.deployable.checking import check
 from cloudedge.deployable.session import Session
 from cloudedge.documents import Phase, parse
-from cloudedge.documents.automl import DeviceDescription, Limits
+from cloudedge.documents.automl import Costs, DeviceDescription, Limits
 from cloudedge.documents.deployable import Deployable
-from cloudedge.errors import InvalidInput, InvalidSamples
+from cloudedge.errors import InvalidInput, InvalidSamples, WorkFailed
+from edge.calibration.calibrating import measured_costs
 from edge.folders import Folders
+from edge.kinds import search as kind
+from edge.searches import training
 from edge.searches.trace import Searches
 from tests.edge.searches.digits import (
     SIZE,
@@ -135,6 +140,10 @@ def test_beyond_the_range_of_the_meta_model_optuna_leads_and_the_search_says_so(
     assert (result.by, result.trained) == ("tpe", 2)
     assert "average_power is" in result.why
     assert result.sha256
+    # Nothing is there to be learned from but such searches, where the meta model does not reach.
+    row = searching.record(order).row
+    assert row is not None
+    assert len(examples([row]).seen) == 1
 
 
 def test_a_meta_model_of_another_version_does_not_end_the_search(searching: Searching) -> None:
@@ -177,6 +186,58 @@ def test_a_search_that_was_begun_goes_on_and_one_that_is_issued_again_begins_ane
     anew = searching.do(order)
     assert (anew.sha256, len(trace.rows())) == (first.sha256, 1)
     assert any(message.points for message in searching.said[said:])
+
+
+class _Killed(Exception):
+    """In place of a signal."""
+
+
+def test_one_that_is_issued_again_and_killed_before_it_searches_does_not_take_up_the_former_one(
+    searching: Searching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = order_of(searching.site, trials=1)
+    searching.do(order)
+    former = searching.made(order, "model.onnx").read_bytes()
+    for path in searching.made(order, "x").parent.iterdir():
+        path.unlink()  # As the runner tidies what finished orders leave.
+    checkpoint = Folders(searching.site.state).received(order.id) / "trial-of-the-former-one.safetensors"
+    checkpoint.write_bytes(b"a checkpoint")
+
+    def killed(*_: object, **__: object) -> None:
+        raise _Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "calibrated", killed)
+        with pytest.raises(_Killed):
+            searching.do(order)
+    assert not checkpoint.exists()
+    said = len(searching.said)
+    searching.do(order, begun=True)
+    assert any(message.points for message in searching.said[said:])
+    assert searching.made(order, "model.onnx").read_bytes() == former
+
+
+@pytest.mark.parametrize("fails_at", [1, 2], ids=["before", "after"])
+def test_a_candidate_that_cannot_be_measured_before_or_after_its_training_is_given_up_and_the_search_goes_on(
+    searching: Searching, monkeypatch: pytest.MonkeyPatch, fails_at: int
+) -> None:
+    measures = iter(range(1, 9))
+
+    def measured(*arguments: Any, **options: Any) -> Costs:
+        if next(measures) == fails_at:
+            raise WorkFailed("A network could not be run to measure its memory. Free memory on the device and try again.")
+        return measured_costs(*arguments, **options)
+
+    monkeypatch.setattr(training, "measured_costs", measured)
+    order = order_of(searching.site, trials=2)
+    result = searching.do(order)
+    record = searching.record(order)
+    assert record.row is not None
+    first, second = (trial for trial in record.row.trials if trial.accuracy is not None)
+    assert "Free memory on the device" in first.fault
+    assert (first.measured, second.fault, record.row.best is not None) == (None, "", True)
+    assert first.epochs == (0 if fails_at == 1 else TRAINING.epochs)
+    assert result.candidate == second.candidate
 
 
 def test_without_samples_to_compare_networks_on_there_is_no_search(tmp_path: Path) -> None:

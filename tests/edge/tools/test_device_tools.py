@@ -1,6 +1,7 @@
 """The site engineer's commands about a device, as they are typed."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,20 @@ def test_a_description_whose_control_groups_cannot_be_entered_is_not_kept_and_th
         assert f"Cannot enter the control group {group}: No such file or directory." in refused.err
     assert Folders(state).description.read_bytes() == before
     assert not list(folder.iterdir())
+
+
+def test_a_control_group_is_named_by_its_whole_path_and_one_that_is_none_is_refused(tmp_path: Path) -> None:
+    description, group = tmp_path / "device.json", tmp_path / "group"
+    description.write_text(json.dumps({"control_groups": ["box"]}))
+    refused = edge("device", "--state", tmp_path / "state", "--describe", description)
+    assert refused.code == 2
+    assert "control_groups.0: found 'box'; give the whole path of a folder, from / on" in refused.err
+    group.mkdir()
+    os.mkfifo(group / "cgroup.procs")
+    description.write_text(json.dumps({"control_groups": [str(group)]}))
+    refused = edge("device", "--state", tmp_path / "state", "--describe", description)
+    assert refused.code == 5
+    assert f"Cannot enter the control group {group}: File or stream is not seekable." in refused.err
 
 
 def test_a_device_that_takes_less_at_work_than_with_nothing_to_do_is_described_wrong(tmp_path: Path) -> None:
