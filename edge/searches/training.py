@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloudedge.automl.graph import drawn, written
+from cloudedge.automl.graph import written
 from cloudedge.automl.space import spec
 from cloudedge.data import Samples
 from cloudedge.documents.automl import Candidate, Costs, DeviceDescription, Trial
@@ -13,7 +13,7 @@ from cloudedge.files import atomic_write, disk_errors
 from cloudedge.models import build
 from cloudedge.seeds import derived_seed
 from cloudedge.training import device, evaluate, train
-from edge.calibration.calibrating import measured_costs
+from edge.calibration.calibrating import measured_costs, unlearned_file
 from edge.folders import Folders
 from edge.inputs import seed_of
 from edge.messages import Job
@@ -48,8 +48,7 @@ class Trainer:
 
     def unlearned_costs(self, candidate: Candidate) -> Costs:
         """What a candidate costs, measured with weights that have learned nothing."""
-        network = spec(candidate)
-        return self._costs(written(network, self._asked.data, drawn(network, self._asked.data)))
+        return self._costs(unlearned_file(candidate, self._asked.data))
 
     def begins(self, trial: Trial) -> bool:
         """Whether the candidate's training would begin from nothing."""

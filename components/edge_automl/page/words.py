@@ -76,6 +76,13 @@ def processor(found: Processor) -> str:
     return f"{found.model or 'one without a name'}, {found.cores:.3g} cores{clock}"
 
 
+def calibration(seconds: float, why: str) -> str:
+    """Whether a device was calibrated for a search, and why again."""
+    if not seconds:
+        return "known from before"
+    return f"took {duration(seconds)}" + (f"; the former one held no more, as {why}" if why else "")
+
+
 def leader(found: Findings, device: DeviceStory) -> str:
     """What led a device's search."""
     result, row = device.result, device.record.row if device.record else None
