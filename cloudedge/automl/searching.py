@@ -252,7 +252,7 @@ class Search:
     def _known(self, trial: Trial) -> Known[Candidate]:
         beyond = self._screen.excess(trial.candidate)
         if trial.accuracy is None and trial.measured is not None:
-            beyond = excess(trial.measured, self._screen.limits)
+            beyond |= excess(trial.measured, self._screen.limits)
         return Known(trial.candidate, trial.accuracy, beyond)
 
 

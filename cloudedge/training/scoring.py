@@ -71,6 +71,16 @@ def logits_of(model: nn.Module, samples: Samples, batch_size: int = 512) -> torc
         return torch.cat([model(inputs.to(place)) for inputs in samples.inputs.tensor_split(_parts(samples, batch_size))]).cpu()
 
 
+def at_once(samples: Samples, batch_size: int = 512) -> int:
+    """How many samples are computed at once.
+
+    Args:
+        samples: At least one.
+        batch_size: At most so many.
+    """
+    return min(len(samples), batch_size, max(1, _PART_BYTES // samples.inputs[0].nbytes))
+
+
 def _parts(samples: Samples, batch_size: int) -> list[int]:
-    size = min(batch_size, max(1, _PART_BYTES // samples.inputs[0].nbytes))
+    size = at_once(samples, batch_size)
     return list(range(size, len(samples), size))

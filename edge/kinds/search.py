@@ -38,7 +38,7 @@ from edge.probes.state import state_of
 from edge.searches.delivery import Delivery
 from edge.searches.telling import Teller
 from edge.searches.trace import Calibrating, Searches
-from edge.searches.training import Data, Trainer, name_of
+from edge.searches.training import Data, Trainer, name_of, training_bytes
 
 _PROGRESS_SECONDS = 0.5
 
@@ -72,7 +72,7 @@ def work(job: Job, asked: Search, say: Say) -> None:
         searches.forget(order.id)
     row = searches.row(order.id)
     calibration = _calibration(job, asked, searches, say)
-    predictor, description = CalibratedPredictor(calibration), description_of(folders)
+    predictor, description, training = CalibratedPredictor(calibration), description_of(folders), training_bytes(asked, samples)
     if row is None:
         state = state_of(folders, description, but=order.id)
         begun = begin(
@@ -87,12 +87,13 @@ def work(job: Job, asked: Search, say: Say) -> None:
             seed=derived_seed(asked.seed, "search", order.edge) % 2**31,
             loss=asked.training.loss,
             share=asked.backlog_share,
+            training=training,
         )
     else:
-        state, begun = row.state, taken_up(row, predictor, asked.data)
+        state, begun = row.state, taken_up(row, predictor, asked.data, training)
     delivery = Delivery(job, asked, samples, calibration, searches.calibrated(order.id), started)
     if isinstance(begun, NothingFeasible):
-        screen = Screen(predictor, asked.data, bounds(asked.limits, state, asked.backlog_share).limits)
+        screen = Screen(predictor, asked.data, bounds(asked.limits, state, asked.backlog_share).limits, training)
         record = SearchRecord(state=state, limits=screen.limits, nothing=begun, predictions=_predictions(screen))
         delivery.deliver(record)
         return

@@ -1,9 +1,12 @@
 """Candidates are trained and measured, each as the very file that would be delivered."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cloudedge.automl import costs
 from cloudedge.automl.graph import written
+from cloudedge.automl.layers import layers_of
 from cloudedge.automl.space import spec
 from cloudedge.data import Samples
 from cloudedge.documents.automl import Candidate, Costs, DeviceDescription, Trial
@@ -12,7 +15,7 @@ from cloudedge.errors import Diverged, WorkFailed
 from cloudedge.files import atomic_write, disk_errors
 from cloudedge.models import build
 from cloudedge.seeds import derived_seed
-from cloudedge.training import device, evaluate, train
+from cloudedge.training import at_once, device, evaluate, train
 from edge.calibration.calibrating import measured_costs, unlearned_file
 from edge.folders import Folders
 from edge.inputs import seed_of
@@ -102,6 +105,14 @@ class Trainer:
 
     def _costs(self, content: bytes) -> Costs:
         return measured_costs(content, threads=self._asked.threads, description=self._description)
+
+
+def training_bytes(asked: Search, samples: Data) -> Callable[[Candidate], int] | None:
+    """What a candidate's training takes of main memory; none: an accelerator trains, with its own."""
+    if device().type != "cpu":
+        return None
+    batch, measured = min(asked.training.batch_size, len(samples.training)), at_once(samples.held_out)
+    return lambda candidate: costs.training_bytes(layers_of(spec(candidate), asked.data), asked.training, batch, measured)
 
 
 def file_of(job: Job, trial: Trial) -> Path:

@@ -6,7 +6,7 @@ from cloudedge.automl.space import channels
 from cloudedge.documents.automl import Candidate, Costs, Limit, Limits, Processor, QueuedJob, Resources
 from components.edge_automl.page.findings import DeviceStory, Findings
 
-LIMITS: tuple[Limit, ...] = ("latency", "memory", "energy")
+LIMITS: tuple[Limit, ...] = ("latency", "memory", "energy", "training memory")
 
 
 def in_short(candidate: Candidate) -> str:
@@ -39,6 +39,8 @@ def limits(held: Limits) -> dict[Limit, str]:
         found["memory"] = size(held.memory_bytes)
     if held.energy_joules is not None:
         found["energy"] = energy(held.energy_joules)
+    if held.training_bytes is not None:
+        found["training memory"] = size(held.training_bytes)
     return found
 
 
