@@ -29,6 +29,10 @@ class Moment:
         """Seconds from this moment to a later one; never negative."""
         return max(0.0, later.up - self.up if later.boot == self.boot else later.wall - self.wall)
 
+    def later(self, seconds: float) -> "Moment":
+        """This moment and so many seconds, of the same boot."""
+        return Moment(self.boot, self.up + seconds, self.wall + seconds)
+
     def iso(self) -> str:
         """By the wall clock, for people."""
         return datetime.fromtimestamp(self.wall, UTC).isoformat(timespec="seconds")

@@ -1,5 +1,6 @@
 """How a search begins: with limits that hold and caps that the meta model names, or with why there is nothing to search."""
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from cloudedge.automl.meta.features import Array, features
@@ -7,7 +8,7 @@ from cloudedge.automl.screen import BACKLOG_SHARE, REFERENCE, Predictor, Screen,
 from cloudedge.automl.searching import everything
 from cloudedge.automl.space import Preferences, below
 from cloudedge.documents import DataFormat
-from cloudedge.documents.automl import DeviceState, Hyperparameters, Limits, Loss, NothingFeasible, TraceRow
+from cloudedge.documents.automl import Candidate, DeviceState, Hyperparameters, Limits, Loss, NothingFeasible, TraceRow
 
 _MOST_OUTSIDE = 5
 """Features that are named, of those beyond the meta model's range."""
@@ -47,6 +48,7 @@ def begin(
     lacking: str = "There is no meta model here.",
     loss: Loss = "cross-entropy",
     share: float = BACKLOG_SHARE,
+    training: Callable[[Candidate], int] | None = None,
 ) -> Begun | NothingFeasible:
     """Settle what a search sets out with.
 
@@ -61,6 +63,7 @@ def begin(
         lacking: Why there is none, where there is none.
         loss: Of a search that Optuna leads.
         share: Of the queue's backlog that an inference has to wait for.
+        training: Bytes that a candidate's training takes; none: its limit is not looked at.
 
     Returns:
         The search; or, in under a second, why it would find nothing.
@@ -69,7 +72,7 @@ def begin(
         InvalidInput: energy is limited and not known, or the samples are no images.
     """
     holding = bounds(asked, state, share)
-    screen = Screen(predictor, data, holding.limits)
+    screen = Screen(predictor, data, holding.limits, training)
     nothing = screen.nothing_feasible(holding.why)
     if nothing:
         return nothing
@@ -92,9 +95,11 @@ def begin(
     return Begun(row, screen)
 
 
-def taken_up(row: TraceRow, predictor: Predictor, data: DataFormat) -> Begun:
-    """A search that was begun before, with the limits and caps of then."""
-    return Begun(row, Screen(predictor, data, row.limits))
+def taken_up(
+    row: TraceRow, predictor: Predictor, data: DataFormat, training: Callable[[Candidate], int] | None = None
+) -> Begun:
+    """A search that was begun before, with the limits and caps of then; `training` as in `begin`."""
+    return Begun(row, Screen(predictor, data, row.limits, training))
 
 
 def _proposed(model: Caps, seen: Array, screen: Screen) -> tuple[tuple[Hyperparameters, Preferences] | None, str]:

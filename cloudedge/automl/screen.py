@@ -4,7 +4,7 @@ A candidate is judged by the bound of its latency and not by the expected one, a
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -106,7 +106,10 @@ def bounds(asked: Limits, state: DeviceState, share: float = BACKLOG_SHARE) -> B
     why["memory"] = "asked for" if memory == asked.memory_bytes else "free on the device"
     if asked.energy_joules is not None:
         why["energy"] = "asked for"
-    return Bounds(Limits(latency_ms=latency, memory_bytes=memory, energy_joules=asked.energy_joules), why)
+    training = free if asked.training_bytes is None else min(free, asked.training_bytes)
+    why["training memory"] = "asked for" if training == asked.training_bytes else "free on the device"
+    limits = Limits(latency_ms=latency, memory_bytes=memory, energy_joules=asked.energy_joules, training_bytes=training)
+    return Bounds(limits, why)
 
 
 def excess(costs: Costs, limits: Limits) -> dict[Limit, float]:
@@ -137,22 +140,29 @@ class Screen:
         limits: Those that hold.
     """
 
-    def __init__(self, predictor: Predictor, data: DataFormat, limits: Limits) -> None:
+    def __init__(
+        self, predictor: Predictor, data: DataFormat, limits: Limits, training: Callable[[Candidate], int] | None = None
+    ) -> None:
         """Begin with no candidate.
 
         Args:
             predictor: Of the device.
             data: What the candidates learn from.
             limits: Those that hold, see `bounds`.
+            training: Bytes that a candidate's training takes; none: its limit is not looked at.
         """
         self.limits = limits
+        self._training = training
         self._predictor, self._data = predictor, data
         self._known: dict[Candidate, Costs] = {}
 
     def costs(self, candidate: Candidate) -> Costs:
         """What a candidate is expected to cost."""
         if candidate not in self._known:
-            self._known[candidate] = self._predictor.costs(candidate, self._data)
+            found = self._predictor.costs(candidate, self._data)
+            if self._training is not None:
+                found = found.model_copy(update={"training_bytes": self._training(candidate)})
+            self._known[candidate] = found
         return self._known[candidate]
 
     def broken(self, candidate: Candidate) -> tuple[Limit, ...]:
@@ -273,6 +283,8 @@ def _compared(costs: Costs, limits: Limits) -> dict[Limit, tuple[float, float]]:
                 "meter cannot be read. Give idle_watts and busy_watts in its description, or leave the limit out."
             )
         found["energy"] = costs.energy_joules, limits.energy_joules
+    if limits.training_bytes is not None and costs.training_bytes is not None:
+        found["training memory"] = costs.training_bytes, limits.training_bytes
     return found
 
 
@@ -285,4 +297,6 @@ def _device(remedy: Remedy) -> str:
     match remedy.changes:
         case [Change(limit="latency", needed=needed, allowed=allowed)] if allowed:
             return f", or on a device {times(needed / allowed)} times as fast"
+        case [Change(limit="training memory")]:
+            return ", or with smaller batches"
     return ""

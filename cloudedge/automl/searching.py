@@ -256,8 +256,10 @@ class Search:
         return Downward(below(self.row.hyperparameters, self.row.preferences), known)
 
     def _known(self, trial: Trial) -> Known[Candidate]:
-        costs = trial.measured or self._screen.costs(trial.candidate)
-        return Known(trial.candidate, trial.accuracy, excess(costs, self._screen.limits))
+        beyond = self._screen.excess(trial.candidate)
+        if trial.measured is not None:
+            beyond |= excess(trial.measured, self._screen.limits)
+        return Known(trial.candidate, trial.accuracy, beyond)
 
 
 def best(trials: Sequence[Trial], limits: Limits) -> int | None:

@@ -90,7 +90,7 @@ class Hyperparameters(Part):
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of the networks' weights.")
 
 
-Limit = Literal["latency", "memory", "energy"]
+Limit = Literal["latency", "memory", "energy", "training memory"]
 
 
 class Limits(Part):
@@ -99,6 +99,7 @@ class Limits(Part):
     latency_ms: Milliseconds | None = Field(default=None, description="Longest time of one inference, in milliseconds.")
     memory_bytes: Bytes | None = Field(default=None, description="Most memory of an inference, in bytes.")
     energy_joules: Joules | None = Field(default=None, description="Most energy of one inference.")
+    training_bytes: Bytes | None = Field(default=None, description="Most memory of its training, in bytes.")
 
 
 class Costs(Part):
@@ -108,6 +109,10 @@ class Costs(Part):
     latency_bound_ms: Milliseconds = Field(description="Not exceeded by 95% of inferences, a busy neighbour beside them.")
     memory_bytes: Bytes = Field(description="Weights, and the largest activations that are there at once.")
     energy_joules: Joules | None = Field(default=None, description="Energy of one inference; none: not known.")
+    training_bytes: Bytes | None = Field(
+        default=None,
+        description="Memory that its training is expected to take; none: not told, as where an accelerator trains.",
+    )
     origin: Origin = Field(default="estimated", description="Whether that was measured or estimated.")
 
     @model_validator(mode="after")

@@ -2,6 +2,6 @@
 
 from cloudedge.training.devices import device, use_threads
 from cloudedge.training.loop import Outcome, Progress, train
-from cloudedge.training.scoring import evaluate, logits_of, measured
+from cloudedge.training.scoring import at_once, evaluate, logits_of, measured
 
-__all__ = ["Outcome", "Progress", "device", "evaluate", "logits_of", "measured", "train", "use_threads"]
+__all__ = ["Outcome", "Progress", "at_once", "device", "evaluate", "logits_of", "measured", "train", "use_threads"]

@@ -7,6 +7,10 @@ from cloudedge.data import Samples
 from cloudedge.documents import Scores
 from cloudedge.training.losses import LOSSES
 
+_PART_BYTES = 2 * 1024 * 1024
+"""Of samples that are computed at once, so that measuring a network of large images takes about the memory that learning from a
+batch of them does, and not many times as much."""
+
 
 def evaluate(model: nn.Module, samples: Samples, loss: str = "cross-entropy", batch_size: int = 512) -> Scores:
     """Measure a model. It is left in evaluation mode.
@@ -15,7 +19,7 @@ def evaluate(model: nn.Module, samples: Samples, loss: str = "cross-entropy", ba
         model: From float32 [n, *input_shape] to logits [n, classes], on any device.
         samples: What to measure on. With no samples all scores are 0; with one class, recall is that class's.
         loss: Name of the loss, as in the training settings.
-        batch_size: Samples computed at once.
+        batch_size: Samples computed at once, at most; fewer of large ones.
 
     Returns:
         Mean loss, accuracy, and recall averaged over the classes that have samples.
@@ -53,7 +57,7 @@ def logits_of(model: nn.Module, samples: Samples, batch_size: int = 512) -> torc
     Args:
         model: From float32 [n, *input_shape] to logits [n, classes], on any device.
         samples: What to answer.
-        batch_size: Samples computed at once.
+        batch_size: Samples computed at once, at most; fewer of large ones.
 
     Returns:
         Float32 [n, classes], on the CPU.
@@ -67,5 +71,16 @@ def logits_of(model: nn.Module, samples: Samples, batch_size: int = 512) -> torc
         return torch.cat([model(inputs.to(place)) for inputs in samples.inputs.tensor_split(_parts(samples, batch_size))]).cpu()
 
 
+def at_once(samples: Samples, batch_size: int = 512) -> int:
+    """How many samples are computed at once.
+
+    Args:
+        samples: At least one.
+        batch_size: At most so many.
+    """
+    return min(len(samples), batch_size, max(1, _PART_BYTES // samples.inputs[0].nbytes))
+
+
 def _parts(samples: Samples, batch_size: int) -> list[int]:
-    return list(range(batch_size, len(samples), batch_size))
+    size = at_once(samples, batch_size)
+    return list(range(size, len(samples), size))

@@ -164,6 +164,12 @@ def measured_costs(
     )
 
 
+def unlearned_file(candidate: Candidate, data: DataFormat) -> bytes:
+    """A candidate as the ONNX file that would be delivered, with weights that have learned nothing: it costs the same."""
+    network = spec(candidate)
+    return written(network, data, drawn(network, data))
+
+
 def _order(data: DataFormat, candidates: Iterable[Candidate]) -> list[Candidate]:
     """Candidates as they are measured: the quickest first, to learn how fast the device is, and the others by chance."""
     ordered = sorted(candidates, key=lambda each: _multiplications(each, data))
@@ -191,7 +197,7 @@ def _alone(
         work = _multiplications(candidate, data) + _BEGINNING
         if slowest * work * _MOST_RUNS / 1000 > phase.longest:
             continue
-        latency = Measured(_file(candidate, data), threads).alone().computing
+        latency = Measured(unlearned_file(candidate, data), threads).alone().computing
         slowest = max(slowest, latency / work)
         found.append(Measurement(candidate=candidate, latency_ms=latency))
         say("latency", len(found), total)
@@ -210,7 +216,7 @@ def _again(measured: Sequence[Measurement], data: DataFormat, threads: int, phas
         if phase.over or beyond[place] < _SUSPECT:
             break
         each = found[place]
-        latency = Measured(_file(each.candidate, data), threads).alone().computing
+        latency = Measured(unlearned_file(each.candidate, data), threads).alone().computing
         found[place] = each.model_copy(update={"latency_ms": min(each.latency_ms, latency)})
     return found
 
@@ -226,7 +232,7 @@ def _beside(
             if phase.over and place >= LEAST_MEASUREMENTS:
                 break
             each = found[place]
-            busy = Measured(_file(each.candidate, data), threads).beside()
+            busy = Measured(unlearned_file(each.candidate, data), threads).beside()
             found[place] = each.model_copy(update={"busy_ms": busy.most})
             say("beside a neighbour", place + 1, total)
     return found
@@ -243,14 +249,9 @@ def _weighed(
             if phase.over and place >= _LEAST_WEIGHED:
                 break
             each = found[-1 - place]
-            found[-1 - place] = each.model_copy(update={"memory_bytes": memory.of(_file(each.candidate, data))})
+            found[-1 - place] = each.model_copy(update={"memory_bytes": memory.of(unlearned_file(each.candidate, data))})
             say("memory", place + 1, total)
     return found
-
-
-def _file(candidate: Candidate, data: DataFormat) -> bytes:
-    network = spec(candidate)
-    return written(network, data, drawn(network, data))
 
 
 def _multiplications(candidate: Candidate, data: DataFormat) -> int:

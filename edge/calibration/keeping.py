@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import NamedTuple
 
 from cloudedge.automl.predicting import is_for, why_stale
 from cloudedge.documents import DataFormat
@@ -10,6 +11,7 @@ from cloudedge.documents.base import parse
 from cloudedge.errors import InvalidDocument
 from cloudedge.files import atomic_write
 from edge.calibration.calibrating import MOST_SECONDS, calibrate
+from edge.calibration.checking import why_otherwise
 from edge.folders import Folders
 from edge.probes.description import description_of
 from edge.probes.power import estimated_inference_watts
@@ -25,15 +27,30 @@ def kept(folders: Folders) -> list[Calibration]:
     return found
 
 
+class Calibrated(NamedTuple):
+    """A device that is calibrated.
+
+    Attributes:
+        calibration: What was measured.
+        now: Whether that was now, and not before.
+        why: Why it was, although it had been before; empty: it had not, or was not now.
+    """
+
+    calibration: Calibration
+    now: bool = False
+    why: str = ""
+
+
 def calibrated(
     folders: Folders,
     data: DataFormat,
     *,
     threads: int = 1,
     anew: bool = False,
+    check: bool = False,
     seconds: float = MOST_SECONDS,
     say: Callable[[str, int, int], object] = lambda phase, done, total: None,
-) -> Calibration:
+) -> Calibrated:
     """What networks for these samples cost on this device: as it was measured before, or measured now and kept.
 
     Args:
@@ -41,6 +58,7 @@ def calibrated(
         data: Format of the samples.
         threads: That an inference computes with.
         anew: Whether to measure even if what was measured before still holds.
+        check: Whether some networks are measured again, in seconds, to see whether it does.
         seconds: How long measuring may take.
         say: Told how far it has come, see `calibrate`.
 
@@ -49,14 +67,16 @@ def calibrated(
         WorkFailed: the device is too slow.
         StoreFailed: the disk refuses.
     """
-    description = description_of(folders)
+    description, why = description_of(folders), ""
     if not anew:
         for found in kept(folders):
-            if is_for(found, data) and why_stale(found, processor(), threads) is None:
-                return _with_power(found, description)
+            if is_for(found, data):
+                why = why_stale(found, processor(), threads) or (check and why_otherwise(found, data, say)) or ""
+                if not why:
+                    return Calibrated(_with_power(found, description))
     calibration = calibrate(data, threads=threads, description=description, seconds=seconds, say=say)
     atomic_write(folders.calibrations / f"{_name(calibration)}.json", calibration.to_json())
-    return calibration
+    return Calibrated(calibration, now=True, why=why)
 
 
 def _with_power(found: Calibration, description: DeviceDescription | None) -> Calibration:

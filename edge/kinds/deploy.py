@@ -13,10 +13,11 @@ from cloudedge.deployable.checking import check
 from cloudedge.documents import Phase, Point, RemoteFile, Stream, parse
 from cloudedge.documents.deployable import MAX_DEPLOYABLE_BYTES, MAX_DEPLOYABLE_MANIFEST_BYTES, Deployable
 from cloudedge.documents.kinds.deploy import Deploy, Deployed, Outcome
+from cloudedge.documents.line import SERVER
 from cloudedge.errors import CloudedgeError, InvalidInput, InvalidModel, StoreFailed, WorkFailed
 from edge.folders import Folders
 from edge.inputs import fetch
-from edge.line.control import Line
+from edge.line.control import Line, require_serving
 from edge.line.reports import DeploymentReport, PartReport
 from edge.messages import Job, Message, Say
 from edge.results import deliver
@@ -41,6 +42,8 @@ def work(job: Job, asked: Deploy, say: Say) -> None:
     """
     started = time.monotonic()
     order, folders = job.order, Folders(Path(job.state))
+    if SERVER in asked.detectors:
+        require_serving(folders)  # Before the files are fetched, which may be large.
     say(Message(phase=Phase.FETCHING))
     manifest = _fetched(job, order.inputs["deployable"], MAX_DEPLOYABLE_MANIFEST_BYTES, ".json")
     deployable = parse(Deployable, manifest.read_bytes(), "the input 'deployable'", MAX_DEPLOYABLE_MANIFEST_BYTES)

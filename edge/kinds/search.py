@@ -7,7 +7,6 @@ from the last epoch of that.
 """
 
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 from cloudedge import __version__
@@ -32,8 +31,8 @@ from edge.probes.description import description_of
 from edge.probes.state import state_of
 from edge.searches.delivery import Delivery
 from edge.searches.telling import Teller
-from edge.searches.trace import Searches
-from edge.searches.training import Data, Trainer, failed, forget_checkpoints, name_of
+from edge.searches.trace import Calibrating, Searches
+from edge.searches.training import Data, Trainer, failed, forget_checkpoints, name_of, training_bytes
 
 _PROGRESS_SECONDS = 0.5
 
@@ -53,7 +52,7 @@ def work(job: Job, asked: Search, say: Say) -> None:
     Raises:
         CloudedgeError: it cannot be done.
     """
-    started, at = time.monotonic(), datetime.now(UTC)
+    started = time.monotonic()
     order, folders = job.order, Folders(Path(job.state))
     searches = Searches(folders.searches)
     if not job.begun:  # The cloud may have issued the order again. Once anything is said, it is begun.
@@ -64,9 +63,9 @@ def work(job: Job, asked: Search, say: Say) -> None:
     meta, lacking = _meta_model(job)
     samples = _samples(job, asked, say)
     say(Message(phase=Phase.EVALUATING))
-    calibration = _calibration(folders, asked, say)
-    predictor, description = CalibratedPredictor(calibration), description_of(folders)
     row = searches.row(order.id)
+    calibration = _calibration(job, asked, searches, say)
+    predictor, description, training = CalibratedPredictor(calibration), description_of(folders), training_bytes(asked, samples)
     if row is None:
         state = state_of(folders, description, but=order.id)
         begun = begin(
@@ -80,12 +79,13 @@ def work(job: Job, asked: Search, say: Say) -> None:
             lacking=lacking,
             loss=asked.training.loss,
             share=asked.backlog_share,
+            training=training,
         )
     else:
-        state, begun = row.state, taken_up(row, predictor, asked.data)
-    delivery = Delivery(job, asked, samples, calibration, calibration.seconds if calibration.at >= at else 0.0, started)
+        state, begun = row.state, taken_up(row, predictor, asked.data, training)
+    delivery = Delivery(job, asked, samples, calibration, searches.calibrated(order.id), started)
     if isinstance(begun, NothingFeasible):
-        screen = Screen(predictor, asked.data, bounds(asked.limits, state, asked.backlog_share).limits)
+        screen = Screen(predictor, asked.data, bounds(asked.limits, state, asked.backlog_share).limits, training)
         record = SearchRecord(state=state, limits=screen.limits, nothing=begun, predictions=_predictions(screen))
         delivery.deliver(record)
         return
@@ -153,8 +153,9 @@ def _samples(job: Job, asked: Search, say: Say) -> Data:
     return Data(training, held_out, collector.fingerprint(collection))
 
 
-def _calibration(folders: Folders, asked: Search, say: Say) -> Calibration:
-    told = 0.0
+def _calibration(job: Job, asked: Search, searches: Searches, say: Say) -> Calibration:
+    """What networks cost here. Whether that still holds is looked at once, as the search begins: another try keeps to it."""
+    order, told = job.order, 0.0
 
     def tell(phase: str, done: int, total: int) -> None:
         nonlocal told
@@ -163,7 +164,13 @@ def _calibration(folders: Folders, asked: Search, say: Say) -> Calibration:
             stream = Stream(name="calibration", done=done, total=total, unit=f"networks measured ({phase})")
             say(Message(progress=(stream,)))
 
-    return calibrated(folders, asked.data, threads=asked.threads, seconds=asked.calibration_seconds, say=tell)
+    begins = searches.row(order.id) is None and searches.calibrated(order.id) is None
+    found = calibrated(
+        Folders(Path(job.state)), asked.data, threads=asked.threads, check=begins, seconds=asked.calibration_seconds, say=tell
+    )
+    if found.now:
+        searches.calibrate(order.id, Calibrating(found.calibration.seconds, found.why))
+    return found.calibration
 
 
 def _predictions(screen: Screen) -> tuple[Prediction, ...]:

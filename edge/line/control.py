@@ -12,8 +12,9 @@ from cloudedge import errors
 from cloudedge.documents.base import Part, parse
 from cloudedge.documents.deployable import Deployable
 from cloudedge.documents.inspection import NORMAL, Bounds, Rollout
+from cloudedge.documents.line import SERVER
 from cloudedge.documents.report import WorkError
-from cloudedge.errors import CloudedgeError, StoreFailed
+from cloudedge.errors import CloudedgeError, InvalidInput, StoreFailed
 from edge import sockets
 from edge.folders import Folders
 from edge.line.reports import DeploymentReport, DetectorReport, LineReport
@@ -23,6 +24,27 @@ ANSWER_SECONDS = 60.0
 """How long the service may take to answer, beyond what it was asked to wait for."""
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
+
+
+_LACKING = {False: "there is no line here", True: "its line was opened without ports for models"}
+"""Why the edge server cannot get a model, by whether there is a line."""
+
+
+def require_serving(folders: Folders) -> None:
+    """See to it that a model may be deployed to the edge server itself.
+
+    Raises:
+        InvalidInput: it answers by no models; the message has the one command that changes this.
+        InvalidDocument: the line's settings are damaged.
+    """
+    settings = read_settings(folders) if folders.line_settings.exists() else None
+    if settings is None or not settings.serves:
+        where = f"{settings.listen} --join {settings.join} --page {settings.page}" if settings else "HOST:PORT"
+        raise InvalidInput(
+            f"The model is for {SERVER!r}, the edge server itself, which answers by no models: "
+            f"{_LACKING[settings is not None]}. Have it answer over HTTP and gRPC, and deploy again: cloudedge-edge line open "
+            f"--state {folders.state} --listen {where} --models HOST:PORT HOST:PORT."
+        )
 
 
 class Ask(Part):

@@ -40,6 +40,7 @@ from edge.clock import Moment, now
 from edge.folders import Folders
 from edge.line.answering import Answering
 from edge.line.attendance import Attendance
+from edge.line.control import require_serving
 from edge.line.history import Arrived, History
 from edge.line.page import served
 from edge.line.reports import DeploymentReport, DetectorReport, LineReport, PartReport, Trend
@@ -94,7 +95,7 @@ class Service:
             stack.callback(self.store.close)
             self.history = History(folders.line_history)
             stack.callback(self.history.close)
-            self.local = self._serving(stack) if settings.models_http or settings.models_grpc else None
+            self.local = self._serving(stack) if settings.serves else None
             self._own = identity(folders.line, _NAME)
             methods: dict[str, Method] = {
                 "follow": Following(Hello, self._follow),
@@ -377,7 +378,7 @@ class Service:
             NotFound: there is none of a name, or no detector at all.
             InvalidInput: the edge server itself answers by no models.
             InvalidModel: the file is not the deployable's.
-            StoreFailed: the disk refuses.
+            StoreFailed: the disk refuses, or the service is about to start anew.
         """
         self._followed[deployment] = time.monotonic()
         members = self.store.members()
@@ -393,10 +394,8 @@ class Service:
                     "Add one: cloudedge-edge detectors add NAME."
                 ) from None
             if SERVER in names and self.local is None:
-                raise InvalidInput(
-                    "This edge server answers by no models itself. Have it do so: cloudedge-edge line open, with --models "
-                    "HOST:PORT HOST:PORT."
-                ) from None
+                require_serving(self._folders)
+                raise StoreFailed("The line's service is to answer by models and starts anew for that. Ask again.") from None
             # Who is here comes first, so that a canary need not be waited for; of the edge server nobody learns how it judges.
             names.sort(key=lambda name: (name == SERVER, not self.attendance.is_here(name)))
         else:

@@ -27,6 +27,11 @@ class LineSettings(Document):
     history_days: float = Field(default=90.0, gt=0, le=100_000, description="How long they are kept, in days.")
 
     @property
+    def serves(self) -> bool:
+        """Whether the edge server answers by models itself."""
+        return bool(self.models_http or self.models_grpc)
+
+    @property
     def page_needs_key(self) -> bool:
         """Whether others than this machine reach the page."""
         return not is_loopback(host_and_port(self.page)[0])

@@ -19,11 +19,11 @@ from cloudedge.documents import Envelope, EpochRecord, Manifest, Order, Phase, P
 from cloudedge.documents.base import STORED
 from cloudedge.documents.report import MAX_HISTORY_BYTES, MOST_COUNT, MOST_POINTS_KEPT, points_of
 from cloudedge.errors import StoreFailed
-from edge.clock import Moment
+from edge.clock import Moment, now
 from edge.database import connect, disk_trouble, transaction
 from edge.runner.points import WINDOW, told_of
 
-_VERSION = 3
+_VERSION = 4
 _SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE orders (
@@ -36,14 +36,18 @@ CREATE TABLE orders (
     gauges TEXT NOT NULL DEFAULT '{}',
     progress TEXT NOT NULL DEFAULT '[]',
     error TEXT,
+    since TEXT,
     closed INTEGER NOT NULL DEFAULT 0
 );
+CREATE TABLE holdups (
+    order_id TEXT PRIMARY KEY, since TEXT NOT NULL, trouble TEXT NOT NULL, tries INTEGER NOT NULL, again_at TEXT NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE points (
     order_id TEXT NOT NULL, sequence INTEGER NOT NULL, point TEXT NOT NULL, PRIMARY KEY (order_id, sequence)
 ) WITHOUT ROWID;
 CREATE TABLE uploads (
     position INTEGER PRIMARY KEY, order_id TEXT NOT NULL, name TEXT NOT NULL, path TEXT NOT NULL,
-    tries INTEGER NOT NULL DEFAULT 0, trouble TEXT, UNIQUE (order_id, name)
+    tries INTEGER NOT NULL DEFAULT 0, trouble TEXT, again_at TEXT, UNIQUE (order_id, name)
 );
 CREATE TABLE models (
     order_id TEXT PRIMARY KEY, path TEXT, sha256 TEXT NOT NULL, size INTEGER NOT NULL, samples INTEGER NOT NULL,
@@ -61,6 +65,13 @@ _UPGRADES = {
         "CREATE TABLE points (order_id TEXT NOT NULL, sequence INTEGER NOT NULL, point TEXT NOT NULL, "
         "PRIMARY KEY (order_id, sequence)) WITHOUT ROWID",
     ),
+    # Whoever looks after an edge sees what holds an order up.
+    3: (
+        "ALTER TABLE orders ADD COLUMN since TEXT",
+        "ALTER TABLE uploads ADD COLUMN again_at TEXT",
+        "CREATE TABLE holdups (order_id TEXT PRIMARY KEY, since TEXT NOT NULL, trouble TEXT NOT NULL, tries INTEGER NOT NULL, "
+        "again_at TEXT NOT NULL) WITHOUT ROWID",
+    ),
 }
 """From a version to the next."""
 
@@ -76,6 +87,7 @@ _PUTTING_AWAY = (
     "DELETE FROM orders WHERE id = ?",
     "DELETE FROM points WHERE order_id = ?",
     "DELETE FROM uploads WHERE order_id = ?",
+    "DELETE FROM holdups WHERE order_id = ?",
     "DELETE FROM models WHERE order_id = ?",
 )
 """All that stands of an order."""
@@ -101,7 +113,8 @@ class Entry:
         error: Why it failed.
         points: Its points, as many as its reports tell.
         progress: How far its work has come.
-        trouble: What holds the work up; of the moment, not kept in the ledger.
+        trouble: What holds the work up, as its reports say; of the moment, and for people beside the machine a `Holdup`.
+        since: Since when it is in its phase, by the wall clock; none: a former version did not say.
     """
 
     order: Order | Envelope
@@ -113,17 +126,36 @@ class Entry:
     points: tuple[Point, ...] = ()
     progress: tuple[Stream, ...] = ()
     trouble: WorkError | None = None
+    since: str | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Holdup:
+    """What holds the work on an order up: it was interrupted, and is tried again.
+
+    Attributes:
+        since: When it was interrupted first, by the wall clock.
+        trouble: By what, at last.
+        tries: How often in a row.
+        again_at: When it is tried again, by the wall clock.
+    """
+
+    since: str
+    trouble: str
+    tries: int
+    again_at: str
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that the cloud does not have yet: `name` is an output's, or 'manifest'."""
+    """A file that the cloud does not have yet: `name` is an output's, or 'manifest'; `again_at` by the wall clock."""
 
     order_id: str
     name: str
     path: Path
     tries: int
     trouble: str | None
+    again_at: str | None = None
 
 
 @dataclass(frozen=True)
@@ -226,9 +258,18 @@ class Ledger:
             moment = entry.accepted
             clock = (moment.boot, moment.up, moment.wall)
             error = entry.error.model_dump_json() if entry.error else None
-            values = (entry.order.id, entry.order.model_dump_json(), entry.phase, *clock, _gauges(entry.gauges), error)
+            values = (
+                entry.order.id,
+                entry.order.model_dump_json(),
+                entry.phase,
+                *clock,
+                _gauges(entry.gauges),
+                error,
+                moment.iso(),
+            )
             statement = (
-                "INSERT INTO orders (id, document, phase, boot, up, wall, gauges, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+                "INSERT INTO orders (id, document, phase, boot, up, wall, gauges, error, since) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
             )
             writes.append((statement, values))
         for order in renewed:
@@ -241,7 +282,10 @@ class Ledger:
         self._let_points_go(unasked)
 
     def stand(self, entry: Entry) -> None:
-        """Keep where an order stands now; one that is over has its uploads dropped."""
+        """Keep where an order stands now; one that is over has its uploads dropped.
+
+        Nothing holds it up any more, unless it still is to fetch what was away.
+        """
         self._write(self._standing(entry))
 
     def add_points(self, entry: Entry, points: Iterable[Point]) -> None:
@@ -269,12 +313,29 @@ class Ledger:
         """What the cloud does not have yet, of one order if given, in the order to upload it."""
         statement = "SELECT * FROM uploads WHERE ifnull(?, order_id) = order_id ORDER BY position"
         rows = self._all(statement, order_id)
-        return [Upload(row["order_id"], row["name"], Path(row["path"]), row["tries"], row["trouble"]) for row in rows]
+        return [
+            Upload(row["order_id"], row["name"], Path(row["path"]), row["tries"], row["trouble"], row["again_at"])
+            for row in rows
+        ]
 
-    def upload_failed(self, order_id: str, name: str, trouble: str) -> None:
-        """Keep that a try to upload failed, and why."""
-        statement = "UPDATE uploads SET tries = tries + 1, trouble = ? WHERE order_id = ? AND name = ?"
-        self._write([(statement, (trouble, order_id, name))])
+    def upload_failed(self, order_id: str, name: str, trouble: str, again_in: float = 0.0) -> None:
+        """Keep that a try to upload failed, and why; it is tried again in so many seconds."""
+        statement = "UPDATE uploads SET tries = tries + 1, trouble = ?, again_at = ? WHERE order_id = ? AND name = ?"
+        self._write([(statement, (trouble, now().later(again_in).iso(), order_id, name))])
+
+    def hold_up(self, order_id: str, trouble: str, tries: int, again_in: float) -> None:
+        """Keep that the work on an order was interrupted, so often in a row, and is tried again in so many seconds."""
+        moment = now()
+        statement = (
+            "INSERT INTO holdups VALUES (?, ?, ?, ?, ?) ON CONFLICT (order_id) DO UPDATE "
+            "SET trouble = excluded.trouble, tries = excluded.tries, again_at = excluded.again_at"
+        )
+        self._write([(statement, (order_id, moment.iso(), trouble, tries, moment.later(again_in).iso()))])
+
+    def holdups(self) -> dict[str, Holdup]:
+        """What holds work up, by the ids of the orders."""
+        rows = self._all("SELECT * FROM holdups")
+        return {row["order_id"]: Holdup(row["since"], row["trouble"], row["tries"], row["again_at"]) for row in rows}
 
     def uploaded(self, entry: Entry, name: str) -> None:
         """Keep that the cloud has a file, and where its order stands now."""
@@ -361,15 +422,31 @@ class Ledger:
             error=WorkError.model_validate_json(row["error"]) if row["error"] else None,
             points=self.points(order.id, told_of(order, phase)),
             progress=_PROGRESS.validate_json(row["progress"]),
+            since=row["since"],
         )
 
     def _standing(self, entry: Entry) -> list[_Write]:
         error = entry.error.model_dump_json() if entry.error else None
         progress = _PROGRESS.dump_json(entry.progress).decode()
-        values = (entry.phase, entry.crashes, _gauges(entry.gauges), progress, error, entry.order.id)
-        statement = "UPDATE orders SET phase = ?, crashes = ?, gauges = ?, progress = ?, error = ? WHERE id = ?"
-        drop = ("DELETE FROM uploads WHERE order_id = ?", (entry.order.id,))
-        return [(statement, values), *([drop] if entry.phase.over else [])]
+        values = {
+            "id": entry.order.id,
+            "phase": entry.phase,
+            "crashes": entry.crashes,
+            "gauges": _gauges(entry.gauges),
+            "progress": progress,
+            "error": error,
+            "now": now().iso(),
+        }
+        statement = (
+            "UPDATE orders SET since = CASE WHEN phase = :phase THEN since ELSE :now END, phase = :phase, crashes = :crashes, "
+            "gauges = :gauges, progress = :progress, error = :error WHERE id = :id"
+        )
+        writes: list[_Write] = [(statement, values)]
+        if entry.phase is not Phase.FETCHING:
+            writes.append(("DELETE FROM holdups WHERE order_id = ?", (entry.order.id,)))
+        if entry.phase.over:
+            writes.append(("DELETE FROM uploads WHERE order_id = ?", (entry.order.id,)))
+        return writes
 
     def _all(self, statement: str, *values: object) -> list[Any]:
         with disk_trouble(self._path):

@@ -5,12 +5,13 @@ import random
 import signal
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
 from cloudedge import memory
 from cloudedge.documents import Manifest, Order, OutputFile, Phase, Train, WorkError, parse
-from cloudedge.errors import InvalidDocument
+from cloudedge.errors import InvalidDocument, StoreFailed
 from cloudedge.files import atomic_write
 from cloudedge.names import sha256_of
 from edge.backoff import pause_seconds
@@ -32,7 +33,11 @@ _log = logging.getLogger(__name__)
 MOST_CRASHES = 3
 """Deaths of an order's work in a row, without another point in between, that make it fail."""
 
-_AT_WORK = (Phase.ACCEPTED, Phase.FETCHING, Phase.COLLECTING, Phase.TRAINING, Phase.EVALUATING, Phase.DEPLOYING)
+AT_WORK = (Phase.ACCEPTED, Phase.FETCHING, Phase.COLLECTING, Phase.TRAINING, Phase.EVALUATING, Phase.DEPLOYING)
+"""Phases of orders that are worked on, or wait for that."""
+
+_KEEP_PROGRESS_SECONDS = 5.0
+"""Mere progress is kept in the ledger no more often: a disk that is written to at each batch does not last."""
 
 
 class _Pause(NamedTuple):
@@ -70,6 +75,7 @@ class Orders:
         self._edge = ledger.fact("edge")
         self._open = {entry.order.id: entry for entry in ledger.entries()}
         self._pauses: dict[str, _Pause] = {}
+        self._kept_at = 0.0
         for entry in self._open.values():
             self._send_files(entry)
         self._tidy()
@@ -138,7 +144,7 @@ class Orders:
         wanted = self._at_work()
         self._supervisor.tend(needed=self.work is not None or bool(wanted))
         # An order that cannot go on for now, as its store is away, holds up no other one, but those that must not overtake it.
-        entry = min(_in_turn(wanted), key=self._paused_until, default=None)
+        entry = min(in_turn(wanted), key=self._paused_until, default=None)
         ready = entry is not None and self._paused_until(entry) <= time.monotonic()
         if self.work is None and entry is not None and isinstance(entry.order, Order) and ready:
             samples = self._settings.samples
@@ -211,7 +217,10 @@ class Orders:
         if message.interrupted is not None:
             _log.warning("interrupted, tried again: %s", message.interrupted.message, extra={"order": entry.order.id})
             before = self._pauses.get(entry.order.id, _NO_PAUSE).interruptions
-            self._pauses[entry.order.id] = _Pause(time.monotonic() + pause_seconds(before, random.random()), before + 1)
+            pause = pause_seconds(before, random.random())
+            with suppress(StoreFailed):  # It may be the full disk that holds it up; the reports say so in any case.
+                self._ledger.hold_up(entry.order.id, message.interrupted.message, before + 1, pause)
+            self._pauses[entry.order.id] = _Pause(time.monotonic() + pause, before + 1)
             self._update(replace(entry, trouble=message.interrupted), urgent=True)
             self._stop_work(entry.order.id)
         elif message.failed is not None:
@@ -224,7 +233,7 @@ class Orders:
             self._go_on(entry, message)
 
     def _go_on(self, entry: Entry, message: Message) -> None:
-        """Take note of how work goes on. Of a batch only the next report tells; the rest the ledger keeps first."""
+        """Take note of how work goes on. Of a batch the next report tells, the ledger now and then; the rest it keeps first."""
         if message.phase is not None:
             entry = replace(entry, phase=message.phase)
         if message.progress is not None:
@@ -242,6 +251,10 @@ class Orders:
             self._ledger.add_points(entry, fresh)
         elif message.phase is not None:
             self._ledger.stand(entry)
+        elif time.monotonic() >= self._kept_at + _KEEP_PROGRESS_SECONDS:
+            self._kept_at = time.monotonic()
+            with suppress(StoreFailed):
+                self._ledger.stand(entry)
         self._update(entry, urgent=bool(fresh) or message.phase is not None)
 
     def _finish(self, entry: Entry) -> None:
@@ -331,11 +344,11 @@ class Orders:
         elif outcome.given_up:
             self._fail(entry, WorkError.of(error))
         else:
-            self._ledger.upload_failed(order_id, outcome.name, str(error))
+            self._ledger.upload_failed(order_id, outcome.name, str(error), outcome.again_in)
             self._update(replace(entry, trouble=WorkError.of(error)), urgent=False)
 
     def _at_work(self) -> list[Entry]:
-        return [entry for entry in self._open.values() if entry.phase in _AT_WORK]
+        return [entry for entry in self._open.values() if entry.phase in AT_WORK]
 
     def _update(self, entry: Entry, *, urgent: bool) -> None:
         self._open[entry.order.id] = entry
@@ -371,10 +384,10 @@ class Orders:
     def _worked_on(self) -> Entry | None:
         """The order at work, if its work is still wanted."""
         entry = self._open.get(self.work.job.order.id) if self.work is not None and not self.work.stopping else None
-        return entry if entry is not None and entry.phase in _AT_WORK else None
+        return entry if entry is not None and entry.phase in AT_WORK else None
 
 
-def _in_turn(wanted: Iterable[Entry]) -> Iterator[Entry]:
+def in_turn(wanted: Iterable[Entry]) -> Iterator[Entry]:
     """Those before which no other one must be done."""
     first: set[str] = set()
     for entry in wanted:

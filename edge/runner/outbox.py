@@ -40,12 +40,14 @@ class SendResult:
         name: Its name.
         error: Why it failed, if it did.
         given_up: Whether it is never tried again, nor what was to follow it.
+        again_in: Seconds until it is tried again, where it is.
     """
 
     order_id: str
     name: str
     error: CloudedgeError | None
     given_up: bool
+    again_in: float = 0.0
 
 
 @dataclass
@@ -100,9 +102,10 @@ class Turns:
     def tried(self, taken: "Taken", error: CloudedgeError | None, now: float, jitter: float) -> SendResult | None:
         """Take note of a try; what became of it, unless its order was dropped meanwhile."""
         queue, transfer = taken.queue, taken.transfer
-        again = isinstance(error, StoreFailed)
+        again, pause = isinstance(error, StoreFailed), 0.0
         if again:
-            queue.not_before = now + pause_seconds(queue.failures, jitter)
+            pause = pause_seconds(queue.failures, jitter)
+            queue.not_before = now + pause
             queue.failures += 1
             queue.turn = self._draw()
         else:
@@ -113,7 +116,7 @@ class Turns:
                 queue.turn = self._draw()
         if self._queues.get(taken.order_id) is not queue:  # There may be another with its id.
             return None
-        return SendResult(taken.order_id, transfer.name, error, given_up=error is not None and not again)
+        return SendResult(taken.order_id, transfer.name, error, given_up=error is not None and not again, again_in=pause)
 
     def _waiting(self) -> list[tuple[str, _Queue]]:
         return [(order_id, queue) for order_id, queue in self._queues.items() if queue.transfers]

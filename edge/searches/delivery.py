@@ -17,6 +17,7 @@ from cloudedge.documents.kinds.search import Search, Searched
 from cloudedge.files import atomic_write, disk_errors
 from edge.messages import Job
 from edge.results import deliver, place_for
+from edge.searches.trace import Calibrating
 from edge.searches.training import Data, file_of
 
 
@@ -28,7 +29,7 @@ class Delivery:
     asked: Search
     samples: Data
     calibration: Calibration
-    calibrated_seconds: float
+    calibrated: Calibrating | None
     started: float
 
     def deliver(self, record: SearchRecord) -> None:
@@ -40,16 +41,15 @@ class Delivery:
             "samples": len(self.samples.training),
             "data_fingerprint": self.samples.fingerprint,
             "processor": self.calibration.processor,
-            "calibration_seconds": self.calibrated_seconds,
+            "calibration_seconds": self.calibrated.seconds if self.calibrated else 0.0,
+            "calibration_why": self.calibrated.why if self.calibrated else "",
         }
         files = {"search": place_for(self.job, "search.json")}
         atomic_write(files["search"], record.to_json())
         if row is None:
             words = in_words(record.nothing) if record.nothing else ""
-            words += (
-                f"\nThat is told from what was measured on {self.calibration.at:%Y-%m-%d %H:%M} UTC. If the device had much "
-                "else to do then, calibrate it anew: cloudedge-edge calibrate."
-            )
+            when = "by this search" if self.calibrated else "and holds: some of it was measured again as the search began"
+            words += f"\nThat is told from what was measured on {self.calibration.at:%Y-%m-%d %H:%M} UTC, {when}."
             result = Searched(by="nobody", nothing=record.nothing, words=words, **known)
         else:
             trained = [trial for trial in row.trials if trial.accuracy is not None]

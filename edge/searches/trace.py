@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from cloudedge.documents.automl import TraceRow
 from cloudedge.documents.base import STORED
@@ -14,9 +15,23 @@ MOST = 1000
 
 _SCHEMA = """
 CREATE TABLE searches (id TEXT PRIMARY KEY, number INTEGER NOT NULL, document TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE begun (id TEXT NOT NULL, trial TEXT NOT NULL, times INTEGER NOT NULL, PRIMARY KEY (id, trial)) WITHOUT ROWID
+CREATE TABLE begun (id TEXT NOT NULL, trial TEXT NOT NULL, times INTEGER NOT NULL, PRIMARY KEY (id, trial)) WITHOUT ROWID;
+CREATE TABLE calibrated (id TEXT PRIMARY KEY, seconds REAL NOT NULL, why TEXT NOT NULL) WITHOUT ROWID
 """
-_VERSION = 1
+_VERSION = 2
+_UPGRADES = {1: ("CREATE TABLE calibrated (id TEXT PRIMARY KEY, seconds REAL NOT NULL, why TEXT NOT NULL) WITHOUT ROWID",)}
+
+
+class Calibrating(NamedTuple):
+    """How a device was calibrated for a search.
+
+    Attributes:
+        seconds: How long that took.
+        why: Why it was done although it had been before; empty: it had not.
+    """
+
+    seconds: float
+    why: str
 
 
 class Searches:
@@ -70,7 +85,8 @@ class Searches:
             database.execute(
                 "DELETE FROM searches WHERE number NOT IN (SELECT number FROM searches ORDER BY number DESC LIMIT ?)", (MOST,)
             )
-            database.execute("DELETE FROM begun WHERE id NOT IN (SELECT id FROM searches)")
+            for table in ("begun", "calibrated"):
+                database.execute(f"DELETE FROM {table} WHERE id NOT IN (SELECT id FROM searches)")  # noqa: S608  # one of these two
 
     def begin(self, identity: str, trial: str) -> int:
         """Note that a training begins from nothing.
@@ -90,6 +106,31 @@ class Searches:
             ).fetchall()
         return int(found[0]["times"])
 
+    def calibrated(self, identity: str) -> Calibrating | None:
+        """How the device was calibrated for a search; None: it was not.
+
+        Raises:
+            StoreFailed: the disk refuses.
+            Conflict: the database was written by another version.
+        """
+        with self._open() as database:
+            found = database.execute("SELECT seconds, why FROM calibrated WHERE id = ?", (identity,)).fetchone()
+        return Calibrating(found["seconds"], found["why"]) if found else None
+
+    def calibrate(self, identity: str, done: Calibrating) -> None:
+        """Note that the device was calibrated for a search; what was noted before counts, too.
+
+        Raises:
+            StoreFailed: the disk refuses.
+            Conflict: the database was written by another version.
+        """
+        with self._open() as database:
+            database.execute(
+                "INSERT INTO calibrated (id, seconds, why) VALUES (?, ?, ?) "
+                "ON CONFLICT (id) DO UPDATE SET seconds = seconds + excluded.seconds, why = excluded.why",
+                (identity, *done),
+            )
+
     def forget(self, identity: str) -> None:
         """Begin a search anew that may have been begun before.
 
@@ -98,12 +139,12 @@ class Searches:
             Conflict: the database was written by another version.
         """
         with self._open() as database, transaction(database):
-            for table in ("searches", "begun"):
-                database.execute(f"DELETE FROM {table} WHERE id = ?", (identity,))  # noqa: S608  # one of these two
+            for table in ("searches", "begun", "calibrated"):
+                database.execute(f"DELETE FROM {table} WHERE id = ?", (identity,))  # noqa: S608  # one of these
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        with closing(connect(self._path, _SCHEMA, _VERSION)) as database, disk_trouble(self._path):
+        with closing(connect(self._path, _SCHEMA, _VERSION, _UPGRADES)) as database, disk_trouble(self._path):
             yield database
 
 

@@ -1,9 +1,12 @@
 """Candidates are trained and measured, each as the very file that would be delivered."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloudedge.automl.graph import drawn, written
+from cloudedge.automl import costs
+from cloudedge.automl.graph import written
+from cloudedge.automl.layers import layers_of
 from cloudedge.automl.space import spec
 from cloudedge.data import Samples
 from cloudedge.documents.automl import MOST_FAULT, Candidate, Costs, DeviceDescription, Trial
@@ -12,8 +15,8 @@ from cloudedge.errors import Diverged, WorkFailed
 from cloudedge.files import atomic_write, disk_errors
 from cloudedge.models import build
 from cloudedge.seeds import derived_seed
-from cloudedge.training import device, evaluate, train
-from edge.calibration.calibrating import measured_costs
+from cloudedge.training import at_once, device, evaluate, train
+from edge.calibration.calibrating import measured_costs, unlearned_file
 from edge.folders import Folders
 from edge.inputs import seed_of
 from edge.messages import Job
@@ -46,8 +49,7 @@ class Trainer:
 
     def unlearned_costs(self, candidate: Candidate) -> Costs:
         """What a candidate costs, measured with weights that have learned nothing."""
-        network = spec(candidate)
-        return self._costs(written(network, self._asked.data, drawn(network, self._asked.data)))
+        return self._costs(unlearned_file(candidate, self._asked.data))
 
     def begins(self, trial: Trial) -> bool:
         """Whether the candidate's training would begin from nothing."""
@@ -114,6 +116,14 @@ def forget_checkpoints(job: Job) -> None:
     for path in folder.glob("trial-*.safetensors"):
         with disk_errors(path):
             path.unlink(missing_ok=True)
+
+
+def training_bytes(asked: Search, samples: Data) -> Callable[[Candidate], int] | None:
+    """What a candidate's training takes of main memory; none: an accelerator trains, with its own."""
+    if device().type != "cpu":
+        return None
+    batch, measured = min(asked.training.batch_size, len(samples.training)), at_once(samples.held_out)
+    return lambda candidate: costs.training_bytes(layers_of(spec(candidate), asked.data), asked.training, batch, measured)
 
 
 def file_of(job: Job, trial: Trial) -> Path:

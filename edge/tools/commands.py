@@ -53,7 +53,7 @@ def workers() -> None:
 
 @app.command()
 def status(state: State, as_json: AsJson = False) -> None:
-    """Show what the runner does, what waits to be sent, and what is wrong."""
+    """Show what the runner does, what each order does or waits for, what waits to be sent, and what is wrong."""
     found = status_of(Folders(state))
     if as_json:
         print_json(found)
@@ -68,6 +68,9 @@ def status(state: State, as_json: AsJson = False) -> None:
         for order in found["orders"]
     ]
     print_table("orders", ["ORDER", "KIND", "PHASE", "PROGRESS", "LAST POINT", "ACCEPTED"], orders)
+    for order in found["orders"]:
+        if order["standing"]:
+            print(f"{order['id']}: {_standing(order['standing'])}")
     for order in found["orders"]:
         if order["error"]:
             print(f"{order['id']}: {order['error']}")
@@ -179,6 +182,12 @@ def _store(state: Path) -> SampleStore:
     if not path.exists():
         raise NotFound(f"No sample was ever collected in {state}: there is no {path.name}. Correct --state, or add samples.")
     return SampleStore(path)
+
+
+def _standing(standing: dict[str, Any]) -> str:
+    since = f", since {standing['since']}" if standing["since"] else ""
+    again = f" at {standing['again_at']}" if standing["again_at"] else ""
+    return f"{' '.join(standing['now'].split())}{since}; {standing['next']}{again}"
 
 
 def _progress(order: dict[str, Any]) -> str | None:

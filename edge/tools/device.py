@@ -97,7 +97,7 @@ def calibrate(
     """Measure what networks cost on this device, for samples of one form; searches do so themselves where it is missing."""
     data, folders = format_in(form), Folders(state)
     enter_control_groups(description_of(folders))
-    found = calibrated(folders, data, threads=threads, anew=True, seconds=seconds, say=_progress)
+    found = calibrated(folders, data, threads=threads, anew=True, seconds=seconds, say=_progress).calibration
     predictor = CalibratedPredictor(found)
     costs = [(each, predictor.costs(each, data)) for each in _SHOWN if each in networks().everything]
     if as_json:

@@ -176,7 +176,7 @@ def _print_settings(folders: Folders, settings: LineSettings) -> None:
     print(f"service:   {'at work' if trouble is not None else 'not at work; it runs beside the runner'}")
     print(f"detectors: {settings.listen}, new ones join at {settings.join}")
     print(f"page:      {_page_url(settings)}")
-    if settings.models_http or settings.models_grpc:
+    if settings.serves:
         print(f"models:    {settings.models_http} (HTTP), {settings.models_grpc} (gRPC)")
     print(f"history:   {settings.history_gib:g} GiB, {settings.history_days:g} days")
     if trouble:

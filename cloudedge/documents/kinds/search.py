@@ -67,6 +67,9 @@ class Searched(Result):
     )
     processor: Processor | None = Field(default=None, description="What computes on the device.")
     calibration_seconds: Seconds = Field(default=0, description="How long the device was calibrated; 0: it was before.")
+    calibration_why: Text = Field(
+        default="", max_length=1000, description="Why it was although it had been before; empty: it had not, or was not."
+    )
 
 
 WORK, RESULT = Search, Searched

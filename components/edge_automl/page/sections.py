@@ -230,8 +230,7 @@ def _about(found: Findings, device: DeviceStory) -> Markup:
         facts += [("Queue", words.queue(state.jobs)), *words.resources(state.resources)]
     if result:
         facts += [("Processor", words.processor(result.processor))] if result.processor else []
-        took = result.calibration_seconds
-        facts.append(("Calibration", f"took {duration(took)}" if took else "known from before"))
+        facts.append(("Calibration", words.calibration(result.calibration_seconds, result.calibration_why)))
         facts += [("Samples", f"{result.samples:,}")] if result.samples else []
         facts += [("Led by", leader)] if (leader := words.leader(found, device)) else []
     return element("dl", *(element("div", element("dt", name), element("dd", value)) for name, value in facts))

@@ -132,7 +132,8 @@ def elsewhere(found: Findings, edge: str, most: int) -> tuple[Table, int]:
         there = device.predicted(own.model.candidate)
         known = own.model.costs if device is own else there.predicted if there else None
         if known is not None and device.result is not None:
-            broken = in_times(beyond(known, device.result.limits))
+            # It is not to be trained there.
+            broken = in_times(beyond(known, device.result.limits.model_copy(update={"training_bytes": None})))
             how = "measured" if device is own else "predicted"
             rows.append([Cell(device.name), *map(Cell, costs(known)), Cell(how), Cell(broken or "kept")])
     return Table(titles, frozenset((titles[0], *titles[-2:])), rows), max(0, len(devices) - most)

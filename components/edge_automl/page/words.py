@@ -41,6 +41,8 @@ def limits(held: Limits) -> dict[Limit, str]:
         found["memory"] = size(held.memory_bytes)
     if held.energy_joules is not None:
         found["energy"] = energy(held.energy_joules)
+    if held.training_bytes is not None:
+        found["training memory"] = size(held.training_bytes)
     return found
 
 
@@ -76,6 +78,13 @@ def processor(found: Processor) -> str:
     """What computes on a device."""
     clock = f" at {found.clock_mhz:,.0f} MHz" if found.clock_mhz else ""
     return f"{found.model or 'one without a name'}, {found.cores:.3g} cores{clock}"
+
+
+def calibration(seconds: float, why: str) -> str:
+    """Whether a device was calibrated for a search, and why again."""
+    if not seconds:
+        return "known from before"
+    return f"took {duration(seconds)}" + (f"; the former one held no more, as {why}" if why else "")
 
 
 def leader(found: Findings, device: DeviceStory) -> str:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from cloudedge.automl.meta.simulating import Device
 from cloudedge.automl.screen import Screen, amount, bounds, broken, deadline, in_words, milliseconds
 from cloudedge.automl.space import networks
-from cloudedge.documents.automl import Change, Limit, Limits, NothingFeasible, QueuedJob
+from cloudedge.documents.automl import Candidate, Change, Limit, Limits, NothingFeasible, QueuedJob
 from cloudedge.errors import InvalidInput
 from tests.cloudedge.automl.devices import BOARD, DATA, DEVICES, JOBS, LIMITS, NoMeter, job, state
 
@@ -33,8 +33,31 @@ def test_the_tighter_of_what_is_asked_and_what_is_left_holds() -> None:
     assert found.why["latency"] == "the queue's tightest deadline of 300 ms less 10% of its work of 1 s"
     assert found.why["memory"] == "free on the device"
     asked = bounds(Limits(latency_ms=40, memory_bytes=2**10, energy_joules=1), state(job(1, 0.3), memory=2**20), share=0.1)
-    assert asked.limits == Limits(latency_ms=40, memory_bytes=2**10, energy_joules=1)
-    assert set(asked.why.values()) == {"asked for"}
+    assert asked.limits == Limits(latency_ms=40, memory_bytes=2**10, energy_joules=1, training_bytes=2**20)
+    assert asked.why == {**dict.fromkeys(("latency", "memory", "energy"), "asked for"), "training memory": "free on the device"}
+
+
+def test_what_cannot_be_trained_in_the_free_memory_is_screened_out_by_that_name_and_smaller_batches_help() -> None:
+    def training(candidate: Candidate) -> int:
+        return 10**6 * candidate.layers * candidate.filters
+
+    limits = Limits(latency_ms=10**6, memory_bytes=2**40, training_bytes=10**8)
+    screen = Screen(BOARD, DATA, limits, training)
+    assert {each.layers * each.filters for each in screen.feasible()} == {
+        each.layers * each.filters for each in networks().everything if each.layers * each.filters <= 100
+    }
+    large = Candidate(layers=6, filters=64, kernel=1)
+    assert screen.broken(large) == ("training memory",)
+    assert screen.costs(large).training_bytes == training(large)
+    assert not Screen(BOARD, DATA, limits).broken(large)
+    found = Screen(BOARD, DATA, limits.model_copy(update={"training_bytes": 10**6}), training).nothing_feasible(
+        {"training memory": "free on the device"}
+    )
+    assert found is not None
+    assert found.binding == "training memory"
+    words = in_words(found)
+    assert "needs 4,000,000 bytes of training memory, 4 times the limit of 1,000,000 bytes (free on the device)" in words
+    assert "It would fit if 4,000,000 bytes of training memory were allowed, or with smaller batches." in words
 
 
 def test_it_is_the_bound_of_the_latency_that_keeps_the_limit() -> None:

@@ -58,3 +58,20 @@ def test_batches_do_not_change_the_scores_and_dropout_is_off() -> None:
     assert whole.accuracy == parts.accuracy
     assert whole.recall == parts.recall
     assert whole.loss == pytest.approx(parts.loss)
+
+
+@pytest.mark.parametrize(("shape", "most"), [((1, 28, 28), 512), ((3, 128, 128), 10), ((3, 1000, 1000), 1)])
+def test_of_large_images_fewer_are_computed_at_once_so_that_measuring_takes_no_more_memory_than_learning(
+    shape: tuple[int, ...], most: int
+) -> None:
+    seen: list[int] = []
+
+    class Counting(torch.nn.Module):
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            seen.append(len(inputs))
+            return torch.zeros(len(inputs), 2)
+
+    count = 2 * most + 1
+    images = torch.zeros(1, *shape).expand(count, *shape)
+    evaluate(Counting(), Samples(images, torch.zeros(count, dtype=torch.int64)))
+    assert seen == [most, most, 1]

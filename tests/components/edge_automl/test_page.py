@@ -182,6 +182,8 @@ def test_the_device_is_told_with_its_queue_and_where_each_figure_is_from(store: 
         "256 MiB (described)",
         "3.2 W (estimated)",
         "ARM Cortex-A53, 2 cores at 1,400 MHz",
+        "took 42.0 s; the former one held no more, as an inference takes 0.5 times as long as on 2026-11-20 10:00 UTC",
+        "training memory",
         "the queue's tightest deadline of 500 ms less 10% of its work of 400 ms",
         "The queue as the search began: 2 tasks",
     ):

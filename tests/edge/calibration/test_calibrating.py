@@ -13,10 +13,10 @@ from cloudedge.automl.predicting import CalibratedPredictor
 from cloudedge.automl.space import networks, spec
 from cloudedge.documents.automl import Calibration, Candidate, DeviceDescription
 from cloudedge.errors import InvalidDocument, InvalidInput, WorkFailed
-from edge.calibration import calibrating, keeping
+from edge.calibration import calibrating, checking, keeping
 from edge.calibration.calibrating import calibrate, measured_costs
 from edge.calibration.footprint import footprints
-from edge.calibration.measuring import Measured
+from edge.calibration.measuring import Measured, Times
 from edge.calibration.neighbour import busy_neighbour
 from edge.folders import Folders
 from edge.probes.description import description_of
@@ -115,14 +115,63 @@ def test_a_calibration_is_made_once_and_anew_where_it_is_asked_for_or_the_thread
     monkeypatch.setattr(keeping, "calibrate", made_up)
     folders, data = Folders(tmp_path), a_format((1, 28, 28))
     first = keeping.calibrated(folders, data)
-    assert keeping.calibrated(folders, data) == first
-    assert asked == [1]
+    assert keeping.calibrated(folders, data) == first._replace(now=False)
+    assert (asked, first.now, first.why) == ([1], True, "")
     assert [path.name for path in folders.calibrations.iterdir()] == ["1x28x28-uint8-3.json"]
-    keeping.calibrated(folders, data, threads=2)
+    assert "compute with 2 threads" in keeping.calibrated(folders, data, threads=2).why
     keeping.calibrated(folders, data, threads=2, anew=True)
     assert asked == [1, 2, 2]
     (folders.calibrations / "other.json").write_text("{}")
     assert len(keeping.kept(folders)) == 1
+
+
+class Scripted:
+    """Networks that take so many times as long as they did, look after look; the last one for ever."""
+
+    def __init__(self, *looks: tuple[float, float]) -> None:
+        self.looks, self.asked, self.loaded = looks, 0, 0
+        self.calibration = calibration(12, threads=1)
+
+    def load(self, _: bytes, threads: int) -> "Scripted":
+        assert threads == 1
+        self.loaded += 1
+        return self
+
+    def alone(self) -> Times:
+        return self._times(0)
+
+    def beside(self) -> Times:
+        return self._times(1)
+
+    def _times(self, kind: int) -> Times:
+        chosen = sorted(self.calibration.measurements, key=lambda each: each.latency_ms)[3::3][self.asked % 3]
+        factor = self.looks[min(self.asked // 6, len(self.looks) - 1)][kind]
+        self.asked += 1
+        alone, busy = chosen.latency_ms * factor, (chosen.busy_ms or 0) * factor
+        return Times(alone, alone, busy, np.array([alone]))
+
+
+@pytest.mark.parametrize(
+    ("looks", "said"),
+    [
+        ([(1.05, 1.4)], None),
+        ([(0.95, 0.7)], None),
+        ([(1.3, 1.0), (1.0, 1.0)], None),
+        ([(1.3, 1.0)], "an inference takes 1.3 times as long as on "),
+        ([(0.5, 1.0)], "an inference takes 0.5 times as long as on "),
+        ([(1.0, 3.0)], "an inference beside a busy neighbour takes 3 times as long as on "),
+        ([(1.0, 0.4)], "an inference beside a busy neighbour takes 0.4 times as long as on "),
+    ],
+)
+def test_a_calibration_holds_no_more_once_networks_take_clearly_longer_or_shorter_twice_in_a_row(
+    monkeypatch: pytest.MonkeyPatch, looks: list[tuple[float, float]], said: str | None
+) -> None:
+    scripted = Scripted(*looks)
+    monkeypatch.setattr(checking, "Measured", scripted.load)
+    told: list[tuple[str, int, int]] = []
+    found = checking.why_otherwise(scripted.calibration, a_format((1, 28, 28)), lambda *step: told.append(step))
+    assert found is None if said is None else found is not None and found.startswith(said)
+    assert told[:6] == [("once more", done, 6) for done in range(1, 7)]
 
 
 def test_a_description_that_is_none_is_refused_with_its_faults(tmp_path: Path) -> None:

@@ -14,12 +14,13 @@ from cloudedge.documents import Order, Phase, Point, RemoteFile
 from cloudedge.documents.deployable import Deployable
 from cloudedge.documents.inspection import Bounds, Rollout
 from cloudedge.documents.kinds.deploy import Deploy, Deployed
-from cloudedge.errors import CloudedgeError, InvalidModel, NotFound, WorkFailed
+from cloudedge.errors import CloudedgeError, InvalidInput, InvalidModel, NotFound, StoreFailed, WorkFailed
 from cloudedge.names import sha256_of
 from edge.folders import Folders
 from edge.kinds.deploy import work
+from edge.line.settings import open_line, read_settings
 from edge.messages import Job, Message
-from tests.edge.line.site import BRAND, LineSite, a_model, services
+from tests.edge.line.site import BRAND, LineSite, a_model, free_ports, services
 from tests.edge.site import Site
 from tests.waiting import until
 
@@ -155,6 +156,35 @@ def test_none_of_two_is_a_failure_with_the_reasons(tmp_path: Path, line: LineSit
         worked.do(order_of(worked.site, Rollout(canaries=1, wait_seconds=0.1)))
     assert "a: rolled-back" in str(error.value)
     assert "b: skipped, it was rolled back at the canary a" in str(error.value)
+
+
+def test_an_edge_server_that_answers_by_no_models_says_at_once_all_that_has_to_be_done(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    order = order_of(site)
+    assert isinstance(order.work, Deploy)
+    to_server = order.model_copy(update={"work": order.work.model_copy(update={"detectors": ("server",)})})
+    folders = Folders(site.state)
+    command = rf"cloudedge-edge line open --state {site.state} --listen %s--models HOST:PORT HOST:PORT\.$"
+    worked = Worked(site)
+    with pytest.raises(InvalidInput, match=f"there is no line here.*{command % 'HOST:PORT '}"):
+        worked.do(to_server)
+    open_line(folders, "127.0.0.1:7443", join="127.0.0.1:9000")
+    addresses = "127.0.0.1:7443 --join 127.0.0.1:9000 --page 127.0.0.1:7445 "
+    with pytest.raises(InvalidInput, match=f"opened without ports for models.*{command % addresses}"):
+        worked.do(to_server)
+    assert not worked.said  # Nothing was fetched.
+
+
+def test_a_service_that_does_not_answer_by_models_yet_is_waited_for(tmp_path: Path, line: LineSite) -> None:
+    site = Site(tmp_path)
+    folders = Folders(site.state)
+    http, grpc = (f"127.0.0.1:{port}" for port in free_ports(2))
+    path = tmp_path / "one.onnx"
+    model = a_model(path)
+    settings = read_settings(folders)
+    open_line(folders, settings.listen, settings.join, settings.page, (http, grpc))
+    with pytest.raises(StoreFailed, match="starts anew"):
+        line.line.deploy("one", BRAND, model, path, ["server"])
 
 
 def test_a_second_try_follows_the_same_deployment(tmp_path: Path, line: LineSite) -> None:

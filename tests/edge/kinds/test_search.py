@@ -14,7 +14,7 @@ from cloudedge.automl.screen import broken
 from cloudedge.deployable.checking import check
 from cloudedge.deployable.session import Session
 from cloudedge.documents import Phase, parse
-from cloudedge.documents.automl import Costs, DeviceDescription, Limits
+from cloudedge.documents.automl import Candidate, Costs, DeviceDescription, Limits
 from cloudedge.documents.deployable import Deployable
 from cloudedge.errors import InvalidInput, InvalidSamples, WorkFailed
 from edge.calibration.calibrating import measured_costs
@@ -164,6 +164,29 @@ def test_a_candidate_whose_training_comes_to_nothing_is_none_to_return(searching
     assert "Training diverged in epoch 1" in result.words
     assert (result.trained, result.sha256) == (2, "")
     assert searching.manifest(order).outputs.keys() == {"search"}
+
+
+def test_what_cannot_be_trained_in_the_memory_that_is_free_is_never_begun(searching: Searching) -> None:
+    folders, large = Folders(searching.site.state), TRAINING.model_copy(update={"batch_size": 256})
+    folders.description.write_bytes(DeviceDescription(memory_bytes=25_000_000).to_json())
+    order = order_of(searching.site, trials=2, training=large)
+    result = searching.do(order)
+    record = searching.record(order)
+    assert result.sha256, result.words
+    assert record.limits.training_bytes == 25_000_000
+    kept_away = {each.candidate for each in record.predictions if "training memory" in each.broken}
+    assert Candidate(layers=6, filters=64, kernel=3) in kept_away
+    assert record.row is not None
+    assert not kept_away & {trial.candidate for trial in record.row.trials if trial.accuracy is not None}
+    small = order_of(searching.site, trials=1, training=large.model_copy(update={"batch_size": 16}))
+    searching.do(small)
+    assert {each.candidate for each in searching.record(small).predictions if "training memory" in each.broken} < kept_away
+    folders.description.write_bytes(DeviceDescription(memory_bytes=5_000_000).to_json())
+    nothing = searching.do(order)
+    assert nothing.nothing is not None
+    assert nothing.nothing.binding == "training memory"
+    assert ", or with smaller batches" in nothing.words
+    assert not searching.manifest(order).outputs.keys() & {"model"}
 
 
 def test_a_model_that_is_as_accurate_as_was_asked_for_ends_the_search(searching: Searching) -> None:

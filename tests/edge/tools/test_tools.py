@@ -1,16 +1,24 @@
 """The site engineer's commands, as they are typed, without a cloud and beside a running runner."""
 
 import json
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cloudedge.documents import Evaluated, Manifest, Phase, Stream
+from cloudedge.documents.kinds.deploy import Deploy
 from edge.cli import main
+from edge.clock import now
 from edge.folders import Folders
-from edge.runner.ledger import Ledger
+from edge.lock import locked
+from edge.runner.ledger import Entry, Ledger
 from tests.edge.runner.test_reconciling import an_order, refusal
+from tests.edge.runner.test_runner import LONG
 from tests.edge.site import DATA, Site, write_samples
 from tests.terminal import Ended, called
 from tests.waiting import until
@@ -121,6 +129,64 @@ def test_status_tells_of_an_order_that_was_refused(tmp_path: Path) -> None:
     assert f"{refused.order.id}  refused  failed" in edge("status", "--state", tmp_path).out
     (found,) = json.loads(edge("status", "--state", tmp_path, "--json").out)["orders"]
     assert (found["kind"], found["phase"], found["error"]) == ("refused", "failed", "It cannot be read.")
+
+
+def told(state: Path) -> dict[str, Any]:
+    """How each order stands."""
+    orders = json.loads(edge("status", "--state", state, "--json").out)["orders"]
+    return {order["id"]: order["standing"] for order in orders}
+
+
+def test_status_tells_what_each_order_does_or_waits_for_since_when_and_what_comes_next(site: Site) -> None:
+    away = site.base().model_copy(update={"url": "http://127.0.0.1:1/base.safetensors"})
+    first, second, third = site.order(1, inputs={"base": away}), site.order(2, training=LONG), site.order(3)
+    site.want(first, second, third)
+    with site.running():
+        until(lambda: site.epochs(second) > 0)
+        found = told(site.state)
+        assert re.match(r"interrupted (once|\d+ times): .*127\.0\.0\.1", found[first.id]["now"])
+        assert found[first.id]["next"].startswith("it is tried again")
+        assert re.fullmatch(r"training: \d+ of 5,000 epochs.*", found[second.id]["now"])
+        assert found[second.id]["next"].startswith("it fails unless that is done by 2")
+        assert found[third.id]["now"] == f"waits for its turn: {second.id} is at work"
+        text = edge("status", "--state", site.state).out
+        assert re.search(rf"^{re.escape(first.id)}: .*interrupted (once|\d+ times): .*, since .*; it ", text, re.M)
+    for standing in told(site.state).values():
+        assert standing["now"].endswith(" (the runner is not at work)")
+        assert "once the runner is started" in standing["next"]
+
+
+def test_status_tells_of_a_deployment_that_holds_up_the_next_one_of_calibration_and_of_files_that_cannot_be_sent(
+    site: Site,
+) -> None:
+    deployments = [
+        site.order(number, work=Deploy(brand="oats"), inputs={"model": site.base(), "deployable": site.base()}, outputs={})
+        for number in (1, 2)
+    ]
+    search, sending = site.order(3), site.order(4)
+    entries = [Entry(order, Phase.ACCEPTED, now()) for order in (*deployments, search, sending)]
+    ledger = Ledger(Folders(site.state).ledger)
+    ledger.apply(1, "edge-1", entries, [], [], [])
+    ledger.stand(replace(entries[0], phase=Phase.FETCHING))
+    ledger.hold_up(deployments[0].id, "The store is away.", 3, 1000)
+    calibrating = Stream(name="calibration", done=12, total=100, unit="networks measured (latency)")
+    ledger.stand(replace(entries[2], phase=Phase.EVALUATING, progress=(calibrating,)))
+    made = site.root / "manifest.json"
+    manifest = Manifest(order=sending.id, edge="edge-1", result=Evaluated(), seconds=1)
+    ledger.finish_work(replace(entries[3], phase=Phase.UPLOADING), manifest, [("manifest", made)])
+    ledger.upload_failed(sending.id, "manifest", "It is refused.", 1000)
+    with locked(Folders(site.state).lock):
+        found = told(site.state)
+    first, second = (order.id for order in deployments)
+    assert found[first]["now"] == "interrupted 3 times: The store is away."
+    assert found[second]["now"] == f"waits for {first}, which has to be done first"
+    assert found[search.id]["now"] == "calibrating the device: 12 of 100 networks measured (latency)"
+    assert found[sending.id]["now"] == "sending its files: manifest; failed once: It is refused."
+    for order_id in (first, sending.id):
+        assert found[order_id]["again_at"] > found[order_id]["since"]
+    ledger.stand(replace(entries[0], phase=Phase.DEPLOYING))
+    with locked(Folders(site.state).lock):
+        assert told(site.state)[first]["now"] == "deploying"
 
 
 def test_models_are_listed_with_their_epochs_and_deleted_once_their_order_is_over(site: Site) -> None:
