@@ -94,17 +94,18 @@ def calibrate(
     Raises:
         InvalidInput: the samples are no images.
         WorkFailed: the device is so slow or so short of memory that too few could be measured.
+        StoreFailed: the disk refuses.
     """
     began, at = time.monotonic(), datetime.now(UTC)
     ends = began + seconds * _ALL_ENDS
     order = _order(data, networks().everything if candidates is None else candidates)
     meter, phase = EnergyMeter(), _Phase.until(began + seconds * _ALONE_ENDS)
-    least_seconds = max(seconds, MOST_SECONDS) * _LEAST_ENDS
-    measured = _alone(order, data, threads, phase, began + least_seconds, say)
+    least = _Phase.until(began + max(seconds, MOST_SECONDS) * _LEAST_ENDS)
+    measured = _alone(order, data, threads, phase, least, say)
     if len(measured) < LEAST_MEASUREMENTS:
         raise WorkFailed(
-            f"Only {len(measured)} networks could be measured within {least_seconds:.0f} s; {LEAST_MEASUREMENTS} are "
-            "needed. Calibrate while nothing else is at work on the device, or take smaller images."
+            f"Only {len(measured)} networks are quick enough here to be measured within {least.ends - began:.0f} s; "
+            f"{LEAST_MEASUREMENTS} are needed. Calibrate while nothing else is at work on the device, or take smaller images."
         )
     measured = _again(measured, data, threads, phase)
     watts, origin = inference_watts(meter, description, processor().cores, threads)
@@ -145,6 +146,7 @@ def measured_costs(
     Raises:
         InvalidModel: it is no network that may be deployed.
         WorkFailed: it cannot be run.
+        StoreFailed: the disk refuses.
     """
     meter, network = EnergyMeter(), Measured(content, threads)
     alone = network.alone()
@@ -183,19 +185,21 @@ def _alone(
     data: DataFormat,
     threads: int,
     phase: _Phase,
-    latest: float,
+    least: _Phase,
     say: Callable[[str, int, int], object],
 ) -> list[Measurement]:
-    """As many as the phase has time for; where these are too few, as many as are needed, up to a later time."""
+    """As many as the phase has time for; where these are too few, as many as are needed, in the longer time for these."""
     found: list[Measurement] = []
     slowest = 0.0  # Milliseconds for a multiplication.
     total = min(_ALONE, len(order))
     for candidate in order:
         enough = len(found) >= LEAST_MEASUREMENTS
-        if len(found) == total or (phase.over if enough else time.monotonic() >= latest):
+        if len(found) == total or (phase.over if enough else least.over):
             break
         work = _multiplications(candidate, data) + _BEGINNING
-        if slowest * work * _MOST_RUNS / 1000 > phase.longest:
+        # What is needed may take its share of the time that there is for it.
+        longest = phase.longest if enough else max(phase.longest, least.longest)
+        if slowest * work * _MOST_RUNS / 1000 > longest:
             continue
         latency = Measured(unlearned_file(candidate, data), threads).alone().computing
         slowest = max(slowest, latency / work)

@@ -18,6 +18,7 @@ from cloudedge import memory
 from cloudedge.automl.graph import drawn, written
 from cloudedge.documents import DataFormat, ModelSpec
 from cloudedge.errors import WorkFailed
+from cloudedge.files import disk_errors
 from cloudedge.interpreter import environment, python
 from cloudedge.processes import ONE_THREAD
 from edge.calibration.measuring import Measured
@@ -53,9 +54,11 @@ class Footprints:
 
         Raises:
             WorkFailed: it cannot be run.
+            StoreFailed: the disk refuses.
         """
         path = self._folder / "measured.onnx"
-        path.write_bytes(content)
+        with disk_errors(path):
+            path.write_bytes(content)
         self._asks.write(f"{path}\n")
         self._asks.flush()
         found = self._answers.readline()

@@ -3,6 +3,7 @@
 import statistics
 import tempfile
 import time
+from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from cloudedge.deployable.checking import described
 from cloudedge.deployable.session import NUMPY_TYPES, Session
 from cloudedge.documents.deployable import Deployable
+from cloudedge.files import disk_errors
 
 ROUND_SECONDS = 0.02
 """How long a round of inferences takes, where one takes no longer; some are enough to see whether two agree."""
@@ -58,9 +60,10 @@ class Measured:
             WorkFailed: it cannot be run, or takes longer than a minute.
             StoreFailed: the disk refuses.
         """
-        with tempfile.TemporaryDirectory(prefix="cloudedge-measured-") as folder:
-            path = Path(folder) / "model.onnx"
-            path.write_bytes(content)
+        with ExitStack() as stack:
+            with disk_errors(tempfile.gettempdir()):
+                path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cloudedge-measured-"))) / "model.onnx"
+                path.write_bytes(content)
             inputs, outputs = described(path)
             digest = sha256(content).hexdigest()
             deployable = Deployable(name="measured", sha256=digest, size=len(content), inputs=inputs, outputs=outputs)

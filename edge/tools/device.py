@@ -30,6 +30,8 @@ _SHOWN = (
 )
 """The smallest network, one of middle size, and the largest."""
 
+_SECONDS = "How long it takes, if that is enough for the fewest networks by which anything can be told."
+
 _MOST_SEARCHES = 20
 """In the table: the newest ones."""
 
@@ -91,7 +93,7 @@ def calibrate(
     state: State,
     form: Annotated[Path, typer.Option("--format", metavar="FILE", help="A data format, or a task file that has one.")],
     threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads that an inference computes with.")] = 1,
-    seconds: Annotated[float, typer.Option(min=1, max=MOST_SECONDS, help="How long it may take at most.")] = MOST_SECONDS,
+    seconds: Annotated[float, typer.Option(min=1, max=MOST_SECONDS, help=_SECONDS)] = MOST_SECONDS,
     as_json: AsJson = False,
 ) -> None:
     """Measure what networks cost on this device, for samples of one form; searches do so themselves where it is missing."""

@@ -36,7 +36,11 @@ class Search(Work):
     backlog_share: Share = Field(default=0.1, description="Share of the queue's work that an inference has to wait for.")
     threads: int = Field(default=1, ge=1, le=1024, description="Threads that an inference computes with.")
     calibration_seconds: float = Field(
-        default=180, ge=1, le=180, description="How long the device may be calibrated where it is not yet, in seconds."
+        default=180,
+        ge=1,
+        le=180,
+        description="How long the device is calibrated where it is not yet, in seconds. One that needs longer for the fewest "
+        "measurements by which anything can be told has three minutes for these.",
     )
     seed: int = Field(default=0, ge=0, description="All randomness of the work follows from it.")
 

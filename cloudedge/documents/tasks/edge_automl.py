@@ -79,7 +79,11 @@ class EdgeAutomlTask(Task):
     )
     inference_threads: int = Field(default=1, ge=1, le=1024, description="Threads that an inference computes with.")
     calibration_seconds: float = Field(
-        default=180, ge=1, le=180, description="How long a device is calibrated where it is not yet, at most, in seconds."
+        default=180,
+        ge=1,
+        le=180,
+        description="How long a device is calibrated where it is not yet, in seconds. One that needs longer for the fewest "
+        "measurements by which anything can be told has three minutes for these.",
     )
     meta_model: str = Field(
         default="",

@@ -12,7 +12,7 @@ from cloudedge.automl.layers import layers_of
 from cloudedge.automl.predicting import CalibratedPredictor
 from cloudedge.automl.space import networks, spec
 from cloudedge.documents.automl import Calibration, Candidate, DeviceDescription
-from cloudedge.errors import InvalidDocument, InvalidInput, WorkFailed
+from cloudedge.errors import InvalidDocument, InvalidInput, StoreFailed, WorkFailed
 from edge.calibration import calibrating, checking, keeping
 from edge.calibration.calibrating import calibrate, measured_costs
 from edge.calibration.footprint import footprints
@@ -91,8 +91,35 @@ def test_a_device_is_calibrated_by_candidates_that_it_may_measure_and_within_its
 def test_a_device_that_is_too_slow_is_no_device_that_is_calibrated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibrating, "LEAST_MEASUREMENTS", 1000)
     monkeypatch.setattr(calibrating, "MOST_SECONDS", 2)
-    with pytest.raises(WorkFailed, match=r"networks could be measured within 1 s; 1000 are needed\."):
+    with pytest.raises(WorkFailed, match=r"networks are quick enough here to be measured within 1 s; 1000 are needed\."):
         calibrate(DATA, seconds=2)
+
+
+def test_a_slow_device_that_has_little_time_is_calibrated_by_the_fewest_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their inferences are told as longer than a short calibration has for one, but not than three minutes have."""
+
+    class Slow:
+        def __init__(self, content: bytes, threads: int) -> None:
+            self._times = Times(50.0, 50.0, 60.0, np.array([50.0]))
+
+        def alone(self) -> Times:
+            return self._times
+
+        beside = alone
+
+    monkeypatch.setattr(calibrating, "Measured", Slow)
+
+    found = calibrate(DATA, seconds=1)
+
+    assert len(found.measurements) >= 10
+    assert all(each.latency_ms == 50 for each in found.measurements)
+
+
+def test_a_folder_for_temporary_files_that_refuses_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "full"))
+
+    with pytest.raises(StoreFailed, match=rf"^Cannot write {tmp_path / 'full'}: "):
+        calibrate(DATA, seconds=1)
 
 
 def test_a_trained_network_is_measured_by_the_file_that_is_delivered() -> None:
