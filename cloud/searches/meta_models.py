@@ -19,7 +19,7 @@ from cloudedge.automl.meta.files import CARD, SHIPPED, WEIGHTS
 from cloudedge.documents import parse
 from cloudedge.documents.base import Document, Part
 from cloudedge.documents.report import Count
-from cloudedge.errors import Conflict, NotFound
+from cloudedge.errors import Conflict, InvalidDocument, InvalidInput, NotFound
 from cloudedge.files import atomic_copy, disk_errors
 from cloudedge.names import SHA256, checked_name
 from cloudedge.store import Store
@@ -53,9 +53,15 @@ def newest(store: Store) -> MetaModelRecord | None:
     """The newest meta model that passed its gate; None: no run has trained one.
 
     Raises:
-        InvalidDocument: what stands there cannot be read.
+        InvalidInput: what stands there cannot be read.
     """
-    return _find(store, _NEWEST)
+    try:
+        return _find(store, _NEWEST)
+    except InvalidDocument as error:
+        raise InvalidInput(
+            f"{error}\nDelete {_NEWEST} from the store: until a meta model is trained again, the one that comes with cloudedge "
+            "leads."
+        ) from error
 
 
 def newest_refused(store: Store) -> MetaModelRecord | None:

@@ -53,6 +53,15 @@ def test_of_a_store_in_which_none_was_trained_there_is_no_newest_one(store: Dire
     assert meta_models.newest(store) is meta_models.newest_refused(store) is None
 
 
+def test_a_newest_one_that_cannot_be_read_is_named_with_the_way_out(store: DirectoryStore) -> None:
+    store.put("automl/newest.json", b"{}")
+
+    with pytest.raises(
+        InvalidInput, match=r"(?s)^automl/newest.json is not a valid .*\nDelete automl/newest.json from the store: "
+    ):
+        meta_models.newest(store)
+
+
 def test_one_that_passed_is_the_newest_one_and_stays_when_its_run_is_deleted(
     store: DirectoryStore, trained: Path, tmp_path: Path
 ) -> None:
