@@ -12,7 +12,7 @@ READ = {
     ROOT / "README.md",
     DOCS / "guide-ml-engineer.md",
     DOCS / "guide-site-engineer.md",
-    DOCS / "guide-inspection.md",
+    DOCS / "guide-inspection.md",  # By tests/e2e/test_inspection_demo.
     DOCS / "guide-automl.md",
     DOCS / "meta-model.md",
     DOCS / "guide-administrator.md",  # These two by tests/cluster, as they need a cluster.
@@ -44,12 +44,6 @@ def test_a_fusion_rule_of_ones_own_is_one_file(tmp_path: Path) -> None:
 
 def test_the_meta_model_of_searches_is_trained_anew_by_a_task(tmp_path: Path) -> None:
     Reader(tmp_path).read(DOCS / "meta-model.md")
-
-
-@pytest.mark.e2e
-@pytest.mark.timeout(900)
-def test_an_engineer_gets_a_line_to_inspect(tmp_path: Path) -> None:
-    Reader(tmp_path).read(DOCS / "guide-inspection.md")
 
 
 def test_a_search_on_devices_and_the_deployment_of_its_model_are_described_by_valid_tasks(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""The demo of inspection, whole: from the first taught parts to a rollback, with all that the line has sent to the cloud."""
+"""The demo of inspection, whole: from the first taught parts to a rollback, with all that the line has sent to the cloud.
+
+It is the one that the guide begins with, and what the guide does in the home that it leaves follows at the end.
+"""
 
 import io
 import json
@@ -14,7 +17,8 @@ from cloud.runs.events import events
 from cloud.runs.run import Run
 from cloudedge.store import DirectoryStore
 from components.inspection_training.records import gate_of
-from tests.e2e.demos import ended_demo
+from tests.docs.pages import ROOT, Block, blocks
+from tests.docs.reader import Reader
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -27,7 +31,6 @@ class Shown:
 
     home: Path
     summary: dict[str, Any]
-    said: str
 
     @property
     def store(self) -> DirectoryStore:
@@ -38,8 +41,23 @@ class Shown:
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
-    return Shown(*ended_demo(tmp_path_factory, "inspection"))
+def guide() -> list[Block]:
+    """What the guide has its reader do: first the demo."""
+    found = blocks(ROOT / "docs" / "guide-inspection.md")
+    return found[next(number for number, block in enumerate(found) if "cloudedge demo inspection" in block.text) :]
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory, guide: list[Block]) -> Reader:
+    """Somebody who has seen the demo."""
+    reader = Reader(tmp_path_factory.mktemp("inspection"))
+    reader.follow(guide[0])
+    return reader
+
+
+@pytest.fixture(scope="module")
+def shown(reader: Reader) -> Shown:
+    return Shown(reader.folder / "line-home", json.loads((reader.folder / "summary.json").read_text()))
 
 
 def test_the_new_model_tells_what_the_old_one_does_not(shown: Shown) -> None:
@@ -124,3 +142,8 @@ def test_nothing_stays_at_work(shown: Shown) -> None:
     ]
 
     assert not left
+
+
+def test_an_engineer_gets_a_line_to_inspect(reader: Reader, guide: list[Block]) -> None:
+    for block in guide[1:]:
+        reader.follow(block)

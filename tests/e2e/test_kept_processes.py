@@ -28,16 +28,19 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500), pytest.mark.filterwarn
 ENDLESS = {"training": {"epochs": 100_000}}
 
 
-@pytest.fixture
-def laptop(tmp_path: Path) -> Iterator[Laptop]:
+@pytest.fixture(scope="module")
+def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
+    """One for all tests: what it keeps, it keeps from test to test."""
     before = set(psutil.Process().children())
-    with Laptop(tmp_path / "home") as laptop:
+    with Laptop(tmp_path_factory.mktemp("kept") / "home") as laptop:
         yield laptop
     assert set(psutil.Process().children()) <= before
 
 
 def task(task_id: str, **collaboration: Any) -> Task:
-    return Task.of(digits_task(task_id)).changed({f"collaboration.{name}": value for name, value in collaboration.items()})
+    """A task of one short round."""
+    asked = {"rounds": 1, "training": {"epochs": 2}, **collaboration}
+    return Task.of(digits_task(task_id)).changed({f"collaboration.{name}": value for name, value in asked.items()})
 
 
 def at_work(parent: int | None = None) -> dict[str, int]:
@@ -52,6 +55,11 @@ def at_work(parent: int | None = None) -> dict[str, int]:
             found[Path(words[words.index("--state") + 1]).name] = child.pid
         found |= {name: child.pid for name in ("edge.workers", "pipelines.laptop.local") if name in words}
     return found
+
+
+def remove(home: Path) -> None:
+    """At once, although what is at work may be writing there."""
+    shutil.rmtree(home.rename(home.with_name("gone")), ignore_errors=True)
 
 
 def until_an_edge_trains(laptop: Laptop, run: str) -> None:
@@ -83,6 +91,19 @@ def test_the_next_run_has_the_same_processes_whatever_became_of_the_one_before(l
             assert f" {run}." in said
 
 
+def test_a_run_whose_objects_somebody_deleted_begins_anew_edges_and_all_and_changes_no_byte(
+    laptop: Laptop, samples: Path
+) -> None:
+    first = laptop.run(task("lost"), samples, display=False)
+    digest, accuracy = first.digest, first.accuracy
+    shutil.rmtree(laptop.home / "store" / "runs" / "lost")
+
+    again = laptop.run(task("lost"), samples, display=False)
+
+    assert again.digest == digest
+    assert again.accuracy.equals(accuracy)
+
+
 def test_an_interrupted_run_ends_what_it_was_doing_and_the_next_one_works(laptop: Laptop, samples: Path) -> None:
     def interrupt() -> None:
         until_an_edge_trains(laptop, "mine")
@@ -102,9 +123,10 @@ def test_an_interrupted_run_ends_what_it_was_doing_and_the_next_one_works(laptop
 
 
 def test_a_run_that_is_under_way_ends_with_its_laptop_and_goes_on_with_the_next_run(laptop: Laptop, samples: Path) -> None:
-    run = laptop.submit(task("mine", rounds=30), samples)
+    long = task("long", rounds=8, training={"epochs": 20})
+    run = laptop.submit(long, samples)
     until(
-        lambda: Home(laptop.home).store.stat(StoredRun(Home(laptop.home).store, "mine").key("pretrained", "record.json")),
+        lambda: Home(laptop.home).store.stat(StoredRun(Home(laptop.home).store, "long").key("pretrained", "record.json")),
         PATIENCE,
     )
 
@@ -113,31 +135,30 @@ def test_a_run_that_is_under_way_ends_with_its_laptop_and_goes_on_with_the_next_
     assert at_work() == {}
     with pytest.raises(WorkFailed, match="its laptop was closed"):
         run.wait()
-    assert laptop.run(task("mine", rounds=30), samples, display=False).state == "finished"
+    assert laptop.run(long, samples, display=False).state == "finished"
 
 
 def test_what_nobody_uses_any_more_ends(laptop: Laptop, samples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.laptop.kept.KEEP_SECONDS", 0)
 
-    assert laptop.run(task("mine"), samples, display=False).state == "finished"
-    until(lambda: not at_work(), what="the end of what is kept")
+    assert laptop.run(task("let-go"), samples, display=False).state == "finished"
+    until(lambda: not at_work(), PATIENCE, "the end of what is kept")
 
-    assert laptop.run(task("mine"), samples, display=False).state == "finished"
+    assert laptop.run(task("let-go"), samples, display=False).state == "finished"
     assert at_work() == {}
 
 
 def test_who_begins_a_run_in_the_same_home_has_it_and_a_home_that_is_gone_keeps_nobody(laptop: Laptop, samples: Path) -> None:
-    laptop.run(task("mine"), samples, display=False)
+    laptop.run(task("again"), samples, display=False)
+    remove(laptop.home)
+    assert laptop.run(task("again"), samples, display=False).state == "finished"
     kept = set(at_work().values())
     with Laptop(laptop.home) as other:
         assert other.run(task("others"), samples, display=False).state == "finished"
         assert not kept & set(at_work().values())
 
-    laptop.run(task("again"), samples, display=False)
-    shutil.rmtree(laptop.home)
-    assert laptop.run(task("mine"), samples, display=False).state == "finished"
-    shutil.rmtree(laptop.home)
-    until(lambda: not at_work(), what="the end of what was kept for the home")
+        remove(laptop.home)
+        until(lambda: not at_work(), PATIENCE, "the end of what was kept for the home")
 
 
 NOTEBOOK = """

@@ -12,16 +12,17 @@ import pytest
 from mlflow import MlflowClient
 from playwright.sync_api import Page, expect
 
+import pipelines
 from cloud.runs.run import Run
 from cloud.tracking import Relay, TrackingLog, TrackingRecord
 from cloudedge.documents import Fusion
 from cloudedge.store import DirectoryStore
+from pipelines import Task
 from tests.cloud.tracking.server import MlflowServer
 from tests.cloud.tracking.told import START, WARNINGS_OF_MLFLOW, edge_record, point
 from tests.digits import EDGES, digits_task
 from tests.e2e.conftest import Finished
 from tests.e2e.laptop import Laptop
-from tests.once import made_once
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900), pytest.mark.filterwarnings(*WARNINGS_OF_MLFLOW)]
 
@@ -52,16 +53,15 @@ class Told:
         return evaluation.gate.fused
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def careful(tmp_path_factory: pytest.TempPathFactory, samples: Path) -> Laptop:
     """A finished run that differs in its fusion rule alone."""
     task = digits_task("careful-digits", fusion=CAREFUL)
 
-    def make(folder: Path) -> None:
-        assert Laptop(folder, samples, task).run_task("--compact").end().code == 0
-
-    folder = made_once(tmp_path_factory, "careful", make)
-    return Laptop(folder, samples, task)
+    laptop = Laptop(tmp_path_factory.mktemp("careful"), samples, task)
+    with pipelines.Laptop(laptop.home.folder) as python:
+        assert python.run(Task.of(task), samples, display=False).state == "finished"
+    return laptop
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +87,10 @@ def told(tmp_path_factory: pytest.TempPathFactory, flat: Finished, careful: Lapt
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
-    """A server that was told of fifty runs of ten edges."""
+    """A server that was told of fifty runs of two edges: of more than a page of MLflow's lists, edges and all."""
     folder = tmp_path_factory.mktemp("many")
     uri, store = f"sqlite:///{folder / 'mlflow.db'}", DirectoryStore(folder / "store")
-    edges = [f"hall-{number}" for number in range(1, 11)]
+    edges = ["hall-1", "hall-2"]
     names = [f"run-{number:02d}" for number in range(50)]
     for name in names:
         TrackingLog(store, name).append(

@@ -142,20 +142,6 @@ def test_a_run_whose_training_diverges_spoils_no_sweep(laptop: Laptop) -> None:
     assert laptop.run(TASK, DATA, display=False).state == "finished"
 
 
-def test_once_mlflows_database_is_gone_the_same_calls_tell_it_all_again(tmp_path: Path) -> None:
-    with Laptop(tmp_path) as laptop:
-        values = {"collaboration.rounds": [1]}
-        laptop.sweep(TASK, values, DATA, seeds=2, display=False)
-        for file in tmp_path.glob("mlflow.db*"):
-            file.unlink()
-
-        sweep = laptop.sweep(TASK, values, DATA, seeds=2, display=False)
-
-        told = [run.mlflow for run in sweep.runs]
-        assert all(run and run.data.metrics["accuracy_on_edges"] for run in told)
-        assert len({run.data.tags["mlflow.parentRunId"] for run in told if run}) == 1
-
-
 def test_a_finished_run_is_not_run_again_with_other_samples_and_that_is_said(
     run: Run, laptop: Laptop, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -166,6 +152,19 @@ def test_a_finished_run_is_not_run_again_with_other_samples_and_that_is_said(
 
     assert again.digest == other.digest == run.digest
     assert "Run bearings is finished, on the samples in" in capsys.readouterr().err
+
+
+def test_once_mlflows_database_is_gone_the_same_calls_tell_it_all_again(laptop: Laptop) -> None:
+    values = {"collaboration.rounds": [1]}
+    laptop.sweep(TASK, values, DATA, seeds=2, display=False)
+    for file in laptop.home.glob("mlflow.db*"):
+        file.unlink()
+
+    sweep = laptop.sweep(TASK, values, DATA, seeds=2, display=False)
+
+    told = [run.mlflow for run in sweep.runs]
+    assert all(run and run.data.metrics["accuracy_on_edges"] for run in told)
+    assert len({run.data.tags["mlflow.parentRunId"] for run in told if run}) == 1
 
 
 def test_a_run_whose_process_was_killed_is_said_to_be_left_and_goes_on(tmp_path: Path) -> None:

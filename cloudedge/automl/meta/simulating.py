@@ -18,12 +18,14 @@ import numpy.typing as npt
 from cloudedge.automl.costs import memory_bytes, multiplications
 from cloudedge.automl.layers import layers_of
 from cloudedge.automl.meta.table import Table
-from cloudedge.automl.meta.training import SIMULATED
 from cloudedge.automl.screen import BACKLOG_SHARE, REFERENCE, bounds
 from cloudedge.automl.searching import everything
 from cloudedge.automl.space import spec
 from cloudedge.documents import DataFormat, SampleField
 from cloudedge.documents.automl import Candidate, Costs, DeviceState, Limits, Loss, QueuedJob, Resources, TraceRow, Trial
+
+SIMULATED = "simulated"
+"""Name of the device that simulated searches are said to have been on."""
 
 _AT = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from cloudedge.automl.meta.features import NAMES, Array, features
 from cloudedge.automl.meta.model import DEEPEST, HEADS, ORDINAL, WIDEST, Card, MetaModel, by_head, network, statistics
+from cloudedge.automl.meta.simulating import SIMULATED
 from cloudedge.automl.searching import Known, Tpe
 from cloudedge.automl.space import Space
 from cloudedge.documents.automl import TraceRow
@@ -61,10 +62,6 @@ class Examples(NamedTuple):
             np.concatenate([self.times, others.times]),
             self.simulated + others.simulated,
         )
-
-
-SIMULATED = "simulated"
-"""Name of the device that simulated searches are said to have been on."""
 
 
 def examples(rows: Iterable[TraceRow], times: int = 1) -> Examples:

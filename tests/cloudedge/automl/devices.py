@@ -6,11 +6,30 @@ from hypothesis import strategies as st
 
 from cloudedge.automl.meta.simulating import Device
 from cloudedge.documents import DataFormat, SampleField
-from cloudedge.documents.automl import Candidate, Costs, DeviceState, Limits, QueuedJob, Resources
+from cloudedge.documents.automl import (
+    FILTERS,
+    KERNELS,
+    MOST_LAYERS,
+    Candidate,
+    Costs,
+    DeviceState,
+    Hyperparameters,
+    Limits,
+    QueuedJob,
+    Resources,
+)
 
 DATA = DataFormat(
     storage="npz", fields=(SampleField(name="image", shape=(1, 12, 12)),), classes=tuple(str(number) for number in range(10))
 )
+
+CAPS = st.builds(
+    Hyperparameters,
+    layers=st.integers(1, MOST_LAYERS),
+    filters=st.sampled_from(FILTERS),
+    kernel=st.sampled_from(KERNELS),
+)
+"""Largest networks to begin with."""
 
 BOARD = Device(
     speed=1e8,

@@ -14,8 +14,7 @@ from cloudedge.automl.space import Preferences, below, networks
 from cloudedge.documents.automl import Candidate, Hyperparameters, Limits, NothingFeasible, TraceRow, Trial
 from cloudedge.errors import Conflict, InvalidInput
 from cloudedge.seeds import derived_seed
-from tests.cloudedge.automl.devices import BOARD, DATA, DEVICES, LIMITS, state
-from tests.cloudedge.automl.test_space import CAPS
+from tests.cloudedge.automl.devices import BOARD, CAPS, DATA, DEVICES, LIMITS, state
 
 MODERATE = Limits(latency_ms=2.0)
 

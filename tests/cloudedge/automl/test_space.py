@@ -7,14 +7,7 @@ from hypothesis import strategies as st
 from cloudedge.automl.space import below, canonical, channels, networks, spec
 from cloudedge.documents.automl import FILTERS, KERNELS, MOST_LAYERS, Candidate, Hyperparameters
 from cloudedge.models.registry import build
-from tests.cloudedge.automl.devices import DATA
-
-CAPS = st.builds(
-    Hyperparameters,
-    layers=st.integers(1, MOST_LAYERS),
-    filters=st.sampled_from(FILTERS),
-    kernel=st.sampled_from(KERNELS),
-)
+from tests.cloudedge.automl.devices import CAPS, DATA
 
 
 def test_each_network_is_there_once() -> None:

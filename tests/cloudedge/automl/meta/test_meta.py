@@ -10,8 +10,8 @@ from cloudedge.automl.beginning import Begun, begin
 from cloudedge.automl.meta.features import MOST_ROWS, NAMES, features, rows
 from cloudedge.automl.meta.model import DEEPEST, HEADS, WIDEST, MetaModel
 from cloudedge.automl.meta.shipping import TABLES, read_table
-from cloudedge.automl.meta.simulating import Device, drawn_state, form, simulated
-from cloudedge.automl.meta.training import SIMULATED, agreement, examples, surprise, train
+from cloudedge.automl.meta.simulating import SIMULATED, Device, drawn_state, form, simulated
+from cloudedge.automl.meta.training import agreement, examples, surprise, train
 from cloudedge.automl.screen import REFERENCE, Screen, bounds
 from cloudedge.automl.searching import Search
 from cloudedge.automl.space import networks
