@@ -25,6 +25,9 @@ from pipelines.laptop.home import Home
 SIZE = 16
 SAMPLES = 1200
 LIMIT_MS = 0.25
+_MOST_TRIES, _ROOM = 3, 2.0
+"""A machine that is slow, or busy with something else, can bear no network within the limit. It is searched on again within a
+limit that is so many times what the devices then say that they need."""
 _PERIOD_MS = 20.0
 _WRITTEN = ".written"
 _DESCRIPTION = "device.json"
@@ -85,7 +88,15 @@ def show(home: Path, say: Callable[[str], None], stay: Callable[[str], None]) ->
         say(_in_words(limited))
         try:
             with Laptop(home) as laptop:
-                run = laptop.run(Task.of(_task(f"meters-{stamp}")), data)
+                limit, tries = LIMIT_MS, 1
+                run = laptop.run(Task.of(_task(f"meters-{stamp}", limit)), data)
+                while not run.summary["best"] and tries < _MOST_TRIES:
+                    within, limit, tries = limit, _wider(limit, run.summary["devices"]), tries + 1
+                    say(
+                        f"\nNo device has a model within {within:g} ms: this machine is slow, or something else is at work on "
+                        f"it. By what they say they need, {limit:g} ms are allowed now."
+                    )
+                    run = laptop.run(Task.of(_task(f"meters-{stamp}-{tries}", limit)), data)
         finally:
             for name, device in DEVICES.items():  # Their groups end now; whoever looks at a device later need not enter them.
                 _describe(opened, name, device, [])
@@ -93,6 +104,7 @@ def show(home: Path, say: Callable[[str], None], stay: Callable[[str], None]) ->
     summary = {
         "best": run.summary["best"],
         "devices": devices,
+        "limit_ms": limit,
         "limited_by": "control groups" if all(limited.values()) else "description",
         "run": run.id,
         "report": str(opened.store.root / run_key(run.id, "report.html")),
@@ -154,13 +166,20 @@ def _in_words(limited: Mapping[str, list[Path]]) -> str:
     )
 
 
-def _task(run: str) -> EdgeAutomlTask:
+def _wider(limit: float, devices: Mapping[str, Any]) -> float:
+    """A limit that leaves room for what the devices need, in milliseconds, as short a number as people give."""
+    nothing = [device["nothing_feasible"] for device in devices.values() if device["nothing_feasible"]]
+    changes = [change for each in nothing for change in each["remedies"][0]["changes"] if change["limit"] == "latency"]
+    return float(f"{_ROOM * max([limit, *(change['needed'] for change in changes)]):.2g}")
+
+
+def _task(run: str, limit: float) -> EdgeAutomlTask:
     return EdgeAutomlTask(
         name="Reading meters",
         id=run,
         edges=tuple(DEVICES),
         data=DATA,
-        allowed=Allowed(latency_ms=LIMIT_MS),
+        allowed=Allowed(latency_ms=limit),
         training=CandidateTraining(epochs=10),
         calibration_seconds=15,
         model_name="meter-reading",
