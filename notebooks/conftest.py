@@ -2,7 +2,7 @@
 
 import pytest
 
-_SECONDS = 600
+_SECONDS = 900
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

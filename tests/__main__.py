@@ -15,7 +15,7 @@ _ROOT = Path(__file__).parents[1]
 _NO_TESTS = 5
 """With this pytest ends where there is nothing to run: what is missing here, it has said."""
 
-_NOTEBOOKS = ("--nbmake", "--ignore", "notebooks/on_the_cluster.ipynb", "notebooks")
+_NOTEBOOKS = ("--nbmake", "--nbmake-timeout", "900", "--ignore", "notebooks/on_the_cluster.ipynb", "notebooks")
 _TWO = ("-n", "2", "--dist", "loadscope", "--no-loadscope-reorder")
 """Two workers share small machines; what a module's tests share is made by one of them."""
 

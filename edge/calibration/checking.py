@@ -7,6 +7,7 @@ was calibrated while others had the processor believes itself slower than it is.
 import statistics
 from collections.abc import Callable, Sequence
 
+from cloudedge.automl.screen import times
 from cloudedge.documents import DataFormat
 from cloudedge.documents.automl import Calibration, Measurement
 from edge.calibration.calibrating import unlearned_file
@@ -67,5 +68,5 @@ def _difference(
     for factors, most, where in ((alone, _MOST_ALONE, ""), (beside, _MOST_BESIDE, " beside a busy neighbour")):
         factor = statistics.median(factors)
         if not 1 / most <= factor <= most:
-            return f"an inference{where} takes {factor:.2g} times as long as on {calibration.at:%Y-%m-%d %H:%M} UTC"
+            return f"an inference{where} takes {times(factor)} times as long as on {calibration.at:%Y-%m-%d %H:%M} UTC"
     return None
