@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -279,6 +280,12 @@ def test_a_dead_inbox_ends_a_runner_after_an_epoch_and_work_goes_on_from_its_che
     assert len(site.history(order)) == SLOW.epochs + 1
 
 
+def _limit_files(runner: RunnerProcess, size: int) -> None:
+    for process in (psutil.Process(runner.process.pid), *runner.family()):
+        with suppress(psutil.NoSuchProcess):  # Work that cannot go on ends at any moment.
+            process.rlimit(psutil.RLIMIT_FSIZE, (size, psutil.RLIM_INFINITY))
+
+
 def test_a_full_disk_holds_work_up_and_loses_nothing(site: Site) -> None:
     """Files may not grow beyond 20 kB: the fork server's children inherit the limit and cannot store the samples."""
     write_samples(site.samples / "many.jsonl", 2000, seed=2)
@@ -288,13 +295,10 @@ def test_a_full_disk_holds_work_up_and_loses_nothing(site: Site) -> None:
     with alone.running() as runner:
         until(lambda: alone.report(order))
         until(lambda: len(runner.family()) >= 1, timeout=60)
-        limit = psutil.RLIMIT_FSIZE
-        for process in (psutil.Process(runner.process.pid), *runner.family()):
-            process.rlimit(limit, (20_000, psutil.RLIM_INFINITY))
+        _limit_files(runner, 20_000)
         until(lambda: "interrupted" in runner.text() or "Cannot" in runner.text(), timeout=60)
         assert not ended(alone, order)
         until(lambda: len(runner.family()) >= 1, timeout=60)
-        for process in (psutil.Process(runner.process.pid), *runner.family()):
-            process.rlimit(limit, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
+        _limit_files(runner, psutil.RLIM_INFINITY)
         alone.finish(order, timeout=90)
     assert alone.trained(order).samples == 1530
