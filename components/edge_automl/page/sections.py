@@ -49,7 +49,7 @@ def report_of(run: Run) -> Report:
 def _headline(found: Findings) -> str:
     winner, devices = found.winner, count(len(found.devices), "device")
     if winner and winner.model:
-        reaches = f"best model reaches {winner.model.accuracy or 0.0:.1%} within its limits on {winner.name}"
+        reaches = f"best model reaches {winner.model.accuracy or 0.0:.1%} accuracy within its limits on {winner.name}"
         if found.waited:
             return f"The {reaches}."
         done = sum(device.result is not None for device in found.devices)

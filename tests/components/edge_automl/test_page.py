@@ -28,7 +28,7 @@ from tests.components.edge_automl.searches import BARREN, SITES, STRAIT, Searche
 
 HOSTILE = """<script>alert('x')</script> & <img src=x onerror="alert(1)"> | [a](b)"""
 
-BEST = " best model reaches 93.2% within its limits on gate-1"
+BEST = " best model reaches 93.2% accuracy within its limits on gate-1"
 
 NARROW = task(allowed=Allowed(latency_ms=2.8))
 """So narrow that a network that is predicted to keep it is measured above it."""
@@ -73,7 +73,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_the_page_says_first_what_was_found_and_where(whole: str, best: Searched) -> None:
-    assert headline(whole) == f"The best model reaches {best.accuracy:.1%} within its limits on gate-1."
+    assert headline(whole) == f"The best model reaches {best.accuracy:.1%} accuracy within its limits on gate-1."
     text = Page(whole).text
     assert f"3 of 5 devices have a model. The best one has {network_of(best)}." in text
     assert "gate-3 cannot bear any network; what would have to change is below. gate-20 did not deliver." in text
@@ -205,9 +205,9 @@ def test_a_search_that_tpe_led_says_why(store: DirectoryStore) -> None:
         ("dispatched", "3 devices search for a model."),
         (
             "delivered",
-            "So far the best model reaches 93.2% within its limits on gate-1; 3 of 3 devices are done.",
+            "So far the best model reaches 93.2% accuracy within its limits on gate-1; 3 of 3 devices are done.",
         ),
-        ("waited", "The best model reaches 93.2% within its limits on gate-1."),
+        ("waited", "The best model reaches 93.2% accuracy within its limits on gate-1."),
     ],
 )
 def test_a_run_has_a_page_however_far_it_has_come(far: str, said: str, store: DirectoryStore) -> None:
@@ -295,7 +295,7 @@ def test_mlflow_has_the_same_in_short(store: DirectoryStore, best: Searched) -> 
     assert best.costs
     searches = Searches(store, NARROW, {**SITES, "gate-3": BARREN})
     note = report_of(searches.ended()).note()
-    assert note.startswith(f"**Meters.** The best model reaches {best.accuracy:.1%} within its limits on gate-1.")
+    assert note.startswith(f"**Meters.** The best model reaches {best.accuracy:.1%} accuracy within its limits on gate-1.")
     costs = f"{best.costs.latency_ms:.3g} ms &emsp;| {best.costs.latency_bound_ms:.3g} ms; limit 2.8 ms"
     assert f"| gate-1 &emsp;| {network_of(best)} &emsp;| {best.accuracy:.3f} &emsp;| {costs}" in note
     assert "none; it can bear no network" in note
