@@ -50,7 +50,7 @@ class WebServer:
             timeout_graceful_shutdown=grace_seconds,
         )
         self._listener = listener
-        self._server = uvicorn.Server(config)
+        self._server = _Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([listener],), name=name, daemon=True)
         self._thread.start()
 
@@ -59,6 +59,15 @@ class WebServer:
         self._server.should_exit = True
         self._thread.join()
         self._listener.close()
+
+
+class _Server(uvicorn.Server):
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        # Who has not taken all of an answer by now, or came in as the listener was closed.
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)  # Transports let go of their sockets in the loop's next turn.
 
 
 class _Connection(H11Protocol):

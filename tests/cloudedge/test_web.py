@@ -23,7 +23,7 @@ PATIENCE = 600
 def serving(idle_seconds: int = PATIENCE) -> Iterator[tuple[str, int]]:
     """A server's address."""
 
-    def hello(request: Request) -> PlainTextResponse:
+    async def hello(request: Request) -> PlainTextResponse:
         return PlainTextResponse("hello")
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -92,9 +92,10 @@ def test_connections_that_say_nothing_keep_nobody_out(connected: contextlib.Exit
 
 def test_the_one_that_has_said_nothing_for_longest_goes_first(connected: contextlib.ExitStack) -> None:
     with serving() as address:
-        idle = [connect(connected, address, ASKED) for _ in range(MOST)]
-        for each in idle:
-            assert answer(each).startswith(b"HTTP/1.1 200")
+        idle = []
+        for _ in range(MOST):
+            idle.append(connect(connected, address, ASKED))
+            assert answer(idle[-1]).startswith(b"HTTP/1.1 200")
         idle[0].sendall(ASKED)
         assert answer(idle[0]).startswith(b"HTTP/1.1 200")
         assert answer(connect(connected, address, ASKED)).startswith(b"HTTP/1.1 200")
@@ -122,21 +123,43 @@ def test_a_connection_that_asks_nothing_is_ended(connected: contextlib.ExitStack
         assert (answer(silent), answer(asked)) == (b"", b"")
 
 
+BODY = b"x" * 50_000_000
+
+
+def serving_large(grace_seconds: int) -> tuple[WebServer, tuple[str, int]]:
+    """A server whose answers are more than connections hold, and its address."""
+
+    def large(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(BODY)
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    application = Starlette(routes=[Route("/", large)])
+    server = WebServer(application, listener, "web", most_connections=MOST, grace_seconds=grace_seconds)
+    return server, listener.getsockname()
+
+
+def length_of_what_comes(connection: socket.socket) -> int:
+    """Bytes until the connection is ended."""
+    came = 0
+    while piece := taken(connection):
+        came += len(piece)
+    return came
+
+
 def test_who_takes_nothing_of_an_answer_loses_the_connection(
     connected: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cloudedge.web._STALLED_SECONDS", 0.1)
-    body = b"x" * 50_000_000
-
-    def large(request: Request) -> PlainTextResponse:
-        return PlainTextResponse(body)
-
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = WebServer(Starlette(routes=[Route("/", large)]), listener, "web", most_connections=MOST, grace_seconds=PATIENCE)
-    connection = connect(connected, listener.getsockname(), ASKED)
+    server, address = serving_large(grace_seconds=PATIENCE)
+    connection = connect(connected, address, ASKED)
     assert taken(connection).startswith(b"HTTP/1.1 200")
     server.close()  # It waits for answers that are under way.
-    came = 0
-    while piece := taken(connection):
-        came += len(piece)
-    assert came < len(body)
+    assert length_of_what_comes(connection) < len(BODY)
+
+
+def test_who_has_not_taken_an_answer_when_the_server_is_closed_loses_the_connection(connected: contextlib.ExitStack) -> None:
+    server, address = serving_large(grace_seconds=0)
+    connection = connect(connected, address, ASKED)
+    assert taken(connection).startswith(b"HTTP/1.1 200")
+    server.close()
+    assert length_of_what_comes(connection) < len(BODY)
