@@ -13,12 +13,15 @@ import numpy as np
 from cloud.keys import run_key
 from cloudedge.documents import DataFormat
 from cloudedge.documents.automl import DeviceDescription
+from cloudedge.documents.base import parse
 from cloudedge.documents.data import SampleField
 from cloudedge.documents.tasks.edge_automl import Allowed, CandidateTraining, EdgeAutomlTask
+from cloudedge.errors import Cancelled, InvalidDocument
 from cloudedge.files import atomic_write, disk_errors
 from pipelines.automl_demo.dials import DIGITS, Dials
 from pipelines.automl_demo.groups import control_groups
 from pipelines.experiments.laptop import Laptop
+from pipelines.experiments.run import Run
 from pipelines.experiments.task import Task
 from pipelines.laptop.home import Home
 
@@ -30,6 +33,9 @@ _MOST_TRIES, _ROOM = 3, 2.0
 limit that is so many times what the devices then say that they need."""
 _PERIOD_MS = 20.0
 _WRITTEN = ".written"
+_TASK = "meters.json"
+"""In the home: what is asked for in the run that is under way, so that the demo goes on with it after an interruption."""
+
 _DESCRIPTION = "device.json"
 """Where an edge looks for it in its state."""
 
@@ -74,37 +80,40 @@ def show(home: Path, say: Callable[[str], None], stay: Callable[[str], None]) ->
         What came of it, for programs.
 
     Raises:
-        CloudedgeError: something went wrong; the same command begins anew.
+        CloudedgeError: something went wrong; the same command goes on where it was, or begins anew if it was cancelled.
     """
     del stay
     began, home = time.monotonic(), home.absolute()
     opened = Home(home)
-    data, stamp = _data(home / "data" / "meters", say), f"{int(time.time()):x}"
+    data, begun = _data(home / "data" / "meters", say), home / _TASK
+    task = _left_off(begun) or _task(f"meters-{int(time.time()):x}", LIMIT_MS)
     with contextlib.ExitStack() as limits:
         # The laptop ends first, and with it all that is in the groups.
         limited = {name: limits.enter_context(_limited(name, device)) for name, device in DEVICES.items()}
         for name, device in DEVICES.items():
             _describe(opened, name, device, limited[name])
-        say(_in_words(limited))
+        say(_in_words(limited, _limit(task)))
         try:
             with Laptop(home) as laptop:
-                limit, tries = LIMIT_MS, 1
-                run = laptop.run(Task.of(_task(f"meters-{stamp}", limit)), data)
+                run, tries = _searched(laptop, task, data, begun, say), 1
                 while not run.summary["best"] and tries < _MOST_TRIES:
-                    within, limit, tries = limit, _wider(limit, run.summary["devices"]), tries + 1
+                    within, limit, tries = _limit(task), _wider(_limit(task), run.summary["devices"]), tries + 1
                     say(
                         f"\nNo device has a model within {within:g} ms: this machine is slow, or something else is at work on "
                         f"it. By what they say they need, {limit:g} ms are allowed now."
                     )
-                    run = laptop.run(Task.of(_task(f"meters-{stamp}-{tries}", limit)), data)
+                    task = _task(f"{task.id}-wider", limit)
+                    run = _searched(laptop, task, data, begun, say)
         finally:
             for name, device in DEVICES.items():  # Their groups end now; whoever looks at a device later need not enter them.
                 _describe(opened, name, device, [])
+    with disk_errors(begun):
+        begun.unlink()
     devices = run.summary["devices"]
     summary = {
         "best": run.summary["best"],
         "devices": devices,
-        "limit_ms": limit,
+        "limit_ms": _limit(task),
         "limited_by": "control groups" if all(limited.values()) else "description",
         "run": run.id,
         "report": str(opened.store.root / run_key(run.id, "report.html")),
@@ -114,6 +123,31 @@ def show(home: Path, say: Callable[[str], None], stay: Callable[[str], None]) ->
         say(f"\n{name}: {device['words']}")
     say(f"\nReport    {summary['report']}")
     return summary
+
+
+def _left_off(begun: Path) -> EdgeAutomlTask | None:
+    """What is asked for in a run that has not ended; none: there is none, or it is of another version."""
+    try:
+        return parse(EdgeAutomlTask, begun.read_bytes(), str(begun))
+    except (FileNotFoundError, InvalidDocument):
+        return None
+
+
+def _searched(laptop: Laptop, task: EdgeAutomlTask, data: Path, begun: Path, say: Callable[[str], None]) -> Run:
+    atomic_write(begun, task.to_json())
+    try:
+        return laptop.run(Task.of(task), data)
+    except KeyboardInterrupt:
+        say("Stopped. The same command goes on where the search was.")
+        raise
+    except Cancelled:  # Nobody goes on with it.
+        with disk_errors(begun):
+            begun.unlink()
+        raise
+
+
+def _limit(task: EdgeAutomlTask) -> float:
+    return task.allowed.latency_ms or LIMIT_MS
 
 
 def _data(folder: Path, say: Callable[[str], None]) -> Path:
@@ -156,13 +190,13 @@ def _describe(home: Home, name: str, device: Device, groups: list[Path]) -> None
     atomic_write(home.edge_state(name) / _DESCRIPTION, description.to_json())
 
 
-def _in_words(limited: Mapping[str, list[Path]]) -> str:
+def _in_words(limited: Mapping[str, list[Path]], limit: float) -> str:
     devices = ", ".join(
         f"{name} ({device.cores:g} cores, {device.memory_bytes // 2**20} MiB)" for name, device in DEVICES.items()
     )
     how = "by control groups" if all(limited.values()) else "by their descriptions alone, as no control groups can be had here"
     return (
-        f"Three devices, limited {how}: {devices}. Each searches for the model that reads its meters best within {LIMIT_MS} ms."
+        f"Three devices, limited {how}: {devices}. Each searches for the model that reads its meters best within {limit:g} ms."
     )
 
 

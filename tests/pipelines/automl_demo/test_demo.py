@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -5,6 +6,7 @@ from typing import Any
 import pytest
 
 from cloudedge.documents.automl import Candidate, Change, Costs, NothingFeasible, Remedy
+from cloudedge.errors import Cancelled, WorkFailed
 from pipelines.automl_demo import demo
 
 DEVICE = {"nothing_feasible": None, "words": "A model."}
@@ -19,12 +21,17 @@ def needing(milliseconds: float) -> dict[str, Any]:
     return {"nothing_feasible": nothing.model_dump(mode="json"), "words": "Nothing."}
 
 
+def unheard(line: str) -> None:
+    pass
+
+
 class Searched:
     """A laptop whose devices come to what a test says, search after search; the last one again and again."""
 
     def __init__(self, *outcomes: tuple[str | None, list[dict[str, Any]]]) -> None:
         self.asked: list[tuple[str, float | None]] = []
         self._outcomes = outcomes
+        self.fails: list[BaseException] = []
 
     def __call__(self, home: Path) -> "Searched":
         return self
@@ -37,10 +44,18 @@ class Searched:
 
     def run(self, task: Any, data: Path) -> Any:
         self.asked.append((task.document.id, task.document.allowed.latency_ms))
+        if self.fails:
+            raise self.fails.pop(0)
         best, devices = self._outcomes[min(len(self.asked), len(self._outcomes)) - 1]
         return SimpleNamespace(id=task.document.id, summary={"best": best, "devices": dict(zip("abc", devices, strict=False))})
 
 
+@pytest.fixture
+def few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "SAMPLES", 10)
+
+
+@pytest.mark.usefixtures("few_samples")
 @pytest.mark.parametrize(
     ("outcomes", "limits"),
     [
@@ -58,7 +73,6 @@ def test_a_machine_that_can_bear_nothing_is_allowed_what_it_needs(
 ) -> None:
     laptop, said = Searched(*outcomes), list[str]()
     monkeypatch.setattr(demo, "Laptop", laptop)
-    monkeypatch.setattr(demo, "SAMPLES", 10)
 
     summary = demo.show(tmp_path, said.append, said.append)
 
@@ -67,3 +81,37 @@ def test_a_machine_that_can_bear_nothing_is_allowed_what_it_needs(
     assert (summary["limit_ms"], summary["best"]) == (limits[-1], outcomes[-1][0])
     told = [line for line in said if "are allowed now" in line]
     assert all(f" {limit:g} ms are allowed now" in line for limit, line in zip(limits[1:], told, strict=True))
+
+
+@pytest.mark.usefixtures("few_samples")
+@pytest.mark.parametrize(
+    ("end", "goes_on"), [(KeyboardInterrupt(), True), (WorkFailed("The disk is full."), True), (Cancelled("By hand."), False)]
+)
+def test_a_search_that_did_not_end_goes_on_unless_it_was_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: BaseException, goes_on: bool
+) -> None:
+    laptop = Searched((None, [needing(0.4)]), (None, [needing(0.4)]), ("a", [DEVICE]), ("a", [DEVICE]))
+    monkeypatch.setattr(demo, "Laptop", laptop)
+    monkeypatch.setattr(demo, "time", SimpleNamespace(time=iter(range(9)).__next__, monotonic=time.monotonic))
+    laptop.fails = [end]
+    with pytest.raises(type(end)):
+        demo.show(tmp_path, unheard, unheard)
+
+    summary = demo.show(tmp_path, unheard, unheard)
+    demo.show(tmp_path, unheard, unheard)
+
+    (first, _), (second, _), (wider, limit), (anew, _) = laptop.asked
+    assert (second == first) == goes_on
+    assert (summary["run"], summary["limit_ms"]) == (wider, limit)
+    assert anew not in (first, second, wider), "One that has ended is over."
+
+
+@pytest.mark.usefixtures("few_samples")
+def test_what_another_version_left_off_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    laptop = Searched(("a", [DEVICE]))
+    monkeypatch.setattr(demo, "Laptop", laptop)
+    (tmp_path / "meters.json").write_text('{"id": "old"}')
+
+    demo.show(tmp_path, unheard, unheard)
+
+    assert [run for run, _ in laptop.asked] != ["old"]
