@@ -278,14 +278,19 @@ def _compared(costs: Costs, limits: Limits) -> dict[Limit, tuple[float, float]]:
         found["memory"] = costs.memory_bytes, limits.memory_bytes
     if limits.energy_joules is not None:
         if costs.energy_joules is None:
-            raise InvalidInput(
-                f"Energy is limited to {limits.energy_joules:g} J, but what a network takes is not known on this device: its "
-                "meter cannot be read. Give idle_watts and busy_watts in its description, or leave the limit out."
-            )
+            raise unknown_energy(limits.energy_joules)
         found["energy"] = costs.energy_joules, limits.energy_joules
     if limits.training_bytes is not None and costs.training_bytes is not None:
         found["training memory"] = costs.training_bytes, limits.training_bytes
     return found
+
+
+def unknown_energy(limit: float) -> InvalidInput:
+    """Refuses a limit in joules on a device of which nobody knows what it takes."""
+    return InvalidInput(
+        f"Energy is limited to {limit:g} J, but what a network takes is not known on this device: its meter cannot be read. "
+        "Give idle_watts and busy_watts in its description, or leave the limit out."
+    )
 
 
 def _asked(remedy: Remedy) -> str:

@@ -14,7 +14,7 @@ from cloudedge.automl.beginning import begin, taken_up
 from cloudedge.automl.meta.files import CARD, WEIGHTS
 from cloudedge.automl.meta.model import MetaModel
 from cloudedge.automl.predicting import CalibratedPredictor
-from cloudedge.automl.screen import Screen, bounds, broken
+from cloudedge.automl.screen import Screen, bounds, broken, unknown_energy
 from cloudedge.automl.searching import Search as Searching
 from cloudedge.automl.space import networks
 from cloudedge.documents import Phase, Stream
@@ -23,11 +23,12 @@ from cloudedge.documents.kinds.search import Search
 from cloudedge.errors import InvalidDocument, InvalidModel, InvalidSamples, WorkFailed
 from cloudedge.seeds import derived_seed
 from cloudedge.training import use_threads
-from edge.calibration.keeping import calibrated
+from edge.calibration.keeping import calibrated, kept
 from edge.folders import Folders
 from edge.inputs import Collector, fetch
 from edge.messages import Job, Message, Say
 from edge.probes.description import description_of
+from edge.probes.power import knows_power
 from edge.probes.state import state_of
 from edge.searches.delivery import Delivery
 from edge.searches.telling import Teller
@@ -63,9 +64,12 @@ def work(job: Job, asked: Search, say: Say) -> None:
     meta, lacking = _meta_model(job)
     samples = _samples(job, asked, say)
     say(Message(phase=Phase.EVALUATING))
+    description = description_of(folders)
+    if asked.limits.energy_joules is not None and not kept(folders) and not knows_power(description):
+        raise unknown_energy(asked.limits.energy_joules)  # Now, and not after minutes of calibrating.
     row = searches.row(order.id)
     calibration = _calibration(job, asked, searches, say)
-    predictor, description, training = CalibratedPredictor(calibration), description_of(folders), training_bytes(asked, samples)
+    predictor, training = CalibratedPredictor(calibration), training_bytes(asked, samples)
     if row is None:
         state = state_of(folders, description, but=order.id)
         begun = begin(

@@ -36,6 +36,11 @@ class EnergyMeter:
         return used / 1e6 / seconds if self._zones and seconds > 0 else None
 
 
+def knows_power(description: DeviceDescription | None) -> bool:
+    """Whether anything tells what this device takes: a meter, or its description."""
+    return EnergyMeter().watts() is not None or (description is not None and description.busy_watts is not None)
+
+
 def device_watts(meter: EnergyMeter, description: DeviceDescription | None, busy: float) -> tuple[float, Origin]:
     """Average power of the device since the meter began, and where that comes from; 0 where it is not known.
 

@@ -18,6 +18,7 @@ from cloudedge.documents.automl import Candidate, Costs, DeviceDescription, Limi
 from cloudedge.documents.deployable import Deployable
 from cloudedge.errors import InvalidInput, InvalidSamples, WorkFailed
 from edge.calibration.calibrating import measured_costs
+from edge.calibration.keeping import kept
 from edge.folders import Folders
 from edge.kinds import search as kind
 from edge.searches import training
@@ -278,6 +279,14 @@ def test_samples_of_one_class_teach_nothing_that_could_be_compared(tmp_path: Pat
     keep_calibration(site)
     with pytest.raises(InvalidSamples, match=r"samples of this edge are of the class '5', .* Collect samples of other classes"):
         Searching(site).do(order_of(site))
+
+
+def test_a_limit_of_energy_that_nothing_tells_is_refused_before_minutes_of_calibrating(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    write_digits(site.samples)
+    with pytest.raises(InvalidInput, match="Energy is limited to 1 J, .* Give idle_watts and busy_watts in its description"):
+        Searching(site).do(order_of(site, limits=Limits(energy_joules=1)))
+    assert kept(Folders(site.state)) == []
 
 
 def test_a_device_that_is_described_after_its_calibration_keeps_a_limit_of_energy(tmp_path: Path) -> None:
