@@ -95,7 +95,7 @@ class Line:
     def goes_on(self) -> None:
         """Wait until some more parts were inspected."""
         before = len(self.station.verdicts())
-        until(lambda: len(self.station.verdicts()) > before + 20, what="more parts")
+        until(lambda: len(self.station.verdicts()) > before + 5, what="more parts")
 
     def trained(self, name: str) -> Deployable:
         """What a training came to; its gate let it pass."""
@@ -127,7 +127,7 @@ def a_line(site: EdgeSite, folder: Path) -> Iterator[Line]:
         bench.start()
         try:
             source = {"kind": "folder", "path": str(belt / "normal"), "mode": "loop"}
-            settings = {"source": source, "encoder": {"kind": "timer", "per_second": 20}, "brand": ""}
+            settings = {"source": source, "encoder": {"kind": "timer", "per_second": 5}, "brand": ""}
             line = Line(site, bench, Station(folder, settings, bench.inside))
             until(line.serves, 120, "the line's service")
             line.detector("join", line.edge("detectors", "add", DETECTOR, "--host", bench.node).strip())

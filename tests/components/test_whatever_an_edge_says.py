@@ -87,7 +87,7 @@ ODD_TEXTS = [
 LOSSES = st.sampled_from([math.nan, math.inf, -math.inf, 1.8e308, -1.8e308, 5e-324, 0.0])
 
 enough = settings(
-    max_examples=60,
+    max_examples=40,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
 )
 
