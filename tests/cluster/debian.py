@@ -40,10 +40,9 @@ def _mirror(suite: str) -> str:
 def _install(path: Path, suite: str, mirror: str) -> None:
     path.mkdir()
     with TemporaryDirectory(dir=path.parent) as root:
-        packages = f"--include={','.join(PACKAGES)}"
-        subprocess.run(
-            ["debootstrap", "--variant=minbase", packages, suite, root, mirror], stdout=subprocess.DEVNULL, check=True
-        )
+        # What it mounts for a while, nobody else sees: /proc would stay, below a folder that is removed, if somebody looked.
+        command = ["unshare", "--mount", "debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
+        subprocess.run([*command, suite, root, mirror], stdout=subprocess.DEVNULL, check=True)
         python = (Path(root) / "usr/bin/python3").readlink().name.removeprefix("python")
         (path / "python").write_text(python)
         # Nothing of packages that are installed already.
