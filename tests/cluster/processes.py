@@ -2,10 +2,12 @@
 
 import ctypes
 import os
+import secrets
 import signal
 import socket
 import subprocess
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from tests.waiting import until
@@ -14,14 +16,19 @@ _PR_SET_PDEATHSIG = 1
 _LESS_COLLECTION = {"GOGC": "400"}
 """Most servers are Go's; small as they are here, they would collect garbage for a tenth of the time that they compute."""
 
+_FIRST_PORT, _PORTS = 20_000, 10_000
+"""Below those that Linux gives to whoever asks for any, or connects to somebody, and those of Kubernetes' services."""
+
 _libc = ctypes.CDLL(None)
 
 
 def free_port(address: str = "127.0.0.1") -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens at, and that nobody is given who asks the system for any before it is listened at."""
+    while True:
+        port = _FIRST_PORT + secrets.randbelow(_PORTS)
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind((address, port))
+            return port
 
 
 class Server:
