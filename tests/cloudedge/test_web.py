@@ -49,7 +49,7 @@ def connected() -> Iterator[contextlib.ExitStack]:
 
 
 def connect(connected: contextlib.ExitStack, address: tuple[str, int], says: bytes = b"") -> socket.socket:
-    connection = connected.enter_context(socket.create_connection(address, timeout=30))
+    connection = connected.enter_context(socket.create_connection(address, timeout=PATIENCE))
     connection.sendall(says)
     return connection
 
