@@ -257,13 +257,13 @@ def test_a_slow_store_is_waited_for(store: HttpStore, path: Path, monkeypatch: p
 
 
 def test_a_store_that_is_away_is_worth_another_try(path: Path) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{closed.getsockname()[1]}/model?signature=secret"
-    failed_fetch(RemoteFile(url=url, sha256="0" * 64, size=1), path, StoreFailed)
-    with pytest.raises(StoreFailed) as raised:
-        Transport().put(UploadTarget(url=url, max_bytes=9, once=False), b"1")
-    assert "secret" not in str(raised.value)
+    with socket.socket() as deaf:  # Nobody else gets its port, and it does not listen.
+        deaf.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/model?signature=secret"
+        failed_fetch(RemoteFile(url=url, sha256="0" * 64, size=1), path, StoreFailed)
+        with pytest.raises(StoreFailed) as raised:
+            Transport().put(UploadTarget(url=url, max_bytes=9, once=False), b"1")
+        assert "secret" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -477,14 +477,13 @@ def test_an_edge_without_samples_says_where_to_put_them(site: Site) -> None:
 
 def test_a_base_that_is_not_there_yet_is_waited_for(site: Site) -> None:
     base = site.base()
-    path = site.cloud / "base.safetensors"
-    content = path.read_bytes()
-    path.unlink()
+    path, later = site.cloud / "base.safetensors", site.cloud / "later.safetensors"
+    path.rename(later)
     order = site.order(inputs={"base": base})
     site.want(order)
     with site.running():
         until(lambda: (report := site.report(order)) and report.error and "Cannot read" in report.error.message)
-        path.write_bytes(content)
+        later.rename(path)
         report = site.finish(order)
     assert report.error is None
 
