@@ -1,6 +1,7 @@
 """A model is deployed beside the one that judges: swapped in between two images, watched, and taken back if need be."""
 
 import itertools
+import re
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -107,8 +108,9 @@ def test_a_model_that_rejects_too_much_is_taken_back(tmp_path: Path) -> None:
         until(lambda: phase(detector, "bad") == "rolled-back")
         until(lambda: detector.status().model == good.sha256)
         told = state(detector, "bad")
-        assert told.reason.startswith(f"It rejected {told.images} of {told.images} parts; at most a share of 0.5 was allowed")
-        assert told.images >= 3
+        reason = re.match(r"It rejected (\d+) of \1 parts; at most a share of 0\.5 was allowed", told.reason)
+        assert reason, told.reason
+        assert 3 <= int(reason[1]) <= told.images  # Parts pass while the model before is brought back.
         assert told.reject_rate == 1
         until(lambda: station.last().get("model") == good.sha256)
     judged = [each["model"] for each in station.verdicts() if each["model"]]
