@@ -1,13 +1,13 @@
 """Servers as processes that end with whoever started them, also when that one is killed."""
 
 import ctypes
+import errno
 import os
 import secrets
 import signal
 import socket
 import subprocess
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from tests.waiting import until
@@ -26,9 +26,14 @@ def free_port(address: str = "127.0.0.1") -> int:
     """A port that nobody listens at, and that nobody is given who asks the system for any before it is listened at."""
     while True:
         port = _FIRST_PORT + secrets.randbelow(_PORTS)
-        with suppress(OSError), socket.socket() as probe:
-            probe.bind((address, port))
-            return port
+        with socket.socket() as probe:
+            try:
+                probe.bind((address, port))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            else:
+                return port
 
 
 class Server:
