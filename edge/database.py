@@ -1,6 +1,7 @@
 """SQLite as the edge uses it: safe against power cuts, shared by runner, work and tools, refusing versions it does not know."""
 
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 from cloudedge.errors import Conflict, StoreFailed
 
 _BUSY_SECONDS = 30
+_LOOK_SECONDS = 0.01
 
 _NO_RIGHT = (
     "Do it as a user who may write to that file and its folder, even just to look, as readers and writers agree there; "
@@ -57,7 +59,7 @@ def connect(
     with disk_trouble(path):
         database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=not shared)
         database.row_factory = sqlite3.Row
-        database.execute("PRAGMA journal_mode = WAL")
+        _keep_log_ahead(database)
         database.execute("PRAGMA synchronous = FULL")
         steps = {0: schema.split(";"), **(upgrades or {})}
         while (found := _version(database)) in steps and found != version:
@@ -70,6 +72,19 @@ def connect(
     if found != version:
         raise Conflict(f"{path} has version {found} of its tables, this software {version}. Use the software that wrote it.")
     return database
+
+
+def _keep_log_ahead(database: sqlite3.Connection) -> None:
+    """Have readers and the writer not wait for each other. For this alone SQLite itself waits for nobody who does it, too."""
+    end = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= end:
+                raise
+            time.sleep(_LOOK_SECONDS)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import datetime
 import enum
+import math
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -192,7 +193,8 @@ def _in_order(values: Values) -> Values:
 def _range(values: Values) -> Values:
     low, high = sorted((values["low"], values["high"]))
     log = values["log"] and low > 0
-    return {"low": low, "high": high, "log": log, "step": None if log or high == low else high - low}
+    step = high - low  # Which may be more than any number.
+    return {"low": low, "high": high, "log": log, "step": None if log or not 0 < step < math.inf else step}
 
 
 def _manifest(values: Values) -> Values:

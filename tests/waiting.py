@@ -8,7 +8,11 @@ _PAUSE = 9.0
 """Between two looks, in units of what a look takes: whoever asks a server over and over slows down what is waited for."""
 
 
-def until(condition: Callable[[], object], timeout: float = 30, what: str = "the condition") -> None:
+PATIENCE = 120.0
+"""Seconds after which something that nobody times is given up: many times what it takes on a machine that is all but idle."""
+
+
+def until(condition: Callable[[], object], timeout: float = PATIENCE, what: str = "the condition") -> None:
     """Return soon after the condition holds.
 
     Raises:

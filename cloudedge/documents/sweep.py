@@ -27,8 +27,7 @@ class Range(Part):
         if self.step is not None:
             if self.log:
                 raise ValueError("log and step do not go together; leave one out")
-            steps = (self.high - self.low) / self.step
-            if not math.isclose(steps, round(steps), abs_tol=1e-9):
+            if not _is_whole(self.high, self.low, self.step):
                 raise ValueError(
                     f"from low, {self.low}, no number of steps of {self.step} leads to high, {self.high}; correct one"
                 )
@@ -38,6 +37,15 @@ class Range(Part):
     def whole(self) -> bool:
         """Whether its values are whole numbers."""
         return all(isinstance(value, int) for value in (self.low, self.high, self.step or 1))
+
+
+def _is_whole(high: float, low: float, step: float) -> bool:
+    """Whether steps lead from one number to the other."""
+    try:
+        steps = (high - low) / step
+        return math.isclose(steps, round(steps), abs_tol=1e-9)
+    except (OverflowError, ValueError):  # They are farther from each other than any number is from 0.
+        return False
 
 
 def _kind_of_task(value: object) -> str:

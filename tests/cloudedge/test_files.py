@@ -13,7 +13,7 @@ import pytest
 
 from cloudedge.errors import Conflict, NotFound, StoreFailed
 from cloudedge.files import TEMPORARY, atomic_copy, atomic_place, atomic_write
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 
 def names(folder: Path) -> list[str]:
@@ -61,7 +61,7 @@ def test_a_pipe_is_written_into_and_not_replaced(tmp_path: Path) -> None:
     reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
     reader.start()
     atomic_write(pipe, b"content")
-    reader.join(60)
+    reader.join(PATIENCE)
     assert read == [b"content"]
     assert pipe.is_fifo()
     assert names(tmp_path) == ["pipe"]
@@ -220,7 +220,7 @@ def test_a_crash_before_the_rename_leaves_the_old_content(tmp_path: Path) -> Non
         def hang(file):
             file.write(b"new")
             file.flush()
-            time.sleep(60)
+            time.sleep(600)
 
         atomic_place(Path(sys.argv[1]), hang)
     """

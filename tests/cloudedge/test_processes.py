@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import pytest
 
 from cloudedge import processes
+from tests.waiting import PATIENCE
 
 BOUND = """
     import os, sys, time
@@ -35,7 +36,7 @@ def stranger() -> Iterator["subprocess.Popen[bytes]"]:
 
 
 @contextmanager
-def bound_to(process: int, work: str = "time.sleep(60)", before: str = "") -> Iterator["subprocess.Popen[str]"]:
+def bound_to(process: int, work: str = "time.sleep(600)", before: str = "") -> Iterator["subprocess.Popen[str]"]:
     """A process that ends with another one."""
     program = textwrap.dedent(BOUND).format(work=work, before=before)
     with subprocess.Popen([sys.executable, "-c", program, str(process)], stdout=subprocess.PIPE, text=True) as bound:
@@ -48,17 +49,17 @@ def bound_to(process: int, work: str = "time.sleep(60)", before: str = "") -> It
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-@pytest.mark.parametrize("work", ["time.sleep(60)", "while True: pass"])
+@pytest.mark.parametrize("work", ["time.sleep(600)", "while True: pass"])
 def test_a_process_ends_with_another_that_is_not_its_parent(number: signal.Signals, work: str) -> None:
     with stranger() as other, bound_to(other.pid, work) as bound:
         other.send_signal(number)
         # Nobody has waited for it yet: it has ended all the same.
-        assert bound.wait(30) == 128 + signal.SIGTERM
+        assert bound.wait(PATIENCE) == 128 + signal.SIGTERM
 
 
 def test_a_process_goes_on_while_the_other_lives() -> None:
     with stranger() as other, bound_to(other.pid, work="sys.exit(3)") as bound:
-        assert bound.wait(30) == 3
+        assert bound.wait(PATIENCE) == 3
         assert other.poll() is None
 
 
@@ -66,8 +67,8 @@ def test_a_process_bound_to_one_that_is_gone_ends_at_once() -> None:
     with stranger() as other:
         other.kill()
         other.wait()
-        program = "import sys, time; from cloudedge.processes import end_with; end_with(int(sys.argv[1])); time.sleep(60)"
-        assert subprocess.run([sys.executable, "-c", program, str(other.pid)], timeout=30).returncode == 143
+        program = "import sys, time; from cloudedge.processes import end_with; end_with(int(sys.argv[1])); time.sleep(600)"
+        assert subprocess.run([sys.executable, "-c", program, str(other.pid)], timeout=PATIENCE).returncode == 143
 
 
 NO_PIDFD = "del os.pidfd_open"
@@ -83,7 +84,7 @@ def test_a_system_without_process_descriptors_is_asked_again_and_again(before: s
     with stranger() as other, bound_to(other.pid, before=before) as bound:
         other.kill()
         other.wait()
-        assert bound.wait(30) == 143
+        assert bound.wait(PATIENCE) == 143
 
 
 def test_a_process_of_another_user_counts_as_alive(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +105,7 @@ def test_a_companion_is_waited_for_though_the_first_wait_was_interrupted() -> No
     gate, done = threading.Event(), threading.Event()
 
     def work() -> None:
-        gate.wait(30)
+        gate.wait(PATIENCE)
         done.set()
 
     def interrupt(*_: object) -> None:

@@ -34,6 +34,7 @@ from tests.http_store import (
     sends,
     trickles,
 )
+from tests.waiting import PATIENCE
 
 CONTENT = bytes(range(256)) * 4096
 """1 MiB, so that it does not come in one piece."""
@@ -256,13 +257,13 @@ def test_a_slow_store_is_waited_for(store: HttpStore, path: Path, monkeypatch: p
 
 
 def test_a_store_that_is_away_is_worth_another_try(path: Path) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{closed.getsockname()[1]}/model?signature=secret"
-    failed_fetch(RemoteFile(url=url, sha256="0" * 64, size=1), path, StoreFailed)
-    with pytest.raises(StoreFailed) as raised:
-        Transport().put(UploadTarget(url=url, max_bytes=9, once=False), b"1")
-    assert "secret" not in str(raised.value)
+    with socket.socket() as deaf:  # Nobody else gets its port, and it does not listen.
+        deaf.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/model?signature=secret"
+        failed_fetch(RemoteFile(url=url, sha256="0" * 64, size=1), path, StoreFailed)
+        with pytest.raises(StoreFailed) as raised:
+            Transport().put(UploadTarget(url=url, max_bytes=9, once=False), b"1")
+        assert "secret" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -519,7 +520,7 @@ def test_a_timeout_is_worth_another_try(store: HttpStore, path: Path, monkeypatc
     file = store.holds("/model", CONTENT)
 
     def silent(request: Handler) -> bool:
-        return bool(request.store.stopped.wait(20))
+        return bool(request.store.stopped.wait(PATIENCE))
 
     store.faults = [silent, silent]
     assert "timed out" in failed_fetch(file, path, StoreFailed)
@@ -529,7 +530,7 @@ def test_a_timeout_is_worth_another_try(store: HttpStore, path: Path, monkeypatc
 
 def test_a_slow_link_is_given_the_time_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     """The timeout is for each block that is sent, not for the whole of it."""
-    monkeypatch.setattr(module, "_TIMEOUT", urllib3.Timeout(connect=0.3, read=20))
+    monkeypatch.setattr(module, "_TIMEOUT", urllib3.Timeout(connect=1, read=PATIENCE))
     content = bytes(16 * 1024 * 1024)
     received = []
 
@@ -539,7 +540,7 @@ def test_a_slow_link_is_given_the_time_it_needs(monkeypatch: pytest.MonkeyPatch)
             count = 0
             while count < len(content):
                 count += len(connection.recv(64 * 1024))
-                time.sleep(0.005)  # The link.
+                time.sleep(0.01)  # The link.
             received.append(count)
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
@@ -551,5 +552,5 @@ def test_a_slow_link_is_given_the_time_it_needs(monkeypatch: pytest.MonkeyPatch)
         store.start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/report"
         Transport().put(UploadTarget(url=url, max_bytes=len(content), once=False), content)
-        store.join(20)
+        store.join(PATIENCE)
     assert received

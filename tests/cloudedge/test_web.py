@@ -49,7 +49,7 @@ def connected() -> Iterator[contextlib.ExitStack]:
 
 
 def connect(connected: contextlib.ExitStack, address: tuple[str, int], says: bytes = b"") -> socket.socket:
-    connection = connected.enter_context(socket.create_connection(address, timeout=30))
+    connection = connected.enter_context(socket.create_connection(address, timeout=PATIENCE))
     connection.sendall(says)
     return connection
 
@@ -117,7 +117,7 @@ def test_where_all_are_being_answered_one_more_is_told_to_come_again(connected: 
 
 
 def test_a_connection_that_asks_nothing_is_ended(connected: contextlib.ExitStack) -> None:
-    with serving(idle_seconds=1) as address:
+    with serving(idle_seconds=3) as address:
         silent, asked = connect(connected, address), connect(connected, address, ASKED)
         assert answer(asked).startswith(b"HTTP/1.1 200")
         assert (answer(silent), answer(asked)) == (b"", b"")

@@ -1,7 +1,9 @@
 """Servers as processes that end with whoever started them, also when that one is killed."""
 
 import ctypes
+import errno
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -14,14 +16,24 @@ _PR_SET_PDEATHSIG = 1
 _LESS_COLLECTION = {"GOGC": "400"}
 """Most servers are Go's; small as they are here, they would collect garbage for a tenth of the time that they compute."""
 
+_FIRST_PORT, _PORTS = 20_000, 10_000
+"""Below those that Linux gives to whoever asks for any, or connects to somebody, and those of Kubernetes' services."""
+
 _libc = ctypes.CDLL(None)
 
 
 def free_port(address: str = "127.0.0.1") -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens at, and that nobody is given who asks the system for any before it is listened at."""
+    while True:
+        port = _FIRST_PORT + secrets.randbelow(_PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind((address, port))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            else:
+                return port
 
 
 class Server:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.edge.site import Site, fork_server, write_samples
+from tests.waiting import until
 
 
 @pytest.fixture(scope="session")
@@ -22,5 +23,6 @@ def site(tmp_path: Path, workers: tuple[Path, "subprocess.Popen[bytes]"]) -> Sit
     """An edge with samples, whose runner uses the shared fork server."""
     socket, process = workers
     site = Site(tmp_path, socket, process.pid)
+    until(lambda: not site.work(), what="the end of the work of whatever ran before")
     write_samples(site.samples / "first.jsonl")
     return site

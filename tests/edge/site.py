@@ -41,7 +41,7 @@ from cloudedge.documents.data import SampleField
 from cloudedge.models import build
 from cloudedge.mount import write_mount
 from edge.messages import Job
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 DATA = DataFormat(storage="json-lines", fields=(SampleField(name="x", shape=(4,)),), classes=("low", "high"), held_out=0.25)
 MODEL = ModelSpec(architecture="mlp", parameters={"layers": 1, "width": 8})
@@ -213,7 +213,7 @@ class Site:
         """Processes at work in the shared fork server."""
         return psutil.Process(self.server).children()
 
-    def finish(self, order: Order, phase: Phase = Phase.DONE, timeout: float = 60) -> Report:
+    def finish(self, order: Order, phase: Phase = Phase.DONE, timeout: float = PATIENCE) -> Report:
         """Wait until an order has ended in this phase."""
         until(lambda: (self.phase(order) or Phase.ACCEPTED).over, timeout, f"the end of {order.id}")
         report = self.report(order)
@@ -236,12 +236,12 @@ class RunnerProcess:
     def kill(self) -> None:
         """Kill it at once, as a power cut would."""
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(PATIENCE)
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """Ask it to end; its exit code."""
         self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.process.wait(PATIENCE)
 
     def text(self) -> str:
         """What it logged."""
@@ -269,8 +269,8 @@ def fork_server(socket: Path) -> Iterator["subprocess.Popen[bytes]"]:
     command = [sys.executable, "-m", "edge.workers", "--socket", str(socket), "--parent", str(os.getpid())]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:
-        until(socket.exists, 60, "the fork server's socket")
+        until(socket.exists, what="the fork server's socket")
         yield process
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE)

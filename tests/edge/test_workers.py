@@ -11,7 +11,7 @@ import psutil
 from edge import sockets
 from edge.messages import Job, line
 from tests.edge.site import Site, gone
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 
 def job(site: Site) -> bytes:
@@ -91,10 +91,10 @@ def test_work_dies_with_its_server_and_the_server_with_its_parent(tmp_path: Path
     with parent, subprocess.Popen(command) as server:
         until(path.exists)
         with sockets.connect(path):
-            until(lambda: psutil.Process(server.pid).children(), 60)
+            until(lambda: psutil.Process(server.pid).children())
             family = psutil.Process(server.pid).children()
             parent.kill()
-            assert server.wait(30) == 0
+            assert server.wait(PATIENCE) == 0
             until(gone(family))
     assert not path.exists()
 
@@ -103,7 +103,7 @@ def test_a_server_whose_parent_is_gone_already_ends_at_once(tmp_path: Path) -> N
     with subprocess.Popen([sys.executable, "-c", ""]) as parent:
         pass
     command = [sys.executable, "-m", "edge.workers", "--socket", str(tmp_path / "s"), "--parent", str(parent.pid)]
-    assert subprocess.run(command, timeout=60, check=False).returncode == 0
+    assert subprocess.run(command, timeout=PATIENCE, check=False).returncode == 0
 
 
 def test_a_socket_may_lie_deeper_than_the_kernel_takes_a_path(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from cloudedge.channel.joining import MOST_FAILURES, Failures, Joined, JoinServe
 from cloudedge.channel.server import MOST_CALLS, Call, Chunks, Following, Method, Server, Unary
 from cloudedge.documents.base import Part
 from cloudedge.errors import Conflict, InvalidDocument, InvalidInput, NotFound, StoreFailed
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 
 class Word(Part):
@@ -146,7 +146,7 @@ def test_a_call_ends_at_the_server_when_its_member_ends_it(house: House) -> None
     listening = house.member("first").follow("/test/listen", Word(text="news"), Word)
     next(listening)
     listening.end()
-    assert house.over.acquire(timeout=30)
+    assert house.over.acquire(timeout=PATIENCE)
 
 
 def test_no_member_takes_the_place_of_all(house: House) -> None:

@@ -21,12 +21,15 @@ from cloudedge.documents.line import Deployment
 from cloudedge.interpreter import python
 from edge.detector.detector import Detector
 from tests.cloudedge.deployable.graphs import BRIGHTNESS, SIZE, brightness, graph, model, stored
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 BRAND = "oats"
 Tensors = dict[str, tuple[int, list[Any]]]
 WITHOUT_A_MODEL = f"There is no model of {BRAND}: its parts are recorded and not judged. Deploy one."
 """Trouble of a detector to which nothing was deployed yet."""
+
+UNHURRIED = {"kind": "timer", "per_second": 20}
+"""An encoder whose ticks a busy machine misses none of."""
 
 DARK, BRIGHT, BLINDING = 50, 150, 250
 """What images are filled with: one that `judging` accepts, one that it rejects, and one that `squeamish` fails on."""
@@ -111,6 +114,10 @@ class Station:
         text = path.read_text() if path.exists() else ""
         return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
+    def last(self) -> dict[str, Any]:
+        """The last verdict, or nothing."""
+        return (self.verdicts() or [{}])[-1]
+
     def detector(self) -> Detector:
         """A detector in this process, which is not started."""
         return Detector("north", self.configuration, self.state, self.root)
@@ -128,7 +135,7 @@ class Station:
     def inspected(self) -> list[dict[str, Any]]:
         """Have a detector inspect all that its source has, and end; returns the verdicts."""
         with self.at_work() as detector:
-            assert detector.over.wait(30)
+            assert detector.over.wait(PATIENCE)
         return self.verdicts()
 
     def write_configuration(self) -> Path:

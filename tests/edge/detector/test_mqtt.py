@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from tests.certificates import Authority
 from tests.cluster.processes import free_port
 from tests.edge.detector.broker import broker
 from tests.edge.detector.station import WITHOUT_A_MODEL, Station
-from tests.waiting import until
+from tests.edge.line.site import Cable
+from tests.waiting import PATIENCE, until
 
 TOPIC = "line/north/verdicts"
 
@@ -43,7 +44,7 @@ def heard(port: int, user: tuple[str, str] | None = None, authority: Path | None
     client.connect("127.0.0.1", port)
     client.loop_start()
     try:
-        assert subscribed.wait(30)
+        assert subscribed.wait(PATIENCE)
         yield messages
     finally:
         client.disconnect()
@@ -64,24 +65,26 @@ def test_each_verdict_arrives_once_the_same_as_in_the_file(tmp_path: Path) -> No
     with broker(port), heard(port) as messages:
         here = station(tmp_path, port)
         here.settings["source"] |= {"most": 50, "defects": 0.5}
-        verdicts = here.inspected()
-        until(lambda: len(messages) >= 50)
-    assert messages == verdicts
+        with here.at_work() as detector:
+            assert detector.over.wait(PATIENCE)
+            until(lambda: len(messages) >= 50)
+    assert messages == here.verdicts()
 
 
 def test_while_the_broker_is_away_the_inspection_goes_on_and_so_many_wait(tmp_path: Path) -> None:
-    port = free_port()
+    """It comes back as the way to it does, so that whoever listens to it is there before the detector is."""
+    port, behind = free_port(), free_port()
     here = station(tmp_path, port, queue=20)
     here.settings["encoder"] = {"kind": "timer", "per_second": 500}
     here.settings["source"]["most"] = 100
     detector = here.detector()
     try:
         detector.start()
-        assert detector.over.wait(30)
+        assert detector.over.wait(PATIENCE)
         assert len(here.verdicts()) == 100
         assert detector.status().lost == 80
         until(lambda: "does not answer" in detector.status().trouble)
-        with broker(port), heard(port) as messages:
+        with broker(behind), heard(behind) as messages, closing(Cable(f"127.0.0.1:{behind}", port=port)):
             until(lambda: {each["tick"] for each in messages} == set(range(1, 21)))
             until(lambda: detector.status().trouble == WITHOUT_A_MODEL)
     finally:
@@ -135,7 +138,8 @@ def test_what_cannot_be_read_is_said_at_the_start(tmp_path: Path, more: dict[str
         prepared_client(Mqtt(host="127.0.0.1", topic="a", **more), tmp_path)
 
 
-def test_ending_waits_for_what_is_on_its_way(tmp_path: Path) -> None:
+def test_ending_waits_for_what_is_on_its_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.detector.mqtt._END_SECONDS", PATIENCE)
     port = free_port()
     with broker(port), heard(port) as messages:
         sink = MqttSink(Mqtt(host="127.0.0.1", port=port, topic=TOPIC), tmp_path)

@@ -17,7 +17,7 @@ from tests.cluster.processes import free_port
 from tests.edge.detector.station import BRAND, BRIGHT, DARK, Station, judging, pictures
 from tests.edge.line.site import LineSite
 from tests.terminal import called
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 MOST_RESIDENT_MIB = 150
 
@@ -33,7 +33,7 @@ def line(tmp_path: Path) -> Iterator[LineSite]:
 
 def answered(address: str, body: Any = None) -> Any:
     request = urllib.request.Request(address, None if body is None else json.dumps(body).encode())
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         content = answer.read()
     return json.loads(content) if content else None
 
@@ -56,19 +56,19 @@ def test_a_detector_from_its_token_to_its_records_at_the_edge_server(line: LineS
         outcome = line.line.deployment("one").detectors["north"].outcome
         assert outcome is not None
         assert outcome.state == "serving"
-        until(lambda: station.verdicts()[-1]["accepted"] is not None)
+        until(lambda: station.last().get("accepted") is not None)
         # Another program of the line asks the same model.
         assert answered(f"http://127.0.0.1:{port}/v2/models/{BRAND}")["name"] == BRAND
         # One that rejects everything is taken back, and the edge server hears of it.
         line.line.deploy("two", BRAND, judging(bad, 1.0), bad, (), whole, Bounds(watch_seconds=600, least_images=5))
         until(lambda: "rolled-back" in str(line.line.deployment("two").model_dump()))
-        until(lambda: station.verdicts()[-1]["model"] == deployable.sha256)
+        until(lambda: station.last()["model"] == deployable.sha256)
         line.line.teach("north", BRAND, 3)
         history = History(line.folders.line_history)
         until(lambda: len([each for each in history.recorded(BRAND) if each.label == "normal"]) == 3)
         assert psutil.Process(process.pid).memory_info().rss / 2**20 < MOST_RESIDENT_MIB
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE) == 0
     recorded = history.recorded(BRAND)
     assert {each.detector for each in recorded} == {"north"}
     assert {True, False} <= {each.accepted for each in recorded}

@@ -17,7 +17,7 @@ from edge.detector.status import place, standing_of
 from edge.lock import locked
 from tests.edge.detector.station import DARK, WITHOUT_A_MODEL, Station, pictures
 from tests.terminal import Ended, called
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 
 def detector(*arguments: str | Path) -> Ended:
@@ -38,7 +38,7 @@ def test_it_ends_when_told_and_has_written_all_that_it_judged(tmp_path: Path) ->
     with station.process() as process:
         until(lambda: images(station) > 20, what="inspection")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE) == 0
     verdicts = station.verdicts()
     standing, at_work = standing_of(DetectorFolders(station.state))
     assert not at_work
@@ -51,7 +51,7 @@ def test_it_ends_when_told_and_has_written_all_that_it_judged(tmp_path: Path) ->
 def test_it_ends_by_itself_after_the_last_image_of_a_folder(tmp_path: Path) -> None:
     station = Station(tmp_path, {"source": {"kind": "folder", "path": str(pictures(tmp_path / "in", *[DARK] * 5))}})
     with station.process() as process:
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE) == 0
     assert [each["image"] for each in station.verdicts()] == [f"{number:03d}.png" for number in range(5)]
 
 
@@ -63,7 +63,7 @@ def test_after_a_kill_each_record_has_its_whole_image_and_it_goes_on(tmp_path: P
         with station.process() as process:
             until(lambda: len(station.verdicts()) > last + 300)  # noqa: B023 - enough that old ones are let go all the time
             process.kill()
-            process.wait(30)
+            process.wait(PATIENCE)
         last = len(station.verdicts())
         spool = Spool(station.state / "spool", 1024 * 1024, 1000)
         found = spool.unsent(10_000)
@@ -94,7 +94,7 @@ def test_on_a_full_disk_the_inspection_goes_on_and_says_so(tmp_path: Path) -> No
         limited.rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
         until(lambda: standing()[3] == WITHOUT_A_MODEL)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE) == 0
     assert sum("tick" in each for each in station.verdicts()) == images(station) - standing()[2]
 
 
@@ -103,7 +103,7 @@ def test_only_one_works_with_a_state(tmp_path: Path) -> None:
     with station.process():
         until(lambda: images(station))
         with station.process() as second:
-            assert second.wait(60) == 4
+            assert second.wait(PATIENCE) == 4
     assert f"Another detector works in {station.state}." in station.log()
 
 
@@ -116,7 +116,7 @@ def test_it_ends_with_the_process_that_it_was_started_for(tmp_path: Path) -> Non
         until(lambda: images(station))
         assert parent.stdin is not None
         parent.stdin.close()
-        assert process.wait(30) == 128 + signal.SIGTERM
+        assert process.wait(PATIENCE) == 128 + signal.SIGTERM
 
 
 def test_it_loads_neither_torch_nor_what_is_not_configured(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from edge.line.settings import open_line, read_settings
 from edge.messages import Job, Message
 from tests.edge.line.site import BRAND, LineSite, a_model, free_ports, services
 from tests.edge.site import Site
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 AT_ONCE = Rollout(canaries=0)
 SHARES = ("transfer/a", "load/a", "transfer/b", "load/b")
@@ -119,7 +119,7 @@ def test_the_result_waits_for_the_end_of_the_watch(tmp_path: Path, line: LineSit
     until(lambda: any(message.progress and message.progress[0].done == 1 for message in worked.said))
     assert thread.is_alive()
     detectors[1].now(order.id, "rolled-back", "it rejected 9 of 10 parts", images=10, reject_rate=0.9)
-    thread.join(60)
+    thread.join(PATIENCE)
     (result,) = results
     assert result.serving == 1
     assert {name: (found.state, found.images) for name, found in result.detectors.items()} == {
@@ -208,7 +208,7 @@ def test_a_service_that_dies_meanwhile_is_waited_for(tmp_path: Path, line: LineS
     line.stop()
     detector.now(order.id, "serving")
     line.start()
-    thread.join(60)
+    thread.join(PATIENCE)
     assert [result.serving for result in results] == [1]
 
 
@@ -289,8 +289,9 @@ def test_a_runner_that_is_killed_in_a_deployment_goes_on_with_it(edge: Site) -> 
             assert [point.sequence for point in points] == list(range(len(points)))
             assert (points[0].values["load/a"], points[-1].values["load/a"]) == (0, 1)
             assert detector.deployed == [order.id]
-            os.kill(services(runner)[0].pid, signal.SIGKILL)
-            until(lambda: not line.answers())
+            (killed,) = services(runner)
+            os.kill(killed.pid, signal.SIGKILL)
+            until(lambda: [process for process in services(runner) if process.pid != killed.pid])
             until(line.answers, what="the service being started again")
     finally:
         line.close()

@@ -162,7 +162,7 @@ def test_a_runner_that_is_killed_ends_with_the_bytes_of_one_that_was_not(tmp_pat
             with site.running():
                 until(partial(_has_come, site, order, phase))
         with site.running():
-            site.finish(order, timeout=100)
+            site.finish(order)
         assert [point.sequence for point in site.history(order)] == list(range(len(site.history(order))))
         digests.append(sha256_of(site.cloud / order.id / "model"))
     assert digests[0] == digests[1]

@@ -28,6 +28,7 @@ from edge.line.control import Line
 from edge.line.service import Service
 from edge.line.settings import LineSettings, open_line, read_settings
 from tests.cloudedge.deployable.graphs import BRIGHTNESS, brightness, stored
+from tests.cluster.processes import free_port
 from tests.edge.site import RunnerProcess
 from tests.waiting import until
 
@@ -37,15 +38,11 @@ MODEL = "d" * 64
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody has now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Ports that nobody has, each another one."""
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(free_port())
+    return list(ports)
 
 
 def services(runner: RunnerProcess) -> list[psutil.Process]:
@@ -158,8 +155,13 @@ class Standin:
 
     def __post_init__(self) -> None:
         self.spool = Spool(self.folder / "spool")
+        self._lock = threading.RLock()  # Whoever sees a part of a deployment sees all of it.
 
     def status(self) -> Status:
+        with self._lock:
+            return self._status()
+
+    def _status(self) -> Status:
         brand = self.brands[-1] if self.brands else ""
         current = self.models.current(brand) if brand else None
         return Status(
@@ -181,10 +183,11 @@ class Standin:
 
     def deploy(self, asked: Deployment, file: Path) -> None:
         assert sha256(file.read_bytes()).hexdigest() == asked.deployable.sha256
-        self.deployed.append(asked.id)
-        if self.ends in ("watching", "serving"):
-            self.models.of.setdefault(asked.brand, []).append(asked.deployable)
-        self.say(asked, self.ends)
+        with self._lock:
+            if self.ends in ("watching", "serving"):
+                self.models.of.setdefault(asked.brand, []).append(asked.deployable)
+            self.say(asked, self.ends)
+            self.deployed.append(asked.id)
 
     def say(self, asked: Deployment, phase: str) -> None:
         state = {"id": asked.id, "brand": asked.brand, "sha256": asked.deployable.sha256, "phase": phase, "load_seconds": 0.5}
@@ -192,7 +195,8 @@ class Standin:
 
     def now(self, deployment: str, phase: str, reason: str = "", **more: Any) -> None:
         """A deployment stands in another way."""
-        self.states[deployment] = self.states[deployment].model_copy(update={"phase": phase, "reason": reason, **more})
+        with self._lock:
+            self.states[deployment] = self.states[deployment].model_copy(update={"phase": phase, "reason": reason, **more})
 
     def rollback(self, brand: str) -> None:
         if len(self.models.of.get(brand, [])) < 2:
@@ -302,23 +306,25 @@ class Cable:
         address: host:port here.
         passed: Bytes that came from there.
         limit: It is cut by itself once so many have passed; none: it is not.
+        stays_cut: Whether no new connection works once it was cut.
     """
 
-    def __init__(self, target: str, delay_seconds: float = 0.0) -> None:
+    def __init__(self, target: str, delay_seconds: float = 0.0, port: int = 0) -> None:
         self._target = host_and_port(target)
         self._delay_seconds = delay_seconds
         self.passed = 0
         self.limit: int | None = None
+        self.stays_cut = False
         self.cuts = 0
         self._open: list[socket.socket] = []
         self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
 
     def cut(self) -> None:
-        """Break all connections; new ones work."""
+        """Break all connections; new ones work, unless it is to stay cut."""
         with self._lock:
             self.cuts += 1
             for each in self._open:
@@ -339,6 +345,9 @@ class Cable:
                 here, _ = self._listener.accept()
             except OSError:
                 return
+            if self.stays_cut and self.cuts:
+                here.close()
+                continue
             try:
                 there = socket.create_connection(self._target)
             except OSError:

@@ -11,7 +11,7 @@ import urllib3
 from edge.line.page import KEY_HEADER
 from edge.line.settings import open_line
 from tests.edge.line.site import LineSite, free_ports, png
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 
 class Browser:
@@ -22,7 +22,7 @@ class Browser:
         self.base = f"http://{site.settings.page}"
 
     def get(self, path: str, **headers: str) -> Any:
-        return self._pool.request("GET", self.base + path, headers=headers, preload_content=True, timeout=30)
+        return self._pool.request("GET", self.base + path, headers=headers, preload_content=True, timeout=PATIENCE)
 
     def json(self, path: str) -> Any:
         answer = self.get(path)
@@ -30,7 +30,7 @@ class Browser:
         return json.loads(answer.data)
 
     def events(self) -> Any:
-        return self._pool.request("GET", self.base + "/api/events", preload_content=False, timeout=30)
+        return self._pool.request("GET", self.base + "/api/events", preload_content=False, timeout=PATIENCE)
 
     def close(self) -> None:
         self._pool.clear()

@@ -18,7 +18,7 @@ from edge.detector.pictures import heat_map
 from edge.line.reports import DeploymentReport, DetectorReport, LineReport, PartReport
 from edge.line.settings import open_line
 from tests.edge.line.site import BRAND, LineSite, Standin, a_model, free_ports
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page, Route
@@ -409,7 +409,7 @@ def for_the_network(root: Path) -> Iterator[tuple[LineSite, str]]:
 def asking() -> Iterator[Callable[..., Any]]:
     """Ask for an address, with headers."""
     with urllib3.PoolManager(retries=False) as pool:
-        yield lambda url, **headers: pool.request("GET", url, headers=headers, timeout=30, redirect=False)
+        yield lambda url, **headers: pool.request("GET", url, headers=headers, timeout=PATIENCE, redirect=False)
 
 
 def line_of(detectors: list[DetectorReport], deployments: list[DeploymentReport]) -> LineReport:

@@ -14,7 +14,7 @@ from edge.detector.link import Link, join
 from edge.line.history import History
 from tests.edge.detector.station import BRAND, Station, judging
 from tests.edge.line.site import LineSite, a_model
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 AT_ONCE = Rollout(canaries=0)
 
@@ -59,7 +59,7 @@ def test_a_detector_judges_by_what_was_deployed_and_its_rejects_come_back(site: 
         current = detector.models.current(BRAND)
         assert current is not None
         assert current.deployable.sha256 == site.line.deployment("one").sha256
-        assert site.line.gather(BRAND, ["north"], 30) == {}
+        assert site.line.gather(BRAND, ["north"], PATIENCE) == {}
     history = History(site.folders.line_history)
     rejects = history.rejects("north")
     assert rejects

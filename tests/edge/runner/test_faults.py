@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from cloudedge.documents import Order, Phase, Recollection, Training
 from edge.folders import Folders
 from edge.runner.ledger import Ledger
+from edge.runner.orders import MOST_CRASHES
 from tests.edge.site import RunnerProcess, Site, gone, write_samples
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 WORK = Training(epochs=120, batch_size=4, learning_rate=0.02, optimizer="adam")
 SLOW = Training(epochs=3, batch_size=1, learning_rate=0.01)
@@ -43,13 +44,21 @@ def kill_runner(site: Site, runner: RunnerProcess) -> RunnerProcess:
 
 def kill_work(site: Site, runner: RunnerProcess) -> RunnerProcess:
     for process in site.work():
-        process.kill()
+        with suppress(psutil.NoSuchProcess):  # It may be dying from the kill before.
+            process.kill()
     return runner
+
+
+def _are_survived(kills: Iterable[Callable[[Site, RunnerProcess], RunnerProcess]]) -> bool:
+    """Whether work dies less often than makes an order fail, though it came no further between two of its deaths."""
+    return sum(kill is kill_work for kill in kills) < MOST_CRASHES
 
 
 @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
-    kills=st.lists(st.tuples(st.sampled_from([kill_runner, kill_work]), st.integers(0, WORK.epochs)), min_size=1, max_size=3)
+    kills=st.lists(
+        st.tuples(st.sampled_from([kill_runner, kill_work]), st.integers(0, WORK.epochs)), min_size=1, max_size=3
+    ).filter(lambda kills: _are_survived(kill for kill, _ in kills))
 )
 def test_kills_at_any_epoch_change_no_byte(
     tmp_path_factory: pytest.TempPathFactory,
@@ -186,7 +195,7 @@ def test_an_own_fork_server_that_is_killed_is_replaced_and_changes_no_byte(site:
     order = alone.order(training=WORK)
     alone.want(order)
     with alone.running("--keep-workers-seconds", "0.5") as runner:
-        until(lambda: alone.epochs(order) > 2, timeout=60)
+        until(lambda: alone.epochs(order) > 2)
         server, work = runner.family()
         server.kill()
         until(gone([work]), what="the end of the orphan")
@@ -203,7 +212,7 @@ def test_a_shared_fork_server_that_dies_is_replaced_by_an_own_one(site: Site, un
     order = place.order(training=WORK)
     place.want(order)
     with fork_server(socket) as server, place.running() as runner:
-        until(lambda: place.epochs(order) > 2, timeout=60)
+        until(lambda: place.epochs(order) > 2)
         server.kill()
         server.wait()
         place.finish(order)
@@ -218,14 +227,14 @@ def test_no_process_survives_its_runner(site: Site, number: int) -> None:
     alone.want(order)
     runner = alone.start(start_new_session=True)
     try:
-        until(lambda: alone.epochs(order) > 2, timeout=60)
+        until(lambda: alone.epochs(order) > 2)
         family = runner.family()
         assert len(family) == 2
         if number == signal.SIGINT:
             os.killpg(runner.process.pid, number)  # As Ctrl-C in a terminal does.
         else:
             runner.process.send_signal(number)
-        code = runner.process.wait(30)
+        code = runner.process.wait(PATIENCE)
         until(gone(family), what="the end of its processes")
     finally:
         runner.process.kill()
@@ -240,7 +249,7 @@ def test_a_runner_ends_with_its_parent(site: Site) -> None:
         runner = site.start("--parent", str(parent.pid))
         until(lambda: site.epochs(order) > 2)
         parent.kill()
-    assert runner.process.wait(10) == 0
+    assert runner.process.wait(PATIENCE) == 0
     until(lambda: not site.work(), what="the end of the work")
 
 
@@ -249,7 +258,7 @@ def test_a_second_runner_on_the_same_state_is_refused(site: Site) -> None:
     with site.running() as first:
         until(lambda: "at work" in first.text())
         second = site.start()
-        assert second.process.wait(30) == 4
+        assert second.process.wait(PATIENCE) == 4
         assert "Another runner works in" in second.text()
 
 
@@ -259,7 +268,7 @@ def test_a_dead_inbox_ends_an_idle_runner(site: Site) -> None:
     with site.running() as runner:
         site.finish(order)
         (site.inbox / "..data").unlink()
-        assert runner.process.wait(30) == 0
+        assert runner.process.wait(PATIENCE) == 0
         assert "the inbox has died" in runner.text()
 
 
@@ -271,7 +280,7 @@ def test_a_dead_inbox_ends_a_runner_after_an_epoch_and_work_goes_on_from_its_che
         until(lambda: site.phase(order) is Phase.TRAINING)
         saved = site.root / "saved"
         site.inbox.rename(saved)
-        assert runner.process.wait(60) == 0
+        assert runner.process.wait(PATIENCE) == 0
     epoch = Ledger(Folders(site.state).ledger).points(order.id, 2)[-1].sequence
     assert (site.state / "checkpoints" / f"{order.id}.safetensors").exists() is (epoch > 0)
     saved.rename(site.inbox)
@@ -294,11 +303,11 @@ def test_a_full_disk_holds_work_up_and_loses_nothing(site: Site) -> None:
     alone.want(order)
     with alone.running() as runner:
         until(lambda: alone.report(order))
-        until(lambda: len(runner.family()) >= 1, timeout=60)
+        until(lambda: len(runner.family()) >= 1)
         _limit_files(runner, 20_000)
-        until(lambda: "interrupted" in runner.text() or "Cannot" in runner.text(), timeout=60)
+        until(lambda: "interrupted" in runner.text() or "Cannot" in runner.text())
         assert not ended(alone, order)
-        until(lambda: len(runner.family()) >= 1, timeout=60)
+        until(lambda: len(runner.family()) >= 1)
         _limit_files(runner, psutil.RLIM_INFINITY)
-        alone.finish(order, timeout=90)
+        alone.finish(order)
     assert alone.trained(order).samples == 1530

@@ -52,14 +52,16 @@ def test_a_malformed_state_is_told_of_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lost", ["link", "file"])
-def test_an_inbox_that_was_there_and_is_gone_is_dead(tmp_path: Path, lost: str) -> None:
+def test_an_inbox_that_was_there_and_is_gone_is_dead(tmp_path: Path, lost: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.runner.inbox._GONE_SECONDS", 3600.0)
     inbox = InboxDirectory(tmp_path)
     put(tmp_path, 1)
     inbox.poll()
     (tmp_path / "..data" / "inbox.json" if lost == "file" else tmp_path / "..data").unlink()
     assert inbox.poll() is None
     assert not inbox.dead
-    until(lambda: inbox.poll() is None and inbox.dead)
+    monkeypatch.setattr("edge.runner.inbox._GONE_SECONDS", 0.0)
+    assert inbox.dead
 
 
 def test_a_removed_directory_that_is_still_mounted_is_dead_even_if_no_inbox_was_ever_seen_in_it(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from cloudedge.errors import StoreFailed
 from cloudedge.transport import Transport
 from edge.backoff import pause_seconds
 from edge.runner.outbox import Sender, SendResult, Transfer, Turns
+from tests.waiting import PATIENCE
 
 
 @given(st.integers(0, 10_000), st.floats(0, 1, exclude_max=True))
@@ -39,13 +40,15 @@ def transfer(folder: Path, name: str, content: bytes | Path = b"x", *, most: int
 
 def test_transfers_of_an_order_go_in_their_order(tmp_path: Path, sender: Sender, told: "queue.SimpleQueue[SendResult]") -> None:
     sender.put("a", [transfer(tmp_path, "model"), transfer(tmp_path, "manifest")])
-    assert [told.get(timeout=10) for _ in range(2)] == [SendResult("a", name, None, False) for name in ("model", "manifest")]
+    assert [told.get(timeout=PATIENCE) for _ in range(2)] == [
+        SendResult("a", name, None, False) for name in ("model", "manifest")
+    ]
 
 
 def test_what_was_written_before_counts_as_sent(tmp_path: Path, sender: Sender, told: "queue.SimpleQueue[SendResult]") -> None:
     (tmp_path / "model").write_bytes(b"y")
     sender.put("a", [transfer(tmp_path, "model")])
-    assert told.get(timeout=10) == SendResult("a", "model", None, False)
+    assert told.get(timeout=PATIENCE) == SendResult("a", "model", None, False)
     assert (tmp_path / "model").read_bytes() == b"y"
 
 
@@ -53,10 +56,10 @@ def test_what_can_never_be_sent_is_given_up_with_what_follows(
     tmp_path: Path, sender: Sender, told: "queue.SimpleQueue[SendResult]"
 ) -> None:
     sender.put("a", [transfer(tmp_path, "model", b"too long", most=3), transfer(tmp_path, "manifest")])
-    outcome = told.get(timeout=10)
+    outcome = told.get(timeout=PATIENCE)
     assert (outcome.name, outcome.given_up) == ("model", True)
     sender.put("b", [transfer(tmp_path, "other")])
-    assert told.get(timeout=10).name == "other"
+    assert told.get(timeout=PATIENCE).name == "other"
     assert not (tmp_path / "manifest").exists()
 
 
@@ -66,12 +69,12 @@ def test_what_fails_is_tried_again_while_others_pass(
     (tmp_path / "blocked").write_bytes(b"")
     stuck = transfer(tmp_path / "blocked", "model")
     sender.put("a", [stuck])
-    outcome = told.get(timeout=10)
+    outcome = told.get(timeout=PATIENCE)
     assert (outcome.order_id, outcome.given_up, outcome.error is not None) == ("a", False, True)
     sender.put("b", [transfer(tmp_path, "other")])
-    assert told.get(timeout=10) == SendResult("b", "other", None, False)
+    assert told.get(timeout=PATIENCE) == SendResult("b", "other", None, False)
     (tmp_path / "blocked").unlink()
-    while told.get(timeout=10) != SendResult("a", "model", None, False):
+    while told.get(timeout=PATIENCE) != SendResult("a", "model", None, False):
         pass
     assert (tmp_path / "blocked" / "model").read_bytes() == b"x"
 
@@ -79,11 +82,11 @@ def test_what_fails_is_tried_again_while_others_pass(
 def test_a_dropped_order_is_not_sent(tmp_path: Path, sender: Sender, told: "queue.SimpleQueue[SendResult]") -> None:
     (tmp_path / "blocked").write_bytes(b"")
     sender.put("a", [transfer(tmp_path / "blocked", "model")])
-    assert told.get(timeout=10).error is not None
+    assert told.get(timeout=PATIENCE).error is not None
     sender.drop("a")
     (tmp_path / "blocked").unlink()
     sender.put("b", [transfer(tmp_path, "other")])
-    assert told.get(timeout=10).order_id == "b"
+    assert told.get(timeout=PATIENCE).order_id == "b"
     assert not (tmp_path / "blocked").exists()
 
 
@@ -94,16 +97,16 @@ def test_nothing_is_told_of_an_order_that_was_dropped_while_it_was_sent(
 
     def transport() -> Transport:
         sending.set()
-        assert go_on.wait(10)
+        assert go_on.wait(PATIENCE)
         return Transport([tmp_path])
 
     sender = Sender("test", transport, told.put)
     sender.put("a", [transfer(tmp_path, "of the former")])
-    assert sending.wait(10)
+    assert sending.wait(PATIENCE)
     sender.drop("a")
     sender.put("a", [transfer(tmp_path, "of the latter")])
     go_on.set()
-    assert told.get(timeout=10).name == "of the latter"
+    assert told.get(timeout=PATIENCE).name == "of the latter"
 
 
 TARGET = UploadTarget(url="file:///nowhere", max_bytes=1, once=False)

@@ -10,7 +10,7 @@ import pytest
 
 from cloudedge.documents import Order, Phase, Report, Training, UploadTarget, parse
 from tests.edge.site import Site
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Handler(BaseHTTPRequestHandler):
         fault = self.store.fault(f"PUT {name}")
         self.store.puts.append(name)
         if fault == "hang":
-            self.store.release.wait(60)
+            self.store.release.wait(PATIENCE)
         if fault == "500":
             self.send_error(500)
         elif fault == "405":
@@ -107,7 +107,7 @@ def report(store: Store) -> Report | None:
 
 
 def finish(store: Store, phase: Phase = Phase.DONE) -> Report:
-    until(lambda: (found := report(store)) and found.phase.over, 60)
+    until(lambda: (found := report(store)) and found.phase.over)
     found = report(store)
     assert found is not None
     assert found.phase is phase

@@ -33,6 +33,9 @@ DIGITS = DataFormat(
     classes=tuple("0123456789"),
     held_out=0.25,
 )
+LIMITS = Limits(latency_ms=1000)
+"""What any network keeps, whatever else is at work on this machine."""
+
 TRAINING = Training(epochs=4, batch_size=25, learning_rate=0.005, optimizer="adam")
 
 

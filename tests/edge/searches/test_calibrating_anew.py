@@ -10,10 +10,10 @@ from cloudedge.documents import Phase
 from cloudedge.documents.automl import Calibration, Limits
 from edge.calibration import keeping
 from edge.messages import Message
-from tests.edge.searches.digits import Searching, calibration, keep_calibration, order_of, write_digits
+from tests.edge.searches.digits import LIMITS, Searching, calibration, keep_calibration, order_of, write_digits
 from tests.edge.site import Site
 
-LIMITS = Limits(latency_ms=1000)
+pytestmark = pytest.mark.timeout(900)  # This machine is calibrated by whichever test is the first.
 
 
 @pytest.fixture

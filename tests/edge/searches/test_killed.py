@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from cloudedge.documents import Order
 from cloudedge.documents.kinds.search import Search
 from cloudedge.interpreter import python
@@ -18,6 +20,8 @@ from tests.edge.searches.digits import TRAINING, keep_calibration, order_of, unc
 from tests.edge.site import Site
 
 TRIALS = 2
+
+pytestmark = pytest.mark.timeout(900)  # This machine is calibrated by whichever test is the first.
 
 
 def main(root: Path, order_file: Path, begun: str, dies: str = "") -> None:

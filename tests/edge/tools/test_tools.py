@@ -194,7 +194,7 @@ def test_models_are_listed_with_their_epochs_and_deleted_once_their_order_is_ove
     (site.cloud / "late").write_bytes(b"")  # A file where a folder is needed: the result cannot be sent.
     site.want(order)
     with site.running():
-        until(lambda: json.loads(edge("models", "query", "--state", site.state, "--json").out or "[]"), timeout=60)
+        until(lambda: json.loads(edge("models", "query", "--state", site.state, "--json").out or "[]"))
         refused = edge("models", "delete", order.id, "--state", site.state)
         assert (refused.code, "is not over" in refused.err) == (4, True)
         (site.cloud / "late").unlink()

@@ -30,6 +30,7 @@ def asked(cloudedge: Cloudedge, folder: Path, **fields: Any) -> Ended:
         ({"over": {RATE: {"low": 0, "high": 1, "log": True}}}, "low is 0, and log needs more than 0"),
         ({"over": {RATE: {"low": 0.1, "high": 1, "log": True, "step": 0.1}}}, "log and step do not go together"),
         ({"over": {RATE: {"low": 0.1, "high": 1, "step": 0.4}}, "trials": 2}, "no number of steps of 0.4 leads to high, 1"),
+        ({"over": {RATE: {"low": -1e308, "high": 1e308, "step": 1}}, "trials": 2}, "no number of steps of 1"),
         ({"over": {RATE: {"low": 0.1, "high": 1}}}, "there is a range: say with trials how many values"),
         ({"over": {RATE: {"low": -0.1, "high": 1}}, "trials": 2}, "The sweep cannot try learning_rate -0.1"),
         ({"over": {"collaboration.rounds": [0]}}, "The sweep cannot try rounds 0"),
