@@ -8,7 +8,7 @@ _PAUSE = 9.0
 """Between two looks, in units of what a look takes: whoever asks a server over and over slows down what is waited for."""
 
 
-def until(condition: Callable[[], object], timeout: float = 30, what: str = "the condition") -> None:
+def until(condition: Callable[[], object], timeout: float = 120, what: str = "the condition") -> None:
     """Return soon after the condition holds.
 
     Raises:

@@ -2,10 +2,12 @@
 
 import ctypes
 import os
+import secrets
 import signal
 import socket
 import subprocess
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from tests.waiting import until
@@ -18,10 +20,16 @@ _libc = ctypes.CDLL(None)
 
 
 def free_port(address: str = "127.0.0.1") -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens at.
+
+    It is none of those that the kernel gives to whoever asks for any, among them to the other end of each connection: one of
+    these may be somebody's again before it is used.
+    """
+    while True:
+        port = 10_000 + secrets.randbelow(20_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((address, port))
+            return port
 
 
 class Server:
