@@ -26,7 +26,7 @@ def free_port(address: str = "127.0.0.1") -> int:
     these may be somebody's again before it is used.
     """
     while True:
-        port = 10_000 + secrets.randbelow(20_000)
+        port = 20_000 + secrets.randbelow(10_000)
         with socket.socket() as probe, suppress(OSError):
             probe.bind((address, port))
             return port
@@ -102,7 +102,7 @@ class Afterwards:
         Raises:
             AssertionError: it failed.
         """
-        self._shell.communicate(timeout=60)
+        self._shell.communicate(timeout=300)
         assert self._shell.returncode == 0, f"{self._shell.args!r} ended with {self._shell.returncode}"
 
 

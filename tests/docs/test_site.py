@@ -20,6 +20,8 @@ from tests.docs.reader import copy_of_the_rooms
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+pytestmark = pytest.mark.timeout(900)  # Each of its tests may make the site, which is one process' work.
+
 PUBLIC = '''
 from pydantic import BaseModel, Field
 
@@ -74,7 +76,6 @@ def build(sources: Path, folder: Path) -> "subprocess.CompletedProcess[str]":
         env={**os.environ, "PYTHONPATH": str(sources)},
         capture_output=True,
         text=True,
-        timeout=100,
         check=False,
     )
 

@@ -124,7 +124,7 @@ class Laptop:
 
     def empties(self) -> None:
         """Wait until no process is left."""
-        until(lambda: not self.processes(), 30, "the end of all processes")
+        until(lambda: not self.processes(), what="the end of all processes")
 
     def until(self, condition: Callable[[], object], command: "Command", what: str) -> None:
         """Wait for a moment of the run; that the command ends before is a failure."""
