@@ -152,14 +152,20 @@ class EdgeSite(Site):
         self.node_of(name).run(*_CTR, "tasks", "kill", "--signal", "SIGKILL", self._container(name))
 
     def _container(self, name: str) -> str:
-        """Id of the container in which an edge's runner is at work."""
-        (pod,) = self._pods_of(name)
-        which = f'labels."io.kubernetes.pod.name"=={pod.metadata.name},labels."io.kubernetes.container.name"==runner'
+        """Id of the container in which an edge's runner is at work.
+
+        Raises:
+            AssertionError: there is none now, or another pod takes the place of the one before.
+        """
+        pods = [pod.metadata.name for pod in self._pods_of(name)]
+        assert len(pods) == 1, f"the pods of the runner {name} are {pods}"
+        which = f'labels."io.kubernetes.pod.name"=={pods[0]},labels."io.kubernetes.container.name"==runner'
         node = self.node_of(name)
         found = node.run(*_CTR, "containers", "list", "--quiet", which).split()
         running = {line.split()[0] for line in node.run(*_CTR, "tasks", "list").splitlines()[1:] if "RUNNING" in line}
-        (container,) = running.intersection(found)
-        return container
+        at_work = running.intersection(found)
+        assert len(at_work) == 1, f"the containers of the runner {name} that are at work are {at_work}"
+        return at_work.pop()
 
     def _pods_of(self, name: str) -> list[Any]:
         labels = f"{RUNNERS},{EDGE_LABEL}={name}"

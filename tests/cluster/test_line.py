@@ -13,7 +13,7 @@ from tests.cluster.line import DETECTOR, FIRST, LINE, PORT, SECOND, TEST_DATA, L
 from tests.cluster.site import NAMESPACE, PATIENCE
 from tests.waiting import until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")

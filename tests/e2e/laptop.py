@@ -20,7 +20,7 @@ from pipelines.laptop.home import Home
 from tests.traps import lay_traps, lay_traps_on_the_path
 from tests.waiting import until, until_either
 
-PATIENCE = 300.0
+PATIENCE = 600.0
 """Seconds that a run may take on a machine that has much else to do."""
 
 _OF_A_CLUSTER = {

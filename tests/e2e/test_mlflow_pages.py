@@ -25,7 +25,7 @@ from tests.e2e.conftest import Finished
 from tests.e2e.laptop import Laptop
 from tests.waiting import until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900), pytest.mark.filterwarnings(*WARNINGS_OF_MLFLOW)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500), pytest.mark.filterwarnings(*WARNINGS_OF_MLFLOW)]
 
 CAREFUL = Fusion(rule="fedavgm", parameters={"learning_rate": 0.3, "momentum": 0.0})
 """Takes a third of each step, so that two rounds bring less."""
