@@ -16,8 +16,6 @@ from pipelines.collaborative_training.demo.task import demo_task
 from pipelines.laptop.home import Home
 from tests.cloud.tracking.told import WARNINGS_OF_MLFLOW
 
-pytestmark = pytest.mark.timeout(900)
-
 
 def quick_task(edges: int, rounds: int) -> TrainingTask:
     task = demo_task(edges, rounds)

@@ -2,14 +2,10 @@ import json
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from cloudedge.automl.meta.shipping import TABLES, read_table
 from cloudedge.automl.meta.table import Table
 from cloudedge.documents.base import parse
 from cloudedge.interpreter import python
-
-pytestmark = pytest.mark.timeout(900)
 
 
 def test_the_benchmark_of_searching_returns_no_model_that_breaks_a_limit(tmp_path: Path) -> None:

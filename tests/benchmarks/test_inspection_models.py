@@ -2,11 +2,7 @@ import json
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from cloudedge.interpreter import python
-
-pytestmark = pytest.mark.timeout(900)
 
 
 def test_the_benchmark_of_inspection_models_measures_both_methods(tmp_path: Path) -> None:

@@ -2,11 +2,7 @@ import json
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from cloudedge.interpreter import python
-
-pytestmark = pytest.mark.timeout(900)
 
 
 def test_the_benchmark_of_training_times_both_contenders_in_turns(tmp_path: Path) -> None:

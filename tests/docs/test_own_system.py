@@ -20,8 +20,6 @@ from tests.cloud.tracking.told import WARNINGS_OF_MLFLOW
 from tests.docs.pages import ROOT, blocks
 from tests.docs.reader import Reader, installed
 
-pytestmark = pytest.mark.timeout(900)
-
 PAGE = ROOT / "docs" / "own-system.md"
 
 

@@ -20,8 +20,6 @@ from tests.docs.reader import copy_of_the_rooms
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = pytest.mark.timeout(900)  # Each of its tests may make the site, which is one process' work.
-
 PUBLIC = '''
 from pydantic import BaseModel, Field
 

@@ -95,7 +95,6 @@ def lab(tmp_path: Path) -> Iterator[str]:
         server.wait()
 
 
-@pytest.mark.timeout(900)
 def test_a_run_is_watched_read_and_put_right_in_jupyterlab(lab: str, page: "Page", tmp_path: Path) -> None:
     page.goto(lab)
     cells = page.locator(".jp-Notebook .jp-Cell")

@@ -24,8 +24,6 @@ from tests.edge.site import RunnerProcess, Site, fork_server
 from tests.terminal import called
 from tests.waiting import until
 
-pytestmark = pytest.mark.timeout(600)
-
 
 class Queue:
     """A plant whose line has a real runner, and one detector that does what the test says."""

@@ -17,8 +17,6 @@ from pipelines.laptop.engine import Engine, Pipeline
 from pipelines.laptop.job import Job
 from tests.waiting import until
 
-pytestmark = pytest.mark.timeout(900)
-
 PATIENCE = 600
 """Seconds for a pipeline's processes, which begin one after the other, on a machine that has much else to do."""
 
