@@ -2,7 +2,7 @@
 
 import pytest
 
-_SECONDS = 900
+_SECONDS = 1800
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

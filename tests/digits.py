@@ -21,7 +21,7 @@ def digits_task(task_id: str = "digits", **collaboration: Any) -> TrainingTask:
     asked: dict[str, Any] = {
         "edges": EDGES,
         "rounds": 2,
-        "round_deadline_seconds": 300,
+        "round_deadline_seconds": 3000,
         "training": Training(epochs=40, batch_size=4, learning_rate=0.02),
     }
     return TrainingTask(

@@ -4,7 +4,7 @@ import http.client
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -50,17 +50,16 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self._refused(parts.netloc):
             return
-        connection = http.client.HTTPConnection(parts.netloc)
-        connection.request(self.command, self.path.removeprefix(f"http://{parts.netloc}"), body, dict(self.headers))
-        with connection.getresponse() as response:
+        with closing(http.client.HTTPConnection(parts.netloc)) as connection:
+            connection.request(self.command, self.path.removeprefix(f"http://{parts.netloc}"), body, dict(self.headers))
+            response = connection.getresponse()
             content = response.read()
-            self.send_response(response.status)
-            for name, value in response.getheaders():
-                if name.lower() not in ("date", "server", "connection"):
-                    self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
-        connection.close()
+        self.send_response(response.status)
+        for name, value in response.getheaders():
+            if name.lower() not in ("date", "server", "connection"):
+                self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
 
     def do_HEAD(self) -> None:
         self.do_GET()

@@ -9,7 +9,7 @@ import http.client
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import formatdate
@@ -197,20 +197,19 @@ class ProxyHandler(S3Handler):
 
     def answer(self) -> None:
         """See `Handler.answer`."""
-        connection = http.client.HTTPConnection(self.backend)
         headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
-        connection.request(self.command, self.path, self.body, headers)
-        with connection.getresponse() as response:
+        with closing(http.client.HTTPConnection(self.backend)) as connection:
+            connection.request(self.command, self.path, self.body, headers)
+            response = connection.getresponse()
             content = response.read()
-            self.send_response(response.status)
-            for name, value in response.getheaders():
-                if name.lower() not in ("transfer-encoding", "connection", "date", "server"):
-                    self.send_header(name, value)
-            if response.getheader("Content-Length") is None and self.command != "HEAD":
-                self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-        connection.close()
+        self.send_response(response.status)
+        for name, value in response.getheaders():
+            if name.lower() not in ("transfer-encoding", "connection", "date", "server"):
+                self.send_header(name, value)
+        if response.getheader("Content-Length") is None and self.command != "HEAD":
+            self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
 
 
 @contextmanager

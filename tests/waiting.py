@@ -7,7 +7,6 @@ _LEAST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.01, 2.0
 _PAUSE = 9.0
 """Between two looks, in units of what a look takes: whoever asks a server over and over slows down what is waited for."""
 
-
 PATIENCE = 120.0
 """Seconds after which something that nobody times is given up: many times what it takes on a machine that is all but idle."""
 

@@ -1,7 +1,7 @@
 """Reads what the cloud wants of this edge from a directory that is mounted as kubelet mounts a ConfigMap.
 
 A look costs a readlink and a stat. What is read is read below the directory that `..data` pointed to, so two states never mix.
-After edgecore has restarted, the mount of a running pod is dead for good: what is mounted is a removed directory, empty for
+After edgecore has restarted, the mount of a running pod may be dead for good: what is mounted is a removed directory, empty for
 ever. A removed directory, or an inbox that was there and is gone, therefore tells the runner to end, and the node to start it
 anew with a good mount.
 """

@@ -24,6 +24,8 @@ _PORTS = 3
 
 _LOOK_SECONDS = 0.1
 _TOOL_SECONDS = 120.0
+_PATIENCE_SECONDS = 300.0
+"""For what is seen at once where a machine has nothing else to do; a detector that ends is seen at once anywhere."""
 
 
 class Plant:
@@ -101,13 +103,13 @@ class Plant:
         found: list[dict[str, Any]] = json.loads(self._edge("detectors", "list", "--json"))
         return found
 
-    def until(self, what: str, look: Callable[[], ValueT | None], seconds: float = 60.0) -> ValueT:
+    def until(self, what: str, look: Callable[[], ValueT | None]) -> ValueT:
         """Look again and again until there is something to see.
 
         Raises:
             WorkFailed: there was nothing in this time, or a detector has ended.
         """
-        limit = time.monotonic() + seconds
+        limit = time.monotonic() + _PATIENCE_SECONDS
         while True:
             with contextlib.suppress(StoreFailed):  # The line's service may be starting.
                 found = look()
@@ -117,7 +119,7 @@ class Plant:
                 if process.poll() is not None:
                     raise WorkFailed(f"The detector {name} has ended; see {self._folder / f'{name}.log'}.")
             if time.monotonic() > limit:
-                raise WorkFailed(f"{what} did not happen within {seconds:g} s; see the logs in {self._folder}.")
+                raise WorkFailed(f"{what} did not happen within {_PATIENCE_SECONDS:g} s; see the logs in {self._folder}.")
             time.sleep(_LOOK_SECONDS)
 
     def close(self) -> None:

@@ -12,6 +12,9 @@ from tests.cluster.processes import Server
 _NODE, _BENCH = "198.51.100.1", "198.51.100.2"
 """Of a range for documentation (RFC 5737), which no real network has."""
 
+_LONG = ("-i", "eth0", "-m", "length", "--length", "1000:65535")
+"""Packets of a transfer. What else comes from an edge server is short, and no less of it comes while nothing is transferred."""
+
 
 class Bench:
     """A machine that is nothing but a network of its own, for programs of this one to run in.
@@ -44,6 +47,7 @@ class Bench:
             _ip(pid, "address", "add", f"{address}/24", "dev", interface)
             _ip(pid, "link", "set", interface, "up")
         _ip(self._machine.pid, "link", "set", "lo", "up")
+        run(*self.inside, "iptables", "-t", "mangle", "-A", "PREROUTING", *_LONG)  # Only counts.
 
     def stop(self) -> None:
         """Switch it off; the kernel takes the cables away with their namespaces."""
@@ -57,19 +61,18 @@ class Bench:
 
     @property
     def received(self) -> int:
-        """Bytes that have come to it."""
-        lines = Path(f"/proc/{self._machine.pid}/net/dev").read_text().splitlines()
-        (counts,) = (line.partition(":")[2] for line in lines if line.strip().startswith("eth0:"))
-        return int(counts.split()[0])
+        """Bytes of transfers that have come to it."""
+        *_, long = run(*self.inside, "iptables", "-t", "mangle", "-nvxL", "PREROUTING").splitlines()
+        return int(long.split()[1])
 
     def pull(self) -> None:
         """Pull its cable."""
         _ip(self._switch.pid, "link", "set", "bench", "down")
 
     def pull_after(self, count: int) -> None:
-        """Have nothing more come to it once so many more bytes have; until it is plugged in again."""
-        run(*self.inside, "iptables", "-A", "INPUT", "-i", "eth0", "-m", "quota", "--quota", str(count), "-j", "ACCEPT")
-        run(*self.inside, "iptables", "-A", "INPUT", "-i", "eth0", "-j", "DROP")
+        """Have nothing of a transfer come to it any more once so many bytes have; until it is plugged in again."""
+        run(*self.inside, "iptables", "-A", "INPUT", *_LONG, "-m", "quota", "--quota", str(count), "-j", "ACCEPT")
+        run(*self.inside, "iptables", "-A", "INPUT", *_LONG, "-j", "DROP")
 
     @property
     def nothing_comes(self) -> bool:

@@ -42,7 +42,7 @@ class CloudNode(Machine):
     def start(self) -> None:
         """See `Machine.start`; the node is ready; services and network policies are being applied."""
         super().start()
-        until(self.ready, 120, f"{self.name} ready")
+        until(self.ready, what=f"{self.name} ready")
         log = self._folder / "log"
         common = (f"--kubeconfig={self._control_plane.kubeconfig}", f"--hostname-override={self.name}")
         proxy = (

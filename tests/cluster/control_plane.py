@@ -91,7 +91,7 @@ class ControlPlane:
         self._controllers.start(lambda: True)
         self._scheduler.start(lambda: True)
         core = client.CoreV1Api(self.client())
-        until(lambda: core.list_namespaced_service_account("default").items, 60, "the controllers' first work")
+        until(lambda: core.list_namespaced_service_account("default").items, what="the controllers' first work")
 
     def start_api_server(self) -> None:
         """Start the API server, or start it again."""

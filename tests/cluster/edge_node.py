@@ -102,7 +102,7 @@ class EdgeNode(Machine):
         """As a crash would; it starts again at once, and the pods live on."""
         before = self._edgecore_pid()
         os.kill(before, signal.SIGKILL)
-        until(lambda: self._edgecore_pid() not in {before, 0}, 30, "edgecore's restart")
+        until(lambda: self._edgecore_pid() not in {before, 0}, what="edgecore's restart")
 
     def log(self) -> str:
         """What its agent said last."""

@@ -4,7 +4,7 @@ import json
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ class EdgeTier:
             node.start()
             self.nodes.append(node)
         for node in self.nodes:
-            until(node.ready, 120, f"{node.name} ready")
+            until(node.ready, what=f"{node.name} ready")
 
     def stop(self) -> None:
         """End it all."""
@@ -124,7 +124,7 @@ class EdgeSite(Site):
 
     def wait_for_runner(self, name: str) -> None:
         """Wait until an edge has one pod, and that one runs."""
-        until(lambda: self.pods(name) == ["Running"], 120, f"the runner of {name}")
+        until(lambda: self.pods(name) == ["Running"], what=f"the runner of {name}")
 
     def pods(self, name: str) -> list[str]:
         """The phases of an edge's runner's pods, as the cloud knows them."""
@@ -132,8 +132,11 @@ class EdgeSite(Site):
 
     def log(self, name: str) -> str:
         """What the runner of an edge said since its pod came."""
-        logs = sorted(log for folder in self._pods_logs(name) for log in folder.glob("runner/*.log"))
-        return "".join(log.read_text() for log in logs)
+        said = []
+        for log in sorted(log for folder in self._pods_logs(name) for log in folder.glob("runner/*.log")):
+            with suppress(FileNotFoundError):  # The node may remove those of a former pod just now.
+                said.append(log.read_text())
+        return "".join(said)
 
     def _pods_logs(self, name: str) -> list[Path]:
         """A folder for each pod that the runner of an edge has had."""
@@ -149,14 +152,20 @@ class EdgeSite(Site):
         self.node_of(name).run(*_CTR, "tasks", "kill", "--signal", "SIGKILL", self._container(name))
 
     def _container(self, name: str) -> str:
-        """Id of the container in which an edge's runner is at work."""
-        (pod,) = self._pods_of(name)
-        which = f'labels."io.kubernetes.pod.name"=={pod.metadata.name},labels."io.kubernetes.container.name"==runner'
+        """Id of the container in which an edge's runner is at work.
+
+        Raises:
+            AssertionError: there is none now, or another pod takes the place of the one before.
+        """
+        pods = [pod.metadata.name for pod in self._pods_of(name)]
+        assert len(pods) == 1, f"the pods of the runner {name} are {pods}"
+        which = f'labels."io.kubernetes.pod.name"=={pods[0]},labels."io.kubernetes.container.name"==runner'
         node = self.node_of(name)
         found = node.run(*_CTR, "containers", "list", "--quiet", which).split()
         running = {line.split()[0] for line in node.run(*_CTR, "tasks", "list").splitlines()[1:] if "RUNNING" in line}
-        (container,) = running.intersection(found)
-        return container
+        at_work = running.intersection(found)
+        assert len(at_work) == 1, f"the containers of the runner {name} that are at work are {at_work}"
+        return at_work.pop()
 
     def _pods_of(self, name: str) -> list[Any]:
         labels = f"{RUNNERS},{EDGE_LABEL}={name}"

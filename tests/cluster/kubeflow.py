@@ -5,7 +5,7 @@ It is Kubeflow Pipelines 2.0.5, the last that builds from published Go modules a
 """
 
 import json
-import shutil
+import os
 import subprocess
 import urllib.error
 import urllib.request
@@ -126,7 +126,7 @@ class KubeflowServer:
         workflow["status"] = {"phase": phase, "startedAt": "2026-01-02T03:00:00Z", **ended, "nodes": nodes}
         body = json.dumps(json.dumps(workflow)).encode()
         request = urllib.request.Request(f"{self.url}/apis/v1beta1/workflows", body, {"Content-Type": "application/json"})
-        with _open(request, timeout=10):
+        with _open(request, timeout=100):
             pass
 
     def _prepared(self, folder: Path, minio: MinioServer, port: int) -> Server:
@@ -180,12 +180,21 @@ class KubeflowServer:
         )
 
     def _ready(self) -> bool:
+        return all(map(self._answers, ("v2beta1/experiments", "v2beta1/pipelines", "v2beta1/runs", "v1beta1/workflows")))
+
+    def _answers(self, service: str) -> bool:
+        """Whether one of its services does, if only that the question is none.
+
+        To each it has a connection of its own. One that it tried before the service was there it tries again after ever longer
+        pauses, and answers 503 until then.
+        """
+        content = b'""' if service.endswith("workflows") else None  # There is nothing to read.
         try:
-            with _open(f"{self.url}/apis/v2beta1/runs?namespace={NAMESPACE}", timeout=2) as answer:
-                return bool(answer.status == 200)
+            with _open(f"{self.url}/apis/{service}", content, timeout=10):
+                return True
         except urllib.error.HTTPError as refusal:
-            return self.multi_user and refusal.code == 401
-        except (urllib.error.URLError, OSError):
+            return refusal.code != 503
+        except OSError:
             return False
 
 
@@ -208,17 +217,15 @@ def pods_environment(control_plane: ControlPlane, folder: Path) -> dict[str, str
 
 
 def _database(folder: Path, port: int) -> Server:
-    data = folder / "mariadb"
+    data, temporary = folder / "mariadb", folder / "temporary"
+    temporary.mkdir()
+    # Each server begins by removing what it finds of temporary tables: another one's, too, were they all in one folder.
+    own = {"TMPDIR": str(temporary)}
     command = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal"]
-    for last in (False, True):
-        # Its own small server may fail on a machine where all others start at the same moment.
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            break
-        assert not last, done.stdout + done.stderr
-        shutil.rmtree(data, ignore_errors=True)
+    done = subprocess.run(command, env={**os.environ, **own}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
     where = (f"--datadir={data}", "--bind-address=127.0.0.1", f"--port={port}", f"--socket={data / 'socket'}")
-    return Server(["mariadbd", "--no-defaults", "--user=root", *where], folder / "mariadb.log")
+    return Server(["mariadbd", "--no-defaults", "--user=root", *where], folder / "mariadb.log", own)
 
 
 def _make_known(control_plane: ControlPlane, group: str, kind: str, version: str) -> None:
@@ -236,7 +243,7 @@ def _make_known(control_plane: ControlPlane, group: str, kind: str, version: str
     name = f"{names['plural']}.{group}"
     if name not in {found.metadata.name for found in definitions.list_custom_resource_definition().items}:
         definitions.create_custom_resource_definition({"metadata": {"name": name}, "spec": spec})
-    until(lambda: _established(definitions.read_custom_resource_definition_status(name)), 30, f"{name} known")
+    until(lambda: _established(definitions.read_custom_resource_definition_status(name)), what=f"{name} known")
 
 
 def _established(definition: Any) -> bool:

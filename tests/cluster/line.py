@@ -129,10 +129,10 @@ def a_line(site: EdgeSite, folder: Path) -> Iterator[Line]:
             source = {"kind": "folder", "path": str(belt / "normal"), "mode": "loop"}
             settings = {"source": source, "encoder": {"kind": "timer", "per_second": 5}, "brand": ""}
             line = Line(site, bench, Station(folder, settings, bench.inside))
-            until(line.serves, 120, "the line's service")
+            until(line.serves, what="the line's service")
             line.detector("join", line.edge("detectors", "add", DETECTOR, "--host", bench.node).strip())
             with line.station.process():
-                until(line.here, 120, "the detector")
+                until(line.here, what="the detector")
                 line.edge("detectors", "brand", DETECTOR, BRAND)
                 yield line
         finally:

@@ -106,7 +106,7 @@ class Machine:
             self._sweeping = _own_cgroups(self._network.name(self._number))
         self._machine.start(self._has_init)
         self._network.join(self._number, self.init)
-        until(Path("/proc", str(self.init), "root", "run", "booted").exists, 120, f"{self.name} booted")
+        until(Path("/proc", str(self.init), "root", "run", "booted").exists, what=f"{self.name} booted")
 
     def power_off(self) -> None:
         """Without a warning."""

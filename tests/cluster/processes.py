@@ -106,7 +106,7 @@ class Afterwards:
         Raises:
             AssertionError: it failed.
         """
-        self._shell.communicate(timeout=60)
+        self._shell.communicate(timeout=300)
         assert self._shell.returncode == 0, f"{self._shell.args!r} ended with {self._shell.returncode}"
 
 

@@ -37,7 +37,7 @@ from tests.waiting import until, until_either
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 NAMESPACE = "cloudedge-edges"
-PATIENCE = 300.0
+PATIENCE = 600.0
 
 
 class Site:
@@ -77,7 +77,7 @@ class Site:
             "CLOUDEDGE_INBOXES": f"configmaps://{NAMESPACE}",
             "CLOUDEDGE_SCRATCH": str(self.folder / "scratch"),
             "CLOUDEDGE_TRACKING_URI": self._tracking_uri,
-            "CLOUDEDGE_PATIENCE_SECONDS": "60",
+            "CLOUDEDGE_PATIENCE_SECONDS": "300",
         }
 
     def cli(self, *arguments: str, code: int = 0, environment: Mapping[str, str] | None = None) -> str:

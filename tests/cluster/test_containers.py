@@ -110,7 +110,7 @@ def test_the_edges_image_starts_the_runner_when_nothing_else_is_asked(containerd
     mounts = {"/inbox": own(tmp_path / "inbox"), "/state:rw": own(tmp_path / "state")}
     runner = containerd.begin(Container(images.name("edge"), mounts=mounts), log)
 
-    until(lambda: "at work in /state" in log.read_text() or runner.poll() is not None, 120, "the runner's start")
+    until(lambda: "at work in /state" in log.read_text() or runner.poll() is not None, what="the runner's start")
     runner.send_signal(signal.SIGTERM)
 
     assert runner.wait(60) == 0, log.read_text()

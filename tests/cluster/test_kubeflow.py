@@ -303,7 +303,7 @@ def test_a_run_is_followed_until_it_is_over(terminal: Terminal, name: str) -> No
     steps = dict.fromkeys(("pretrain", "collaborate", "evaluate", "register", "report"), "Succeeded")
     terminal.kubeflow.report(run, "Succeeded", **steps)
 
-    out, err = follower.communicate(timeout=60)
+    out, err = follower.communicate()
 
     assert follower.returncode == 0, err
     assert err.splitlines()[-1] == "Report: done after 1 min 5 s"
@@ -358,9 +358,9 @@ def test_edges_stop_when_the_reaper_has_looked_after_a_run_was_terminated_in_kub
         pods.wait()
         # The reaper's own command, with less patience; again and again, as the CronJob does.
         reaper = ("tasks", "reap", "--silent-seconds", "1")
-        until(lambda: f"{name}: {len(EDGES)} orders closed." in site.cli(*reaper), 60, "the reaper's work")
+        until(lambda: f"{name}: {len(EDGES)} orders closed." in site.cli(*reaper), what="the reaper's work")
         logs = [site.folder / f"{edge}.log" for edge in EDGES]
-        until(lambda: all(f"{name}.1.{log.stem}.1 cancelled" in log.read_text() for log in logs), 60, "all edges idle")
+        until(lambda: all(f"{name}.1.{log.stem}.1 cancelled" in log.read_text() for log in logs), what="all edges idle")
     state = run.state()
     assert state is not None
     assert state.state == "stopped"
@@ -382,7 +382,7 @@ def test_a_task_is_cancelled_for_its_edges_even_if_kubeflow_is_away(terminal: Te
 def test_of_two_who_submit_at_the_same_moment_at_most_one_has_their_way(terminal: Terminal, name: str) -> None:
     command = [sys.executable, "-m", "pipelines.cli", "submit", terminal.task_file(digits_task(name)), "--data", "store:digits"]
     both = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [process.communicate(timeout=120)[1] for process in both]
+    said = [process.communicate()[1] for process in both]
 
     assert sorted(process.returncode for process in both) in ([0, 4], [4, 4]), said
     assert [run.state for run in terminal.runs(name)].count("PENDING") == [process.returncode for process in both].count(0)
@@ -522,7 +522,7 @@ def make_pod(control_plane: ControlPlane, name: str, run: str, node: str) -> Non
     }
     container = {"name": "main", "image": "nothing"}
     core = client.CoreV1Api(control_plane.client())
-    until(lambda: core.list_namespaced_service_account(NAMESPACE).items, 30, "the namespace's account")
+    until(lambda: core.list_namespaced_service_account(NAMESPACE).items, what="the namespace's account")
     core.create_namespaced_pod(NAMESPACE, {"metadata": metadata, "spec": {"containers": [container]}})
 
 

@@ -200,7 +200,7 @@ def test_a_run_that_is_terminated_leaves_its_edges_idle_and_goes_on_when_it_is_s
         site.submit(task, *DATA, "--compact")
         until(lambda: site.run(task).order("1", EDGES[1]), 300, "an order for an edge that is away")
         said = ("logs", task.id, "--task", "All rounds")
-        until(lambda: "edges have delivered" in site.said(*said), 60, "what a running step says")
+        until(lambda: "edges have delivered" in site.said(*said), what="what a running step says")
         assert site.orders(task)
         site.terminate(task)
     finally:
@@ -208,7 +208,7 @@ def test_a_run_that_is_terminated_leaves_its_edges_idle_and_goes_on_when_it_is_s
 
     # At once, or where the step's half a second was too short, by the reaper.
     until(lambda: not site.orders(task), 420, "the end of the edges' work")
-    until(lambda: site.phase(task) in {"FAILED", "CANCELED"}, 60, "the end of the run, as Kubeflow says")
+    until(lambda: site.phase(task) in {"FAILED", "CANCELED"}, what="the end of the run, as Kubeflow says")
     until(lambda: re.search("was terminated|No sign of life", site.said("tasks", "show", task.id)), 420, "why it ended")
 
     site.submit(task, *DATA, "--compact")

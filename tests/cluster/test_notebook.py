@@ -26,14 +26,14 @@ from tests.waiting import until
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1800),
     # Of what the notebook's kernel is talked to with.
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
 
 NOTEBOOK = ROOT / "notebooks" / "on_the_cluster.ipynb"
 EDGES = demo_task(2).collaboration.edges
-PATIENCE = 300.0
+PATIENCE = 600.0
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tests.cluster.edge_tier import EdgeSite, EdgeTier
 from tests.cluster.searching import EPOCHS, found, search
 from tests.digits import EDGES
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 EDGE = EDGES[0]
 TRIALS = 5

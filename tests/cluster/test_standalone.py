@@ -19,7 +19,7 @@ from tests.digits import EDGES, digits_task
 from tests.e2e.conftest import Finished
 from tests.waiting import until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 CLOUD = "cloudedge"
 
@@ -61,7 +61,7 @@ class StandaloneSite(EdgeSite):
         with self.pod(name, namespace, *command):
             where = ("--namespace", namespace)
             phase = ("get", "pod", name, *where, "--output", "jsonpath={.status.phase}")
-            until(lambda: self.kubectl(*phase) in {"Succeeded", "Failed"}, 120, f"the end of {name}")
+            until(lambda: self.kubectl(*phase) in {"Succeeded", "Failed"}, what=f"the end of {name}")
             return self.kubectl("logs", name, *where)
 
     @contextmanager
@@ -87,7 +87,7 @@ class StandaloneSite(EdgeSite):
         self.kubectl("apply", *where, "--filename", str(manifest))
         try:
             begun = ("get", "pod", name, *where, "--output", "jsonpath={.status.phase}")
-            until(lambda: self.kubectl(*begun) != "Pending", 60, f"the beginning of {name}")
+            until(lambda: self.kubectl(*begun) != "Pending", what=f"the beginning of {name}")
             yield
         finally:
             self.kubectl("delete", "pod", name, *where)
@@ -141,10 +141,10 @@ def test_network_policies_let_edges_call_the_store_and_nobody_else(site: Standal
         def reached() -> dict[str, bool]:
             return {name: _reached(site.address_of(label), ports[name]) for name, label in names.items()}
 
-        until(lambda: reached() == {"minio": True, "mlflow": False, "another": False}, 60, "what the policies say")
+        until(lambda: reached() == {"minio": True, "mlflow": False, "another": False}, what="what the policies say")
         for policy in ("nobody-calls-unless-allowed", "steps-call-mlflow"):
             site.kubectl("delete", "networkpolicy", policy, "-n", CLOUD)
-        until(lambda: all(reached().values()), 60, "calls that no policy forbids")
+        until(lambda: all(reached().values()), what="calls that no policy forbids")
 
 
 def _reached(address: str, port: int) -> bool:

@@ -13,7 +13,7 @@ from tests.cluster.site import Site
 from tests.digits import EDGES, digits_task
 from tests.e2e.conftest import Finished
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 
 def test_a_run_on_the_cluster_gives_the_laptops_bytes(

@@ -299,7 +299,6 @@ FURTHEST = tuple(
 )
 
 
-@pytest.mark.timeout(600)  # Each example draws a report's charts.
 @enough
 @given(documents(Report), documents(Manifest), LOSSES)
 def test_whatever_can_be_said_within_the_bounds_lets_all_go_on(

@@ -8,6 +8,8 @@ from tests.docs.pages import PAGES, ROOT, blocks
 from tests.docs.reader import Reader, copy_of_the_rooms, installed, resembles
 
 DOCS = ROOT / "docs"
+pytestmark = pytest.mark.timeout(1500)  # Some read for minutes where nothing else is to be done.
+
 READ = {
     ROOT / "README.md",
     DOCS / "guide-ml-engineer.md",
@@ -24,7 +26,6 @@ READ = {
 """Pages whose examples are run below."""
 
 
-@pytest.mark.timeout(600)
 def test_a_newcomer_gets_from_the_readme_through_both_guides_to_a_model_of_their_own(tmp_path: Path) -> None:
     reader = Reader(tmp_path)
     for page in (ROOT / "README.md", DOCS / "guide-ml-engineer.md", DOCS / "guide-site-engineer.md"):

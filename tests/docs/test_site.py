@@ -74,7 +74,6 @@ def build(sources: Path, folder: Path) -> "subprocess.CompletedProcess[str]":
         env={**os.environ, "PYTHONPATH": str(sources)},
         capture_output=True,
         text=True,
-        timeout=100,
         check=False,
     )
 

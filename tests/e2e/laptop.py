@@ -20,7 +20,7 @@ from pipelines.laptop.home import Home
 from tests.traps import lay_traps, lay_traps_on_the_path
 from tests.waiting import until, until_either
 
-PATIENCE = 300.0
+PATIENCE = 600.0
 """Seconds that a run may take on a machine that has much else to do."""
 
 _OF_A_CLUSTER = {
@@ -124,7 +124,7 @@ class Laptop:
 
     def empties(self) -> None:
         """Wait until no process is left."""
-        until(lambda: not self.processes(), 30, "the end of all processes")
+        until(lambda: not self.processes(), what="the end of all processes")
 
     def until(self, condition: Callable[[], object], command: "Command", what: str) -> None:
         """Wait for a moment of the run; that the command ends before is a failure."""

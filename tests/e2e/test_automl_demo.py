@@ -22,7 +22,7 @@ from tests.cloud.tracking.told import WARNINGS_OF_MLFLOW, runs_of
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1500),
     *(pytest.mark.filterwarnings(warning) for warning in WARNINGS_OF_MLFLOW),
 ]
 
@@ -55,7 +55,7 @@ class Shown:
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
     home = tmp_path_factory.mktemp("automl") / "home"
     command = python("pipelines.cli", "demo", "automl", "--home", home, "--json")
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=800, check=False)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=1400, check=False)
     assert done.returncode == 0, done.stderr
     return Shown(home, json.loads(done.stdout), done.stderr)
 

@@ -4,6 +4,7 @@ import os
 import shlex
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -91,7 +92,8 @@ def children(server: psutil.Process) -> list[psutil.Process]:
 
 def kill(*processes: psutil.Process) -> None:
     for process in processes:
-        os.kill(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # Work may have ended since it was found.
+            os.kill(process.pid, signal.SIGKILL)
 
 
 def manifest(laptop: Laptop, edge: str) -> Callable[[], object]:

@@ -20,7 +20,7 @@ from components.inspection_training.records import gate_of
 from tests.docs.pages import ROOT, Block, blocks
 from tests.docs.reader import Reader
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
 DETECTORS = {"camera-1", "camera-2", "camera-3"}
 

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -59,7 +60,8 @@ def at_work(parent: int | None = None) -> dict[str, int]:
 
 def remove(home: Path) -> None:
     """At once, although what is at work may be writing there."""
-    shutil.rmtree(home.rename(home.with_name("gone")), ignore_errors=True)
+    gone = Path(tempfile.mkdtemp(dir=home.parent))
+    shutil.rmtree(home.rename(gone / "home"), ignore_errors=True)
 
 
 def until_an_edge_trains(laptop: Laptop, run: str) -> None:

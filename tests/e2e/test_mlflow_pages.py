@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 from mlflow import MlflowClient
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 import pipelines
 from cloud.runs.run import Run
@@ -23,8 +23,9 @@ from tests.cloud.tracking.told import START, WARNINGS_OF_MLFLOW, edge_record, po
 from tests.digits import EDGES, digits_task
 from tests.e2e.conftest import Finished
 from tests.e2e.laptop import Laptop
+from tests.waiting import until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900), pytest.mark.filterwarnings(*WARNINGS_OF_MLFLOW)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500), pytest.mark.filterwarnings(*WARNINGS_OF_MLFLOW)]
 
 CAREFUL = Fusion(rule="fedavgm", parameters={"learning_rate": 0.3, "momentum": 0.0})
 """Takes a third of each step, so that two rounds bring less."""
@@ -137,11 +138,16 @@ def test_the_rounds_of_all_runs_are_drawn_in_one_chart(told: Told, page: Page) -
     card = page.get_by_test_id("experiment-view-compare-runs-card").filter(has_text="accuracy_on_edges")
     for run in told.runs:
         expect(card.get_by_text(f"{run} (accuracy_on_edges)", exact=True)).to_be_visible()
-    lines = card.locator(".scatterlayer path.js-line")
-    expect(lines.last).to_be_attached()
-    # MLflow draws each run's line twice, the second time to be lit up under the mouse.
-    drawn = set(lines.evaluate_all("lines => lines.map(line => line.getAttribute('d'))"))
-    assert [line.count("L") + 1 for line in drawn] == [3, 3]  # Pretrained, and after each round.
+    until(
+        lambda: [line.count("L") + 1 for line in drawn(card)] == [3, 3],
+        what="a line for each run, pretrained and after each round",
+    )
+
+
+def drawn(card: Locator) -> set[str]:
+    """The lines of a chart; MLflow draws each run's twice, the second time to be lit up under the mouse."""
+    lines = card.locator(".scatterlayer path.js-line").evaluate_all("lines => lines.map(line => line.getAttribute('d'))")
+    return set(lines)
 
 
 def test_a_runs_page_explains_itself(told: Told, page: Page) -> None:
@@ -172,9 +178,7 @@ def test_the_curves_of_a_runs_edges_are_a_click_away_from_it(told: Told, page: P
         expect(curves.get_by_role("link", name=f"digits/{child}", exact=True)).to_be_visible()
     expect(curves.get_by_text("careful-digits")).to_have_count(0)
     card = curves.get_by_test_id("experiment-view-compare-runs-card").filter(has_text="train_loss")
-    expect(card.locator(".scatterlayer path.js-line").last).to_be_attached()
-    drawn = set(card.locator(".scatterlayer path.js-line").evaluate_all("lines => lines.map(line => line.getAttribute('d'))"))
-    assert len(drawn) == 1 + len(EDGES)
+    until(lambda: len(drawn(card)) == 1 + len(EDGES), what="a line for pretraining and each edge")
 
 
 def test_the_first_page_of_an_experiment_shows_all_of_its_runs_and_nothing_else(many: Told, page: Page) -> None:

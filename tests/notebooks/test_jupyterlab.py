@@ -3,11 +3,9 @@
 import json
 import os
 import secrets
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +13,7 @@ import nbformat
 import psutil
 import pytest
 
+from tests.cluster.processes import free_port
 from tests.docs.pages import ROOT
 from tests.waiting import until
 
@@ -62,8 +61,7 @@ def lab(tmp_path: Path) -> Iterator[str]:
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
     notebook = nbformat.v4.new_notebook(cells=cells, metadata=kernel)  # type: ignore[no-untyped-call]
     nbformat.write(notebook, tmp_path / "bearings.ipynb")  # type: ignore[no-untyped-call]
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     token = secrets.token_hex()
     own = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
     settings = tmp_path / ".jupyter" / "settings"
@@ -90,7 +88,7 @@ def lab(tmp_path: Path) -> Iterator[str]:
             [sys.executable, "-m", "jupyterlab", *options], cwd=tmp_path, env=environment, stdout=output, stderr=output
         )
     try:
-        until(lambda: server.poll() is not None or "is running at" in log.read_text(), 60, "JupyterLab")
+        until(lambda: server.poll() is not None or "is running at" in log.read_text(), what="JupyterLab")
         yield f"http://127.0.0.1:{port}/lab/tree/bearings.ipynb?token={token}"
     finally:
         server.terminate()
@@ -128,7 +126,7 @@ def test_a_run_is_watched_read_and_put_right_in_jupyterlab(lab: str, page: "Page
     assert len(children) > 2
     page.get_by_role("menuitem", name="Kernel", exact=True).click()
     page.get_by_role("menuitem", name="Shut Down Kernel", exact=True).click()
-    psutil.wait_procs([kernel, *children], 30)
+    psutil.wait_procs([kernel, *children], 120)
     assert not [child for child in children if child.is_running()]
 
 

@@ -54,6 +54,10 @@ SETTINGS = st.dictionaries(
 )
 
 
+most_are_none = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+"""For tasks at random."""
+
+
 @st.composite
 def tasks(draw: st.DrawFn) -> TrainingTask:
     """Tasks whose open places hold texts that are near what is replaced on the way, now and then too near."""
@@ -74,7 +78,7 @@ def tasks(draw: st.DrawFn) -> TrainingTask:
     )
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.filter_too_much])  # Most tasks at random are none.
+@settings(most_are_none, max_examples=50)
 @given(tasks())
 def test_a_task_that_is_accepted_comes_back_from_its_form_as_the_same_bytes(task: TrainingTask) -> None:
     try:
@@ -87,7 +91,7 @@ def test_a_task_that_is_accepted_comes_back_from_its_form_as_the_same_bytes(task
     assert FORM.task_of(through_kfp(FORM.values_of(asked))).to_json() == asked.to_json()
 
 
-@settings(max_examples=30)
+@settings(most_are_none, max_examples=30)
 @given(tasks())
 def test_a_task_that_is_accepted_comes_back_from_a_form_that_is_one_document_under_any_id(task: TrainingTask) -> None:
     try:

@@ -177,7 +177,7 @@ def test_credentials_that_are_replaced_in_a_file_are_taken_up(
         during = others.submit(store.put, "runs/during", b"1")  # Refused until the file is written anew.
         file.write_text("[default]\naws_access_key_id = half")
         written(file, second)
-        during.result(60)
+        during.result()
     assert query_of(target_of(store))["X-Amz-Credential"].startswith(second.access_key)
     Transport().put(target_of(store), b"1")
 
@@ -228,6 +228,7 @@ def test_whose_credentials_were_good_before_waits_for_others_where_there_may_be_
             store.put("runs/c", b"1")
 
 
+@pytest.mark.usefixtures("time_passes_in_pauses")
 def test_credentials_that_nobody_renews_are_refused_and_the_store_is_not_away(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

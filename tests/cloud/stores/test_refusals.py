@@ -70,6 +70,7 @@ def test_each_refusal_has_its_own_way_out_whatever_is_asked(tmp_path: Path, stat
             assert len(server.requests) <= 2
 
 
+@pytest.mark.usefixtures("time_passes_in_pauses")
 @pytest.mark.parametrize("code", ["ConditionalRequestConflict", "OperationAborted"])
 def test_an_object_that_others_change_without_end_is_named_and_the_store_is_not_away(tmp_path: Path, code: str) -> None:
     with s3_server() as server:

@@ -65,12 +65,14 @@ def serving(database: str, artifacts: Path) -> Iterator[Served]:
         "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(artifacts),
     }
     with patch.dict(os.environ, [*surroundings.items(), SERVE_ARTIFACTS]), warnings.catch_warnings(action="ignore"):
+        from mlflow import set_registry_uri
         from mlflow.server import app, fastapi_app, handlers  # noqa: F401 - it imports one while it answers
 
         # It looks for its places when it is first asked for something there, and remembers them.
         handlers._get_tracking_store()
         handlers._get_model_registry_store()
         handlers._get_artifact_repo_mlflow_artifacts()  # type: ignore[no-untyped-call]
+        set_registry_uri("")  # Which it has set for all clients in this process, whatever they are of.
 
     def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]

@@ -3,12 +3,12 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
 from pathlib import Path
 
+from tests.cluster.processes import free_port
 from tests.waiting import until
 
 
@@ -20,9 +20,7 @@ class MlflowServer:
         self._address = address
         self.folder = folder
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as probe:
-            probe.bind((address, 0))
-            self._port = probe.getsockname()[1]
+        self._port = free_port(address)
         self.uri = f"http://{address}:{self._port}"
 
     def start(self) -> None:

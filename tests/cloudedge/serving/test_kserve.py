@@ -4,13 +4,10 @@ import json
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from cloudedge.interpreter import environment
 from tests.cloudedge.serving.served import Served
 
 
-@pytest.mark.timeout(600)  # What it needs is installed by the first who asks.
 def test_kserves_clients_work_unchanged(served: Served, kserve_python: Path) -> None:
     served.use(2)
     script = Path(__file__).with_name("kserve_client.py")

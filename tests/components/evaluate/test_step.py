@@ -33,7 +33,7 @@ def judged(cloud: Cloud, answers: dict[str, tuple[float, float, int]], test_data
     for edge, answer in answers.items():
         until(lambda edge=edge: [order.work.kind for order in cloud.orders(edge)] == ["evaluate"])  # type: ignore[misc]
         cloud.judge(edge, *answer)
-    at_work.join(60)
+    at_work.join()
     (evaluation,) = found
     return evaluation
 
@@ -54,7 +54,7 @@ class Judging:
 
     def end(self) -> Any:
         """The evaluation, once it is done."""
-        self._at_work.join(60)
+        self._at_work.join()
         return self._found[0]
 
 
@@ -181,7 +181,7 @@ def test_of_each_edge_the_first_model_is_measured_and_one_of_round_1_is_what_it_
     cloud: Cloud, digits: Path
 ) -> None:
     first, second, late = EDGES
-    cloud.pretrained(quorum=2, round_deadline_seconds=0.5).round(1, [first, second])
+    cloud.pretrained(quorum=2).round(1, [first, second])
     cloud.round(2, EDGES)
     order = cloud.run.order("2", first)
     assert order is not None

@@ -24,7 +24,7 @@ main()
 def loaded(*arguments: object) -> set[str]:
     """Top-level names of what a command has imported when it ends."""
     command = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     return set(ended.stderr.rpartition("loaded:")[2].split())
 

@@ -184,7 +184,7 @@ def test_a_package_may_ask_for_the_task_as_one_document(cloudedge: Cloudedge, ta
 def compiled(task_file: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     """What becomes of a task where the administrator has said something of the cluster."""
     command = [sys.executable, "-m", "pipelines.cli", "compile", str(task_file), "-o", str(task_file.with_suffix(".yaml"))]
-    return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=110)
+    return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
 
 
 def test_a_package_names_the_image_and_the_gpu_that_the_administrator_has(task_file: Path) -> None:

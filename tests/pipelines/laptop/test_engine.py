@@ -17,6 +17,9 @@ from pipelines.laptop.engine import Engine, Pipeline
 from pipelines.laptop.job import Job
 from tests.waiting import until
 
+PATIENCE = 600
+"""Seconds for a pipeline's processes, which begin one after the other, on a machine that has much else to do."""
+
 STARTED = """
 import os, signal, sys
 from datetime import UTC, datetime
@@ -49,7 +52,7 @@ def outcome(folder: Path, program: str) -> CloudedgeError | None:
     engine = Engine([sys.executable, "-c", STARTED + program, str(folder)], folder)
     pipeline = Pipeline(run, engine, job(folder))
     try:
-        until(pipeline.over, 100, "the pipeline's end")
+        until(pipeline.over, PATIENCE, "the pipeline's end")
     except CloudedgeError as error:
         return error
     finally:
@@ -147,7 +150,7 @@ def test_the_next_pipeline_is_run_by_the_same_process_unless_something_killed_a_
             with suppress(CloudedgeError):
                 pipeline = Pipeline(run, engine, job(tmp_path))
                 processes.append(engine._process)
-                until(pipeline.over, 100, "the pipeline's end")
+                until(pipeline.over, PATIENCE, "the pipeline's end")
             pipeline.end()
     finally:
         engine.end()

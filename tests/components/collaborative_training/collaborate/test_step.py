@@ -21,7 +21,7 @@ def test_it_gives_what_the_single_steps_give(cloud: Cloud) -> None:
     at_work.start()
     for number in (1, 2):
         deliver_all(cloud, number)
-    at_work.join(60)
+    at_work.join()
     assert rounds == [2]
 
     together = {key: cloud.run.fusion(key) for key in (1, 2)}
