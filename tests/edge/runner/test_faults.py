@@ -273,7 +273,7 @@ def test_a_dead_inbox_ends_an_idle_runner(site: Site) -> None:
 
 
 def test_a_dead_inbox_ends_a_runner_after_an_epoch_and_work_goes_on_from_its_checkpoint(site: Site) -> None:
-    write_samples(site.samples / "many.jsonl", 4000, seed=2)
+    write_samples(site.samples / "many.jsonl", 20_000, seed=2)  # An epoch takes seconds, the look into the inbox less.
     order = site.order(training=SLOW)
     site.want(order)
     with site.running() as runner:
