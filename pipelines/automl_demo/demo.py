@@ -127,9 +127,13 @@ def show(home: Path, say: Callable[[str], None], stay: Callable[[str], None]) ->
 
 def _left_off(begun: Path) -> EdgeAutomlTask | None:
     """What is asked for in a run that has not ended; none: there is none, or it is of another version."""
+    if not begun.exists():
+        return None
+    with disk_errors(begun):
+        content = begun.read_bytes()
     try:
-        return parse(EdgeAutomlTask, begun.read_bytes(), str(begun))
-    except (FileNotFoundError, InvalidDocument):
+        return parse(EdgeAutomlTask, content, str(begun))
+    except InvalidDocument:
         return None
 
 

@@ -20,7 +20,7 @@ from pipelines.laptop.home import Home
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubeflow import KubeflowServer
 from tests.cluster.object_store import MinioServer
-from tests.cluster.site import Site
+from tests.cluster.site import PATIENCE, Site
 from tests.docs.pages import ROOT
 from tests.waiting import until
 
@@ -33,7 +33,6 @@ pytestmark = [
 
 NOTEBOOK = ROOT / "notebooks" / "on_the_cluster.ipynb"
 EDGES = demo_task(2).collaboration.edges
-PATIENCE = 600.0
 
 
 @pytest.fixture
