@@ -6,6 +6,7 @@
     STATE/trained/<order>/<file>        what work made here, and its manifest       (the folder Q3)
     STATE/checkpoints/<order>.safetensors
     STATE/searches.db                   searches for models, under way and over     (the trace; written by work)
+    STATE/telemetry.db                  what the device had to give and what waited, over the last week (written by the runner)
     STATE/device.json                   what cannot be measured on this device      (written by site engineers)
     STATE/calibrations/<form>.json      what networks cost here, for samples of a form
     STATE/runner.lock                   held by the one runner of this state
@@ -71,6 +72,11 @@ class Folders:
     def searches(self) -> Path:
         """Searches for models: the trace's database."""
         return self.state / "searches.db"
+
+    @property
+    def telemetry(self) -> Path:
+        """What the device had to give and what waited for it, over the last week."""
+        return self.state / "telemetry.db"
 
     @property
     def description(self) -> Path:

@@ -6,6 +6,7 @@ A candidate is judged by the bound of its latency and not by the expected one, a
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
 from cloudedge.automl.space import channels, networks
@@ -21,6 +22,7 @@ from cloudedge.documents.automl import (
     NothingFeasible,
     QueuedJob,
     Remedy,
+    Usual,
 )
 from cloudedge.errors import InvalidInput
 
@@ -29,6 +31,9 @@ BACKLOG_SHARE = 0.1
 
 _LEAST_EXPONENT = -300
 """Of a number that is rounded; nothing costs so little."""
+
+_LEAST_WATCHED = timedelta(days=1)
+"""Most of what comes and goes on a device does so within a day."""
 
 _THOUSAND = 999.5
 """From here on three digits round to a thousand, which is written out."""
@@ -83,7 +88,7 @@ def fastest(job: QueuedJob) -> float:
 
 
 def bounds(asked: Limits, state: DeviceState, share: float = BACKLOG_SHARE) -> Bounds:
-    """The limits that hold: those asked for, as far as the queue and the memory leave room for them.
+    """The limits that hold: those asked for, as far as the queue and the memory leave room for them, now and usually.
 
     Args:
         asked: What a model may cost by itself.
@@ -101,15 +106,28 @@ def bounds(asked: Limits, state: DeviceState, share: float = BACKLOG_SHARE) -> B
             f"the queue's tightest deadline of {milliseconds(1000 * tightest)} less {share:.0%} of its work of "
             f"{milliseconds(1000 * backlog(state.jobs))}"
         )
-    free = state.resources.free_memory_cpu
-    memory = free if asked.memory_bytes is None else min(free, asked.memory_bytes)
+    free, often = state.resources.free_memory_cpu, _often_free(state.usual)
+    stays = free if often is None else min(free, often)
+    memory = stays if asked.memory_bytes is None else min(stays, asked.memory_bytes)
     why["memory"] = "asked for" if memory == asked.memory_bytes else "free on the device"
+    if memory not in (free, asked.memory_bytes):
+        why["memory"] = "free on the device at 95% of the moments of the last week"
     if asked.energy_joules is not None:
         why["energy"] = "asked for"
     training = free if asked.training_bytes is None else min(free, asked.training_bytes)
     why["training memory"] = "asked for" if training == asked.training_bytes else "free on the device"
     limits = Limits(latency_ms=latency, memory_bytes=memory, energy_joules=asked.energy_joules, training_bytes=training)
     return Bounds(limits, why)
+
+
+def _often_free(usual: Usual | None) -> int | None:
+    """Bytes that are free nearly always; None: the device was not watched for a day, so that nobody knows.
+
+    A model stays on the device. Its training is over soon, and has what is free now.
+    """
+    if usual is None or usual.until - usual.since < _LEAST_WATCHED or "free_memory_cpu" not in usual.figures:
+        return None
+    return int(usual.figures["free_memory_cpu"].low)
 
 
 def excess(costs: Costs, limits: Limits) -> dict[Limit, float]:

@@ -26,7 +26,9 @@ Bytes = Annotated[int, Field(ge=0, le=2**50)]
 Nodes = Annotated[float, Field(ge=0, le=1e6)]
 MOST_MILLISECONDS = 1e9
 _MOST_AMOUNT = 2.0**50
-"""Of a cost, whatever its unit."""
+"""Of a figure, whatever its unit."""
+
+Amount = Annotated[float, Field(ge=0, le=_MOST_AMOUNT)]
 
 Milliseconds = Annotated[float, Field(ge=0, le=MOST_MILLISECONDS)]
 Loss = Literal["cross-entropy", "label-smoothing", "focal", "mse"]
@@ -61,12 +63,33 @@ class Resources(Part):
     origins: dict[str, Origin] = Field(default_factory=dict, description="Where each of these figures comes from, by its name.")
 
 
+class Spread(Part):
+    """How a figure was at many moments."""
+
+    low: Amount = Field(description="At 95% of the moments it was not lower.")
+    median: Amount = Field(description="At half of the moments it was not lower.")
+    high: Amount = Field(description="At 95% of the moments it was not higher.")
+
+
+class Usual(Part):
+    """How a device was over some time, as its runner looked at it again and again."""
+
+    looks: int = Field(ge=1, description="How often.")
+    since: Time = Field(description="When first.")
+    until: Time = Field(description="When last.")
+    figures: dict[str, Spread] = Field(
+        max_length=20,
+        description="Those of the resources, by name; `waiting`: tasks in the queue; `backlog`: seconds that these take.",
+    )
+
+
 class DeviceState(Part):
     """What the size of a search follows from: X."""
 
     jobs: tuple[QueuedJob, ...] = Field(default=(), max_length=1000, description="The queue, first one first.")
     resources: Resources = Field(description="What the device has to give.")
     at: Time = Field(description="When it was looked at.")
+    usual: Usual | None = Field(default=None, description="How it was over the last week; none: nobody looked.")
 
 
 class Candidate(Part):
@@ -126,10 +149,8 @@ class Change(Part):
     """A limit that would have to be another one."""
 
     limit: Limit = Field(description="Which.")
-    allowed: float = Field(ge=0, le=_MOST_AMOUNT, description="What is allowed: milliseconds, bytes or joules.")
-    needed: float = Field(
-        ge=0, le=_MOST_AMOUNT, description="What the candidate needs, in the same unit: the least that would do."
-    )
+    allowed: Amount = Field(description="What is allowed: milliseconds, bytes or joules.")
+    needed: Amount = Field(description="What the candidate needs, in the same unit: the least that would do.")
 
 
 class Remedy(Part):

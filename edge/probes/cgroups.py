@@ -4,7 +4,7 @@ https://docs.kernel.org/admin-guide/cgroup-v2.html and https://docs.kernel.org/a
 all groups within it, so that each is asked from the process's own up to where the hierarchy is mounted.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from edge.probes.files import ROOT, number, table, text
@@ -17,16 +17,28 @@ _TOGETHER = "all"
 
 
 class ControlGroups:
-    """The groups of this process."""
+    """The groups of this process, or of one that enters others."""
 
-    def __init__(self, root: Path = ROOT) -> None:
-        """Find them."""
+    def __init__(self, root: Path = ROOT, entered: Sequence[str] = ()) -> None:
+        """Find them.
+
+        Args:
+            root: Where the system's files are.
+            entered: Folders of groups that are asked instead of the process's own, each where it is of the same hierarchy.
+        """
         mounts, paths = _mounts(root), _paths(root)
         self._folders: dict[str, list[Path]] = {}
         for controller, path in paths.items():
             if controller in mounts:
                 mounted, at = mounts[controller]
                 self._folders[controller] = list(_upwards(path, mounted, root / at.relative_to("/")))
+        for controller, (_, at) in mounts.items():
+            top = (root / at.relative_to("/")).resolve()
+            for group in entered:
+                folder = (root / Path(group).relative_to("/")).resolve()
+                if folder.is_relative_to(top):
+                    below = PurePosixPath(folder.relative_to(top))
+                    self._folders[controller] = [top / part for part in (below, *below.parents)]
 
     def cores(self) -> float | None:
         """Cores that may be used at a time, on average; none: as many as there are."""

@@ -3,6 +3,7 @@
 import os
 import platform
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from cloudedge.documents.automl import Processor
@@ -20,9 +21,9 @@ def processor(root: Path = ROOT) -> Processor:
     return Processor(model=(model or platform.machine())[:200], cores=cores(root), clock_mhz=_clock(root, about))
 
 
-def cores(root: Path = ROOT) -> float:
-    """Cores that this process may use at a time."""
-    allowed = ControlGroups(root).cores()
+def cores(root: Path = ROOT, entered: Sequence[str] = ()) -> float:
+    """Cores that this process may use at a time, or would in control groups that it enters."""
+    allowed = ControlGroups(root, entered).cores()
     there = float(len(os.sched_getaffinity(0)))
     return there if allowed is None else min(there, allowed)
 
@@ -30,12 +31,17 @@ def cores(root: Path = ROOT) -> float:
 class Load:
     """How much of the processor was used since this was made."""
 
-    def __init__(self, root: Path = ROOT) -> None:
-        """Begin."""
-        self._root = root
+    def __init__(self, root: Path = ROOT, entered: Sequence[str] = ()) -> None:
+        """Begin.
+
+        Args:
+            root: Where the system's files are.
+            entered: Control groups that are asked instead of this process's own.
+        """
+        self._root, self._entered = root, entered
         self._began = time.monotonic()
         self._ticks = self._idle_and_all()
-        self._quotas = ControlGroups(root).quotas()
+        self._quotas = ControlGroups(root, entered).quotas()
 
     def free_cores(self) -> float:
         """Cores that nobody used, within the limits of the control groups; some time must have passed."""
@@ -44,7 +50,7 @@ class Load:
         there = len(os.sched_getaffinity(0))
         found = [there * (idle_now - idle) / (total_now - total) if total_now > total else float(there)]
         seconds = max(time.monotonic() - self._began, 1e-3)
-        for (quota, used), (_, used_now) in zip(self._quotas, ControlGroups(self._root).quotas(), strict=False):
+        for (quota, used), (_, used_now) in zip(self._quotas, ControlGroups(self._root, self._entered).quotas(), strict=False):
             found.append(quota if used is None or used_now is None else quota - (used_now - used) / seconds)
         return max(0.0, min(found))
 

@@ -24,22 +24,53 @@ def resources(description: DeviceDescription | None = None, period: float = PERI
         period: How long, in seconds.
         root: Where the system's files are.
     """
-    load, meter = Load(root), EnergyMeter(root)
+    watched = ResourceMeter(description, root)
     time.sleep(period)
-    there, free = cores(root), load.free_cores()
-    watts, watts_origin = device_watts(meter, description, 1 - free / there if there else 0.0)
-    memory = table(root / "proc/meminfo").get("MemAvailable", 0) * 1024
-    allowed = ControlGroups(root).free_memory()
-    if allowed is not None:
-        memory = min(memory, allowed)
-    origins: dict[str, Origin] = {"free_nodes_cpu": "measured", "free_memory_cpu": "measured", "average_power": watts_origin}
-    if description is not None and description.cores is not None and description.cores < free:
-        free, origins["free_nodes_cpu"] = description.cores, "described"
-    if description is not None and description.memory_bytes is not None and description.memory_bytes < memory:
-        memory, origins["free_memory_cpu"] = description.memory_bytes, "described"
-    npus = [*accelerators(description, period / 5, root), _NONE, _NONE][:MOST]
-    for place, npu in enumerate(npus):
-        origins |= {f"free_nodes_npu{place}": npu.origin, f"free_memory_npu{place}": npu.origin}
+    return watched.read()
+
+
+class ResourceMeter:
+    """What the device has to give: processor and power on average since this was made, memory at the end.
+
+    It is told as work on the device sees it, within the control groups that the description has all work enter.
+    """
+
+    def __init__(self, description: DeviceDescription | None = None, root: Path = ROOT) -> None:
+        """Begin.
+
+        Args:
+            description: What cannot be measured on it, and what a search may count on.
+            root: Where the system's files are.
+        """
+        self._description, self._root = description, root
+        self._groups = description.control_groups if description else ()
+        self._load, self._energy = Load(root, self._groups), EnergyMeter(root)
+
+    def read(self) -> Resources:
+        """Read it; some time must have passed."""
+        description, root = self._description, self._root
+        there, free = cores(root, self._groups), self._load.free_cores()
+        watts, watts_origin = device_watts(self._energy, description, 1 - free / there if there else 0.0)
+        memory = table(root / "proc/meminfo").get("MemAvailable", 0) * 1024
+        allowed = ControlGroups(root, self._groups).free_memory()
+        if allowed is not None:
+            memory = min(memory, allowed)
+        origins: dict[str, Origin] = {
+            "free_nodes_cpu": "measured",
+            "free_memory_cpu": "measured",
+            "average_power": watts_origin,
+        }
+        if description is not None and description.cores is not None and description.cores < free:
+            free, origins["free_nodes_cpu"] = description.cores, "described"
+        if description is not None and description.memory_bytes is not None and description.memory_bytes < memory:
+            memory, origins["free_memory_cpu"] = description.memory_bytes, "described"
+        npus = [*accelerators(description, root=root), _NONE, _NONE][:MOST]
+        for place, npu in enumerate(npus):
+            origins |= {f"free_nodes_npu{place}": npu.origin, f"free_memory_npu{place}": npu.origin}
+        return _resources(free, memory, npus, watts, origins)
+
+
+def _resources(free: float, memory: int, npus: list[Accelerator], watts: float, origins: dict[str, Origin]) -> Resources:
     return Resources(
         free_nodes_cpu=free,
         free_nodes_npu0=npus[0].free_nodes,

@@ -21,9 +21,11 @@ from edge.folders import Folders
 from edge.line.settings import have_line
 from edge.lock import locked
 from edge.messages import Message
+from edge.probes.telemetry import PERIOD_SECONDS
 from edge.runner.inbox import InboxDirectory
 from edge.runner.ledger import Ledger
 from edge.runner.line import LineService
+from edge.runner.observing import Observer
 from edge.runner.orders import Orders
 from edge.runner.settings import Settings
 from edge.runner.supervisor import Work
@@ -65,6 +67,7 @@ class Runner:
             settings.file_roots, settings.report_seconds, self._ledger.incarnation(), starts * _REPORTS_PER_START, woken
         )
         self._orders = Orders(settings, self._ledger, self._uplink)
+        self._observer = Observer(folders, settings.telemetry_seconds)
         self._line = LineService(folders)
         if settings.line:
             have_line(folders, settings.line)
@@ -101,6 +104,7 @@ class Runner:
             return
         self._orders.start_work()
         self._line.tend()
+        self._observer.tend()
         self._wait()
 
     def _look_into_inbox(self) -> None:
@@ -189,6 +193,13 @@ def _parsed(arguments: list[str] | None) -> Settings:
     add("--poll-seconds", type=_positive, default=0.2, metavar="N", help="Time between looks into the inbox (%(default)s).")
     add("--report-seconds", type=_positive, default=1.0, metavar="N", help="Time between reports on batches (%(default)s).")
     add("--keep-workers-seconds", type=_positive, default=300.0, metavar="N", help="Stay of an idle fork server (%(default)s).")
+    add(
+        "--telemetry-seconds",
+        type=_positive,
+        default=PERIOD_SECONDS,
+        metavar="N",
+        help="Time between looks at the device (%(default)s).",
+    )
     add("--keep-models", type=int, default=20, metavar="N", help="Trained models whose files are kept (%(default)s).")
     add("--line", default="", metavar="HOST:PORT", help="Be a production line's edge server, which detectors reach there.")
     options = parser.parse_args(arguments)
@@ -203,6 +214,7 @@ def _parsed(arguments: list[str] | None) -> Settings:
         poll_seconds=options.poll_seconds,
         report_seconds=options.report_seconds,
         keep_workers_seconds=options.keep_workers_seconds,
+        telemetry_seconds=options.telemetry_seconds,
         keep_models=options.keep_models,
         line=options.line,
     )

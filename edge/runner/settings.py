@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge.probes.telemetry import PERIOD_SECONDS
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -19,6 +21,7 @@ class Settings:
         poll_seconds: Time between two looks into the inbox, in seconds.
         report_seconds: Least time between two reports that tell only of batches, in seconds.
         keep_workers_seconds: How long the own fork server stays after the last work, in seconds.
+        telemetry_seconds: Time between two looks at what the device has to give, in seconds.
         keep_models: Number of trained models whose files are kept, the newest.
         line: host:port where a production line's detectors reach this machine; empty: as it was told before, if it was.
     """
@@ -33,5 +36,6 @@ class Settings:
     poll_seconds: float = 0.2
     report_seconds: float = 1.0
     keep_workers_seconds: float = 300.0
+    telemetry_seconds: float = PERIOD_SECONDS
     keep_models: int = 20
     line: str = ""

@@ -44,6 +44,7 @@ _UNITS = {
     "free_memory_npu1": "bytes",
     "average_power": "W",
 }
+_QUEUE_UNITS = {"waiting": "tasks", "backlog": "s"}
 
 
 def device(
@@ -78,6 +79,15 @@ def device(
         [name, _amount(getattr(source, name)), unit, source.origins.get(name)] for name, unit in _UNITS.items()
     ]
     print_table("source", ["WHAT", "NOW", "UNIT", "WHERE FROM"], rows)
+    if found.usual is not None:
+        since, looks = found.usual.since.isoformat(timespec="seconds"), found.usual.looks
+        rows = []
+        for name, spread in found.usual.figures.items():
+            unit = _UNITS.get(name) or _QUEUE_UNITS.get(name)
+            whole = unit in ("bytes", "tasks")
+            amounts = [_amount(int(value) if whole else value) for value in (spread.low, spread.median, spread.high)]
+            rows.append([name, *amounts, unit])
+        print_table(f"usually ({looks} looks since {since})", ["WHAT", "5%", "MEDIAN", "95%", "UNIT"], rows)
     header = ["RUNTIME S", "ON NPU S", "ENERGY J", "ON NPU J", "CORES", "NPU CORES", "LIMIT S"]
     print_table("job", header, [list(job.model_dump().values()) for job in found.jobs])
     rows = [

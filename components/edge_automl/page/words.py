@@ -1,14 +1,23 @@
 """What the report says of networks, limits and costs, in words."""
 
+from collections.abc import Callable, Mapping
 from typing import get_args
 
 from cloud.pages.words import count, duration, size
 from cloudedge.automl.screen import milliseconds
 from cloudedge.automl.space import channels
-from cloudedge.documents.automl import Candidate, Costs, Limit, Limits, Processor, QueuedJob, Resources
+from cloudedge.documents.automl import Candidate, Costs, Limit, Limits, Processor, QueuedJob, Resources, Usual
 from components.edge_automl.page.findings import DeviceStory, Findings
 
 LIMITS: tuple[Limit, ...] = get_args(Limit)
+
+_USUAL: Mapping[str, tuple[str, Callable[[float], str]]] = {
+    "free_nodes_cpu": ("cores free", lambda value: f"{value:.3g}"),
+    "free_memory_cpu": ("memory free", lambda value: size(int(value))),
+    "average_power": ("power", lambda value: f"{value:.3g} W"),
+    "backlog": ("work waiting", duration),
+}
+"""What is told of how a device usually is, and how it is written."""
 
 
 def in_short(candidate: Candidate) -> str:
@@ -52,6 +61,16 @@ def queue(jobs: tuple[QueuedJob, ...]) -> str:
         return "empty"
     tightest = min(job.latency_limit for job in jobs)
     return f"{count(len(jobs), 'task')}, the tightest one due in {duration(tightest)}"
+
+
+def usual(found: Usual) -> str:
+    """How a device was while it was watched."""
+    figures = []
+    for name, (title, write) in _USUAL.items():
+        if spread := found.figures.get(name):
+            figures.append(f"{title} {write(spread.median)} ({write(spread.low)} to {write(spread.high)})")
+    watched = duration((found.until - found.since).total_seconds())
+    return f"{', '.join(figures)}: median (5% to 95%) of {count(found.looks, 'look')} within {watched}"
 
 
 def resources(found: Resources) -> list[tuple[str, str]]:

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from pydantic import ValidationError
 from cloudedge.automl.meta.simulating import Device
 from cloudedge.automl.screen import Screen, amount, bounds, broken, deadline, in_words, milliseconds
 from cloudedge.automl.space import networks
-from cloudedge.documents.automl import Candidate, Change, Limit, Limits, NothingFeasible, QueuedJob
+from cloudedge.documents.automl import Candidate, Change, DeviceState, Limit, Limits, NothingFeasible, QueuedJob, Spread, Usual
 from cloudedge.errors import InvalidInput
 from tests.cloudedge.automl.devices import BOARD, DATA, DEVICES, JOBS, LIMITS, NoMeter, job, state
 
@@ -35,6 +36,22 @@ def test_the_tighter_of_what_is_asked_and_what_is_left_holds() -> None:
     asked = bounds(Limits(latency_ms=40, memory_bytes=2**10, energy_joules=1), state(job(1, 0.3), memory=2**20), share=0.1)
     assert asked.limits == Limits(latency_ms=40, memory_bytes=2**10, energy_joules=1, training_bytes=2**20)
     assert asked.why == {**dict.fromkeys(("latency", "memory", "energy"), "asked for"), "training memory": "free on the device"}
+
+
+def test_a_model_stays_and_counts_on_no_more_memory_than_is_usual_and_its_training_on_what_is_free_now() -> None:
+    def watched(hours: float, low: float) -> DeviceState:
+        begun = datetime(2026, 1, 1, tzinfo=UTC)
+        memory = Spread(low=low, median=2**29, high=2**30)
+        usual = Usual(looks=9, since=begun, until=begun + timedelta(hours=hours), figures={"free_memory_cpu": memory})
+        return state(memory=2**20).model_copy(update={"usual": usual})
+
+    found = bounds(Limits(), watched(30, 2**18))
+    assert (found.limits.memory_bytes, found.limits.training_bytes) == (2**18, 2**20)
+    assert found.why["memory"] == "free on the device at 95% of the moments of the last week"
+    assert bounds(Limits(memory_bytes=2**10), watched(30, 2**18)).why["memory"] == "asked for"
+    for unlike in (watched(23, 2**18), watched(30, 2**22)):  # Too short a time; or less is free now than ever.
+        assert bounds(Limits(), unlike).limits.memory_bytes == 2**20
+        assert bounds(Limits(), unlike).why["memory"] == "free on the device"
 
 
 def test_what_cannot_be_trained_in_the_free_memory_is_screened_out_by_that_name_and_smaller_batches_help() -> None:

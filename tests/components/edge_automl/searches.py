@@ -39,6 +39,7 @@ from cloudedge.documents.automl import (
     Resources,
     SearchRecord,
     Trial,
+    Usual,
 )
 from cloudedge.documents.deployable import Deployable, Lineage
 from cloudedge.documents.kinds.search import Searched
@@ -67,12 +68,14 @@ class Site:
         device: What it is.
         resources: What it has to give.
         jobs: Its queue.
+        usual: How it was over the last week; none: nobody looked.
         off: Share by which costs are measured off at most; above what is predicted more than below.
     """
 
     device: Device = BOARD
     resources: Resources = FREE
     jobs: tuple[QueuedJob, ...] = ()
+    usual: Usual | None = None
     off: float = 0.12
 
 
@@ -137,7 +140,7 @@ def measured(site: Site, trial: Trial) -> Costs:
 
 def searched(order: str, name: str, site: Site, asked: EdgeAutomlTask) -> tuple[Searched, SearchRecord]:
     """What comes of a device's search."""
-    state = DeviceState(jobs=site.jobs, resources=site.resources, at=AT)
+    state = DeviceState(jobs=site.jobs, resources=site.resources, at=AT, usual=site.usual)
     limits = bounds(asked.allowed.limits, state, asked.backlog_share)
     screen = Screen(site.device, asked.data, limits.limits)
     predictions = tuple(

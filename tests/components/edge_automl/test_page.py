@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from cloud.runs.events import record
 from cloud.tracking import Registered
 from cloudedge.automl.screen import candidate_in_words, in_words
-from cloudedge.documents.automl import Limits
+from cloudedge.documents.automl import Limits, Spread, Usual
 from cloudedge.documents.kinds.search import Searched
 from cloudedge.documents.tasks.edge_automl import Allowed
 from cloudedge.errors import NotFound, StoreFailed
@@ -24,7 +25,7 @@ from components.edge_automl.records import DONE, SEARCH
 from components.edge_automl.registration import registration_of
 from tests.cloudedge.automl.devices import job
 from tests.components.collaborative_training.page.reading import Page
-from tests.components.edge_automl.searches import BARREN, SITES, STRAIT, Searches, Site, delivery, retold, searched, task
+from tests.components.edge_automl.searches import AT, BARREN, SITES, STRAIT, Searches, Site, delivery, retold, searched, task
 
 HOSTILE = """<script>alert('x')</script> & <img src=x onerror="alert(1)"> | [a](b)"""
 
@@ -189,6 +190,24 @@ def test_the_device_is_told_with_its_queue_and_where_each_figure_is_from(store: 
     ):
         assert fact in page.texts, fact
     assert "1.5 s; 0.2 s on an accelerator" in page.texts
+
+
+def test_the_device_is_told_with_how_it_usually_is(store: DirectoryStore) -> None:
+    figures = {
+        "free_nodes_cpu": Spread(low=0.2, median=1.5, high=1.9),
+        "free_memory_cpu": Spread(low=2**27, median=2**28, high=2**29),
+        "backlog": Spread(low=0, median=0, high=120),
+        HOSTILE: Spread(low=0, median=0, high=0),
+    }
+    usual = Usual(looks=1000, since=AT - timedelta(hours=84), until=AT, figures=figures)
+    searches = Searches(store, task(), {"gate-2": replace(SITES["gate-2"], usual=usual)})
+    searches.ended()
+    page = page_of(searches)
+    assert (
+        "cores free 1.5 (0.2 to 1.9), memory free 256 MiB (128 MiB to 512 MiB), work waiting 0.0 s (0.0 s to 2 min 0 s): "
+        "median (5% to 95%) of 1,000 looks within 3 d 12 h"
+    ) in page.texts
+    assert not any("onerror" in text for text in page.texts)
 
 
 def test_a_search_that_tpe_led_says_why(store: DirectoryStore) -> None:

@@ -66,6 +66,46 @@ def test_in_a_container_the_own_group_is_what_is_mounted(tmp_path: Path) -> None
     assert ControlGroups(root).cores() == 0.2
 
 
+def test_groups_that_work_enters_are_asked_instead_of_those_that_the_runner_is_in(tmp_path: Path) -> None:
+    root = tree(
+        tmp_path,
+        {
+            "proc/self/mountinfo": "1 2 0:3 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
+            "2 2 0:4 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory",
+            "proc/self/cgroup": "5:cpu,cpuacct:/runner\n4:memory:/runner",
+            "sys/fs/cgroup/cpu,cpuacct/runner/cpu.cfs_quota_us": "90000",
+            "sys/fs/cgroup/cpu,cpuacct/runner/cpu.cfs_period_us": "100000",
+            "sys/fs/cgroup/cpu,cpuacct/work/small/cpu.cfs_quota_us": "50000",
+            "sys/fs/cgroup/cpu,cpuacct/work/small/cpu.cfs_period_us": "100000",
+            "sys/fs/cgroup/cpu,cpuacct/work/small/cpuacct.usage": "1500000000",
+            "sys/fs/cgroup/cpu,cpuacct/work/cpu.cfs_quota_us": "70000",
+            "sys/fs/cgroup/cpu,cpuacct/work/cpu.cfs_period_us": "100000",
+            "sys/fs/cgroup/memory/runner/memory.limit_in_bytes": str(64 * MIB),
+            "sys/fs/cgroup/memory/runner/memory.usage_in_bytes": "0",
+        },
+    )
+    (root / "sys/fs/cgroup/cpu").symlink_to("cpu,cpuacct")
+    found = ControlGroups(root, ["/sys/fs/cgroup/cpu/work/small"])
+    assert found.quotas() == [(0.5, 1.5), (0.7, None)]
+    assert found.free_memory() == 64 * MIB  # No group of that kind is entered.
+
+
+def test_a_group_of_version_2_that_work_enters_is_asked_with_those_around_it(tmp_path: Path) -> None:
+    root = tree(
+        tmp_path,
+        {
+            "proc/self/mountinfo": "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw",
+            "proc/self/cgroup": "0::/runner",
+            "sys/fs/cgroup/runner/cpu.max": "10000 100000",
+            "sys/fs/cgroup/work/cpu.max": "150000 100000",
+            "sys/fs/cgroup/work/memory.max": str(100 * MIB),
+            "sys/fs/cgroup/work/memory.current": str(30 * MIB),
+        },
+    )
+    found = ControlGroups(root, ["/sys/fs/cgroup/work"])
+    assert (found.cores(), found.free_memory()) == (1.5, 70 * MIB)
+
+
 def test_without_control_groups_nothing_is_limited(tmp_path: Path) -> None:
     found = ControlGroups(tmp_path)
     assert (found.cores(), found.quotas(), found.free_memory()) == (None, [], None)

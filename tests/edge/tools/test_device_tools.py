@@ -2,14 +2,17 @@
 
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from cloudedge.automl.predicting import LEAST_MEASUREMENTS
+from cloudedge.documents.automl import DeviceState, Resources
 from edge.calibration import calibrating
 from edge.cli import main
 from edge.folders import Folders
+from edge.probes.telemetry import Telemetry
 from tests.cloudedge.automl.test_graph import a_format
 from tests.terminal import Ended, called
 
@@ -38,6 +41,31 @@ def test_a_device_tells_what_it_has_to_give_and_where_each_figure_comes_from(tmp
     told = edge("device", "--state", state, "--json").json
     assert told["state"]["resources"]["origins"]["free_memory_cpu"] == "measured"
     assert told["calibrations"] == []
+
+
+def test_a_device_that_was_watched_tells_how_it_usually_is(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    for memory in (3000, 5000):
+        source = Resources(free_nodes_cpu=1.5, free_memory_cpu=memory, average_power=0)
+        Telemetry(Folders(state).telemetry).keep(DeviceState(resources=source, at=datetime.now(UTC)))
+    shown = edge("device", "--state", state)
+    assert shown.code == 0, shown.err
+    _, *lines = shown.out[shown.out.index("usually (2 looks since ") :].splitlines()
+    table = {words[0]: words[1:] for line in lines if (words := line.split())}
+    assert table["free_memory_cpu"] == ["3,000", "3,000", "5,000", "bytes"]
+    assert table["free_nodes_cpu"] == ["1.50", "1.50", "1.50", "cores"]
+    assert table["waiting"] == ["0", "0", "0", "tasks"]
+    assert edge("device", "--state", state, "--json").json["state"]["usual"]["looks"] == 2
+
+
+def test_where_it_cannot_be_read_how_a_device_usually_is_the_rest_is_told(tmp_path: Path) -> None:
+    path = Folders(tmp_path / "state").telemetry
+    path.parent.mkdir()
+    path.write_bytes(b"no database, and longer than the header of one. " * 100)
+    shown = edge("device", "--state", path.parent)
+    assert shown.code == 0, shown.err
+    assert "usually" not in shown.out
+    assert "free_memory_cpu" in shown.out
 
 
 def test_a_description_with_a_fault_is_not_kept(tmp_path: Path) -> None:
