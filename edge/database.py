@@ -37,7 +37,13 @@ def disk_trouble(path: Path) -> Iterator[None]:
 
 
 def connect(
-    path: Path, schema: str, version: int, upgrades: Mapping[int, Iterable[str]] | None = None, *, shared: bool = False
+    path: Path,
+    schema: str,
+    version: int,
+    upgrades: Mapping[int, Iterable[str]] | None = None,
+    *,
+    shared: bool = False,
+    patience: float = _BUSY_SECONDS,
 ) -> sqlite3.Connection:
     """Open a database, make it if it is new, and bring it up to date if it is old.
 
@@ -47,6 +53,7 @@ def connect(
         version: Version of the schema, kept in the file.
         upgrades: Statements that lead from a version to the next one.
         shared: Whether several threads use the connection; they see to it that only one does at a time.
+        patience: How long others that use the file are waited for, in seconds.
 
     Raises:
         StoreFailed: the disk refuses.
@@ -57,9 +64,9 @@ def connect(
     except OSError as error:
         raise StoreFailed(f"Cannot make {path.parent}: {error.strerror}. Choose another --state directory.") from None
     with disk_trouble(path):
-        database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=not shared)
+        database = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=not shared)
         database.row_factory = sqlite3.Row
-        _keep_log_ahead(database)
+        _keep_log_ahead(database, patience)
         database.execute("PRAGMA synchronous = FULL")
         steps = {0: schema.split(";"), **(upgrades or {})}
         while (found := _version(database)) in steps and found != version:
@@ -74,9 +81,9 @@ def connect(
     return database
 
 
-def _keep_log_ahead(database: sqlite3.Connection) -> None:
+def _keep_log_ahead(database: sqlite3.Connection, patience: float) -> None:
     """Have readers and the writer not wait for each other. For this alone SQLite itself waits for nobody who does it, too."""
-    end = time.monotonic() + _BUSY_SECONDS
+    end = time.monotonic() + patience
     while True:
         try:
             database.execute("PRAGMA journal_mode = WAL")

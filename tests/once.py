@@ -1,6 +1,7 @@
 """What takes long to make is made once for all tests, also where they are spread over several processes."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
     folder, done = root / name, root / f"{name}.done"
     with FileLock(root / f"{name}.lock"):
         if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # Where making it failed.
             folder.mkdir()
             make(folder)
             done.touch()

@@ -20,6 +20,9 @@ def test_passes():
     assert not place.exists()
     place.touch()
 """
+_SKIPPED = _SOMETIMES.replace("assert tried", "tried and pytest.skip('nothing here')\n    assert tried").replace(
+    "from pathlib import Path", "from pathlib import Path\nimport pytest"
+)
 _ALWAYS = """
 def test_fails():
     raise AssertionError
@@ -69,7 +72,18 @@ def test_what_fails_twice_has_failed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, tmp_path, _SOMETIMES, _ALWAYS) == 1
-    assert "passed alone" not in capfd.readouterr().out
+    (passed,) = (line for line in capfd.readouterr().out.splitlines() if "passed alone" in line)
+    assert "test_fails_the_first_time" in passed
+    assert "test_fails." not in passed
+
+
+def test_what_is_skipped_when_it_is_tried_again_has_failed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, tmp_path, _SKIPPED) == 1
+    said = capfd.readouterr().out
+    assert "1 skipped" in said
+    assert "passed alone" not in said
 
 
 def test_where_many_fail_none_is_run_again(

@@ -35,6 +35,9 @@ _LEAST_EXPONENT = -300
 _LEAST_WATCHED = timedelta(days=1)
 """Most of what comes and goes on a device does so within a day."""
 
+_LEAST_LOOKS = 100
+"""A clock that is put right makes few looks seem to be of a long time; and of fewer, the twentieth lowest is little known."""
+
 _THOUSAND = 999.5
 """From here on three digits round to a thousand, which is written out."""
 
@@ -106,12 +109,11 @@ def bounds(asked: Limits, state: DeviceState, share: float = BACKLOG_SHARE) -> B
             f"the queue's tightest deadline of {milliseconds(1000 * tightest)} less {share:.0%} of its work of "
             f"{milliseconds(1000 * backlog(state.jobs))}"
         )
-    free, often = state.resources.free_memory_cpu, _often_free(state.usual)
-    stays = free if often is None else min(free, often)
+    free, stays, since_when = state.resources.free_memory_cpu, state.resources.free_memory_cpu, ""
+    if state.usual is not None and (often := _often_free(state.usual)) is not None and often < free:
+        stays, since_when = often, f" at 95% of the moments of {_days(state.usual)}"
     memory = stays if asked.memory_bytes is None else min(stays, asked.memory_bytes)
-    why["memory"] = "asked for" if memory == asked.memory_bytes else "free on the device"
-    if memory not in (free, asked.memory_bytes):
-        why["memory"] = "free on the device at 95% of the moments of the last week"
+    why["memory"] = "asked for" if memory == asked.memory_bytes else f"free on the device{since_when}"
     if asked.energy_joules is not None:
         why["energy"] = "asked for"
     training = free if asked.training_bytes is None else min(free, asked.training_bytes)
@@ -120,14 +122,20 @@ def bounds(asked: Limits, state: DeviceState, share: float = BACKLOG_SHARE) -> B
     return Bounds(limits, why)
 
 
-def _often_free(usual: Usual | None) -> int | None:
-    """Bytes that are free nearly always; None: the device was not watched for a day, so that nobody knows.
+def _often_free(usual: Usual) -> int | None:
+    """Bytes that are free nearly always; None: the device was not watched for long enough to know.
 
     A model stays on the device. Its training is over soon, and has what is free now.
     """
-    if usual is None or usual.until - usual.since < _LEAST_WATCHED or "free_memory_cpu" not in usual.figures:
+    memory = usual.figures.get("free_memory_cpu")
+    if memory is None or memory.looks < _LEAST_LOOKS or usual.until - usual.since < _LEAST_WATCHED:
         return None
-    return int(usual.figures["free_memory_cpu"].low)
+    return int(memory.low)
+
+
+def _days(usual: Usual) -> str:
+    days = round((usual.until - usual.since) / timedelta(days=1))
+    return f"the last {days} days" if days > 1 else "the last day"
 
 
 def excess(costs: Costs, limits: Limits) -> dict[Limit, float]:

@@ -6,7 +6,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from cloudedge.documents.base import Document, Part
 from cloudedge.documents.data import Dtype
-from cloudedge.documents.report import Count, Seconds, Share, Text, Time
+from cloudedge.documents.report import MOST_COUNT, Count, Seconds, Share, Text, Time
 from cloudedge.names import FOLDER, NAME
 
 MOST_LAYERS = 6
@@ -66,21 +66,35 @@ class Resources(Part):
 class Spread(Part):
     """How a figure was at many moments."""
 
-    low: Amount = Field(description="At 95% of the moments it was not lower.")
-    median: Amount = Field(description="At half of the moments it was not lower.")
-    high: Amount = Field(description="At 95% of the moments it was not higher.")
+    looks: int = Field(ge=1, le=MOST_COUNT, description="At how many.")
+    low: Amount = Field(description="At 95% of them it was not lower.")
+    median: Amount = Field(description="At half of them it was not lower.")
+    high: Amount = Field(description="At 95% of them it was not higher.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.low <= self.median <= self.high:
+            raise ValueError("its values are not in their order")
+        return self
 
 
 class Usual(Part):
     """How a device was over some time, as its runner looked at it again and again."""
 
-    looks: int = Field(ge=1, description="How often.")
+    looks: int = Field(ge=1, le=MOST_COUNT, description="How often.")
     since: Time = Field(description="When first.")
     until: Time = Field(description="When last.")
-    figures: dict[str, Spread] = Field(
+    figures: dict[Annotated[str, Field(max_length=100)], Spread] = Field(
+        min_length=1,
         max_length=20,
         description="Those of the resources, by name; `waiting`: tasks in the queue; `backlog`: seconds that these take.",
     )
+
+    @model_validator(mode="after")
+    def _forwards(self) -> Self:
+        if self.until < self.since:
+            raise ValueError("it ends before it begins")
+        return self
 
 
 class DeviceState(Part):
@@ -89,7 +103,7 @@ class DeviceState(Part):
     jobs: tuple[QueuedJob, ...] = Field(default=(), max_length=1000, description="The queue, first one first.")
     resources: Resources = Field(description="What the device has to give.")
     at: Time = Field(description="When it was looked at.")
-    usual: Usual | None = Field(default=None, description="How it was over the last week; none: nobody looked.")
+    usual: Usual | None = Field(default=None, description="How it was over the last week; none: that is not known.")
 
 
 class Candidate(Part):

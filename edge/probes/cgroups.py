@@ -1,11 +1,13 @@
-"""Limits of the control groups that this process is in, of version 1, 2 or both beside each other.
+"""Limits of the control groups that this process, or another one, is in, of version 1, 2 or both beside each other.
 
 https://docs.kernel.org/admin-guide/cgroup-v2.html and https://docs.kernel.org/admin-guide/cgroup-v1/. A group's limit holds for
 all groups within it, so that each is asked from the process's own up to where the hierarchy is mounted.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from edge.probes.files import ROOT, number, table, text
 
@@ -14,6 +16,20 @@ _UNLIMITED = 2**60
 
 _TOGETHER = "all"
 """The one hierarchy of version 2."""
+
+
+class Quota(NamedTuple):
+    """A group's limit of the processor.
+
+    Attributes:
+        folder: The group.
+        cores: Cores that it may use at a time, on average.
+        used: The processor's seconds that it has used; none: that is not told.
+    """
+
+    folder: Path
+    cores: float
+    used: float | None
 
 
 class ControlGroups:
@@ -33,34 +49,44 @@ class ControlGroups:
                 mounted, at = mounts[controller]
                 self._folders[controller] = list(_upwards(path, mounted, root / at.relative_to("/")))
         for controller, (_, at) in mounts.items():
-            top = (root / at.relative_to("/")).resolve()
+            top = _real(root, at)
             for group in entered:
-                folder = (root / Path(group).relative_to("/")).resolve()
+                folder = _real(root, PurePosixPath(group))
                 if folder.is_relative_to(top):
                     below = PurePosixPath(folder.relative_to(top))
                     self._folders[controller] = [top / part for part in (below, *below.parents)]
 
     def cores(self) -> float | None:
         """Cores that may be used at a time, on average; none: as many as there are."""
-        return min((cores for cores, _ in self.quotas()), default=None)
+        return min((quota.cores for quota in self.quotas()), default=None)
 
-    def quotas(self) -> list[tuple[float, float | None]]:
-        """Cores of each group that limits them, and the processor's seconds that it has used, where that is told."""
-        found: list[tuple[float, float | None]] = []
+    def quotas(self) -> list[Quota]:
+        """Limits of the processor."""
+        found: list[Quota] = []
         for folder in self._of("cpu"):
             quota, period = number(folder / "cpu.cfs_quota_us"), number(folder / "cpu.cfs_period_us")
             if quota and period and quota > 0:
-                found.append((quota / period, self._used(folder)))
+                found.append(Quota(folder, quota / period, self._used(folder)))
         for folder in self._of(_TOGETHER):
             allowed = (text(folder / "cpu.max") or "max").split()
             if len(allowed) == 2 and allowed[0].isdigit():
                 used = table(folder / "cpu.stat").get("usage_usec")
-                found.append((int(allowed[0]) / int(allowed[1]), None if used is None else used / 1e6))
+                found.append(Quota(folder, int(allowed[0]) / int(allowed[1]), None if used is None else used / 1e6))
         return found
+
+    def memory(self) -> int | None:
+        """Bytes that may be had at all; none: as many as there are."""
+        return min((limit for _, limit, _, _ in self._memories()), default=None)
 
     def free_memory(self) -> int | None:
         """Bytes that may still be had; none: as many as there are. What it keeps of files makes room where it is needed."""
-        found = []
+        found = (
+            max(0, limit - used + table(folder / "memory.stat").get(kept, 0)) for folder, limit, used, kept in self._memories()
+        )
+        return min(found, default=None)
+
+    def _memories(self) -> Iterator[tuple[Path, int, int, str]]:
+        """Of each group that limits memory its folder, limit, use, and what of that makes room is called."""
         for controller, most, now, kept in (
             ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
             (_TOGETHER, "memory.max", "memory.current", "inactive_file"),
@@ -68,8 +94,7 @@ class ControlGroups:
             for folder in self._of(controller):
                 limit, used = number(folder / most), number(folder / now)
                 if limit is not None and used is not None and limit < _UNLIMITED:
-                    found.append(max(0, limit - used + table(folder / "memory.stat").get(kept, 0)))
-        return min(found, default=None)
+                    yield folder, limit, used, kept
 
     def _of(self, controller: str) -> list[Path]:
         return self._folders.get(controller, [])
@@ -109,6 +134,11 @@ def _paths(root: Path) -> dict[str, PurePosixPath]:
             if controllers or number_of == "0":
                 found[controller] = PurePosixPath(path)
     return found
+
+
+def _real(root: Path, path: PurePosixPath) -> Path:
+    """A folder below the root without symbolic links; where one leads to itself, `Path.resolve` raises what nobody expects."""
+    return Path(os.path.realpath(root / path.relative_to(path.anchor)))
 
 
 def _upwards(path: PurePosixPath, mounted: PurePosixPath, at: Path) -> Iterator[Path]:

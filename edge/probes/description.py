@@ -16,13 +16,16 @@ def description_of(folders: Folders) -> DeviceDescription | None:
         InvalidDocument: the file is no description.
         StoreFailed: it cannot be read.
     """
+    path = folders.description
     try:
-        content = folders.description.read_bytes()
+        if path.exists() and not path.is_file():  # A pipe would be waited for.
+            raise StoreFailed(f"Cannot read {path}: it is no file. Put the device's description there, or nothing.")
+        content = path.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StoreFailed(f"Cannot read {folders.description}: {error.strerror}. Correct its rights, or the disk.") from None
-    return parse(DeviceDescription, content, str(folders.description))
+        raise StoreFailed(f"Cannot read {path}: {error.strerror}. Correct its rights, or the disk.") from None
+    return parse(DeviceDescription, content, str(path))
 
 
 def enter_control_groups(description: DeviceDescription | None) -> None:

@@ -23,17 +23,25 @@ class EnergyMeter:
         """Begin."""
         self._zones = _zones(root)
         self._began = time.monotonic()
-        self._energies = [number(zone / "energy_uj") for zone in self._zones]
+        self._last = [number(zone / "energy_uj") for zone in self._zones]
+        self._microjoules: int | None = 0
 
     def watts(self) -> float | None:
         """Average power, in watts; none: there is no meter, or it is not for this user. Some time must have passed."""
-        used, seconds = 0, time.monotonic() - self._began
-        for zone, before in zip(self._zones, self._energies, strict=True):
-            now = number(zone / "energy_uj")
-            if before is None or now is None:
-                return None
-            used += now - before if now >= before else now - before + (number(zone / "max_energy_range_uj") or 0)
-        return used / 1e6 / seconds if self._zones and seconds > 0 else None
+        self.read()
+        seconds = time.monotonic() - self._began
+        return self._microjoules / 1e6 / seconds if self._zones and self._microjoules is not None and seconds > 0 else None
+
+    def read(self) -> None:
+        """Note how far the meter is. It may begin at 0 again within minutes, so this is called now and then in a long time."""
+        for place, zone in enumerate(self._zones):
+            before, now = self._last[place], number(zone / "energy_uj")
+            if before is None or now is None or self._microjoules is None:
+                self._microjoules = None
+                return
+            around = 0 if now >= before else number(zone / "max_energy_range_uj") or 0
+            self._microjoules += now - before + around
+            self._last[place] = now
 
 
 def knows_power(description: DeviceDescription | None) -> bool:

@@ -45,25 +45,30 @@ class Load:
 
     def free_cores(self) -> float:
         """Cores that nobody used, within the limits of the control groups; some time must have passed."""
-        idle, total = self._ticks
-        idle_now, total_now = self._idle_and_all()
+        now = self._idle_and_all()
+        both = now.keys() & self._ticks.keys()  # One that came in between counts since the machine's start.
+        idle, total = (sum(now[core][place] - self._ticks[core][place] for core in both) for place in (0, 1))
         there = len(os.sched_getaffinity(0))
-        found = [there * (idle_now - idle) / (total_now - total) if total_now > total else float(there)]
+        found = [there * idle / total if total > 0 else float(there)]
         seconds = max(time.monotonic() - self._began, 1e-3)
-        for (quota, used), (_, used_now) in zip(self._quotas, ControlGroups(self._root, self._entered).quotas(), strict=False):
-            found.append(quota if used is None or used_now is None else quota - (used_now - used) / seconds)
+        before = {quota.folder: quota.used for quota in self._quotas}
+        for quota in ControlGroups(self._root, self._entered).quotas():
+            used, spent = before.get(quota.folder), 0.0
+            if quota.used is not None and used is not None:
+                spent = quota.used - used if quota.used >= used else quota.used  # One that was made anew counts anew.
+            found.append(quota.cores - spent / seconds)
         return max(0.0, min(found))
 
-    def _idle_and_all(self) -> tuple[int, int]:
-        """Ticks in which the cores that may be used did nothing, and all of them."""
+    def _idle_and_all(self) -> dict[str, tuple[int, int]]:
+        """Of each core that may be used, the ticks in which it did nothing, and all of them."""
         mine = {f"cpu{core}" for core in os.sched_getaffinity(0)}
-        idle = total = 0
+        found = {}
         for line in (text(self._root / "proc/stat") or "").splitlines():
             name, *values = line.split()
             if name in mine:
                 ticks = [int(value) for value in values[:8]]  # What guests use is counted as their user's.
-                idle, total = idle + sum(ticks[3:5]), total + sum(ticks)
-        return idle, total
+                found[name] = sum(ticks[3:5]), sum(ticks)
+        return found
 
 
 def _clock(root: Path, about: dict[str, str]) -> float | None:

@@ -1,5 +1,6 @@
 """Source: what the device has to give now, seven numbers of which each says where it comes from."""
 
+import hashlib
 import time
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from edge.probes.processor import Load, cores
 
 PERIOD_SECONDS = 0.5
 """How long the device is watched."""
+
+_ENERGY_SECONDS = 10.0
+"""The narrowest meters of large servers, of 65 kJ, take several times as long to begin again."""
 
 _NONE = Accelerator("", 0, 0, "absent")
 
@@ -29,8 +33,21 @@ def resources(description: DeviceDescription | None = None, period: float = PERI
     return watched.read()
 
 
+def conditions(description: DeviceDescription | None, root: Path = ROOT) -> str:
+    """What resources depend on that somebody sets, as a digest: where it is another one, what was measured holds no more.
+
+    Args:
+        description: What a search may count on, and the control groups that work enters.
+        root: Where the system's files are.
+    """
+    groups = description.control_groups if description else ()
+    described = description.model_dump_json() if description else ""
+    total, allowed = table(root / "proc/meminfo").get("MemTotal", 0), ControlGroups(root, groups).memory()
+    return hashlib.sha256(f"{described} {cores(root, groups):g} {total} {allowed}".encode()).hexdigest()
+
+
 class ResourceMeter:
-    """What the device has to give: processor and power on average since this was made, memory at the end.
+    """What the device has to give: processor and power on average since this was made, memory and accelerators at the end.
 
     It is told as work on the device sees it, within the control groups that the description has all work enter.
     """
@@ -45,6 +62,13 @@ class ResourceMeter:
         self._description, self._root = description, root
         self._groups = description.control_groups if description else ()
         self._load, self._energy = Load(root, self._groups), EnergyMeter(root)
+        self._next = 0.0
+
+    def tend(self) -> None:
+        """Read what would be too late at the end of a long time; called often, it costs nothing."""
+        if time.monotonic() >= self._next:
+            self._energy.read()
+            self._next = time.monotonic() + _ENERGY_SECONDS
 
     def read(self) -> Resources:
         """Read it; some time must have passed."""

@@ -3,11 +3,11 @@
 import logging
 from datetime import UTC, datetime
 
-from cloudedge.documents.automl import DeviceDescription, DeviceState, Resources, Usual
+from cloudedge.documents.automl import DeviceDescription, DeviceState, Usual
 from cloudedge.errors import Conflict, StoreFailed
 from edge.folders import Folders
 from edge.probes.queue import queue
-from edge.probes.resources import resources
+from edge.probes.resources import conditions, resources
 from edge.probes.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
@@ -24,31 +24,16 @@ def state_of(folders: Folders, description: DeviceDescription | None, but: str =
     Raises:
         StoreFailed: the ledger cannot be read.
     """
-    state = state_with(resources(description), folders, description, but)
-    return state.model_copy(update={"usual": _usual(folders)})
-
-
-def state_with(source: Resources, folders: Folders, description: DeviceDescription | None, but: str = "") -> DeviceState:
-    """Look at the queue; what the device has to give is known.
-
-    Args:
-        source: What it has.
-        folders: Of the edge.
-        description: What cannot be measured on the device.
-        but: Id of an order that is not counted.
-
-    Raises:
-        StoreFailed: the ledger cannot be read.
-    """
+    source = resources(description)
     watts = source.average_power if description is None else description.busy_watts or source.average_power
     jobs = queue(folders.ledger, watts, but, description.accelerators if description else ())
-    return DeviceState(jobs=jobs, resources=source, at=datetime.now(UTC))
+    return DeviceState(jobs=jobs, resources=source, at=datetime.now(UTC), usual=_usual(folders, description))
 
 
-def _usual(folders: Folders) -> Usual | None:
+def _usual(folders: Folders, description: DeviceDescription | None) -> Usual | None:
     """How both were over the last week; None also where that cannot be read, as what is now tells enough."""
     try:
-        return Telemetry(folders.telemetry).usual()
+        return Telemetry(folders.telemetry).usual(conditions(description))
     except (StoreFailed, Conflict) as error:
-        _log.warning("how the device usually is, is not known: %s", error)
+        _log.warning("How the device usually is, is not known (%s may be removed): %s", folders.telemetry, error)
         return None

@@ -2,21 +2,29 @@
 
 import logging
 import time
+from datetime import UTC, datetime
+from pathlib import Path
 
-from pydantic import ValidationError
-
-from cloudedge.errors import CloudedgeError
+from cloudedge.automl.screen import backlog
+from cloudedge.documents.automl import DeviceDescription, Resources
+from cloudedge.errors import StoreFailed
 from edge.folders import Folders
 from edge.probes.description import description_of
-from edge.probes.resources import ResourceMeter
-from edge.probes.state import state_with
+from edge.probes.queue import queue
+from edge.probes.resources import ResourceMeter, conditions
 from edge.probes.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
 
+_FIGURES = tuple(name for name in Resources.model_fields if name != "origins")
+
 
 class Observer:
-    """Takes a look each time that some seconds have passed. No order fails because it cannot."""
+    """Takes a look each time that some seconds have passed.
+
+    What the device has to give is noted only where no work of the runner's own took of it in between: that is to be known by
+    whoever asks how much of the device others leave.
+    """
 
     def __init__(self, folders: Folders, seconds: float) -> None:
         """Begin.
@@ -28,22 +36,44 @@ class Observer:
         self._folders, self._seconds = folders, seconds
         self._telemetry = Telemetry(folders.telemetry)
         self._meter: ResourceMeter | None = None
+        self._worked = False
         self._next = 0.0
         self._trouble = ""
 
-    def tend(self) -> None:
-        """Take a look if it is time."""
-        if time.monotonic() < self._next:
-            return
+    def tend(self, *, at_rest: bool) -> None:
+        """Take a look if it is time. Nothing that goes wrong with it is told but in the log: no order is to suffer from it.
+
+        Args:
+            at_rest: Whether no work is under way, and no process of it kept.
+        """
+        self._worked |= not at_rest
         try:
-            description = description_of(self._folders)
             if self._meter is not None:
-                self._telemetry.keep(state_with(self._meter.read(), self._folders, description))
-                self._trouble = ""
-            self._meter = ResourceMeter(description)
-        except (CloudedgeError, OSError, ValidationError) as error:  # The last one: a driver told what cannot be.
+                self._meter.tend()
+            if time.monotonic() >= self._next:
+                self._next = time.monotonic() + self._seconds
+                self._look()
+        except Exception as error:  # A driver, the system's files or a disk may surprise in many ways.
             self._meter = None
             if str(error) != self._trouble:
                 self._trouble = str(error)
-                _log.warning("what the device has to give is not noted: %s", " ".join(self._trouble.split()))
-        self._next = time.monotonic() + self._seconds
+                said = " ".join(self._trouble.split())
+                _log.warning("how the device is, is not noted (%s may be removed): %s", self._folders.telemetry, said)
+
+    def _look(self) -> None:
+        description = description_of(self._folders)
+        for group in description.control_groups if description else ():
+            if not Path(group).is_dir():
+                raise StoreFailed(f"There is no control group {group}, which the device's description has all work enter.")
+        if self._meter is not None:
+            self._telemetry.note(self._figures(self._meter, description), conditions(description), datetime.now(UTC))
+            self._trouble = ""
+        self._meter, self._worked = ResourceMeter(description), False
+
+    def _figures(self, meter: ResourceMeter, description: DeviceDescription | None) -> dict[str, float]:
+        jobs = queue(self._folders.ledger, accelerators=description.accelerators if description else ())
+        found = {"waiting": float(len(jobs)), "backlog": backlog(jobs)}
+        if not self._worked:
+            source = meter.read()
+            found |= {name: float(getattr(source, name)) for name in _FIGURES if source.origins.get(name) != "absent"}
+        return found

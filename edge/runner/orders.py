@@ -187,6 +187,10 @@ class Orders:
         entry = self._worked_on()
         return entry is None or entry.phase not in (Phase.TRAINING, Phase.EVALUATING)
 
+    def at_rest(self) -> bool:
+        """Whether no work is under way, and no process of it kept."""
+        return self.work is None and self._supervisor.at_rest()
+
     def end(self) -> None:
         """Stop what goes on; the next start takes it up."""
         if self.work is not None:

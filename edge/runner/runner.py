@@ -104,7 +104,7 @@ class Runner:
             return
         self._orders.start_work()
         self._line.tend()
-        self._observer.tend()
+        self._observer.tend(at_rest=self._orders.at_rest())
         self._wait()
 
     def _look_into_inbox(self) -> None:

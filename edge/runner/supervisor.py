@@ -171,6 +171,10 @@ class Supervisor:
         elif idle:
             self.end()
 
+    def at_rest(self) -> bool:
+        """Whether no process of work that is done is kept, nor a fork server of the runner's own."""
+        return self._done is None and self._server is None
+
     def end(self) -> None:
         """End the own fork server, and all work in it."""
         self._let_go()

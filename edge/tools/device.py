@@ -80,14 +80,14 @@ def device(
     ]
     print_table("source", ["WHAT", "NOW", "UNIT", "WHERE FROM"], rows)
     if found.usual is not None:
-        since, looks = found.usual.since.isoformat(timespec="seconds"), found.usual.looks
+        since, until = (moment.isoformat(timespec="seconds") for moment in (found.usual.since, found.usual.until))
         rows = []
         for name, spread in found.usual.figures.items():
             unit = _UNITS.get(name) or _QUEUE_UNITS.get(name)
             whole = unit in ("bytes", "tasks")
             amounts = [_amount(int(value) if whole else value) for value in (spread.low, spread.median, spread.high)]
-            rows.append([name, *amounts, unit])
-        print_table(f"usually ({looks} looks since {since})", ["WHAT", "5%", "MEDIAN", "95%", "UNIT"], rows)
+            rows.append([name, *amounts, unit, spread.looks])
+        print_table(f"usually (from {since} to {until})", ["WHAT", "5%", "MEDIAN", "95%", "UNIT", "LOOKS"], rows)
     header = ["RUNTIME S", "ON NPU S", "ENERGY J", "ON NPU J", "CORES", "NPU CORES", "LIMIT S"]
     print_table("job", header, [list(job.model_dump().values()) for job in found.jobs])
     rows = [

@@ -14,7 +14,7 @@ LIMITS: tuple[Limit, ...] = get_args(Limit)
 _USUAL: Mapping[str, tuple[str, Callable[[float], str]]] = {
     "free_nodes_cpu": ("cores free", lambda value: f"{value:.3g}"),
     "free_memory_cpu": ("memory free", lambda value: size(int(value))),
-    "average_power": ("power", lambda value: f"{value:.3g} W"),
+    "average_power": ("power", lambda value: watts(value)),
     "backlog": ("work waiting", duration),
 }
 """What is told of how a device usually is, and how it is written."""
@@ -32,6 +32,11 @@ def energy(joules: float | None) -> str:
     if joules is None:
         return ""
     return f"{joules:.3g} J" if joules >= 1 else f"{1000 * joules:.3g} mJ"
+
+
+def watts(power: float) -> str:
+    """A power."""
+    return f"{power:.3g} W" if power < 999.5 else f"{power:,.0f} W"
 
 
 def costs(one: Costs | None) -> tuple[str, str, str, str]:
@@ -78,7 +83,7 @@ def resources(found: Resources) -> list[tuple[str, str]]:
     figures = [
         ("Free cores", f"{found.free_nodes_cpu:.3g}", "free_nodes_cpu"),
         ("Free memory", size(found.free_memory_cpu), "free_memory_cpu"),
-        ("Power", f"{found.average_power:.3g} W", "average_power"),
+        ("Power", watts(found.average_power), "average_power"),
     ]
     for number in (0, 1):
         nodes, memory = getattr(found, f"free_nodes_npu{number}"), getattr(found, f"free_memory_npu{number}")

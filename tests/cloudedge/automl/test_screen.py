@@ -39,17 +39,18 @@ def test_the_tighter_of_what_is_asked_and_what_is_left_holds() -> None:
 
 
 def test_a_model_stays_and_counts_on_no_more_memory_than_is_usual_and_its_training_on_what_is_free_now() -> None:
-    def watched(hours: float, low: float) -> DeviceState:
+    def watched(hours: float, low: float, looks: int = 100) -> DeviceState:
         begun = datetime(2026, 1, 1, tzinfo=UTC)
-        memory = Spread(low=low, median=2**29, high=2**30)
-        usual = Usual(looks=9, since=begun, until=begun + timedelta(hours=hours), figures={"free_memory_cpu": memory})
+        memory = Spread(looks=looks, low=low, median=2**29, high=2**30)
+        usual = Usual(looks=900, since=begun, until=begun + timedelta(hours=hours), figures={"free_memory_cpu": memory})
         return state(memory=2**20).model_copy(update={"usual": usual})
 
     found = bounds(Limits(), watched(30, 2**18))
     assert (found.limits.memory_bytes, found.limits.training_bytes) == (2**18, 2**20)
-    assert found.why["memory"] == "free on the device at 95% of the moments of the last week"
+    assert found.why["memory"] == "free on the device at 95% of the moments of the last day"
+    assert bounds(Limits(), watched(70, 2**18)).why["memory"].endswith("of the last 3 days")
     assert bounds(Limits(memory_bytes=2**10), watched(30, 2**18)).why["memory"] == "asked for"
-    for unlike in (watched(23, 2**18), watched(30, 2**22)):  # Too short a time; or less is free now than ever.
+    for unlike in (watched(23, 2**18), watched(30, 2**18, looks=99), watched(30, 2**22)):
         assert bounds(Limits(), unlike).limits.memory_bytes == 2**20
         assert bounds(Limits(), unlike).why["memory"] == "free on the device"
 

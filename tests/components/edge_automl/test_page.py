@@ -194,10 +194,10 @@ def test_the_device_is_told_with_its_queue_and_where_each_figure_is_from(store: 
 
 def test_the_device_is_told_with_how_it_usually_is(store: DirectoryStore) -> None:
     figures = {
-        "free_nodes_cpu": Spread(low=0.2, median=1.5, high=1.9),
-        "free_memory_cpu": Spread(low=2**27, median=2**28, high=2**29),
-        "backlog": Spread(low=0, median=0, high=120),
-        HOSTILE: Spread(low=0, median=0, high=0),
+        "free_nodes_cpu": Spread(looks=900, low=0.2, median=1.5, high=1.9),
+        "free_memory_cpu": Spread(looks=900, low=2**27, median=2**28, high=2**29),
+        "backlog": Spread(looks=900, low=0, median=0, high=120),
+        HOSTILE: Spread(looks=900, low=0, median=0, high=0),
     }
     usual = Usual(looks=1000, since=AT - timedelta(hours=84), until=AT, figures=figures)
     searches = Searches(store, task(), {"gate-2": replace(SITES["gate-2"], usual=usual)})

@@ -14,13 +14,14 @@ from cloudedge.automl.screen import broken
 from cloudedge.deployable.checking import check
 from cloudedge.deployable.session import Session
 from cloudedge.documents import Phase, parse
-from cloudedge.documents.automl import Candidate, Costs, DeviceDescription, DeviceState, Limits, Resources
+from cloudedge.documents.automl import Candidate, Costs, DeviceDescription, Limits
 from cloudedge.documents.deployable import Deployable
 from cloudedge.errors import InvalidInput, InvalidSamples, WorkFailed
 from edge.calibration.calibrating import measured_costs
 from edge.calibration.keeping import kept
 from edge.folders import Folders
 from edge.kinds import search as kind
+from edge.probes.resources import conditions
 from edge.probes.telemetry import Telemetry
 from edge.searches import training
 from edge.searches.trace import Searches
@@ -90,18 +91,17 @@ def test_a_site_engineer_sees_the_searches_of_a_device(searching: Searching) -> 
 
 
 def test_how_the_device_usually_is_limits_the_model_and_is_kept_with_the_search(searching: Searching) -> None:
-    kept_there, now = Telemetry(Folders(searching.site.state).telemetry), datetime.now(UTC)
-    for hours in (0, 30):
-        source = Resources(free_nodes_cpu=1, free_memory_cpu=10, average_power=0)
-        kept_there.keep(DeviceState(resources=source, at=now - timedelta(hours=hours)))
+    telemetry, now = Telemetry(Folders(searching.site.state).telemetry), datetime.now(UTC)
+    for quarters in range(200):
+        telemetry.note({"free_memory_cpu": 10}, conditions(None), now - timedelta(minutes=15 * quarters))
     order = order_of(searching.site, limits=LIMITS, trials=1)
     result = searching.do(order)
     record = searching.record(order)
     assert record.state.usual is not None
-    assert record.state.usual.looks == 2
+    assert record.state.usual.looks == 200
     assert record.limits.memory_bytes == 10
     assert result.nothing is not None
-    assert result.nothing.why["memory"] == "free on the device at 95% of the moments of the last week"
+    assert result.nothing.why["memory"] == "free on the device at 95% of the moments of the last 2 days"
 
 
 def test_each_epoch_of_each_candidate_is_a_point(searching: Searching) -> None:

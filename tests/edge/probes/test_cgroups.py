@@ -26,7 +26,7 @@ def test_version_2_limits_hold_from_the_innermost_group_outwards(tmp_path: Path)
     )
     found = ControlGroups(root)
     assert found.cores() == 1.5
-    assert found.quotas() == [(1.5, 2.5)]
+    assert [quota[1:] for quota in found.quotas()] == [(1.5, 2.5)]
     assert found.free_memory() == 312 * MIB
 
 
@@ -50,7 +50,7 @@ def test_version_1_limits_are_read_from_their_own_hierarchies(tmp_path: Path) ->
         },
     )
     found = ControlGroups(root)
-    assert found.quotas() == [(0.5, 1.5)]
+    assert [quota[1:] for quota in found.quotas()] == [(0.5, 1.5)]
     assert found.free_memory() == 106 * MIB
 
 
@@ -86,7 +86,7 @@ def test_groups_that_work_enters_are_asked_instead_of_those_that_the_runner_is_i
     )
     (root / "sys/fs/cgroup/cpu").symlink_to("cpu,cpuacct")
     found = ControlGroups(root, ["/sys/fs/cgroup/cpu/work/small"])
-    assert found.quotas() == [(0.5, 1.5), (0.7, None)]
+    assert [quota[1:] for quota in found.quotas()] == [(0.5, 1.5), (0.7, None)]
     assert found.free_memory() == 64 * MIB  # No group of that kind is entered.
 
 
@@ -103,7 +103,22 @@ def test_a_group_of_version_2_that_work_enters_is_asked_with_those_around_it(tmp
         },
     )
     found = ControlGroups(root, ["/sys/fs/cgroup/work"])
-    assert (found.cores(), found.free_memory()) == (1.5, 70 * MIB)
+    assert (found.cores(), found.memory(), found.free_memory()) == (1.5, 100 * MIB, 70 * MIB)
+
+
+def test_folders_that_are_no_groups_change_nothing(tmp_path: Path) -> None:
+    root = tree(
+        tmp_path,
+        {
+            "proc/self/mountinfo": "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw",
+            "proc/self/cgroup": "0::/runner",
+            "sys/fs/cgroup/runner/cpu.max": "10000 100000",
+            "sys/fs/cgroup/work/cpu.max": "50000 100000",
+        },
+    )
+    (root / "loop").symlink_to("loop")
+    assert ControlGroups(root, ["/loop", "/elsewhere"]).cores() == 0.1
+    assert ControlGroups(root, ["//sys/fs/cgroup/work"]).cores() == 0.5  # As the system understands it.
 
 
 def test_without_control_groups_nothing_is_limited(tmp_path: Path) -> None:

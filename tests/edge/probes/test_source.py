@@ -53,6 +53,33 @@ def test_cores_that_nobody_used_are_free_within_the_quota(tmp_path: Path) -> Non
     assert load.free_cores() == pytest.approx(0.75 * len(mine))
 
 
+def test_a_group_that_was_made_anew_meanwhile_gives_no_more_than_its_quota(tmp_path: Path) -> None:
+    group = "sys/fs/cgroup"
+    files = {
+        "proc/self/mountinfo": "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw",
+        "proc/self/cgroup": "0::/one",
+        f"{group}/one/cpu.max": "30000 100000",
+        f"{group}/one/cpu.stat": "usage_usec 900000000",
+    }
+    load = Load(tree(tmp_path, files))
+    tree(tmp_path, {f"{group}/one/cpu.stat": "usage_usec 0"})
+    assert load.free_cores() == pytest.approx(0.3)
+    tree(tmp_path, {f"{group}/cpu.max": "20000 100000", f"{group}/cpu.stat": "usage_usec 900000000"})
+    assert load.free_cores() == pytest.approx(0.2)  # Of one that was not there before, it is not known what it used.
+
+
+def test_a_meter_that_begins_anew_several_times_is_read_in_between(tmp_path: Path) -> None:
+    zone = "sys/class/powercap/intel-rapl:0"
+    before = time.monotonic()
+    meter = EnergyMeter(tree(tmp_path, {f"{zone}/energy_uj": "0", f"{zone}/max_energy_range_uj": "1000000"}))
+    for microjoules in (900_000, 700_000, 500_000, 300_000):
+        tree(tmp_path, {f"{zone}/energy_uj": str(microjoules)})
+        meter.read()
+    watts = meter.watts()
+    assert watts is not None
+    assert watts * (time.monotonic() - before) >= 3.3
+
+
 def test_power_is_read_off_whole_processors_across_the_end_of_a_counter(tmp_path: Path) -> None:
     zones = "sys/class/powercap"
     files = {

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from cloudedge.automl.predicting import LEAST_MEASUREMENTS
-from cloudedge.documents.automl import DeviceState, Resources
 from edge.calibration import calibrating
 from edge.cli import main
 from edge.folders import Folders
+from edge.probes.resources import conditions
 from edge.probes.telemetry import Telemetry
 from tests.cloudedge.automl.test_graph import a_format
 from tests.terminal import Ended, called
@@ -46,15 +46,15 @@ def test_a_device_tells_what_it_has_to_give_and_where_each_figure_comes_from(tmp
 def test_a_device_that_was_watched_tells_how_it_usually_is(tmp_path: Path) -> None:
     state = tmp_path / "state"
     for memory in (3000, 5000):
-        source = Resources(free_nodes_cpu=1.5, free_memory_cpu=memory, average_power=0)
-        Telemetry(Folders(state).telemetry).keep(DeviceState(resources=source, at=datetime.now(UTC)))
+        figures = {"free_memory_cpu": memory, "free_nodes_cpu": 1.5, "waiting": 0}
+        Telemetry(Folders(state).telemetry).note(figures, conditions(None), datetime.now(UTC))
     shown = edge("device", "--state", state)
     assert shown.code == 0, shown.err
-    _, *lines = shown.out[shown.out.index("usually (2 looks since ") :].splitlines()
+    _, *lines = shown.out[shown.out.index("usually (from ") :].splitlines()
     table = {words[0]: words[1:] for line in lines if (words := line.split())}
-    assert table["free_memory_cpu"] == ["3,000", "3,000", "5,000", "bytes"]
-    assert table["free_nodes_cpu"] == ["1.50", "1.50", "1.50", "cores"]
-    assert table["waiting"] == ["0", "0", "0", "tasks"]
+    assert table["free_memory_cpu"] == ["3,000", "3,000", "5,000", "bytes", "2"]
+    assert table["free_nodes_cpu"] == ["1.50", "1.50", "1.50", "cores", "2"]
+    assert table["waiting"] == ["0", "0", "0", "tasks", "2"]
     assert edge("device", "--state", state, "--json").json["state"]["usual"]["looks"] == 2
 
 
