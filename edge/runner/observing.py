@@ -57,8 +57,9 @@ class Observer:
             self._meter = None
             if str(error) != self._trouble:
                 self._trouble = str(error)
-                said = " ".join(self._trouble.split())
-                _log.warning("how the device is, is not noted (%s may be removed): %s", self._folders.telemetry, said)
+                file, said = str(self._folders.telemetry), " ".join(self._trouble.split())
+                more = " The file may be removed." if file in said else ""
+                _log.warning("how the device is, is not noted: %s%s", said, more)
 
     def _look(self) -> None:
         description = description_of(self._folders)

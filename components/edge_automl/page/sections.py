@@ -228,7 +228,7 @@ def _about(found: Findings, device: DeviceStory) -> Markup:
     if device.record:
         state = device.record.state
         facts += [("Queue", words.queue(state.jobs)), *words.resources(state.resources)]
-        facts += [("Usually", words.usual(state.usual))] if state.usual else []
+        facts += [("Usually", said)] if state.usual and (said := words.usual(state.usual)) else []
     if result:
         facts += [("Processor", words.processor(result.processor))] if result.processor else []
         facts.append(("Calibration", words.calibration(result.calibration_seconds, result.calibration_why)))

@@ -69,11 +69,13 @@ def queue(jobs: tuple[QueuedJob, ...]) -> str:
 
 
 def usual(found: Usual) -> str:
-    """How a device was while it was watched."""
+    """How a device was while it was watched; empty: nothing is known of what is told here."""
     figures = []
     for name, (title, write) in _USUAL.items():
         if spread := found.figures.get(name):
             figures.append(f"{title} {write(spread.median)} ({write(spread.low)} to {write(spread.high)})")
+    if not figures:
+        return ""
     watched = duration((found.until - found.since).total_seconds())
     return f"{', '.join(figures)}: median (5% to 95%) of {count(found.looks, 'look')} within {watched}"
 

@@ -16,6 +16,7 @@ from cloudedge.documents.kinds.search import Searched
 from cloudedge.documents.tasks.edge_automl import Allowed
 from cloudedge.errors import NotFound, StoreFailed
 from cloudedge.store import DirectoryStore
+from components.edge_automl.page import words
 from components.edge_automl.page.charts import Dot, ends_of, front
 from components.edge_automl.page.findings import DeviceStory, beyond, gather, in_times
 from components.edge_automl.page.sections import plane_of, report_of
@@ -208,6 +209,7 @@ def test_the_device_is_told_with_how_it_usually_is(store: DirectoryStore) -> Non
         "median (5% to 95%) of 1,000 looks within 3 d 12 h"
     ) in page.texts
     assert not any("onerror" in text for text in page.texts)
+    assert words.usual(usual.model_copy(update={"figures": {HOSTILE: figures[HOSTILE]}})) == ""
 
 
 def test_a_search_that_tpe_led_says_why(store: DirectoryStore) -> None:

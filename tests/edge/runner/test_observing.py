@@ -84,6 +84,7 @@ def test_no_order_fails_because_nothing_can_be_noted(site: Site, put: Callable[[
     with site.running(*OFTEN) as runner:
         site.finish(order)
         until(lambda: TROUBLE in runner.log.read_text())
+        assert "The file may be removed." in runner.log.read_text()
         assert site.phase(order) == Phase.DONE
         assert path.read_bytes()[100:] == before
         path.unlink()
