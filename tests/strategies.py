@@ -30,7 +30,17 @@ from cloudedge.documents import (
     Work,
     order_id,
 )
-from cloudedge.documents.automl import Candidate, Change, Costs, DeviceDescription, NothingFeasible, Remedy, SearchRecord
+from cloudedge.documents.automl import (
+    Candidate,
+    Change,
+    Costs,
+    DeviceDescription,
+    NothingFeasible,
+    Remedy,
+    SearchRecord,
+    Spread,
+    Usual,
+)
 from cloudedge.documents.data import LEAST_SCALE
 from cloudedge.documents.deployable import Deployable, Tensor
 from cloudedge.documents.detector import Mqtt, ServingPorts
@@ -227,6 +237,16 @@ def _search_record(values: Values) -> Values:
     return values | {"nothing": None if values["row"] else values["nothing"] or NOTHING}
 
 
+def _spread(values: Values) -> Values:
+    return values | dict(
+        zip(("low", "median", "high"), sorted(values[name] for name in ("low", "median", "high")), strict=True)
+    )
+
+
+def _usual(values: Values) -> Values:
+    return values | dict(zip(("since", "until"), sorted((values["since"], values["until"])), strict=True))
+
+
 def _mqtt(values: Values) -> Values:
     return values | {
         "password_file": values["password_file"] if values["user"] else "",
@@ -283,4 +303,6 @@ AGREEMENTS: dict[type[BaseModel], Callable[[Values], Values]] = {
     Report: _in_order,
     SearchRecord: _search_record,
     ServingPorts: _serving,
+    Spread: _spread,
+    Usual: _usual,
 }
