@@ -129,8 +129,8 @@ def test_where_nothing_is_feasible_the_answer_comes_at_once_and_nothing_is_train
 
 
 def test_what_is_measured_above_a_limit_is_not_trained_whatever_was_predicted(searching: Searching) -> None:
-    # As if the device had been a hundred times as fast when it was calibrated, and its neighbour had taken nothing. Between what
-    # is predicted then and what is measured there is room for a machine that has got much faster or slower meanwhile.
+    # As if the device had been a hundred times as fast when it was calibrated, and its neighbour had taken nothing. Between
+    # what is predicted then and what is measured there is room for a machine that has got much faster or slower meanwhile.
     faster = [
         each.model_copy(update={"latency_ms": each.latency_ms / 100, "busy_ms": each.busy_ms and each.latency_ms / 100})
         for each in calibration().measurements
