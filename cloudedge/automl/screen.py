@@ -22,7 +22,6 @@ from cloudedge.documents.automl import (
     NothingFeasible,
     QueuedJob,
     Remedy,
-    Usual,
 )
 from cloudedge.errors import InvalidInput
 
@@ -109,33 +108,31 @@ def bounds(asked: Limits, state: DeviceState, share: float = BACKLOG_SHARE) -> B
             f"the queue's tightest deadline of {milliseconds(1000 * tightest)} less {share:.0%} of its work of "
             f"{milliseconds(1000 * backlog(state.jobs))}"
         )
-    free, stays, since_when = state.resources.free_memory_cpu, state.resources.free_memory_cpu, ""
-    if state.usual is not None and (often := _often_free(state.usual)) is not None and often < free:
-        stays, since_when = often, f" at 95% of the moments of {_days(state.usual)}"
-    memory = stays if asked.memory_bytes is None else min(stays, asked.memory_bytes)
-    why["memory"] = "asked for" if memory == asked.memory_bytes else f"free on the device{since_when}"
+    lasting, where = _lasting_memory(state)
+    memory = lasting if asked.memory_bytes is None else min(lasting, asked.memory_bytes)
+    why["memory"] = "asked for" if memory == asked.memory_bytes else where
     if asked.energy_joules is not None:
         why["energy"] = "asked for"
+    free = state.resources.free_memory_cpu
     training = free if asked.training_bytes is None else min(free, asked.training_bytes)
     why["training memory"] = "asked for" if training == asked.training_bytes else "free on the device"
     limits = Limits(latency_ms=latency, memory_bytes=memory, energy_joules=asked.energy_joules, training_bytes=training)
     return Bounds(limits, why)
 
 
-def _often_free(usual: Usual) -> int | None:
-    """Bytes that are free nearly always; None: the device was not watched for long enough to know.
+def _lasting_memory(state: DeviceState) -> tuple[int, str]:
+    """Bytes that a model may count on, which stays on the device, and where that comes from: free now, and nearly always.
 
-    A model stays on the device. Its training is over soon, and has what is free now.
+    Its training is over soon, and has what is free now.
     """
-    memory = usual.figures.get("free_memory_cpu")
-    if memory is None or memory.looks < _LEAST_LOOKS or usual.until - usual.since < _LEAST_WATCHED:
-        return None
-    return int(memory.low)
-
-
-def _days(usual: Usual) -> str:
+    now = state.resources.free_memory_cpu, "free on the device"
+    usual = state.usual
+    memory = usual and usual.figures.get("free_memory_cpu")
+    if not usual or not memory or memory.looks < _LEAST_LOOKS or usual.until - usual.since < _LEAST_WATCHED:
+        return now
     days = round((usual.until - usual.since) / timedelta(days=1))
-    return f"the last {days} days" if days > 1 else "the last day"
+    last = f"the last {days} days" if days > 1 else "the last day"
+    return min(now, (int(memory.low), f"free on the device at 95% of the moments of {last}"))
 
 
 def excess(costs: Costs, limits: Limits) -> dict[Limit, float]:

@@ -53,8 +53,7 @@ class ControlGroups:
             for group in entered:
                 folder = _real(root, PurePosixPath(group))
                 if folder.is_relative_to(top):
-                    below = PurePosixPath(folder.relative_to(top))
-                    self._folders[controller] = [top / part for part in (below, *below.parents)]
+                    self._folders[controller] = list(_upwards(PurePosixPath(folder), PurePosixPath(top), top))
 
     def cores(self) -> float | None:
         """Cores that may be used at a time, on average; none: as many as there are."""

@@ -91,17 +91,13 @@ class ResourceMeter:
         npus = [*accelerators(description, root=root), _NONE, _NONE][:MOST]
         for place, npu in enumerate(npus):
             origins |= {f"free_nodes_npu{place}": npu.origin, f"free_memory_npu{place}": npu.origin}
-        return _resources(free, memory, npus, watts, origins)
-
-
-def _resources(free: float, memory: int, npus: list[Accelerator], watts: float, origins: dict[str, Origin]) -> Resources:
-    return Resources(
-        free_nodes_cpu=free,
-        free_nodes_npu0=npus[0].free_nodes,
-        free_nodes_npu1=npus[1].free_nodes,
-        free_memory_cpu=memory,
-        free_memory_npu0=npus[0].free_memory,
-        free_memory_npu1=npus[1].free_memory,
-        average_power=watts,
-        origins=origins,
-    )
+        return Resources(
+            free_nodes_cpu=free,
+            free_nodes_npu0=npus[0].free_nodes,
+            free_nodes_npu1=npus[1].free_nodes,
+            free_memory_cpu=memory,
+            free_memory_npu0=npus[0].free_memory,
+            free_memory_npu1=npus[1].free_memory,
+            average_power=watts,
+            origins=origins,
+        )

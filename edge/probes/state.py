@@ -35,5 +35,5 @@ def _usual(folders: Folders, description: DeviceDescription | None) -> Usual | N
     try:
         return Telemetry(folders.telemetry).usual(conditions(description))
     except (StoreFailed, Conflict) as error:
-        _log.warning("How the device usually is, is not known (%s may be removed): %s", folders.telemetry, error)
+        _log.warning("How the device usually is, is not known: %s", error)
         return None

@@ -12,6 +12,7 @@ from math import ceil
 from pathlib import Path
 
 from cloudedge.documents.automl import Spread, Usual
+from cloudedge.errors import Conflict, StoreFailed
 from edge.database import connect, disk_trouble, transaction
 
 PERIOD_SECONDS = 300.0
@@ -103,8 +104,11 @@ class Telemetry:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        with closing(connect(self._path, _SCHEMA, _VERSION, patience=_PATIENCE)) as database, disk_trouble(self._path):
-            yield database
+        try:
+            with closing(connect(self._path, _SCHEMA, _VERSION, patience=_PATIENCE)) as database, disk_trouble(self._path):
+                yield database
+        except (StoreFailed, Conflict) as error:
+            raise type(error)(f"{error} The file may be removed.") from error
 
 
 def _spread(values: list[float]) -> Spread:

@@ -57,9 +57,7 @@ class Observer:
             self._meter = None
             if str(error) != self._trouble:
                 self._trouble = str(error)
-                file, said = str(self._folders.telemetry), " ".join(self._trouble.split())
-                more = " The file may be removed." if file in said else ""
-                _log.warning("how the device is, is not noted: %s%s", said, more)
+                _log.warning("how the device is, is not noted: %s", " ".join(self._trouble.split()))
 
     def _look(self) -> None:
         description = description_of(self._folders)

@@ -11,14 +11,6 @@ from components.edge_automl.page.findings import DeviceStory, Findings
 
 LIMITS: tuple[Limit, ...] = get_args(Limit)
 
-_USUAL: Mapping[str, tuple[str, Callable[[float], str]]] = {
-    "free_nodes_cpu": ("cores free", lambda value: f"{value:.3g}"),
-    "free_memory_cpu": ("memory free", lambda value: size(int(value))),
-    "average_power": ("power", lambda value: watts(value)),
-    "backlog": ("work waiting", duration),
-}
-"""What is told of how a device usually is, and how it is written."""
-
 
 def in_short(candidate: Candidate) -> str:
     """Layers, filters and kernel of a network: 3/16/3."""
@@ -66,6 +58,15 @@ def queue(jobs: tuple[QueuedJob, ...]) -> str:
         return "empty"
     tightest = min(job.latency_limit for job in jobs)
     return f"{count(len(jobs), 'task')}, the tightest one due in {duration(tightest)}"
+
+
+_USUAL: Mapping[str, tuple[str, Callable[[float], str]]] = {
+    "free_nodes_cpu": ("cores free", lambda value: f"{value:.3g}"),
+    "free_memory_cpu": ("memory free", lambda value: size(int(value))),
+    "average_power": ("power", watts),
+    "backlog": ("work waiting", duration),
+}
+"""What is told of how a device usually is, and how it is written."""
 
 
 def usual(found: Usual) -> str:

@@ -6,22 +6,46 @@ from edge.probes.cgroups import ControlGroups
 from tests.edge.probes.trees import tree
 
 MIB = 2**20
+UNIFIED = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw"
+SEPARATE = (
+    "1 2 0:3 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
+    "2 2 0:4 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+    "3 2 0:5 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw"
+)
+"""Where the hierarchies are mounted: the one of version 2, or those of version 1 beside it."""
+
+
+def machine(root: Path, mounts: str, own: str, files: dict[str, str]) -> Path:
+    """A machine with a process in some groups, and files below where the hierarchies are mounted."""
+    groups = {f"sys/fs/cgroup/{name}": content for name, content in files.items()}
+    return tree(root, {"proc/self/mountinfo": mounts, "proc/self/cgroup": own, **groups})
+
+
+def entering(folder: Path) -> Path:
+    """A machine whose runner is in one group, and whose work enters another one."""
+    files = {
+        "runner/cpu.max": "10000 100000",
+        "jobs/cpu.max": "150000 100000",
+        "jobs/memory.max": str(100 * MIB),
+        "jobs/memory.current": str(30 * MIB),
+    }
+    return machine(folder, UNIFIED, "0::/runner", files)
 
 
 def test_version_2_limits_hold_from_the_innermost_group_outwards(tmp_path: Path) -> None:
-    root = tree(
+    root = machine(
         tmp_path,
+        UNIFIED,
+        "0::/pods/one",
         {
-            "proc/self/mountinfo": "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw",
-            "proc/self/cgroup": "0::/pods/one",
-            "sys/fs/cgroup/pods/one/cpu.max": "max 100000",
-            "sys/fs/cgroup/pods/one/memory.max": str(512 * MIB),
-            "sys/fs/cgroup/pods/one/memory.current": str(300 * MIB),
-            "sys/fs/cgroup/pods/one/memory.stat": f"anon 5\ninactive_file {100 * MIB}\n",
-            "sys/fs/cgroup/pods/cpu.max": "150000 100000",
-            "sys/fs/cgroup/pods/cpu.stat": "usage_usec 2500000\nuser_usec 1\n",
-            "sys/fs/cgroup/pods/memory.max": "max",
-            "sys/fs/cgroup/pods/memory.current": str(900 * MIB),
+            "pods/one/cpu.max": "max 100000",
+            "pods/one/memory.max": str(512 * MIB),
+            "pods/one/memory.current": str(300 * MIB),
+            "pods/one/memory.stat": f"anon 5\ninactive_file {100 * MIB}\n",
+            "pods/cpu.max": "150000 100000",
+            "pods/cpu.stat": "usage_usec 2500000\nuser_usec 1\n",
+            "pods/memory.max": "max",
+            "pods/memory.current": str(900 * MIB),
         },
     )
     found = ControlGroups(root)
@@ -31,22 +55,20 @@ def test_version_2_limits_hold_from_the_innermost_group_outwards(tmp_path: Path)
 
 
 def test_version_1_limits_are_read_from_their_own_hierarchies(tmp_path: Path) -> None:
-    root = tree(
+    root = machine(
         tmp_path,
+        SEPARATE,
+        "5:cpu,cpuacct:/box\n4:memory:/box\n1:name=systemd:/\n0::/",
         {
-            "proc/self/mountinfo": "1 2 0:3 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
-            "2 2 0:4 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
-            "3 2 0:5 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw",
-            "proc/self/cgroup": "5:cpu,cpuacct:/box\n4:memory:/box\n1:name=systemd:/\n0::/",
-            "sys/fs/cgroup/cpu,cpuacct/box/cpu.cfs_quota_us": "50000",
-            "sys/fs/cgroup/cpu,cpuacct/box/cpu.cfs_period_us": "100000",
-            "sys/fs/cgroup/cpu,cpuacct/box/cpuacct.usage": "1500000000",
-            "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "-1",
-            "sys/fs/cgroup/memory/box/memory.limit_in_bytes": str(256 * MIB),
-            "sys/fs/cgroup/memory/box/memory.usage_in_bytes": str(200 * MIB),
-            "sys/fs/cgroup/memory/box/memory.stat": f"total_inactive_file {50 * MIB}",
-            "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712",
-            "sys/fs/cgroup/memory/memory.usage_in_bytes": str(800 * MIB),
+            "cpu,cpuacct/box/cpu.cfs_quota_us": "50000",
+            "cpu,cpuacct/box/cpu.cfs_period_us": "100000",
+            "cpu,cpuacct/box/cpuacct.usage": "1500000000",
+            "cpu,cpuacct/cpu.cfs_quota_us": "-1",
+            "memory/box/memory.limit_in_bytes": str(256 * MIB),
+            "memory/box/memory.usage_in_bytes": str(200 * MIB),
+            "memory/box/memory.stat": f"total_inactive_file {50 * MIB}",
+            "memory/memory.limit_in_bytes": "9223372036854771712",
+            "memory/memory.usage_in_bytes": str(800 * MIB),
         },
     )
     found = ControlGroups(root)
@@ -55,70 +77,50 @@ def test_version_1_limits_are_read_from_their_own_hierarchies(tmp_path: Path) ->
 
 
 def test_in_a_container_the_own_group_is_what_is_mounted(tmp_path: Path) -> None:
-    root = tree(
+    root = machine(
         tmp_path,
+        "30 23 0:26 /kubepods/pod7 /sys/fs/cgroup ro - cgroup2 cgroup ro",
+        "0::/kubepods/pod7",
         {
-            "proc/self/mountinfo": "30 23 0:26 /kubepods/pod7 /sys/fs/cgroup ro - cgroup2 cgroup ro",
-            "proc/self/cgroup": "0::/kubepods/pod7",
-            "sys/fs/cgroup/cpu.max": "20000 100000",
+            "cpu.max": "20000 100000",
         },
     )
     assert ControlGroups(root).cores() == 0.2
 
 
 def test_groups_that_work_enters_are_asked_instead_of_those_that_the_runner_is_in(tmp_path: Path) -> None:
-    root = tree(
+    root = machine(
         tmp_path,
+        SEPARATE,
+        "5:cpu,cpuacct:/runner\n4:memory:/runner",
         {
-            "proc/self/mountinfo": "1 2 0:3 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
-            "2 2 0:4 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory",
-            "proc/self/cgroup": "5:cpu,cpuacct:/runner\n4:memory:/runner",
-            "sys/fs/cgroup/cpu,cpuacct/runner/cpu.cfs_quota_us": "90000",
-            "sys/fs/cgroup/cpu,cpuacct/runner/cpu.cfs_period_us": "100000",
-            "sys/fs/cgroup/cpu,cpuacct/work/small/cpu.cfs_quota_us": "50000",
-            "sys/fs/cgroup/cpu,cpuacct/work/small/cpu.cfs_period_us": "100000",
-            "sys/fs/cgroup/cpu,cpuacct/work/small/cpuacct.usage": "1500000000",
-            "sys/fs/cgroup/cpu,cpuacct/work/cpu.cfs_quota_us": "70000",
-            "sys/fs/cgroup/cpu,cpuacct/work/cpu.cfs_period_us": "100000",
-            "sys/fs/cgroup/memory/runner/memory.limit_in_bytes": str(64 * MIB),
-            "sys/fs/cgroup/memory/runner/memory.usage_in_bytes": "0",
+            "cpu,cpuacct/runner/cpu.cfs_quota_us": "90000",
+            "cpu,cpuacct/runner/cpu.cfs_period_us": "100000",
+            "cpu,cpuacct/jobs/small/cpu.cfs_quota_us": "50000",
+            "cpu,cpuacct/jobs/small/cpu.cfs_period_us": "100000",
+            "cpu,cpuacct/jobs/small/cpuacct.usage": "1500000000",
+            "cpu,cpuacct/jobs/cpu.cfs_quota_us": "70000",
+            "cpu,cpuacct/jobs/cpu.cfs_period_us": "100000",
+            "memory/runner/memory.limit_in_bytes": str(64 * MIB),
+            "memory/runner/memory.usage_in_bytes": "0",
         },
     )
     (root / "sys/fs/cgroup/cpu").symlink_to("cpu,cpuacct")
-    found = ControlGroups(root, ["/sys/fs/cgroup/cpu/work/small"])
+    found = ControlGroups(root, ["/sys/fs/cgroup/cpu/jobs/small"])
     assert [quota[1:] for quota in found.quotas()] == [(0.5, 1.5), (0.7, None)]
     assert found.free_memory() == 64 * MIB  # No group of that kind is entered.
 
 
-def test_a_group_of_version_2_that_work_enters_is_asked_with_those_around_it(tmp_path: Path) -> None:
-    root = tree(
-        tmp_path,
-        {
-            "proc/self/mountinfo": "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw",
-            "proc/self/cgroup": "0::/runner",
-            "sys/fs/cgroup/runner/cpu.max": "10000 100000",
-            "sys/fs/cgroup/work/cpu.max": "150000 100000",
-            "sys/fs/cgroup/work/memory.max": str(100 * MIB),
-            "sys/fs/cgroup/work/memory.current": str(30 * MIB),
-        },
-    )
-    found = ControlGroups(root, ["/sys/fs/cgroup/work"])
+def test_a_group_of_version_2_that_work_enters_is_asked_instead(tmp_path: Path) -> None:
+    found = ControlGroups(entering(tmp_path), ["/sys/fs/cgroup/jobs"])
     assert (found.cores(), found.memory(), found.free_memory()) == (1.5, 100 * MIB, 70 * MIB)
 
 
 def test_folders_that_are_no_groups_change_nothing(tmp_path: Path) -> None:
-    root = tree(
-        tmp_path,
-        {
-            "proc/self/mountinfo": "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw",
-            "proc/self/cgroup": "0::/runner",
-            "sys/fs/cgroup/runner/cpu.max": "10000 100000",
-            "sys/fs/cgroup/work/cpu.max": "50000 100000",
-        },
-    )
+    root = entering(tmp_path)
     (root / "loop").symlink_to("loop")
     assert ControlGroups(root, ["/loop", "/elsewhere"]).cores() == 0.1
-    assert ControlGroups(root, ["//sys/fs/cgroup/work"]).cores() == 0.5  # As the system understands it.
+    assert ControlGroups(root, ["//sys/fs/cgroup/jobs"]).cores() == 1.5  # As the system understands it.
 
 
 def test_without_control_groups_nothing_is_limited(tmp_path: Path) -> None:
