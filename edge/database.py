@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cloudedge.errors import Conflict, StoreFailed
+from edge.ownership import give_to_owner
 
 _BUSY_SECONDS = 30
 _LOOK_SECONDS = 0.01
@@ -63,9 +64,12 @@ def connect(
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreFailed(f"Cannot make {path.parent}: {error.strerror}. Choose another --state directory.") from None
+    new = not path.exists()
     with disk_trouble(path):
         database = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=not shared)
         database.row_factory = sqlite3.Row
+        if new:
+            give_to_owner(path)  # SQLite gives the files beside it to the same one.
         _keep_log_ahead(database, patience)
         database.execute("PRAGMA synchronous = FULL")
         steps = {0: schema.split(";"), **(upgrades or {})}

@@ -128,7 +128,7 @@ def why_stale(calibration: Calibration, processor: Processor, threads: int) -> s
     if threads != calibration.threads:
         return f"an inference is to compute with {threads} threads, and did with {calibration.threads}"
     if abs(processor.cores - then.cores) > _CORES_TOLERANCE * then.cores:
-        return f"{processor.cores:g} cores may be used, and {then.cores:g} might be"
+        return f"{processor.cores:g} cores may be used, and it was measured with {then.cores:g}"
     if then.clock_mhz and processor.clock_mhz and abs(processor.clock_mhz / then.clock_mhz - 1) > _CLOCK_TOLERANCE:
         return f"the highest clock is {processor.clock_mhz:.0f} MHz, and was {then.clock_mhz:.0f} MHz"
     return None

@@ -13,6 +13,7 @@ from cloudedge.files import atomic_write
 from edge.calibration.calibrating import MOST_SECONDS, calibrate
 from edge.calibration.checking import why_otherwise
 from edge.folders import Folders
+from edge.ownership import give_to_owner
 from edge.probes.description import description_of
 from edge.probes.power import estimated_inference_watts
 from edge.probes.processor import processor
@@ -75,7 +76,10 @@ def calibrated(
                 if not why:
                     return Calibrated(_with_power(found, description))
     calibration = calibrate(data, threads=threads, description=description, seconds=seconds, say=say)
-    atomic_write(folders.calibrations / f"{_name(calibration)}.json", calibration.to_json())
+    path = folders.calibrations / f"{_name(calibration)}.json"
+    atomic_write(path, calibration.to_json())
+    for made in (folders.calibrations, path):
+        give_to_owner(made)
     return Calibrated(calibration, now=True, why=why)
 
 

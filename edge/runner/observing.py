@@ -3,13 +3,11 @@
 import logging
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 
 from cloudedge.automl.screen import backlog
 from cloudedge.documents.automl import DeviceDescription, Resources
-from cloudedge.errors import StoreFailed
 from edge.folders import Folders
-from edge.probes.description import description_of
+from edge.probes.description import description_of, members_of
 from edge.probes.queue import queue
 from edge.probes.resources import ResourceMeter, conditions
 from edge.probes.telemetry import Telemetry
@@ -61,9 +59,7 @@ class Observer:
 
     def _look(self) -> None:
         description = description_of(self._folders)
-        for group in description.control_groups if description else ():
-            if not Path(group).is_dir():
-                raise StoreFailed(f"There is no control group {group}, which the device's description has all work enter.")
+        members_of(description)  # Where work cannot enter its groups, nobody knows what it would have.
         if self._meter is not None:
             self._telemetry.note(self._figures(self._meter, description), conditions(description), datetime.now(UTC))
             self._trouble = ""

@@ -16,6 +16,7 @@ from cloudedge.places import shown_path
 from edge.calibration.calibrating import MOST_SECONDS
 from edge.calibration.keeping import calibrated, kept
 from edge.folders import Folders
+from edge.ownership import give_to_owner
 from edge.probes.description import description_of, enter_control_groups
 from edge.probes.processor import processor
 from edge.probes.state import state_of
@@ -60,6 +61,7 @@ def device(
     enter_control_groups(description)
     if describe is not None and description is not None:
         atomic_write(folders.description, description.to_json())
+        give_to_owner(folders.description)
     computes = processor()
     found = state_of(folders, description)
     source = found.resources
@@ -74,12 +76,16 @@ def device(
             }
         )
         return
+    if describe is not None:
+        print(f"kept as {shown_path(folders.description)}")
     print(f"processor: {computes.model or 'without a name'}, {computes.cores:g} cores, {_clock(computes.clock_mhz)}")
     rows: list[list[Any]] = [
         [name, _amount(getattr(source, name)), unit, source.origins.get(name)] for name, unit in _UNITS.items()
     ]
     print_table("source", ["WHAT", "NOW", "UNIT", "WHERE FROM"], rows)
-    if found.usual is not None:
+    if found.usual is None:
+        print("usually: not known, as no runner has looked yet with this description and these limits")
+    else:
         since, until = (moment.isoformat(timespec="seconds") for moment in (found.usual.since, found.usual.until))
         rows = []
         for name, spread in found.usual.figures.items():

@@ -19,7 +19,7 @@ from cloudedge.documents.tasks.edge_automl import Allowed, CandidateTraining, Ed
 from cloudedge.errors import Cancelled, InvalidDocument
 from cloudedge.files import atomic_write, disk_errors
 from pipelines.automl_demo.dials import DIGITS, Dials
-from pipelines.automl_demo.groups import control_groups
+from pipelines.automl_demo.groups import control_groups, remove_left_behind
 from pipelines.experiments.laptop import Laptop
 from pipelines.experiments.run import Run
 from pipelines.experiments.task import Task
@@ -36,6 +36,7 @@ _WRITTEN = ".written"
 _TASK = "meters.json"
 """In the home: what is asked for in the run that is under way, so that the demo goes on with it after an interruption."""
 
+_GROUPS = "cloudedge-demo"
 _DESCRIPTION = "device.json"
 """Where an edge looks for it in its state."""
 
@@ -87,6 +88,7 @@ def show(home: Path, say: Callable[[str], None], stay: Callable[[str], None]) ->
     opened = Home(home)
     data, begun = _data(home / "data" / "meters", say), home / _TASK
     task = _left_off(begun) or _task(f"meters-{int(time.time()):x}", LIMIT_MS)
+    remove_left_behind(_GROUPS)
     with contextlib.ExitStack() as limits:
         # The laptop ends first, and with it all that is in the groups.
         limited = {name: limits.enter_context(_limited(name, device)) for name, device in DEVICES.items()}
@@ -142,7 +144,7 @@ def _searched(laptop: Laptop, task: EdgeAutomlTask, data: Path, begun: Path, say
     try:
         return laptop.run(Task.of(task), data)
     except KeyboardInterrupt:
-        say("Stopped. The same command goes on where the search was.")
+        say("Stopped. The same command goes on: devices that are done are kept, and the others search again.")
         raise
     except Cancelled:  # Nobody goes on with it.
         with disk_errors(begun):
@@ -177,7 +179,7 @@ def _limited(name: str, device: Device) -> Iterator[list[Path]]:
         groups: list[Path] = []
         with contextlib.suppress(OSError):
             groups = stack.enter_context(
-                control_groups(f"cloudedge-demo-{os.getpid()}-{name}", device.cores, device.memory_bytes, _PERIOD_MS)
+                control_groups(f"{_GROUPS}-{os.getpid()}-{name}", device.cores, device.memory_bytes, _PERIOD_MS)
             )
         yield groups
 

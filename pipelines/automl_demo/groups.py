@@ -47,3 +47,12 @@ def control_groups(name: str, cores: float, memory_bytes: int, period_ms: float 
                     (group.parent / "cgroup.procs").write_text(process)
             with contextlib.suppress(OSError):  # One that is left limits nobody.
                 group.rmdir()
+
+
+def remove_left_behind(prefix: str) -> None:
+    """Remove the groups PREFIX-PID-... of processes that were killed, as far as nobody is in them any more."""
+    for group in (*ROOT.glob(f"{prefix}-*"), *ROOT.glob(f"*/{prefix}-*")):
+        process = group.name.removeprefix(f"{prefix}-").partition("-")[0]
+        if not Path("/proc", process).exists():
+            with contextlib.suppress(OSError):
+                group.rmdir()

@@ -1,3 +1,5 @@
+import os
+import subprocess
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,7 +9,7 @@ import pytest
 
 from cloudedge.documents.automl import Candidate, Change, Costs, NothingFeasible, Remedy
 from cloudedge.errors import Cancelled, WorkFailed
-from pipelines.automl_demo import demo
+from pipelines.automl_demo import demo, groups
 
 DEVICE = {"nothing_feasible": None, "words": "A model."}
 
@@ -115,3 +117,13 @@ def test_what_another_version_left_off_is_begun_anew(tmp_path: Path, monkeypatch
     demo.show(tmp_path, unheard, unheard)
 
     assert [run for run, _ in laptop.asked] != ["old"]
+
+
+def test_groups_of_a_demo_that_was_killed_are_removed_by_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(groups, "ROOT", tmp_path)
+    over = subprocess.Popen(["true"])
+    over.wait()
+    for name in (f"cpu/demo-{over.pid}-meter", f"demo-{over.pid}-gate", f"cpu/demo-{os.getpid()}-meter", "memory/other-1"):
+        (tmp_path / name).mkdir(parents=True)
+    groups.remove_left_behind("demo")
+    assert {each.name for each in tmp_path.rglob("*-*")} == {f"demo-{os.getpid()}-meter", "other-1"}
